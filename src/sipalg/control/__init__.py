@@ -1,0 +1,1 @@
+"""The daemon's outer side: its control socket and what it answers."""

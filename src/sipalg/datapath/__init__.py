@@ -1,0 +1,1 @@
+"""Live packets in and out: the kernel's queue, maps and connection tracker, and the loop to the engine."""

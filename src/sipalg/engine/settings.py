@@ -1,0 +1,41 @@
+"""What an administrator may decide, as the engine needs it: one frozen value, checked before it gets here.
+
+The engine reads these and nothing else: no file, no environment. Names in the comments are the users' words
+(RouterOS's, where it has one). On a packet's way they are asked at every step and changed at none.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from ipaddress import IPv4Network
+from typing import Literal
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """The engine's settings; durations in seconds, ports 1–65535."""
+
+    #: Names of the interfaces that phones are behind; a datagram from any other comes from outside.
+    inside_interfaces: frozenset[str]
+    #: The address that the kernel's NAT uses (`nat_address`), an IPv4 literal; "" while the outside has none.
+    nat_address: str
+    #: The address that is written into messages; the same, unless `--public` names a 1:1 NAT's before this router.
+    advertised_address: str
+    #: `ports`: the remote SIP servers' ports, at most eight.
+    ports: tuple[int, ...] = (5060, 5061)
+    #: `media-ports`: where public ports are taken from when the phone's own isn't free; both ends are in it.
+    media_ports: tuple[int, int] = (16384, 32767)
+    #: `sip-timeout`: how long a SIP flow may be silent. RouterOS's default is one hour.
+    sip_timeout_s: float = 3600.0
+    #: `call-timeout`: how long a call without SIP and session timer keeps its media.
+    call_timeout_s: float = 14400.0
+    #: How often media flows are looked at; less than half of the kernel's UDP stream timeout (120 s by default).
+    flow_check_s: float = 50.0
+    #: `except`: remote networks that aren't NATed (VPN sites, routed phones).
+    exempt: tuple[IPv4Network, ...] = ()
+    #: `trusted-peers`: remote networks that may signal to any mapping.
+    trusted_peers: tuple[IPv4Network, ...] = ()
+    #: `sip-direct-signalling`: may anybody signal to a mapping?
+    direct_signalling: bool = False
+    #: `mode`: observe decides and counts, and the driver changes nothing.
+    mode: Literal["enforce", "observe"] = "enforce"
