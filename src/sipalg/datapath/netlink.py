@@ -29,7 +29,7 @@ APPEND: Final = 0x800
 DUMP: Final = 0x300
 
 # Control messages (nlmsg_type).
-_ERROR: Final = 2
+ERROR: Final = 2
 _DONE: Final = 3
 _BATCH_BEGIN: Final = 16
 _BATCH_END: Final = 17
@@ -37,9 +37,9 @@ _BATCH_END: Final = 17
 NESTED: Final = 0x8000
 _KIND_MASK: Final = 0x3FFF
 
-_SOL_NETLINK: Final = 270
+SOL_NETLINK: Final = 270
 _ADD_MEMBERSHIP: Final = 1
-_CAP_ACK: Final = 10
+CAP_ACK: Final = 10
 _EXT_ACK: Final = 11
 _SO_SNDBUFFORCE: Final = 32
 _SO_RCVBUFFORCE: Final = 33
@@ -53,7 +53,7 @@ _GENERIC = struct.Struct("!BBH")  # nfgenmsg: family, version, resource
 _U16 = struct.Struct("!H")
 _U32 = struct.Struct("!I")
 _U64 = struct.Struct("!Q")
-_PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
+PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
 
 #: A dump's messages come in buffers of at most 32 KiB; one netlink message never needs more than this.
 _RECEIVE_BYTES: Final = 1 << 17
@@ -80,7 +80,7 @@ class Message(NamedTuple):
 def attribute(kind: int, value: bytes) -> bytes:
     """Make one attribute, padded to four bytes."""
     length = len(value)
-    return _ATTRIBUTE.pack(length + 4, kind) + value + _PADDING[length & 3]
+    return _ATTRIBUTE.pack(length + 4, kind) + value + PADDING[length & 3]
 
 
 def nested(kind: int, *attributes: bytes) -> bytes:
@@ -152,7 +152,7 @@ def encode(message: Message, sequence: int) -> bytes:
     """Return the message with its header, padded."""
     kind, flags, body = message
     length = len(body)
-    return _HEADER.pack(length + 16, kind, flags, sequence, 0) + body + _PADDING[length & 3]
+    return _HEADER.pack(length + 16, kind, flags, sequence, 0) + body + PADDING[length & 3]
 
 
 def decode(data: bytes) -> Iterator[tuple[int, Message]]:
@@ -166,15 +166,15 @@ def decode(data: bytes) -> Iterator[tuple[int, Message]]:
         offset += (length + 3) & ~3
 
 
-def _error(message: Message, index: int) -> NetlinkError | None:
-    """Read what an NLMSG_ERROR or NLMSG_DONE message says: None is success."""
+def refusal(message: Message, index: int) -> NetlinkError | None:
+    """Read what an NLMSG_ERROR or NLMSG_DONE message says; `index` is for the error, None is success."""
     if len(message.body) < 4:
         return None
     code = -_ERRNO.unpack_from(message.body)[0]
     if code <= 0:
         return None
     detail = ""
-    if message.kind == _ERROR and message.flags & _ACK_TLVS:
+    if message.kind == ERROR and message.flags & _ACK_TLVS:
         # With NETLINK_CAP_ACK only the refused message's header is echoed, the explanation follows it.
         detail = string(attributes(message.body, 20).get(_EXT_ACK_TEXT, b""))
     return NetlinkError(code, index, detail)
@@ -195,11 +195,11 @@ class NetlinkSocket:
         try:
             grow_buffer(self._socket, receive_bytes, receiving=True)
             grow_buffer(self._socket, _BUFFER_BYTES, receiving=False)
-            self._socket.setsockopt(_SOL_NETLINK, _CAP_ACK, 1)
-            self._socket.setsockopt(_SOL_NETLINK, _EXT_ACK, 1)
+            self._socket.setsockopt(SOL_NETLINK, CAP_ACK, 1)
+            self._socket.setsockopt(SOL_NETLINK, _EXT_ACK, 1)
             self._socket.bind((0, 0))
             for group in groups:
-                self._socket.setsockopt(_SOL_NETLINK, _ADD_MEMBERSHIP, group)
+                self._socket.setsockopt(SOL_NETLINK, _ADD_MEMBERSHIP, group)
         except OSError:
             self._socket.close()
             raise
@@ -249,8 +249,8 @@ class NetlinkSocket:
                 if answered != sequence:
                     continue
                 interrupted = interrupted or bool(dump and answer.flags & DUMP_INTERRUPTED)
-                if answer.kind in {_ERROR, _DONE}:
-                    error = _error(answer, 0)
+                if answer.kind in {ERROR, _DONE}:
+                    error = refusal(answer, 0)
                     if error is not None:
                         raise error
                     return answers, interrupted
@@ -267,8 +267,8 @@ class NetlinkSocket:
         results = [errno.ENODATA] * len(messages)
         for sequence, answer in self._waiting():
             index = sequence - first
-            if answer.kind == _ERROR and 0 <= index < len(messages):
-                error = _error(answer, index)
+            if answer.kind == ERROR and 0 <= index < len(messages):
+                error = refusal(answer, index)
                 results[index] = 0 if error is None else error.errno or 0
         return results
 
@@ -297,9 +297,9 @@ class NetlinkSocket:
         errors: dict[int, NetlinkError] = {}
         for sequence, answer in self._waiting():
             index = sequence - first - 1
-            if answer.kind == _ERROR and -1 <= index <= len(messages):
+            if answer.kind == ERROR and -1 <= index <= len(messages):
                 index = -1 if index == len(messages) else index
-                error = _error(answer, index)
+                error = refusal(answer, index)
                 if error is not None:
                     errors.setdefault(index, error)
         return errors

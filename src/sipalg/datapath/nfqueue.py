@@ -1,0 +1,268 @@
+"""The packet queue: packets that the forward hook holds come in here, and verdicts go back in batches.
+
+Our table's last chain puts SIP packets into a numbered kernel queue (net/netfilter/nfnetlink_queue.c); the process
+that bound the number receives each as one netlink datagram and owes a verdict. This is the interpreted part of every
+packet's way, so it is written for speed: one fixed structure for what always comes first, a walk for the rest, and
+one `send` for up to 32 verdicts.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import struct
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from sipalg.datapath import netlink
+
+_QUEUE: Final = 3  # NFNL_SUBSYS_QUEUE
+_PACKET: Final = _QUEUE << 8
+_VERDICT: Final = _QUEUE << 8 | 1
+_CONFIG: Final = 2
+_VERDICT_UP_TO: Final = _QUEUE << 8 | 3
+
+# NFQA_CFG_…
+_CFG_COMMAND: Final = 1
+_CFG_PARAMS: Final = 2
+_CFG_MAX_LENGTH: Final = 3
+_CFG_MASK: Final = 4
+_CFG_FLAGS: Final = 5
+_BIND: Final = 1
+_COPY_PACKET: Final = 2
+_FAIL_OPEN: Final = 1
+_GSO: Final = 4
+
+# NFQA_…
+_VERDICT_HEADER: Final = 2
+_PAYLOAD: Final = 10
+_ACCEPT: Final = 1  # NF_ACCEPT
+
+_NETLINK_NO_ENOBUFS: Final = 5
+_COPY_BYTES: Final = 0xFFFF
+_BUFFER_BYTES: Final = 0x14000
+_RECEIVE_BYTES: Final = 1 << 25
+
+#: What one `send` carries: small enough for the send buffer of a process without privileges.
+_BATCH_VERDICTS: Final = 32
+_BATCH_BYTES: Final = 1 << 17
+
+_MESSAGE = struct.Struct("=IH")
+_ATTRIBUTE = struct.Struct("=HH")
+_ID = struct.Struct("!I")
+_HEADER = struct.Struct("=IHHII")
+#: What nfqnl_build_packet_message always puts first: packet header, then interface in, interface out (forward hook
+#: packets have both). Attribute headers are compared as bytes.
+_FIXED = struct.Struct("!4sI2xBx4sI4sI")
+_FIXED_AT: Final = 20
+_REST_AT: Final = _FIXED_AT + _FIXED.size
+_PACKET_HEADER_ATTRIBUTE: Final = _ATTRIBUTE.pack(11, 1)
+_IN_ATTRIBUTE: Final = _ATTRIBUTE.pack(8, 5)
+_OUT_ATTRIBUTE: Final = _ATTRIBUTE.pack(8, 6)
+
+
+class QueuedPacket(NamedTuple):
+    """One held packet: `packet` begins with its IP header; `hook` is netfilter's number (2 is forward)."""
+
+    packet_id: int
+    hook: int
+    in_ifindex: int
+    out_ifindex: int
+    packet: bytes
+
+
+class QueueStatistics(NamedTuple):
+    """The kernel's view of the queue, counted since it was bound.
+
+    With fail-open packets that found it full are in none of these; the table's own counter less what was received
+    tells them.
+    """
+
+    #: Packets that wait for a verdict.
+    waiting: int
+    #: Dropped because the queue was full (never, with fail-open).
+    queue_dropped: int
+    #: Dropped because our receive buffer was full (never, with fail-open).
+    user_dropped: int
+    #: The last packet's id; ids begin with 1.
+    id_sequence: int
+
+
+class PacketQueue:
+    """A bound queue number. Every packet that `receive` returns must get exactly one verdict."""
+
+    def __init__(self, number: int, max_length: int = 8192, fail_open: bool = True) -> None:
+        """Bind queue `number`, 0–65535, which holds up to `max_length` packets.
+
+        With `fail_open` what overflows passes as if there were no queue. Raises NetlinkError: EPERM without the right
+        to, EBUSY or EPERM when another process has the number.
+        """
+        self.number = number
+        #: Packets received, and verdicts that the kernel refused (their packet was gone), since the start.
+        self.received = 0
+        self.refused = 0
+        self._last_id = 0
+        self._buffer = bytearray(_BUFFER_BYTES)
+        self._pending: list[bytes] = []
+        self._pending_bytes = 0
+        self._accept = _verdict_prefix(number, 32)
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 12)
+        try:
+            self._socket.setsockopt(netlink.SOL_NETLINK, _NETLINK_NO_ENOBUFS, 1)
+            self._socket.setsockopt(netlink.SOL_NETLINK, netlink.CAP_ACK, 1)
+            netlink.grow_buffer(self._socket, _RECEIVE_BYTES, receiving=True)
+            netlink.grow_buffer(self._socket, 4 * _BATCH_BYTES, receiving=False)
+            self._socket.setblocking(False)
+            self._socket.bind((0, 0))
+            self._bind(max_length, fail_open)
+        except OSError:
+            self._socket.close()
+            raise
+
+    def _bind(self, max_length: int, fail_open: bool) -> None:
+        # All in one message, so that no packet finds the queue half configured. GSO stays off: the kernel segments.
+        message = netlink.nfnetlink(
+            _QUEUE,
+            _CONFIG,
+            netlink.REQUEST,
+            netlink.attribute(_CFG_COMMAND, struct.pack("!BxH", _BIND, socket.AF_INET)),
+            netlink.attribute(_CFG_PARAMS, struct.pack("!IB", _COPY_BYTES, _COPY_PACKET)),
+            netlink.u32(_CFG_MAX_LENGTH, max_length),
+            netlink.u32(_CFG_MASK, _FAIL_OPEN | _GSO),
+            netlink.u32(_CFG_FLAGS, _FAIL_OPEN if fail_open else 0),
+            resource=self.number,
+        )
+        self._socket.send(netlink.encode(message, 0))
+        # Without an acknowledgement asked for, only a refusal answers, and no packet can come before it.
+        try:
+            answer = self._socket.recv(256, socket.MSG_PEEK)
+        except BlockingIOError:
+            return
+        for _, received in netlink.decode(answer):
+            error = netlink.refusal(received, 0) if received.kind == netlink.ERROR else None
+            if error is not None:
+                raise error
+
+    def fileno(self) -> int:
+        """Return the descriptor, for a selector: readable when packets wait."""
+        return self._socket.fileno()
+
+    def receive(self, limit: int = 256) -> list[QueuedPacket]:
+        """Take up to `limit` waiting packets, without blocking; an empty list when there are none."""
+        packets: list[QueuedPacket] = []
+        receive_into = self._socket.recv_into
+        buffer = self._buffer
+        with contextlib.suppress(BlockingIOError):
+            for _ in range(limit):
+                packet = parse_packet(buffer, receive_into(buffer))
+                if packet is not None:
+                    packets.append(packet)
+                elif _MESSAGE.unpack_from(buffer)[1] == netlink.ERROR:
+                    self.refused += 1
+        if packets:
+            self.received += len(packets)
+            self._last_id = packets[-1].packet_id
+        return packets
+
+    def verdict_accept(self, packet_id: int) -> None:
+        """Let the packet go on as it came, with the next `flush`."""
+        pending = self._pending
+        pending.append(self._accept + _ID.pack(packet_id))
+        if len(pending) >= _BATCH_VERDICTS:
+            self.flush()
+
+    def verdict_replace(self, packet_id: int, packet: bytes) -> None:
+        """Let `packet` (from its IP header on, checksums right, at most 65535 bytes) go on in its place."""
+        length = len(packet)
+        if self._pending_bytes + length > _BATCH_BYTES:
+            self.flush()
+        pad = netlink.PADDING[length & 3]
+        head = _verdict_prefix(self.number, 36 + length)
+        self._pending.append(head + _ID.pack(packet_id) + _ATTRIBUTE.pack(length + 4, _PAYLOAD) + packet + pad)
+        self._pending_bytes += length
+        if len(self._pending) >= _BATCH_VERDICTS:
+            self.flush()
+
+    def flush(self) -> None:
+        """Send all pending verdicts at once. Never raises: where a batch doesn't get through, each goes alone."""
+        pending = self._pending
+        if not pending:
+            return
+        self._pending = []
+        self._pending_bytes = 0
+        try:
+            self._socket.send(b"".join(pending))
+        except OSError:
+            for verdict in pending:
+                try:
+                    self._socket.send(verdict)
+                except OSError:
+                    self.refused += 1
+
+    def statistics(self) -> QueueStatistics:
+        """Return the kernel's counters of this queue; all zero where it shows none."""
+        path = Path("/proc/thread-self/net/netfilter/nfnetlink_queue")
+        try:
+            listing = path.read_text(encoding="ascii")
+        except OSError:
+            listing = ""
+        return parse_statistics(listing, self.number)
+
+    def close(self) -> None:
+        """Give back the queue; the packets in it pass as they are, instead of being dropped with it."""
+        self.flush()
+        # Ids are compared as serial numbers, so this is after every one that was given out.
+        last = _ID.pack((self._last_id + (1 << 30)) & 0xFFFFFFFF)
+        with contextlib.suppress(OSError):
+            self._socket.send(_verdict_prefix(self.number, 32, _VERDICT_UP_TO) + last)
+        self._socket.close()
+
+
+def _verdict_prefix(number: int, length: int, kind: int = _VERDICT) -> bytes:
+    """Return an accept verdict's bytes up to the packet id, `length` being the whole message's without padding."""
+    return (
+        _HEADER.pack(length, kind, netlink.REQUEST, 0, 0)
+        + struct.pack("!BBH", 0, 0, number)
+        + _ATTRIBUTE.pack(12, _VERDICT_HEADER)
+        + _ID.pack(_ACCEPT)
+    )
+
+
+def parse_packet(buffer: bytearray, size: int) -> QueuedPacket | None:
+    """Read one received datagram, the first `size` bytes of `buffer`; None when it is no whole packet message.
+
+    The kernel sends every packet in a datagram of its own.
+    """
+    if size < _REST_AT:
+        return None
+    length, kind = _MESSAGE.unpack_from(buffer)
+    if kind != _PACKET or length > size:
+        return None
+    header, packet_id, hook, in_header, in_ifindex, out_header, out_ifindex = _FIXED.unpack_from(buffer, _FIXED_AT)
+    if header != _PACKET_HEADER_ATTRIBUTE:
+        return None
+    offset = _REST_AT
+    if in_header != _IN_ATTRIBUTE or out_header != _OUT_ATTRIBUTE:
+        in_ifindex = out_ifindex = 0
+        offset = _FIXED_AT + 12
+    unpack = _ATTRIBUTE.unpack_from
+    while offset + 4 <= length:
+        size, kind = unpack(buffer, offset)
+        if kind == _PAYLOAD:
+            end = offset + size
+            if end > length:
+                return None
+            return QueuedPacket(packet_id, hook, in_ifindex, out_ifindex, bytes(buffer[offset + 4 : end]))
+        if size < 4:
+            return None
+        offset += (size + 3) & ~3
+    return None
+
+
+def parse_statistics(listing: str, number: int) -> QueueStatistics:
+    """Read /proc/net/netfilter/nfnetlink_queue; all zero when the queue isn't listed."""
+    for line in listing.splitlines():
+        fields = line.split()
+        if len(fields) >= 8 and all(field.isdecimal() for field in fields[:8]) and int(fields[0]) == number:
+            return QueueStatistics(int(fields[2]), int(fields[5]), int(fields[6]), int(fields[7]))
+    return QueueStatistics(0, 0, 0, 0)
