@@ -189,7 +189,7 @@ def replace_addresses(packet: bytes, source: Address | None = None, destination:
 
 
 def addresses(packet: bytes) -> tuple[int, Address, Address] | None:
-    """Return (protocol, source, destination) of an IPv4 packet, with port 0 where it has none; None if it isn't one."""
+    """Return (protocol, source, destination) of an IPv4 packet, with port 0 where it has none; None for others."""
     header_bytes, protocol, fragment = _layout(packet)
     if not header_bytes:
         return None
