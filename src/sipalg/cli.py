@@ -1,0 +1,90 @@
+"""The command line: which commands there are, and how each one's module is found, told its arguments and run.
+
+A command's module is imported only when that command is called, so that `sipalg explain` doesn't wait for the daemon's
+imports nor the other way round. Each module has `configure(parser)`, which declares its arguments, and
+`main(args) -> int`, which returns the exit code: 0 done, 1 done in part or found wanting, 2 nothing done because of
+what stood in the way. On a packet's way this is before the beginning.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import importlib.util
+import os
+import sys
+from collections.abc import Sequence
+from types import ModuleType
+from typing import Final, NoReturn
+
+from sipalg import __version__
+
+#: name → (module, one line of help), in the order in which the help lists them.
+COMMANDS: Final[dict[str, tuple[str, str]]] = {
+    "run": ("sipalg.control.daemon", "translate live traffic on this router, in the foreground"),
+    "status": ("sipalg.control.tables", "show what the running ALG does and counts"),
+    "mappings": ("sipalg.control.tables", "list the running ALG's mappings, private to public"),
+    "calls": ("sipalg.control.tables", "list the running ALG's calls with their media"),
+    "explain": ("sipalg.analysis.explain", "show what the ALG would do to one message in a file"),
+    "rewrite": ("sipalg.capture.rewrite", "pass a capture through the router and the ALG, offline"),
+    "lab": ("sipalg.lab.command", "phones, router and servers in network namespaces, to try it"),
+}
+
+#: What a shell reports for a program that SIGINT or SIGPIPE ended (128 + signal).
+INTERRUPTED: Final = 130
+READER_GONE: Final = 141
+
+#: A module that is part of every packet's way: its file says whether compiled code runs.
+_HOT_MODULE: Final = "sipalg.engine.verdict"
+
+
+class OneLineParser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line: what is wrong and where to read what would be right."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong on stderr and exit with 2."""
+        self.exit(2, f"{self.prog}: {' '.join(message.split())} (see `{self.prog} --help`)\n")
+
+
+def build_parser(arguments: Sequence[str]) -> OneLineParser:
+    """Return the parser for these arguments: every command by name, and only the one that is called in full."""
+    parser = OneLineParser(
+        prog="sipalg",
+        description="A SIP application layer gateway for Linux NAT routers.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--version", action="version", version=f"sipalg {__version__} ({build_kind()} build)")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    called = next((argument for argument in arguments if not argument.startswith("-")), None)
+    for name, (module_name, summary) in COMMANDS.items():
+        command = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
+        if name == called:
+            module = importlib.import_module(module_name)
+            command.set_defaults(module=module)
+            module.configure(command)
+    return parser
+
+
+def build_kind() -> str:
+    """Return "compiled" where the packet path's modules are machine code, else "interpreted"."""
+    found = importlib.util.find_spec(_HOT_MODULE)
+    return "interpreted" if found is None or str(found.origin).endswith(".py") else "compiled"
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command that `arguments` (by default the process's) name and return the exit code."""
+    given = sys.argv[1:] if arguments is None else list(arguments)
+    try:
+        try:
+            args = build_parser(given).parse_args(given)
+            module: ModuleType = args.module
+            code: int = module.main(args)
+        finally:
+            sys.stdout.flush()
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except BrokenPipeError:
+        # Python flushes once more when it exits; what is left has nobody to read it.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return READER_GONE
+    return code
