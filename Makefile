@@ -1,0 +1,34 @@
+# Everything a checkout can do; `make` alone lists it.
+.DEFAULT_GOAL := help
+.PHONY: help run test lint fuzz bench lock clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+
+run: ## install what is missing, then call through a NAT in the lab, without and with sipalg
+	@tools/setup.sh run
+	@tools/run.sh
+
+test: ## install what is missing, then run all checks and tests
+	@tools/setup.sh test
+	@tools/test.sh
+
+lint: ## style, types and layers only
+	@tools/setup.sh test
+	@tools/lint.sh
+
+fuzz: ## fuzz the parsers and the engine, FUZZ_SECONDS (60) each
+	@tools/setup.sh test
+	@tools/fuzz.sh
+
+bench: ## measure what a message costs
+	@tools/setup.sh run
+	@.venv/bin/python -m bench
+
+lock: ## write requirements.lock and fuzz/requirements.lock anew (-U in LOCK_ARGS takes newer versions)
+	@tools/lock.sh $(LOCK_ARGS)
+
+clean: ## remove what was made here: environment, caches, build
+	rm -rf .venv build dist .coverage .coverage.* .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +

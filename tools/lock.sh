@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Writes the two lock files anew from pyproject.toml, for every Python ≥ 3.11. Needs uv, on the PATH or in .venv/bin.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+export PATH="$PATH:$PWD/.venv/bin"
+command -v uv >/dev/null || {
+    echo "sipalg: uv is missing (.venv/bin/pip install uv)" >&2
+    exit 1
+}
+compile=(uv pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock")
+"${compile[@]}" "$@" --group dev --group build pyproject.toml -o requirements.lock
+"${compile[@]}" "$@" --group pyproject.toml:fuzz -o fuzz/requirements.lock
