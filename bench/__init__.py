@@ -1,0 +1,1 @@
+"""What sipalg costs, measured: the corpus, the engine alone, and the closed loop through a router namespace."""
