@@ -12,7 +12,6 @@ export LC_ALL=C.UTF-8
 
 purpose=${1:-run}
 log=build/setup.log
-mkdir -p build
 
 # What has to be there, and the Debian package that brings it.
 programs=(
@@ -127,6 +126,9 @@ provide_environment() {
     fi
     python=$(find_python venv) || fail "no Python ≥ 3.11 that can make a virtual environment (Debian: python3-venv)"
     step 2 "Virtual environment: making .venv with $("$python" --version)"
+    if [ -e .venv ] && [ ! -w .venv ]; then
+        fail ".venv doesn't work for $(id -un) and belongs to $(stat -c %U .venv) (make clean as that user)"
+    fi
     rm -rf .venv
     "$python" -m venv .venv
 }
@@ -160,6 +162,8 @@ provide_fuzzer() {
     printf '%s\n' "$key" >"$stamp"
 }
 
+[ -w . ] || fail "$PWD is not writable for $(id -un): clone it into a directory of your own"
+mkdir -p build
 case "$purpose" in run | test) ;; *) fail "tools/setup.sh takes run or test, not '$purpose'" ;; esac
 provide_programs
 provide_environment
