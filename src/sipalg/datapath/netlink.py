@@ -70,11 +70,15 @@ class NetlinkError(OSError):
 
 
 class Message(NamedTuple):
-    """One netlink message without its header: `body` begins with the family's own header (nfgenmsg, ifinfomsg …)."""
+    """One netlink message without its header: `body` begins with the family's own header (nfgenmsg, ifinfomsg …).
+
+    `port` is set in received messages: in a notification, the port id of the socket that made the change.
+    """
 
     kind: int
     flags: int
     body: bytes
+    port: int = 0
 
 
 def attribute(kind: int, value: bytes) -> bytes:
@@ -150,7 +154,7 @@ def string(value: bytes) -> str:
 
 def encode(message: Message, sequence: int) -> bytes:
     """Return the message with its header, padded."""
-    kind, flags, body = message
+    kind, flags, body, _ = message
     length = len(body)
     return _HEADER.pack(length + 16, kind, flags, sequence, 0) + body + PADDING[length & 3]
 
@@ -159,10 +163,10 @@ def decode(data: bytes) -> Iterator[tuple[int, Message]]:
     """Yield sequence number and message of each message in a received buffer, to the first that is cut off."""
     offset, end = 0, len(data)
     while offset + 16 <= end:
-        length, kind, flags, sequence, _ = _HEADER.unpack_from(data, offset)
+        length, kind, flags, sequence, port = _HEADER.unpack_from(data, offset)
         if length < 16 or offset + length > end:
             return
-        yield sequence, Message(kind, flags, data[offset + 16 : offset + length])
+        yield sequence, Message(kind, flags, data[offset + 16 : offset + length], port)
         offset += (length + 3) & ~3
 
 
