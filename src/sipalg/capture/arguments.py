@@ -1,0 +1,90 @@
+"""What people type, read into values: addresses, networks, ports and ranges, for `argparse`'s `type=`.
+
+Each reader raises ArgumentTypeError with the text as it came and an example of what would be right, and takes nothing
+that it would have to guess at. It stands here, at the lowest layer that has commands, so that all of them share it.
+On a packet's way this is before the beginning.
+"""
+
+from __future__ import annotations
+
+from argparse import ArgumentTypeError
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
+from typing import Final
+
+from sipalg.engine.verdict import Endpoint
+
+#: What is inside if nobody says (RFC 1918 section 3).
+PRIVATE_NETWORKS: Final = tuple(IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
+
+#: RouterOS's limit, and ours: how many ports a setting may list.
+MOST_PORTS: Final = 8
+
+
+def is_ipv4(text: str) -> bool:
+    """Return whether `text` is an IPv4 address in dotted decimal."""
+    try:
+        IPv4Address(text)
+    except AddressValueError:
+        return False
+    return True
+
+
+def address(text: str) -> str:
+    """Read an IPv4 address; returns its canonical text."""
+    if not is_ipv4(text):
+        raise ArgumentTypeError(f"{text!r} is no IPv4 address; an example: 203.0.113.1")
+    return text
+
+
+def network(text: str) -> IPv4Network:
+    """Read an IPv4 network in CIDR notation; a single address is a network of one."""
+    try:
+        return IPv4Network(text)
+    except (AddressValueError, NetmaskValueError):
+        raise ArgumentTypeError(f"{text!r} is no IPv4 network; an example: 192.168.20.0/24") from None
+    except ValueError:
+        right = IPv4Network(text, strict=False)
+        raise ArgumentTypeError(f"{text!r} has host bits set; the network would be {right}") from None
+
+
+def port(text: str) -> int:
+    """Read a port, 1–65535."""
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= 65535:
+        raise ArgumentTypeError(f"{text!r} is no port; a port is a number from 1 to 65535")
+    return int(text)
+
+
+def endpoint(text: str) -> Endpoint:
+    """Read `ADDRESS:PORT`."""
+    host, colon, number = text.rpartition(":")
+    if not colon or not is_ipv4(host):
+        raise ArgumentTypeError(f"{text!r} is no address with a port; an example: 203.0.113.1:5060")
+    return Endpoint(host, port(number))
+
+
+def endpoint_or_address(text: str) -> Endpoint:
+    """Read `ADDRESS:PORT`, or `ADDRESS` alone, which has the port 0."""
+    return endpoint(text) if ":" in text else Endpoint(address(text), 0)
+
+
+def ports(text: str) -> tuple[int, ...]:
+    """Read one to eight ports with commas between them, in the order in which they came."""
+    numbers = tuple(port(part.strip()) for part in text.split(","))
+    if len(numbers) > MOST_PORTS:
+        raise ArgumentTypeError(f"{len(numbers)} ports are too many; up to {MOST_PORTS} are allowed")
+    if len(set(numbers)) < len(numbers):
+        raise ArgumentTypeError(f"{text!r} names a port twice")
+    return numbers
+
+
+def port_range(text: str) -> tuple[int, int]:
+    """Read `LOW-HIGH`, both of them included: unprivileged ports, and at least one even one with the next above it."""
+    low_text, dash, high_text = text.partition("-")
+    if not dash:
+        raise ArgumentTypeError(f"{text!r} is no range of ports; an example: 16384-32767")
+    low, high = port(low_text), port(high_text)
+    if low < 1024:
+        raise ArgumentTypeError(f"{text!r} begins below 1024; media needs unprivileged ports, such as 16384-32767")
+    if high < low + low % 2 + 1:
+        raise ArgumentTypeError(f"{text!r} has no even port with the next one above it, for RTP and RTCP")
+    return low, high

@@ -1,0 +1,133 @@
+"""Captures on disk: packets out of pcap and pcapng files, and into a pcap file that appears only when it is whole.
+
+libpcap reads (through pcapy-ng), so whatever tcpdump opens opens here, and what is damaged is found as tcpdump finds
+it. libpcap's writer can't take a packet that grew, so the writer is ours: one header a file, one a packet
+(draft-ietf-opsawg-pcap, sections 4 and 5). On a packet's way these are its first and its last step offline.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from struct import Struct
+from types import TracebackType
+from typing import Final, NamedTuple, Self
+
+import pcapy
+
+#: What a reader may hold of one packet; libpcap's own maximum. A grown packet still fits under it.
+SNAPLEN_BYTES: Final = 262144
+
+_MAGIC_MICROSECONDS: Final = 0xA1B2C3D4
+_MAGIC_NANOSECONDS: Final = 0xA1B23C4D
+_FILE_HEADER: Final = Struct("<IHHiIII")
+_RECORD_HEADER: Final = Struct("<IIII")
+_NS_PER_S: Final = 1_000_000_000
+
+#: libpcap's numbers in memory (DLT) that are others in a file (LINKTYPE), on Linux.
+_LINK_TYPES_IN_FILES: Final = {11: 100, 12: 101, 13: 102, 14: 103}
+
+
+class CaptureError(Exception):
+    """A capture that can't be read or written; its text is one line that says what, where and what would be right."""
+
+
+class Packet(NamedTuple):
+    """One captured frame. `number` counts from 1; `wire_bytes` is its size on the wire: `frame` may be less."""
+
+    number: int
+    time_ns: int
+    frame: bytes
+    wire_bytes: int
+
+
+class CaptureReader:
+    """The packets of a file, in order. CaptureError where there is no capture; close it, or use it in a `with`."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            with path.open("rb"):
+                pass
+            self._reader = pcapy.open_offline(str(path))
+        except OSError as error:
+            raise CaptureError(f"{path}: {error.strerror}; give a pcap or pcapng file") from None
+        except pcapy.PcapError as error:
+            raise CaptureError(f"{path}: {error}; give a pcap or pcapng file") from None
+        #: libpcap's number for the link layer of all packets.
+        self.link_type: int = self._reader.datalink()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._reader.close()
+
+    def __iter__(self) -> Iterator[Packet]:
+        """Yield the packets; CaptureError with the packet's number where the file is damaged."""
+        number = 0
+        while True:
+            number += 1
+            try:
+                header, frame = self._reader.next()
+            except pcapy.PcapError as error:
+                raise CaptureError(f"{self._path}, packet {number}: {error}") from None
+            if header is None:
+                return
+            seconds, microseconds = header.getts()
+            yield Packet(number, seconds * _NS_PER_S + microseconds * 1000, bytes(frame), header.getlen())
+
+
+class CaptureWriter:
+    """A pcap file in the making: a temporary file beside the target, which takes its name in :meth:`commit`.
+
+    Leaving the `with` without a commit removes it, and the target stays as it was.
+    """
+
+    def __init__(self, path: Path, link_type: int, *, nanoseconds: bool = False) -> None:
+        #: A link's target is replaced, not the link.
+        self._path = path.resolve()
+        if self._path.exists() and not self._path.is_file():
+            raise CaptureError(f"{path}: is no regular file; give the name of a file to write")
+        self._ns_per_unit = 1 if nanoseconds else 1000
+        magic = _MAGIC_NANOSECONDS if nanoseconds else _MAGIC_MICROSECONDS
+        file_type = _LINK_TYPES_IN_FILES.get(link_type, link_type)
+        try:
+            descriptor, name = tempfile.mkstemp(prefix=f".{self._path.name}.", dir=self._path.parent)
+        except OSError as error:
+            raise CaptureError(f"{path}: {error.strerror}; give a file in a folder that can be written to") from None
+        self._temporary = Path(name)
+        self._file = os.fdopen(descriptor, "wb")
+        self._file.write(_FILE_HEADER.pack(magic, 2, 4, 0, 0, SNAPLEN_BYTES, file_type))
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._file.close()
+        finally:
+            self._temporary.unlink(missing_ok=True)
+
+    def write(self, time_ns: int, frame: bytes, wire_bytes: int) -> None:
+        """Append one packet."""
+        seconds, rest_ns = divmod(time_ns, _NS_PER_S)
+        self._file.write(_RECORD_HEADER.pack(seconds, rest_ns // self._ns_per_unit, len(frame), wire_bytes) + frame)
+
+    def commit(self) -> None:
+        """Give the file its name, with the rights that a new file would have; CaptureError if that can't be."""
+        mask = os.umask(0)
+        os.umask(mask)
+        try:
+            self._file.flush()
+            os.fsync(self._file.fileno())
+            self._temporary.chmod(0o666 & ~mask)
+            self._temporary.replace(self._path)
+        except OSError as error:
+            raise CaptureError(f"{self._path}: {error.strerror}; give a file that can be written") from None
