@@ -1,0 +1,239 @@
+"""Connection tracking in netlink messages: what an entry looks like on the wire, and the requests that concern it.
+
+`conntrack` decides, this module spells (include/uapi/linux/netfilter/nfnetlink_conntrack.h and
+nf_conntrack_common.h). A tuple is one direction of a flow: source and destination endpoint of the packets that go
+that way. IPv4 only.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterator
+from socket import AF_INET, inet_aton, inet_ntoa
+from typing import Final, NamedTuple
+
+from sipalg.datapath import netlink
+from sipalg.datapath.netlink import Message
+from sipalg.engine.verdict import TCP, Endpoint, Flow
+
+# Status bits of an entry (enum ip_conntrack_status).
+SEEN_REPLY: Final = 0x2
+ASSURED: Final = 0x4
+CONFIRMED: Final = 0x8
+SOURCE_NAT: Final = 0x10
+DESTINATION_NAT: Final = 0x20
+FIXED_TIMEOUT: Final = 0x400
+
+_SUBSYSTEM: Final = 1
+_NEW: Final = 0
+_GET: Final = 1
+_DELETE: Final = 2
+
+_TUPLE_ORIGINAL: Final = 1
+_TUPLE_REPLY: Final = 2
+_STATUS: Final = 3
+_PROTOCOL_STATE: Final = 4
+_NAT_SOURCE: Final = 6
+_TIMEOUT: Final = 7
+_MARK: Final = 8
+_COUNTERS_ORIGINAL: Final = 9
+_COUNTERS_REPLY: Final = 10
+_ID: Final = 12
+_FILTER: Final = 25
+
+_TCP_ESTABLISHED: Final = 3
+
+# Which fields of a tuple a dump's filter compares (enum ctattr_filter, CTA_FILTER_F_…).
+_COMPARE_DESTINATION: Final = 0x2
+_COMPARE_PROTOCOL: Final = 0x8
+_HOST_ORDER_U32: Final = struct.Struct("=I")
+
+# An IPv4 entry of a protocol with ports begins with its two tuples, each of 52 bytes: nest, address nest, source,
+# destination, protocol nest, protocol number, two ports. Read in one go, with the attribute headers as the proof.
+_TUPLES: Final = struct.Struct("=4s" + "8x 4s4s 4s4s 4x 4sB3x 4s2s2x 4s2s2x" * 2)
+_TUPLES_HEADERS: Final = tuple(
+    struct.pack("=HH", length, kind) for length, kind in ((8, 1), (8, 2), (5, 1), (6, 2), (6, 3))
+)
+
+
+class Entry(NamedTuple):
+    """One entry of the table. `original` is the direction of the first packet; reply is what answers look like.
+
+    Source NAT shows in `reply_destination` (not the original source), destination NAT in `reply_source` (not the
+    original destination). Endpoints of protocols without ports have port 0. `packets` is (original, reply), None
+    while net.netfilter.nf_conntrack_acct is off. `identity` tells this entry from a later one with the same tuples.
+    """
+
+    protocol: int
+    original_source: Endpoint
+    original_destination: Endpoint
+    reply_source: Endpoint
+    reply_destination: Endpoint
+    status: int
+    timeout_s: int
+    mark: int
+    identity: bytes
+    packets: tuple[int, int] | None
+
+
+def encode_tuple(kind: int, protocol: int, source: Endpoint, destination: Endpoint) -> bytes:
+    """Make a CTA_TUPLE_… attribute. Raises OSError for a host that is no IPv4 literal."""
+    return netlink.nested(
+        kind,
+        netlink.nested(
+            1, netlink.attribute(1, inet_aton(source.host)), netlink.attribute(2, inet_aton(destination.host))
+        ),
+        netlink.nested(
+            2, netlink.u8(1, protocol), netlink.u16(2, source.port), netlink.u16(3, destination.port)
+        ),
+    )
+
+
+def create(flow: Flow, timeout_s: float, fixed: bool) -> Message:
+    """Make the request for a new entry, refused with EEXIST if either of its tuples is in use.
+
+    The reply tuple is given as it is without NAT; the kernel makes it remote → public from CTA_NAT_SRC, as it would
+    for a packet (ctnetlink_create_conntrack in net/netfilter/nf_conntrack_netlink.c).
+    """
+    public = inet_aton(flow.public.host)
+    status = SEEN_REPLY | ASSURED | CONFIRMED | (FIXED_TIMEOUT if fixed else 0)
+    parts = [
+        encode_tuple(_TUPLE_ORIGINAL, flow.protocol, flow.private, flow.remote),
+        encode_tuple(_TUPLE_REPLY, flow.protocol, flow.remote, flow.private),
+        netlink.u32(_STATUS, status),
+        netlink.u32(_TIMEOUT, whole_seconds(timeout_s)),
+        netlink.nested(
+            _NAT_SOURCE,
+            netlink.attribute(1, public),
+            netlink.attribute(2, public),
+            netlink.nested(3, netlink.u16(1, flow.public.port), netlink.u16(2, flow.public.port)),
+        ),
+    ]
+    if flow.protocol == TCP:
+        parts.append(netlink.nested(_PROTOCOL_STATE, netlink.nested(1, netlink.u8(1, _TCP_ESTABLISHED))))
+    return netlink.nfnetlink(_SUBSYSTEM, _NEW, netlink.CREATE | netlink.EXCLUSIVE, *parts, family=AF_INET)
+
+
+def change_timeout(flow: Flow, timeout_s: float) -> Message:
+    """Make the request that gives the existing entry that long; EPERM if its timeout is fixed."""
+    return netlink.nfnetlink(
+        _SUBSYSTEM,
+        _NEW,
+        0,
+        encode_tuple(_TUPLE_ORIGINAL, flow.protocol, flow.private, flow.remote),
+        netlink.u32(_TIMEOUT, whole_seconds(timeout_s)),
+        family=AF_INET,
+    )
+
+
+def get(protocol: int, source: Endpoint, destination: Endpoint) -> Message:
+    """Make the question for the entry that a packet source → destination belongs to, in whichever direction."""
+    part = encode_tuple(_TUPLE_ORIGINAL, protocol, source, destination)
+    return netlink.nfnetlink(_SUBSYSTEM, _GET, 0, part, family=AF_INET)
+
+
+def delete(entry: Entry) -> Message:
+    """Make the request that deletes exactly this entry; ENOENT if it is gone, whatever took its place."""
+    return netlink.nfnetlink(
+        _SUBSYSTEM,
+        _DELETE,
+        0,
+        encode_tuple(_TUPLE_ORIGINAL, entry.protocol, entry.original_source, entry.original_destination),
+        netlink.attribute(_ID, entry.identity),
+        family=AF_INET,
+    )
+
+
+def dump(protocol: int | None = None, reply_destination: str = "") -> Message:
+    """Make the question for all IPv4 entries, or those of a protocol and those whose answers go to an address.
+
+    Kernels before 5.8 know no filter and answer with everything, so whoever reads the answer has to compare again.
+    """
+    compare = (_COMPARE_DESTINATION if reply_destination else 0) | (_COMPARE_PROTOCOL if protocol is not None else 0)
+    parts: list[bytes] = []
+    if compare:
+        fields = []
+        if reply_destination:
+            fields.append(netlink.nested(1, netlink.attribute(2, inet_aton(reply_destination))))
+        if protocol is not None:
+            fields.append(netlink.nested(2, netlink.u8(1, protocol)))
+        flags = netlink.attribute(2, _HOST_ORDER_U32.pack(compare))
+        none = netlink.attribute(1, _HOST_ORDER_U32.pack(0))
+        parts = [netlink.nested(_TUPLE_REPLY, *fields), netlink.nested(_FILTER, none, flags)]
+    return netlink.nfnetlink(_SUBSYSTEM, _GET, netlink.DUMP, *parts, family=AF_INET)
+
+
+def whole_seconds(timeout_s: float) -> int:
+    """Round to what the kernel takes: whole seconds, at least one, at most 2³¹ − 1."""
+    return min(max(round(timeout_s), 1), 0x7FFFFFFF)
+
+
+def decode_entry(body: bytes) -> Entry | None:
+    """Read an entry from a message's body; None where it isn't a whole IPv4 entry."""
+    found = netlink.attributes(body, 4)
+    original, reply = _decode_tuple(found.get(_TUPLE_ORIGINAL)), _decode_tuple(found.get(_TUPLE_REPLY))
+    if original is None or reply is None:
+        return None
+    packets = None
+    if _COUNTERS_ORIGINAL in found and _COUNTERS_REPLY in found:
+        packets = _packets(found[_COUNTERS_ORIGINAL]), _packets(found[_COUNTERS_REPLY])
+    return Entry(
+        original[0],
+        *original[1:],
+        *reply[1:],
+        status=netlink.number(found.get(_STATUS, b"")),
+        timeout_s=netlink.number(found.get(_TIMEOUT, b"")),
+        mark=netlink.number(found.get(_MARK, b"")),
+        identity=found.get(_ID, b""),
+        packets=packets,
+    )
+
+
+def _packets(counters: bytes) -> int:
+    return netlink.number(netlink.attributes(counters).get(1, b""))
+
+
+def _decode_tuple(value: bytes | None) -> tuple[int, Endpoint, Endpoint] | None:
+    if value is None:
+        return None
+    parts = netlink.attributes(value)
+    addresses, protocol = netlink.attributes(parts.get(1, b"")), netlink.attributes(parts.get(2, b""))
+    source, destination = addresses.get(1, b""), addresses.get(2, b"")
+    if len(source) != 4 or len(destination) != 4:
+        return None
+    return (
+        netlink.number(protocol.get(1, b"")),
+        Endpoint(inet_ntoa(source), netlink.number(protocol.get(2, b""))),
+        Endpoint(inet_ntoa(destination), netlink.number(protocol.get(3, b""))),
+    )
+
+
+class Translated(NamedTuple):
+    """What the search for free ports needs of an entry, as raw as it came."""
+
+    protocol: int
+    public_port: int
+    source: bytes
+
+
+def translated(bodies: Iterator[bytes], address: bytes) -> Iterator[Translated]:
+    """Yield the flows whose answers go to `address` (4 bytes) and that come from another host: NATed ones.
+
+    `source` is the original source's address and port, 6 bytes. This is what a table of 100,000 entries is read
+    with, hence the fixed layout; an entry that looks otherwise takes the long way.
+    """
+    unpack, size = _TUPLES.unpack_from, _TUPLES.size
+    for body in bodies:
+        if len(body) >= size:
+            fields = unpack(body)
+            headers = fields[1:4:2] + fields[5:10:2]
+            if headers == _TUPLES_HEADERS and fields[11:14:2] + fields[15:20:2] == _TUPLES_HEADERS:
+                if fields[14] == address and fields[2] != address:
+                    yield Translated(fields[6], int.from_bytes(fields[20], "big"), fields[2] + fields[8])
+                continue
+        entry = decode_entry(body)
+        if entry is not None and inet_aton(entry.reply_destination.host) == address:
+            source = inet_aton(entry.original_source.host)
+            if source != address:
+                port = entry.original_source.port.to_bytes(2, "big")
+                yield Translated(entry.protocol, entry.reply_destination.port, source + port)
