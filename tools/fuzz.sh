@@ -2,9 +2,14 @@
 # Fuzzes each target for FUZZ_SECONDS (60). What it finds stays in build/fuzz: crash-* is the input that broke a rule.
 set -euo pipefail
 cd "$(dirname "$0")/.."
+seconds=${FUZZ_SECONDS:-60}
+.venv/bin/python -c 'import atheris' 2>/dev/null || {
+    echo "sipalg: no fuzzing engine here (atheris has no wheel for this machine's Python or processor)" >&2
+    exit 1
+}
 for target in message sdp engine; do
     mkdir -p "build/fuzz/$target"
-    echo "== $target, ${FUZZ_SECONDS:-60} s"
-    .venv/bin/python -m fuzz.run "$target" -max_total_time="${FUZZ_SECONDS:-60}" -max_len=4096 -print_final_stats=1 \
-        -artifact_prefix="build/fuzz/$target/" "build/fuzz/$target" fuzz/corpus
+    echo "== $target, $seconds s"
+    .venv/bin/python -m fuzz.run "$target" "-max_total_time=$seconds" -max_len=4096 -timeout=10 -dict=fuzz/sip.dict \
+        "-artifact_prefix=build/fuzz/$target/" "build/fuzz/$target" fuzz/corpus
 done

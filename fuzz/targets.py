@@ -1,0 +1,14 @@
+"""The fuzz targets by name: what the driver, the corpus' replay and the documentation call them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from fuzz.parsers import check_message, check_sdp
+
+#: name → a function of one input that raises where a rule is broken.
+TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
+    "message": check_message,
+    "sdp": check_sdp,
+}
