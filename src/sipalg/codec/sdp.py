@@ -1,0 +1,164 @@
+"""An SDP body's addresses: `o=`, `c=`, `m=`, `a=rtcp` and what else names a transport, as byte spans.
+
+Reads the first session description of a body. Like the message's frame it looks only at lines that can hold
+addresses; every other line stays out of sight. A line that holds one and can't be read makes the whole description
+unreadable, since half of it must never be edited.
+Sources: RFC 8866 §5 (o, c, m), RFC 3605 (`a=rtcp`), RFC 5761 (`a=rtcp-mux`), RFC 8839 (`a=candidate`).
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, NamedTuple
+
+from sipalg.codec.address import MAX_PORT
+
+_LINE: Final = re.compile(
+    rb"\n(?:([ocm])=([^\r\n]*)|a=(?:(rtcp):([^\r\n]*)|(rtcp-mux)(?=[ \t]*\r?(?:\n|\Z))|(candidate):))"
+)
+_ORIGIN: Final = re.compile(rb"\S+ [0-9]+ [0-9]+ IN (IP4|IP6) (\S+)[ \t]*")
+_CONNECTION: Final = re.compile(rb"IN (IP4|IP6) ([^\s/]+)(?:/[0-9/]+)?[ \t]*")
+_MEDIA: Final = re.compile(rb"([^\s]+) ([0-9]{1,5})(?:/([0-9]{1,3}))? ([^\s]+)(?: [^\r\n]*)?")
+_RTCP: Final = re.compile(rb"([0-9]{1,5})(?: IN IP4 (\S+))?[ \t]*")
+
+#: Why a description can't be read.
+NO_DESCRIPTION: Final = "sdp-not-a-description"
+LINE_MALFORMED: Final = "sdp-line-malformed"
+PORT_MALFORMED: Final = "sdp-port-malformed"
+
+#: Protocols that run over TCP: their ports aren't UDP ports (RFC 4145, RFC 4975).
+_TCP: Final = b"TCP"
+
+Span = tuple[int, int]
+NO_SPAN: Final[Span] = (0, 0)
+
+
+class Address(NamedTuple):
+    """An address in the description: its text, where it stands, and whether it is written as IPv4."""
+
+    host: bytes
+    span: Span
+    is_ip4: bool
+
+
+class Media(NamedTuple):
+    """One m= line with what belongs to it.
+
+    `port` 0 means refused or switched off (RFC 3264 §6). `ports` is the count behind a slash, 1 if there is none.
+    `connection` is the section's own c= lines, empty where the session's holds. `rtcp_port` is 0 without `a=rtcp`;
+    its span is then (0, 0), as is `rtcp_host`'s where the line names no address.
+    """
+
+    kind: bytes
+    port: int
+    port_span: Span
+    ports: int
+    protocol: bytes
+    connections: tuple[Address, ...]
+    rtcp_port: int
+    rtcp_port_span: Span
+    rtcp_host: bytes
+    rtcp_host_span: Span
+    rtcp_mux: bool
+
+    @property
+    def is_udp(self) -> bool:
+        """Whether the media runs over UDP, so that a UDP pinhole serves it."""
+        return not self.protocol.upper().startswith(_TCP)
+
+    @property
+    def is_rtp(self) -> bool:
+        """Whether the media is RTP and so has RTCP beside it (RFC 3550 §11)."""
+        return b"RTP/" in self.protocol.upper()
+
+
+class Description(NamedTuple):
+    """A session description: the origins, the session's own c= and the media sections in order."""
+
+    origins: tuple[Address, ...]
+    connection: Address | None
+    media: tuple[Media, ...]
+    has_candidates: bool
+
+    def connections_of(self, media: Media) -> tuple[Address, ...]:
+        """The c= lines that hold for a media section: its own, else the session's, else none."""
+        if media.connections or self.connection is None:
+            return media.connections
+        return (self.connection,)
+
+
+def parse(data: bytes, start: int, end: int) -> Description | str:
+    """Read the description in `data[start:end]`; a str is the reason why it can't be. Never raises.
+
+    Spans are offsets into `data`. A c=, m=, o= or a=rtcp line that isn't as the grammar has it makes the description
+    unreadable, as does a port above 65535.
+    """
+    if data[start : start + 3] != b"v=0":
+        return NO_DESCRIPTION
+    origins: list[Address] = []
+    session: Address | None = None
+    sections: list[Media] = []
+    section: list[Address] = []
+    media: re.Match[bytes] | None = None
+    rtcp: re.Match[bytes] | None = None
+    mux = candidates = False
+    for line in _LINE.finditer(data, start, end):
+        letter = line[1]
+        if letter == b"m":
+            if media is not None:
+                sections.append(_section(media, section, rtcp, mux))
+                section, rtcp, mux = [], None, False
+            media = _MEDIA.fullmatch(data, *line.span(2))
+            if media is None or int(media[2]) > MAX_PORT:
+                return PORT_MALFORMED
+        elif letter == b"c":
+            match = _CONNECTION.fullmatch(data, *line.span(2))
+            if match is None:
+                return LINE_MALFORMED
+            address = Address(match[2], match.span(2), match[1] == b"IP4")
+            if media is not None:
+                section.append(address)
+            elif session is None:
+                session = address
+            else:
+                return LINE_MALFORMED
+        elif letter == b"o":
+            match = _ORIGIN.fullmatch(data, *line.span(2))
+            if match is not None:
+                origins.append(Address(match[2], match.span(2), match[1] == b"IP4"))
+        elif line[3]:
+            rtcp = _RTCP.fullmatch(data, *line.span(4))
+            if rtcp is None or int(rtcp[1]) > MAX_PORT:
+                return PORT_MALFORMED
+        elif line[5]:
+            mux = True
+        else:
+            candidates = True
+    if media is not None:
+        sections.append(_section(media, section, rtcp, mux))
+    return Description(tuple(origins), session, tuple(sections), candidates)
+
+
+def _section(
+    media: re.Match[bytes], connections: list[Address], rtcp: re.Match[bytes] | None, mux: bool
+) -> Media:
+    """Put one media section together from its lines' matches."""
+    kind, port, ports, protocol = media.groups()
+    if rtcp is None:
+        rtcp_port, rtcp_port_span, rtcp_host, rtcp_host_span = 0, NO_SPAN, b"", NO_SPAN
+    else:
+        rtcp_port, rtcp_port_span = int(rtcp[1]), rtcp.span(1)
+        rtcp_host, rtcp_host_span = (rtcp[2], rtcp.span(2)) if rtcp[2] else (b"", NO_SPAN)
+    return Media(
+        kind,
+        int(port),
+        media.span(2),
+        int(ports) if ports else 1,
+        protocol,
+        tuple(connections),
+        rtcp_port,
+        rtcp_port_span,
+        rtcp_host,
+        rtcp_host_span,
+        mux,
+    )
