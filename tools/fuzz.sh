@@ -10,6 +10,6 @@ seconds=${FUZZ_SECONDS:-60}
 for target in message sdp engine; do
     mkdir -p "build/fuzz/$target"
     echo "== $target, $seconds s"
-    .venv/bin/python -m fuzz.run "$target" "-max_total_time=$seconds" -max_len=4096 -timeout=10 -dict=fuzz/sip.dict \
+    .venv/bin/python -m fuzz.run "$target" "-max_total_time=$seconds" -max_len=4096 -timeout=10 -verbosity=0 -dict=fuzz/sip.dict \
         "-artifact_prefix=build/fuzz/$target/" "build/fuzz/$target" fuzz/corpus
 done
