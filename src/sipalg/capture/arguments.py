@@ -29,6 +29,11 @@ def is_ipv4(text: str) -> bool:
     return True
 
 
+def contains(network: IPv4Network, host: str) -> bool:
+    """Return whether the network holds the host, an IPv4 literal."""
+    return IPv4Address(host) in network
+
+
 def address(text: str) -> str:
     """Read an IPv4 address; returns its canonical text."""
     if not is_ipv4(text):

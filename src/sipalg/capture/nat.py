@@ -52,6 +52,8 @@ class Nat:
     """The mappings that the engine ordered, the plain NAT's own, and the flows that passed."""
 
     def __init__(self, public_host: str) -> None:
+        #: The inside host whose message the ALG is looking at.
+        self.asking = ""
         self._public_host = public_host
         self._by_private: dict[_Key, _Standing] = {}
         self._by_public: dict[_Key, _Standing] = {}
@@ -84,12 +86,12 @@ class Nat:
         """Write a mapping into both maps; it stands until `expires`."""
         public = (mapping.protocol, mapping.public)
         before = self._by_public.get(public)
-        if before is None or before.mapping.private != mapping.private:
-            # The flows of whoever had this port before end with it, the plain NAT's included.
+        plain = self._plain_private.pop(public, None)
+        if plain is not None:
+            del self._plain_public[mapping.protocol, plain]
+        if mapping.private not in (plain, None if before is None else before.mapping.private):
+            # The flows of whoever had this port before end with it.
             self._answers.pop(public, None)
-            plain = self._plain_private.pop(public, None)
-            if plain is not None:
-                del self._plain_public[mapping.protocol, plain]
         self._by_private[mapping.protocol, mapping.private] = _Standing(mapping, expires)
         self._by_public[public] = _Standing(mapping, expires)
         self._history[mapping] = None
@@ -129,10 +131,14 @@ class Nat:
         standing = self._by_private.get((protocol, private))
         return standing is not None and standing.mapping.purpose == "sip" and standing.expires > now
 
-    def taken_by_plain(self) -> Iterator[tuple[int, Endpoint, Endpoint]]:
-        """Yield (protocol, private, public) of the ports that the plain NAT gave out."""
-        for (protocol, private), public in self._plain_public.items():
-            yield protocol, private, public
+    def is_taken(self, protocol: int, port: int) -> bool:
+        """Return whether the plain NAT gave this public port to anything but :attr:`asking`'s same port.
+
+        It is the engine's `ports_taken`. The same port of the host that the ALG is working for may become a mapping:
+        its flows then stay where they are.
+        """
+        holder = self._plain_private.get((protocol, Endpoint(self._public_host, port)))
+        return holder is not None and holder != Endpoint(self.asking, port)
 
     def history(self) -> list[Mapping]:
         """Return every mapping that was opened, in order and once each."""
