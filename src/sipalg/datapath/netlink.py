@@ -58,6 +58,8 @@ PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
 #: A dump's messages come in buffers of at most 32 KiB; one netlink message never needs more than this.
 _RECEIVE_BYTES: Final = 1 << 17
 _BUFFER_BYTES: Final = 1 << 22
+#: A limit, not an allocation: a transaction is one datagram, and one of ten thousand mappings takes megabytes.
+_SEND_BYTES: Final = 1 << 26
 _DUMP_ATTEMPTS: Final = 10
 
 
@@ -198,7 +200,7 @@ class NetlinkSocket:
         self._sequence = 0
         try:
             grow_buffer(self._socket, receive_bytes, receiving=True)
-            grow_buffer(self._socket, _BUFFER_BYTES, receiving=False)
+            grow_buffer(self._socket, _SEND_BYTES, receiving=False)
             self._socket.setsockopt(SOL_NETLINK, CAP_ACK, 1)
             self._socket.setsockopt(SOL_NETLINK, _EXT_ACK, 1)
             self._socket.bind((0, 0))

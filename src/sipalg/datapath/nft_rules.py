@@ -1,0 +1,286 @@
+"""Our table's rule set: which sets, chains and rules there are, for given settings and a given kernel.
+
+Three ways of a packet lead through it: prerouting (one that comes for a public port becomes one for the phone),
+forward after every filter chain (SIP goes to the queue), postrouting (what a phone sends leaves from the port that
+its mapping says). What no element or port matches stays the administrator's rules' business. This module only
+writes; nft_table sends.
+"""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Network, collapse_addresses
+from typing import Final, NamedTuple
+
+from sipalg.datapath import nft_codec as nft
+from sipalg.datapath.netlink import Message
+from sipalg.engine.verdict import UDP
+
+SNAT_MAP: Final = "snat_map"
+DNAT_MAP: Final = "dnat_map"
+MEDIA_MAP: Final = "media_map"
+SIP_PRIVATE: Final = "sip_private"
+SIP_PEERS: Final = "sip_peers"
+_PROTOCOLS: Final = "protocols"
+_SIP_PORTS: Final = "sip_ports"
+_INSIDE: Final = "inside_ifaces"
+_EXCEPT: Final = "except"
+_TRUSTED: Final = "trusted_peers"
+
+#: The counter of packets that were given to the queue, whether somebody took them or not.
+COUNTER_NAME: Final = "to_queue"
+
+#: Hooks and priorities: just after the administrator's dnat (-100), just before his snat (100), after his filters.
+_PREROUTING, _FORWARD, _POSTROUTING = 0, 2, 4
+_BASE_CHAINS: Final = (
+    ("prerouting", "nat", _PREROUTING, -99),
+    ("postrouting", "nat", _POSTROUTING, 99),
+    ("forward", "filter", _FORWARD, 200),
+)
+_PLAIN_CHAINS: Final = ("outbound", "inbound", "hairpin", "queue")
+
+_IIFNAME, _OIFNAME, _L4PROTO, _SECPATH = 6, 7, 16, 25  # NFT_META_…
+_CT_STATUS: Final = 2  # NFT_CT_STATUS
+_STATUS_DNAT: Final = 0x20  # IPS_DST_NAT
+_RT_XFRM: Final = 4  # NFT_RT_XFRM
+
+_TRANSPORT_KEY: Final = (nft.concatenated(nft.PROTOCOL, nft.IPV4_ADDRESS, nft.PORT), 12)
+_PEER_KEY: Final = (nft.concatenated(nft.PROTOCOL, nft.IPV4_ADDRESS, nft.PORT, nft.IPV4_ADDRESS), 16)
+_ENDPOINT: Final = (nft.concatenated(nft.IPV4_ADDRESS, nft.PORT), 8)
+_ADDRESS: Final = (nft.IPV4_ADDRESS, 4)
+
+#: Name, flags, key and value of each set. The first five hold mappings and peers and outlive the process.
+_SETS: Final[tuple[tuple[str, int, tuple[int, int], tuple[int, int] | None], ...]] = (
+    (SNAT_MAP, nft.MAP | nft.TIMEOUT, _TRANSPORT_KEY, _ENDPOINT),
+    (DNAT_MAP, nft.MAP | nft.TIMEOUT, _TRANSPORT_KEY, _ENDPOINT),
+    (MEDIA_MAP, nft.MAP | nft.TIMEOUT, _TRANSPORT_KEY, _ENDPOINT),
+    (SIP_PRIVATE, nft.TIMEOUT, _TRANSPORT_KEY, None),
+    (SIP_PEERS, nft.TIMEOUT, _PEER_KEY, None),
+    (_PROTOCOLS, 0, (nft.PROTOCOL, 1), None),
+    (_SIP_PORTS, 0, (nft.PORT, 2), None),
+    (_INSIDE, 0, (nft.INTERFACE_NAME, nft.INTERFACE_NAME_BYTES), None),
+    (_EXCEPT, nft.INTERVAL, _ADDRESS, None),
+    (_TRUSTED, nft.INTERVAL, _ADDRESS, None),
+)
+
+_PORT = struct.Struct("!H")
+
+
+@dataclass(frozen=True, slots=True)
+class TableSettings:
+    """What the rule set depends on. All but `name`, `outside` and `queue_number` may change while it works."""
+
+    #: The one outside interface.
+    outside: str
+    #: The interfaces that phones are behind.
+    inside: tuple[str, ...]
+    name: str = "sipalg"
+    queue_number: int = 5060
+    #: The remote SIP servers' ports.
+    ports: tuple[int, ...] = (5060, 5061)
+    protocols: tuple[int, ...] = (UDP,)
+    #: Remote networks that aren't NATed: never queued, never mapped.
+    exempt: tuple[IPv4Network, ...] = ()
+    #: Remote networks that may signal to any mapping.
+    trusted_peers: tuple[IPv4Network, ...] = ()
+    #: May anybody?
+    direct_signalling: bool = False
+    #: How long new SIP flows live in the connection tracker, with packets both ways and without an answer.
+    sip_timeout_s: float = 3600.0
+    unreplied_timeout_s: float = 30.0
+
+
+class Features(NamedTuple):
+    """What this kernel has of that which some lack."""
+
+    #: A table that survives `flush ruleset` and its owner (6.9).
+    owner_persist: bool
+    #: nft's queue expression, else the xt NFQUEUE target is taken.
+    queue_expression: bool
+    #: Timeout policies as objects.
+    ct_timeout: bool
+    #: `rt ipsec` (5.0), and `meta secpath`.
+    route_ipsec: bool
+    secpath: bool
+    #: Adding an element that stands renews its time (6.12).
+    timeout_update: bool
+
+
+class Rule(NamedTuple):
+    """One rule: its chain, its expressions and what it is for."""
+
+    chain: str
+    comment: str
+    expressions: tuple[bytes, ...]
+
+
+def interface_name(name: str) -> bytes:
+    """Return an interface's name as rules compare it: 16 bytes, padded with NUL."""
+    return name.encode().ljust(nft.INTERFACE_NAME_BYTES, b"\0")
+
+
+def interval(networks: Iterable[IPv4Network]) -> list[bytes]:
+    """Return the elements of an interval set that holds these networks, which may overlap."""
+    members = []
+    for network in collapse_addresses(networks):
+        members.append(nft.element(network.network_address.packed))
+        after = int(network.broadcast_address) + 1
+        if after < 1 << 32:
+            members.append(nft.element(after.to_bytes(4, "big"), end=True))
+    return members
+
+
+def timeout_name(settings: TableSettings) -> str:
+    """Return the timeout policy's name, which tells its values: objects can't be changed, only replaced."""
+    return f"sip-{int(settings.sip_timeout_s)}-{int(settings.unreplied_timeout_s)}"
+
+
+_LOAD_PROTOCOL: Final = nft.load_meta(_L4PROTO)
+#: The key of the maps, register by register: protocol, address, port.
+_BY_SOURCE: Final = (_LOAD_PROTOCOL, nft.load_payload(1, 12, 4, 1), nft.load_payload(2, 0, 2, 2))
+_BY_DESTINATION: Final = (_LOAD_PROTOCOL, nft.load_payload(1, 16, 4, 1), nft.load_payload(2, 2, 2, 2))
+_SOURCE: Final = nft.load_payload(1, 12, 4)
+_DESTINATION: Final = nft.load_payload(1, 16, 4)
+_SOURCE_PORT: Final = nft.load_payload(2, 0, 2)
+_DESTINATION_PORT: Final = nft.load_payload(2, 2, 2)
+_FROM_INSIDE: Final = (nft.load_meta(_IIFNAME), nft.is_in(_INSIDE))
+_TO_INSIDE: Final = (nft.load_meta(_OIFNAME), nft.is_in(_INSIDE))
+_TRANSLATED: Final = (nft.load_ct(_CT_STATUS), nft.mask(_STATUS_DNAT), nft.is_not_equal(bytes(4)))
+_DNAT: Final = nft.translate(destination=True)
+_SNAT: Final = nft.translate(destination=False)
+_TO_QUEUE: Final = nft.goto("queue")
+_IPSEC_OUT: Final = (nft.load_route(_RT_XFRM), nft.is_equal(b"\1"))
+_IPSEC_IN: Final = (nft.load_meta(_SECPATH), nft.is_equal(b"\1"))
+
+
+def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
+    """Return all rules in their order."""
+    outside = interface_name(settings.outside)
+    from_outside = (nft.load_meta(_IIFNAME), nft.is_equal(outside))
+    to_outside = (nft.load_meta(_OIFNAME), nft.is_equal(outside))
+    ipsec_out = [Rule("", "never what goes into a tunnel", (*_IPSEC_OUT, nft.leave()))] if features.route_ipsec else []
+    ipsec_in = [Rule("", "never what came out of a tunnel", (*_IPSEC_IN, nft.leave()))] if features.secpath else []
+    to_dnat_map = (*_BY_DESTINATION, nft.look_up(DNAT_MAP), _DNAT)
+    to_media_map = (*_BY_DESTINATION, nft.look_up(MEDIA_MAP), _DNAT)
+    peer = (*_BY_DESTINATION, nft.load_payload(1, 12, 4, 3), nft.is_in(SIP_PEERS))
+    by_chain = {
+        "prerouting": [
+            *ipsec_in,
+            Rule("", "known peers reach the phone", (*from_outside, *peer, *to_dnat_map)),
+            Rule("", "trusted peers reach the phone", (*from_outside, _SOURCE, nft.is_in(_TRUSTED), *to_dnat_map)),
+            Rule("", "one phone reaches another by its public address", (*_FROM_INSIDE, *to_dnat_map)),
+            Rule("", "media of a call, from anybody", (*from_outside, *to_media_map)),
+            Rule("", "media between phones by public addresses", (*_FROM_INSIDE, *to_media_map)),
+        ],
+        "postrouting": [
+            *ipsec_out,
+            Rule("", "networks that aren't NATed", (_DESTINATION, nft.is_in(_EXCEPT), nft.leave())),
+            Rule("", "leave from the mapping's port", (*to_outside, *_BY_SOURCE, nft.look_up(SNAT_MAP), _SNAT)),
+            Rule(
+                "",
+                "the same to a phone by its public address",
+                (*_TO_INSIDE, *_TRANSLATED, *_BY_SOURCE, nft.look_up(SNAT_MAP), _SNAT),
+            ),
+        ],
+        "forward": [
+            Rule("", "other protocols", (_LOAD_PROTOCOL, nft.is_in(_PROTOCOLS, invert=True), nft.leave())),
+            *ipsec_out,
+            *ipsec_in,
+            Rule("", "from phones", (*_FROM_INSIDE, *to_outside, nft.goto("outbound"))),
+            Rule("", "to phones", (*from_outside, *_TO_INSIDE, nft.goto("inbound"))),
+            Rule("", "between phones", (*_FROM_INSIDE, *_TO_INSIDE, *_TRANSLATED, nft.goto("hairpin"))),
+        ],
+        "outbound": [
+            Rule("", "networks that aren't NATed", (_DESTINATION, nft.is_in(_EXCEPT), nft.leave())),
+            Rule("", "to SIP servers", (_DESTINATION_PORT, nft.is_in(_SIP_PORTS), _TO_QUEUE)),
+            Rule("", "from a phone's SIP port", (*_BY_SOURCE, nft.is_in(SIP_PRIVATE), _TO_QUEUE)),
+        ],
+        "inbound": [
+            Rule("", "networks that aren't NATed", (_SOURCE, nft.is_in(_EXCEPT), nft.leave())),
+            Rule("", "from SIP servers", (_SOURCE_PORT, nft.is_in(_SIP_PORTS), _TO_QUEUE)),
+            Rule("", "to a phone's SIP port", (*_BY_DESTINATION, nft.is_in(SIP_PRIVATE), _TO_QUEUE)),
+        ],
+        "hairpin": [
+            Rule("", "from a phone's SIP port", (*_BY_SOURCE, nft.is_in(SIP_PRIVATE), _TO_QUEUE)),
+            Rule("", "to a phone's SIP port", (*_BY_DESTINATION, nft.is_in(SIP_PRIVATE), _TO_QUEUE)),
+        ],
+        "queue": [Rule("", "to the ALG; without one, on as it is", _to_queue(settings, features))],
+    }
+    return tuple(rule._replace(chain=chain) for chain, of_chain in by_chain.items() for rule in of_chain)
+
+
+def _to_queue(settings: TableSettings, features: Features) -> tuple[bytes, ...]:
+    policy = (nft.use_object(nft.CT_TIMEOUT, timeout_name(settings)),) if features.ct_timeout else ()
+    number = settings.queue_number
+    last = nft.queue(number) if features.queue_expression else nft.xt_queue(number)
+    return (*policy, nft.use_object(nft.COUNTER, COUNTER_NAME), last)
+
+
+def structure(settings: TableSettings, features: Features, stale_timeouts: Sequence[str] = ()) -> list[Message]:
+    """Return the messages that make the table, or bring one that stands to these settings; its elements stay.
+
+    `stale_timeouts` are names of timeout policies that the table has and that are to go.
+    """
+    name = settings.name
+    messages = [nft.new_table(name, nft.OWNER | nft.PERSIST if features.owner_persist else 0)]
+    for identity, (set_name, flags, key, data) in enumerate(_SETS, start=1):
+        messages.append(nft.new_set(name, set_name, identity, flags, key, data))
+    messages.append(nft.new_object(name, COUNTER_NAME, nft.COUNTER))
+    if features.ct_timeout:
+        values = nft.udp_timeouts(settings.unreplied_timeout_s, settings.sip_timeout_s)
+        messages.append(nft.new_object(name, timeout_name(settings), nft.CT_TIMEOUT, *values))
+    messages.extend(nft.new_base_chain(name, *chain) for chain in _BASE_CHAINS)
+    messages.extend(nft.new_chain(name, chain) for chain in _PLAIN_CHAINS)
+    messages.extend(nft.flush_chain(name, chain) for chain, *_ in _BASE_CHAINS)
+    messages.extend(nft.flush_chain(name, chain) for chain in _PLAIN_CHAINS)
+    messages.extend(nft.delete_object(name, stale, nft.CT_TIMEOUT) for stale in stale_timeouts)
+    messages.extend(
+        nft.new_rule(name, rule.chain, rule.expressions, rule.comment) for rule in rules(settings, features)
+    )
+    return messages + settings_elements(settings)
+
+
+def settings_elements(settings: TableSettings) -> list[Message]:
+    """Return the messages that replace the contents of the sets which hold settings."""
+    anybody = (IPv4Network("0.0.0.0/0"),) if settings.direct_signalling else ()
+    contents = (
+        (_PROTOCOLS, [nft.element(bytes((protocol,))) for protocol in sorted(set(settings.protocols))]),
+        (_SIP_PORTS, [nft.element(_PORT.pack(port)) for port in sorted(set(settings.ports))]),
+        (_INSIDE, [nft.element(interface_name(name)) for name in sorted(set(settings.inside))]),
+        (_EXCEPT, interval(settings.exempt)),
+        (_TRUSTED, interval((*settings.trusted_peers, *anybody))),
+    )
+    messages = []
+    for name, members in contents:
+        messages.append(nft.flush_set(settings.name, name))
+        if members:
+            messages.append(nft.elements(nft.NEW_ELEMENT, 0, settings.name, name, members))
+    return messages
+
+
+_PROBE: Final = "sipalg_probe"
+
+
+def probe() -> tuple[tuple[Message, ...], tuple[int, ...]]:
+    """Return messages that find out Features when they are tried without commit, and the index of each feature's."""
+    common = (nft.new_table(_PROBE, 0), nft.new_base_chain(_PROBE, "forward", "filter", _FORWARD, 200))
+    one_each = (
+        nft.new_table(_PROBE + "_owner", nft.OWNER | nft.PERSIST),
+        nft.new_rule(_PROBE, "forward", (nft.queue(0),), "queue"),
+        nft.new_object(_PROBE, "timeout", nft.CT_TIMEOUT, *nft.udp_timeouts(30, 180)),
+        nft.new_rule(_PROBE, "forward", _IPSEC_OUT, "rt ipsec"),
+        nft.new_rule(_PROBE, "forward", _IPSEC_IN, "meta secpath"),
+        nft.new_rule(_PROBE, "forward", (nft.xt_queue(0),), "xt NFQUEUE"),
+    )
+    return common + one_each, tuple(range(2, 2 + len(one_each)))
+
+
+def address(host: str) -> bytes:
+    """Return an IPv4 literal's four bytes; raises ValueError for anything else."""
+    try:
+        return socket.inet_pton(socket.AF_INET, host)
+    except OSError:
+        raise ValueError(f"not an IPv4 address: {host!r}") from None

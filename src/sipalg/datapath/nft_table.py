@@ -1,0 +1,320 @@
+"""Our nf_tables table, live: made or taken over, its elements written as the engine commands, read back, removed.
+
+The long-living socket here owns the table where the kernel knows owners that may leave (6.9): then no other process
+can flush or change it, and when this one dies it stays as it is until the next takes it over with all its mappings.
+On other kernels a guard tells when somebody took it away. Every change is one transaction, all or none.
+"""
+
+from __future__ import annotations
+
+import errno
+import math
+import os
+import re
+import socket
+import struct
+from collections.abc import Sequence
+from typing import Final, NamedTuple
+
+from sipalg.datapath import netlink, nft_codec, nft_rules
+from sipalg.datapath.netlink import Message, NetlinkError, NetlinkSocket
+from sipalg.datapath.nft_guard import TableGuard
+from sipalg.datapath.nft_rules import DNAT_MAP, MEDIA_MAP, SIP_PEERS, SIP_PRIVATE, SNAT_MAP, Features, TableSettings
+from sipalg.engine.verdict import AdmitPeer, CloseMapping, DismissPeer, Endpoint, Mapping, OpenMapping, RefreshMapping
+
+MapCommand = OpenMapping | RefreshMapping | CloseMapping | AdmitPeer | DismissPeer
+
+_KEY = struct.Struct("!B3x4sH2x")
+_ENDPOINT = struct.Struct("!4sH2x")
+#: What these errors say is that a table of this name stands which isn't made as ours is: another version's.
+_OTHER_LAYOUT: Final = frozenset({errno.EEXIST, errno.EBUSY, errno.EINVAL, errno.EOPNOTSUPP})
+#: Since this release, adding an element that stands renews its time; before, it did nothing. The one feature that
+#: can't be tried without changing something.
+_TIMEOUT_UPDATE: Final = (6, 12)
+#: An element that is added only to be deleted in the same transaction, so that deleting never misses it.
+_MOMENT_S: Final = 1.0
+
+
+class StandingMapping(NamedTuple):
+    """A mapping that stands in the kernel, and for how many seconds more."""
+
+    mapping: Mapping
+    timeout_s: float
+
+
+class StandingPeer(NamedTuple):
+    """A peer that is let in to a public endpoint, and for how many seconds more."""
+
+    protocol: int
+    public: Endpoint
+    peer: str
+    timeout_s: float
+
+
+class Standing(NamedTuple):
+    """All mappings and peers that the table holds."""
+
+    mappings: tuple[StandingMapping, ...]
+    peers: tuple[StandingPeer, ...]
+
+
+class _Step(NamedTuple):
+    """One element of one set, added or taken away, for the command at place `command`."""
+
+    command: int
+    set_name: str
+    key: bytes
+    data: bytes | None
+    timeout_s: float
+    #: Open: new, or there with the same value. Renew: the same, and its time begins anew. Close: gone or absent.
+    kind: str
+
+
+_OPEN, _RENEW, _CLOSE = "open", "renew", "close"
+
+
+class NftTable:
+    """The table of one ALG. Every method may raise NetlinkError; nothing was changed then."""
+
+    def __init__(self, settings: TableSettings, features: Features | None = None) -> None:
+        """Find out what the kernel has (unless `features` says so); changes nothing yet.
+
+        Raises NetlinkError: EPERM without the right to, EOPNOTSUPP when the kernel can't hand packets to a queue.
+        """
+        self.settings = settings
+        self._netlink = NetlinkSocket()
+        #: Readable when somebody may have changed the table, and None where nobody can.
+        self.guard: TableGuard | None = None
+        try:
+            self.features = find_features(self._netlink) if features is None else features
+            if not self.features.owner_persist:
+                self.guard = TableGuard(settings.name, self._netlink.port_id)
+        except OSError:
+            self._netlink.close()
+            raise
+
+    def install(self, commands: Sequence[MapCommand] = ()) -> None:
+        """Make the table, or take over the one that stands and bring it to our settings; its mappings stay.
+
+        `commands` are run in the same transaction: that is how a table that somebody removed comes back whole. Raises
+        NetlinkError EPERM when another process owns a table of this name.
+        """
+        stale = [name for name in self._timeout_names() if name != nft_rules.timeout_name(self.settings)]
+        try:
+            self._run(nft_rules.structure(self.settings, self.features, stale), commands)
+        except NetlinkError as error:
+            if error.errno not in _OTHER_LAYOUT or not self.exists():
+                raise
+            # A table of another version: what it holds can't be kept.
+            name = self.settings.name
+            first = [nft_codec.delete_table(name)]
+            self._run(first + nft_rules.structure(self.settings, self.features), commands)
+
+    def change(self, settings: TableSettings) -> None:
+        """Bring the standing table to other settings (of the same `name`) in one transaction; its mappings stay."""
+        before, self.settings = self.settings, settings
+        try:
+            self.install()
+        except NetlinkError:
+            self.settings = before
+            raise
+
+    def apply(self, commands: Sequence[MapCommand]) -> None:
+        """Run all commands or none.
+
+        Raises NetlinkError with the `index` of the first command that failed: EEXIST when an element stands with
+        another value, ENOENT when the table is gone. Opening what stands with the same value renews it, refreshing
+        what has run out opens it, and closing what is gone is no error.
+        """
+        self._run([], commands)
+
+    def exists(self) -> bool:
+        """Tell whether a table of our name stands, whoever made it."""
+        try:
+            return bool(self._netlink.request(nft_codec.get_table(self.settings.name)))
+        except NetlinkError as error:
+            if error.errno == errno.ENOENT:
+                return False
+            raise
+
+    def elements(self) -> Standing:
+        """Read back the mappings and peers that stand, to go on with them after a restart; nothing without table."""
+        if not self.exists():
+            return Standing((), ())
+        ours = self._dump(SIP_PRIVATE)
+        let_in = {key for name in (DNAT_MAP, MEDIA_MAP) for key, _, _ in self._dump(name)}
+        signalling = {key for key, _, _ in ours}
+        mappings = []
+        for key, data, timeout_s in self._dump(SNAT_MAP):
+            if len(key) != _KEY.size or len(data) != _ENDPOINT.size:
+                continue
+            protocol, private_host, private_port = _KEY.unpack(key)
+            public_host, public_port = _ENDPOINT.unpack(data)
+            mapping = Mapping(
+                protocol,
+                Endpoint(socket.inet_ntoa(private_host), private_port),
+                Endpoint(socket.inet_ntoa(public_host), public_port),
+                "sip" if key in signalling else "media",
+                adopted=_KEY.pack(protocol, public_host, public_port) not in let_in,
+            )
+            mappings.append(StandingMapping(mapping, timeout_s))
+        peers = []
+        for key, _, timeout_s in self._dump(SIP_PEERS):
+            if len(key) == _KEY.size + 4:
+                protocol, host, port = _KEY.unpack_from(key)
+                public = Endpoint(socket.inet_ntoa(host), port)
+                peers.append(StandingPeer(protocol, public, socket.inet_ntoa(key[_KEY.size :]), timeout_s))
+        return Standing(tuple(mappings), tuple(peers))
+
+    def packets_to_queue(self) -> int:
+        """Count the packets that were given to the queue since the table was made, whether anybody took them or not.
+
+        Less those that were received, it is how many went by as plain NAT. 0 without table.
+        """
+        for message in self._objects(nft_codec.COUNTER):
+            found = netlink.attributes(message.body, 4)
+            if netlink.string(found.get(nft_codec.OBJECT_NAME, b"")) == nft_rules.COUNTER_NAME:
+                packets = netlink.attributes(found.get(nft_codec.OBJECT_DATA, b"")).get(2, b"")
+                return netlink.number(packets)
+        return 0
+
+    def remove(self) -> None:
+        """Remove the table with all its mappings. One that is gone is no error."""
+        if self.exists():
+            self._netlink.transaction([nft_codec.delete_table(self.settings.name)])
+
+    def close(self) -> None:
+        """Let go of the table, which stays as it is (also without an owner, where the kernel has owners)."""
+        if self.guard is not None:
+            self.guard.close()
+        self._netlink.close()
+
+    def _run(self, before: list[Message], commands: Sequence[MapCommand]) -> None:
+        """Run `before` and the commands as one transaction."""
+        steps: list[_Step] = []
+        for index, command in enumerate(commands):
+            try:
+                steps += _steps(index, command)
+            except ValueError as error:
+                raise NetlinkError(errno.EAFNOSUPPORT, index, str(error)) from None
+        while True:
+            messages = list(before)
+            owners = [-1] * len(before)
+            for number, step in enumerate(steps):
+                of_step = self._messages(step)
+                messages += of_step
+                owners += [number] * len(of_step)
+            errors = self._netlink.attempt(messages)
+            if not errors:
+                return
+            again = _without_what_stands(steps, {owners[index] for index in errors if 0 <= index < len(owners)})
+            if again is None:
+                raise self._failure(errors, owners, steps)
+            steps = again
+
+    def _messages(self, step: _Step) -> list[Message]:
+        """Return the messages of one step."""
+        table, (_, name, key, data, timeout_s, kind) = self.settings.name, step
+        new = [nft_codec.element(key, data, timeout_s)]
+        if kind == _RENEW and self.features.timeout_update:
+            return [nft_codec.elements(nft_codec.NEW_ELEMENT, netlink.CREATE, table, name, new)]
+        if kind == _OPEN:
+            return [nft_codec.elements(nft_codec.NEW_ELEMENT, netlink.CREATE | netlink.EXCLUSIVE, table, name, new)]
+        # Added first, which fails where it stands with another value, an element can be deleted for sure, and what
+        # is added then begins its time anew, on every kernel.
+        add = nft_codec.elements(nft_codec.NEW_ELEMENT, netlink.CREATE, table, name, new)
+        delete = nft_codec.elements(nft_codec.DELETE_ELEMENT, 0, table, name, [nft_codec.element(key)])
+        return [add, delete] if kind == _CLOSE else [add, delete, add]
+
+    def _failure(self, errors: dict[int, NetlinkError], owners: list[int], steps: list[_Step]) -> NetlinkError:
+        first = min(errors)
+        error = errors[first]
+        owner = owners[first] if 0 <= first < len(owners) else -1
+        if owner < 0:
+            return NetlinkError(error.errno or errno.EIO, -1, str(error.strerror))
+        number = errno.EEXIST if error.errno == errno.EBUSY else error.errno or errno.EIO
+        return NetlinkError(number, steps[owner].command, f"{steps[owner].set_name}: {error.strerror}")
+
+    def _dump(self, name: str) -> list[tuple[bytes, bytes, float]]:
+        """Return key, value and remaining seconds of each element of a set."""
+        found = []
+        for message in self._netlink.request(nft_codec.get_elements(self.settings.name, name)):
+            members = netlink.attributes(message.body, 4).get(nft_codec.LIST_ELEMENTS, b"")
+            for _, member in netlink.each_attribute(members):
+                parts = netlink.attributes(member)
+                key = netlink.attributes(parts.get(nft_codec.ELEMENT_KEY, b"")).get(nft_codec.DATA_VALUE, b"")
+                data = netlink.attributes(parts.get(nft_codec.ELEMENT_DATA, b"")).get(nft_codec.DATA_VALUE, b"")
+                left = parts.get(nft_codec.ELEMENT_EXPIRATION)
+                found.append((key, data, math.inf if left is None else netlink.number(left) / 1000))
+        return found
+
+    def _objects(self, kind: int) -> list[Message]:
+        return self._netlink.request(nft_codec.get_objects(self.settings.name, kind))
+
+    def _timeout_names(self) -> list[str]:
+        """Return the names of the timeout policies that the table has."""
+        if not self.features.ct_timeout:
+            return []
+        found = [netlink.attributes(message.body, 4) for message in self._objects(nft_codec.CT_TIMEOUT)]
+        return [netlink.string(one.get(nft_codec.OBJECT_NAME, b"")) for one in found]
+
+
+def find_features(sock: NetlinkSocket) -> Features:
+    """Find out what the kernel has, by trying without commit; raises NetlinkError as NftTable does."""
+    messages, tried = nft_rules.probe()
+    errors = sock.attempt(messages, commit=False)
+    for index in (-1, 0, 1):
+        if index in errors:
+            raise errors[index]
+    owner, queue, timeout, route, secpath, target = (index not in errors for index in tried)
+    if not queue and not target:
+        detail = "the kernel has neither nft's queue expression nor the NFQUEUE target"
+        raise NetlinkError(errno.EOPNOTSUPP, -1, detail)
+    return Features(owner, queue, timeout, route, secpath, kernel_release() >= _TIMEOUT_UPDATE)
+
+
+def kernel_release() -> tuple[int, int]:
+    """Return the kernel's major and minor number; (0, 0) when its release doesn't begin with them."""
+    found = re.match(r"(\d+)\.(\d+)", os.uname().release)
+    return (int(found[1]), int(found[2])) if found else (0, 0)
+
+
+def _steps(index: int, command: MapCommand) -> list[_Step]:
+    """Return the elements that a command is about; raises ValueError for an address that isn't IPv4."""
+    mapping = command.mapping
+    protocol, private, public = mapping.protocol, mapping.private, mapping.public
+    public_host = nft_rules.address(public.host)
+    inward = _KEY.pack(protocol, public_host, public.port)
+    if isinstance(command, AdmitPeer):
+        return [_Step(index, SIP_PEERS, inward + nft_rules.address(command.peer), None, command.timeout_s, _RENEW)]
+    if isinstance(command, DismissPeer):
+        return [_Step(index, SIP_PEERS, inward + nft_rules.address(command.peer), None, _MOMENT_S, _CLOSE)]
+    if isinstance(command, CloseMapping):
+        kind, timeout_s = _CLOSE, _MOMENT_S
+    else:
+        kind, timeout_s = (_OPEN if isinstance(command, OpenMapping) else _RENEW), command.timeout_s
+    private_host = nft_rules.address(private.host)
+    outward = _KEY.pack(protocol, private_host, private.port)
+    steps = [_Step(index, SNAT_MAP, outward, _ENDPOINT.pack(public_host, public.port), timeout_s, kind)]
+    if not mapping.adopted:
+        name = DNAT_MAP if mapping.purpose == "sip" else MEDIA_MAP
+        steps.append(_Step(index, name, inward, _ENDPOINT.pack(private_host, private.port), timeout_s, kind))
+    if mapping.purpose == "sip":
+        steps.append(_Step(index, SIP_PRIVATE, outward, None, timeout_s, kind))
+    return steps
+
+
+def _without_what_stands(steps: list[_Step], failed: set[int]) -> list[_Step] | None:
+    """Return what to try instead: to renew what could not be opened anew, and to leave what isn't ours to close.
+
+    None when there is nothing left to try: something other than an opening or a closing failed.
+    """
+    if not failed or any(number < 0 or steps[number].kind == _RENEW for number in failed):
+        return None
+    again = []
+    for number, step in enumerate(steps):
+        if step.kind == _OPEN:
+            again.append(step._replace(kind=_RENEW))
+        elif number not in failed:
+            again.append(step)
+    return again
