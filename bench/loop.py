@@ -1,0 +1,193 @@
+"""The closed loop through a router: plain NAT, Linux's own SIP helper, a queue that looks at nothing, and sipalg.
+
+Each mode gets fresh namespaces and the same load; `loop.c` sends it and checks every message at both ends. Modes
+are interleaved, round by round, so that what else the machine does falls on all of them. The whole of a packet's way,
+measured from outside.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from bench.corpus import EXCHANGES, Corpus
+from bench.network import Network, NetworkError
+from bench.phones import PUBLIC, SERVER
+
+_HERE: Final = Path(__file__).resolve().parent
+BUILD: Final = _HERE / "build"
+_READY_S: Final = 15.0
+_HELPER_RULES: Final = """
+table ip helper {
+    ct helper sip { type "sip" protocol udp; l3proto ip; }
+    chain pre { type filter hook prerouting priority 0; udp dport 5060 ct helper set "sip"; }
+}
+"""
+
+
+class Mode(NamedTuple):
+    """A way through the router, and what `loop` is told to expect: translated or not, mistakes counted or fatal."""
+
+    name: str
+    title: str
+    expected: str
+
+
+MODES: Final = {
+    mode.name: mode
+    for mode in (
+        Mode("plain", "plain NAT", "plain"),
+        Mode("helper", "Linux's SIP helper", "alg-counted"),
+        Mode("noop", "C program that only accepts from the queue", "plain"),
+        Mode("sipalg", "sipalg", "alg"),
+    )
+}
+
+
+class LoopResult(NamedTuple):
+    """One run of one mode. Rates are round trips (two messages) a second, latencies µs, CPU µs a round trip."""
+
+    mode: str
+    window: int
+    rate: float
+    p50_us: float
+    p99_us: float
+    p999_us: float
+    resent: int
+    first_rate: float
+    checked: int
+    wrong: int
+    cpu_us: float | None
+
+
+class LoopError(Exception):
+    """A wrong message, or a run that didn't end as it should; the text says which."""
+
+
+def compile_programs() -> None:
+    """Compile the C programs into bench/build/ where they are older than their sources."""
+    BUILD.mkdir(exist_ok=True)
+    newest = max(path.stat().st_mtime for path in [*_HERE.glob("*.c"), *_HERE.glob("*.h")])
+    for name in ("loop", "noop"):
+        program = BUILD / name
+        if not program.exists() or program.stat().st_mtime < newest:
+            subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", program, _HERE / f"{name}.c"], check=True)
+
+
+def run_once(mode: Mode, window: int, seconds: float, corpus: Corpus, load: Path) -> LoopResult:
+    """Run one mode once in fresh namespaces. Raises LoopError or NetworkError."""
+    with Network(corpus.phones) as network, _way(mode, network) as pid:
+        words: list[str | Path] = [BUILD / "loop", load, network.phones_namespace, network.server, SERVER, PUBLIC]
+        words += [mode.expected, str(window), str(seconds), "1"]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            process.stdout.readline()  # the first registrations are over
+            before = _cpu_s(pid)
+            output, errors = process.communicate()
+            used = _cpu_s(pid) - before
+    if process.returncode != 0:
+        raise LoopError(f"{mode.title}, window {window}: {errors.strip() or f'exit code {process.returncode}'}")
+    result = json.loads(output)
+    return LoopResult(mode.name, window, result["rate"], result["p50_us"], result["p99_us"], result["p999_us"],
+                      result["resent"], result["first_rate"], result["checked"], result["wrong"],
+                      used / result["round_trips"] * 1e6 if pid else None)  # fmt: skip
+
+
+def run_rounds(
+    modes: Sequence[Mode], windows: Sequence[int], rounds: int, seconds: float, phones: int, load: str, seed: int = 1
+) -> Iterator[LoopResult]:
+    """Run all modes and windows, `rounds` times interleaved, with the load of this name; yield as they end."""
+    compile_programs()
+    corpus = Corpus(seed, phones)
+    with tempfile.TemporaryDirectory(prefix="sipalg-bench-") as directory:
+        path = Path(directory) / "load"
+        corpus.write_loop(path, EXCHANGES[load])
+        for _ in range(rounds):
+            for window in windows:
+                for mode in modes:
+                    yield run_once(mode, window, seconds, corpus, path)
+
+
+@contextmanager
+def _way(mode: Mode, network: Network) -> Iterator[int]:
+    """Set the mode up in the router; the pid of its process, 0 where the kernel does it alone."""
+    if mode.name == "plain":
+        yield 0
+    elif mode.name == "helper":
+        network.rules(_HELPER_RULES)
+        yield 0
+    elif mode.name == "noop":
+        # The xt target, which kernels without nft's own `queue` have too.
+        network.in_router("iptables", "-A", "FORWARD", "-p", "udp", "-j", "NFQUEUE", "--queue-num", "7",
+                          "--queue-bypass")  # fmt: skip
+        with _process(network.command(network.router, BUILD / "noop", "7")) as pid:
+            yield pid
+    else:
+        words = [sys.executable, "-m", "sipalg", "run", "--inside", "lan0", "--outside", "wan0"]
+        with _process(network.command(network.router, *words)) as pid:
+            yield pid
+
+
+@contextmanager
+def _process(words: list[str]) -> Iterator[int]:
+    """Run a program until the block ends; it has to say `ready` first."""
+    with tempfile.TemporaryFile("w+") as log:
+        environment = os.environ | {"PYTHONPATH": str(_HERE.parent / "src"), "PYTHONUNBUFFERED": "1"}
+        process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, env=environment)
+        try:
+            deadline = time.monotonic() + _READY_S
+            while "ready" not in _text(log):
+                if process.poll() is not None or time.monotonic() > deadline:
+                    raise LoopError(f"{' '.join(words)} isn't ready: {_text(log).strip()}")
+                time.sleep(0.02)
+            yield process.pid
+            if process.poll() is not None:
+                raise LoopError(f"{' '.join(words)} ended: {_text(log).strip()[-2000:]}")
+        finally:
+            if process.poll() is None:
+                process.send_signal(signal.SIGTERM)
+                try:
+                    process.wait(5)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+                    process.wait()
+
+
+def _text(log: object) -> str:
+    assert hasattr(log, "fileno")
+    return os.pread(log.fileno(), 1 << 20, 0).decode(errors="replace")
+
+
+def _cpu_s(pid: int) -> float:
+    """User and system time of a process in seconds, 0 for pid 0 (proc(5), stat, fields 14 and 15)."""
+    if not pid:
+        return 0.0
+    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def main(words: Sequence[str]) -> int:
+    """Run some modes and print each run: `python -m bench.loop MODE,MODE WINDOW,WINDOW ROUNDS SECONDS [LOAD]`."""
+    modes = [MODES[name] for name in words[0].split(",")]
+    windows = [int(window) for window in words[1].split(",")]
+    load = words[4] if len(words) > 4 else "register"
+    try:
+        for result in run_rounds(modes, windows, int(words[2]), float(words[3]), 1000, load):
+            print(result, flush=True)
+    except (LoopError, NetworkError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
