@@ -1,0 +1,255 @@
+"""The driver: each packet that the kernel holds goes through the engine, and gets its verdict.
+
+Queue → payload → engine → commands into the kernel → verdict with the new payload → queue: the middle of a packet's
+way. What isn't one whole UDP datagram, what the engine leaves alone, and every packet at which something here fails,
+goes on as it came. Nothing on this way raises or waits.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import logging
+import socket
+import struct
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Final, NamedTuple, Protocol
+
+from sipalg.codec.datagram import DEFAULT_MTU_BYTES, parse_udp, replace_payload
+from sipalg.datapath.executor import KERNEL_ERROR, Failure, Trigger
+from sipalg.datapath.loop import FaultLog
+from sipalg.datapath.nfqueue import QueuedPacket
+from sipalg.engine.verdict import REPLACE, UDP, Command, Datagram, Endpoint, Event, OpenMapping, Verdict
+
+_LOG = logging.getLogger(__name__)
+
+#: Packets taken at once, and how often, before the rest of the program gets its turn: some 30 ms at full load.
+_PACKETS_AT_ONCE: Final = 64
+_ROUNDS: Final = 16
+#: Verdicts that the engine may give for one packet, where commands fail; then the packet passes.
+_ATTEMPTS: Final = 4
+
+_SIOCGIFMTU: Final = 0x8921
+
+
+class Engine(Protocol):
+    """What the driver asks of `engine.alg.Alg`."""
+
+    def receive_datagram(self, datagram: Datagram, now: float) -> Verdict:
+        """Decide on one datagram."""
+
+    def commands_done(self, token: int, now: float) -> None:
+        """Commit what the verdict with `token` promised."""
+
+    def commands_failed(self, token: int, index: int, reason: str, now: float) -> Verdict:
+        """Undo it; the verdict to obey instead."""
+
+    def next_timer(self) -> float | None:
+        """Return when `handle_timer` wants to be called."""
+
+    def handle_timer(self, now: float) -> tuple[Command, ...]:
+        """Do what is due; each command by itself."""
+
+    def take_events(self) -> list[Event]:
+        """Return what happened since the last call."""
+
+
+class Queue(Protocol):
+    """What the driver asks of `nfqueue.PacketQueue`."""
+
+    def receive(self, limit: int) -> list[QueuedPacket]:
+        """Take packets without waiting."""
+
+    def verdict_accept(self, packet_id: int) -> None:
+        """Let one go as it came."""
+
+    def verdict_replace(self, packet_id: int, packet: bytes) -> None:
+        """Let another go in its place."""
+
+    def flush(self) -> None:
+        """Send the verdicts."""
+
+
+class Runner(Protocol):
+    """What the driver asks of `executor.Executor`."""
+
+    def run(self, commands: Sequence[Command], trigger: Trigger | None = None) -> Failure | None:
+        """Run all or none."""
+
+    def run_each(self, commands: Sequence[Command]) -> list[Failure]:
+        """Run each by itself."""
+
+
+class Interface(NamedTuple):
+    """A network interface as packets need it; a name of "" is one that is gone."""
+
+    name: str
+    mtu_bytes: int
+
+
+class Interfaces:
+    """Interfaces by their number, looked up once and remembered until `forget`."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, Interface] = {}
+
+    def forget(self) -> None:
+        """Look everything up anew: names and sizes change with links and addresses."""
+        self._known.clear()
+
+    def __getitem__(self, ifindex: int) -> Interface:
+        known = self._known.get(ifindex)
+        if known is None:
+            known = self._known[ifindex] = _look_up(ifindex)
+        return known
+
+
+def _look_up(ifindex: int) -> Interface:
+    try:
+        name = socket.if_indextoname(ifindex)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asker:
+            answer = fcntl.ioctl(asker, _SIOCGIFMTU, struct.pack("16s16x", name.encode()))
+    except OSError:
+        return Interface("", DEFAULT_MTU_BYTES)
+    mtu_bytes: int = struct.unpack_from("i", answer, 16)[0]
+    return Interface(name, mtu_bytes)
+
+
+class Driver:
+    """Takes packets from `queue`, asks `alg`, has `runner` run its commands; with `observe` nothing is changed."""
+
+    def __init__(
+        self,
+        alg: Engine,
+        queue: Queue,
+        runner: Runner,
+        inside: frozenset[str],
+        *,
+        observe: bool = False,
+        interfaces: Interfaces | None = None,
+        on_event: Callable[[Event], None] | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.interfaces = Interfaces() if interfaces is None else interfaces
+        self.log = FaultLog(clock)
+        #: Packets by what became of them: `replaced`, `accepted`, `failed`; and why the engine wasn't asked.
+        self.packets: Counter[str] = Counter()
+        self.not_asked: Counter[str] = Counter()
+        self.commands_failed: Counter[str] = Counter()
+        self._alg = alg
+        self._queue = queue
+        self._runner = runner
+        self._inside = inside
+        self._observe = observe
+        self._on_event = on_event
+        self._clock = clock
+        self._identification = 0
+
+    def drain(self, _events: int = 0) -> None:
+        """Give every waiting packet its verdict, up to some number, so that others get their turn; never raises."""
+        queue = self._queue
+        for _ in range(_ROUNDS):
+            packets = queue.receive(_PACKETS_AT_ONCE)
+            if not packets:
+                break
+            now = self._clock()
+            for packet in packets:
+                self._decide(packet, now)
+            queue.flush()
+        self.report_events()
+
+    def run_timer(self) -> None:
+        """Let the engine do what is due, and run its commands."""
+        now = self._clock()
+        self.run_commands(self._alg.handle_timer(now))
+        self.report_events()
+
+    def next_timer(self) -> float | None:
+        """Return when `run_timer` is due."""
+        return self._alg.next_timer()
+
+    def run_commands(self, commands: Sequence[Command]) -> None:
+        """Run commands that no packet waits for; what fails is logged and counted."""
+        if not commands or self._observe:
+            return
+        for failure in self._runner.run_each(commands):
+            self._note_failure(commands, failure)
+
+    def report_events(self) -> None:
+        """Hand the engine's events to the log."""
+        events = self._alg.take_events()
+        if events and self._on_event is not None:
+            for event in events:
+                self._on_event(event)
+
+    def _decide(self, held: QueuedPacket, now: float) -> None:
+        """Give one packet its verdict; exactly one, whatever happens."""
+        packet_id = held.packet_id
+        packet = held.packet
+        try:
+            parsed = parse_udp(packet)
+            if isinstance(parsed, str):
+                self.not_asked[parsed] += 1
+                self.packets["accepted"] += 1
+                self._queue.verdict_accept(packet_id)
+                return
+            source, destination, payload = parsed
+            datagram = Datagram(
+                payload, Endpoint(*source), Endpoint(*destination), UDP, self.interfaces[held.in_ifindex].name
+            )
+            verdict = self._alg.receive_datagram(datagram, now)
+            if verdict.commands:
+                verdict = self._run(verdict, datagram, now)
+            if verdict.action == REPLACE and not self._observe:
+                packet = self._rebuild(packet, verdict.payload, held.out_ifindex)
+        except Exception:
+            self.packets["failed"] += 1
+            self.log.exception("packet", "passed-unchanged")
+            self._queue.verdict_accept(packet_id)
+            return
+        if packet is held.packet:
+            self.packets["accepted"] += 1
+            self._queue.verdict_accept(packet_id)
+        else:
+            self.packets["replaced"] += 1
+            self._queue.verdict_replace(packet_id, packet)
+
+    def _rebuild(self, packet: bytes, payload: bytes, out_ifindex: int) -> bytes:
+        mtu_bytes = self.interfaces[out_ifindex].mtu_bytes
+        self._identification = self._identification % 65535 + 1
+        return replace_payload(packet, payload, mtu_bytes, self._identification)
+
+    def _run(self, verdict: Verdict, datagram: Datagram, now: float) -> Verdict:
+        """Run a verdict's commands, and those of the verdicts that follow where some fail; the one to obey."""
+        for _ in range(_ATTEMPTS):
+            failure = self._try(verdict.commands, datagram)
+            if failure is None:
+                self._alg.commands_done(verdict.token, now)
+                return verdict
+            self._note_failure(verdict.commands, failure)
+            verdict = self._alg.commands_failed(verdict.token, failure.place, failure.reason, now)
+            if not verdict.commands:
+                return verdict
+        # The engine is told once more, so that it doesn't keep what was never made, and isn't listened to.
+        self._alg.commands_failed(verdict.token, 0, KERNEL_ERROR, now)
+        return verdict._replace(action="accept", payload=datagram.payload, commands=())
+
+    def _try(self, commands: Sequence[Command], datagram: Datagram) -> Failure | None:
+        if self._observe:
+            return None
+        trigger = None
+        if datagram.in_interface in self._inside and any(isinstance(command, OpenMapping) for command in commands):
+            trigger = Trigger(datagram.protocol, datagram.source, datagram.destination)
+        try:
+            return self._runner.run(commands, trigger)
+        except Exception as error:
+            self.log.exception("commands", "undone")
+            return Failure(0, KERNEL_ERROR, str(error))
+
+    def _note_failure(self, commands: Sequence[Command], failure: Failure) -> None:
+        self.commands_failed[failure.reason] += 1
+        command = commands[failure.place]
+        _LOG.warning(
+            "command-failed command=%s reason=%s detail=%r", type(command).__name__, failure.reason, failure.detail
+        )

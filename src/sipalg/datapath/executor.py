@@ -1,0 +1,182 @@
+"""The engine's commands become the kernel's state: map elements first, then conntrack entries, all or none.
+
+Between the engine's verdict and the packet's: what a message promises (a port, a way in) must stand in the kernel
+before the message leaves. The maps change in one nf_tables transaction, which is all or none by itself; conntrack has
+no transactions, so what was done before a failure is undone by the command's opposite.
+"""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+from typing import Final, NamedTuple, Protocol
+
+from sipalg.datapath.conntrack import FlowTakenError
+from sipalg.engine.verdict import (
+    AdmitPeer,
+    CheckFlow,
+    CloseMapping,
+    Command,
+    DismissPeer,
+    EndFlow,
+    Endpoint,
+    EstablishFlow,
+    Flow,
+    OpenMapping,
+    RefreshMapping,
+)
+
+PORT_TAKEN: Final = "port-taken"
+NOT_NATTED: Final = "not-natted"
+KERNEL_ERROR: Final = "kernel-error"
+
+MapCommand = OpenMapping | RefreshMapping | CloseMapping | AdmitPeer | DismissPeer
+FlowCommand = EstablishFlow | CheckFlow | EndFlow
+
+#: How long something lives that had to be put back: until the engine refreshes it or takes it away again.
+_PUT_BACK_S: Final = 60.0
+
+
+class Maps(Protocol):
+    """What the executor needs of `nft_table.NftTable`."""
+
+    def apply(self, commands: Sequence[MapCommand]) -> None:
+        """Run all or none; an OSError with `index` of the command that failed, or -1."""
+
+
+class Flows(Protocol):
+    """What the executor needs of `conntrack.Conntrack`."""
+
+    def establish(self, flow: Flow, timeout_s: float) -> None:
+        """Make the entry; FlowTakenError where another inside host holds it, OSError otherwise."""
+
+    def check(self, flow: Flow, timeout_s: float) -> object:
+        """Renew the entry or make it again."""
+
+    def end(self, flow: Flow) -> None:
+        """Delete the entry."""
+
+    def source_nat_of(self, protocol: int, private: Endpoint, remote: Endpoint) -> Endpoint | None:
+        """Return what the entry private → remote leaves as (`private` itself where untranslated); None without one."""
+
+
+class Failure(NamedTuple):
+    """The command that failed, by its place among those given, a word for why, and the kernel's own words."""
+
+    place: int
+    reason: str
+    detail: str
+
+
+class Trigger(NamedTuple):
+    """The flow of the packet from inside that the commands are for."""
+
+    protocol: int
+    private: Endpoint
+    remote: Endpoint
+
+
+class Executor:
+    """Runs commands against the kernel's maps and conntrack. Never raises: what fails is returned."""
+
+    def __init__(self, maps: Maps, flows: Flows) -> None:
+        self._maps = maps
+        self._flows = flows
+
+    def run(self, commands: Sequence[Command], trigger: Trigger | None = None) -> Failure | None:
+        """Run all or none of `commands`; the failure where it was none.
+
+        A mapping must not be opened for a flow that the administrator's rules leave untranslated: with `trigger`, one
+        that conntrack knows without source NAT fails with `not-natted`. A flow's first packet has no entry yet and is
+        not asked about.
+        """
+        failure = self._refuse_untranslated(commands, trigger) or self._run_maps(commands)
+        if failure is not None:
+            return failure
+        for index, command in enumerate(commands):
+            if not isinstance(command, FlowCommand):
+                continue
+            failure = self._run_flow(index, command)
+            if failure is not None:
+                self._undo(commands, index)
+                return failure
+        return None
+
+    def run_each(self, commands: Sequence[Command]) -> list[Failure]:
+        """Run commands that don't depend on each other; those that failed are returned, the others were run."""
+        failures: list[Failure] = []
+        if self._run_maps(commands) is not None:
+            for index, command in enumerate(commands):
+                failure = self._run_maps((command,))
+                if failure is not None:
+                    failures.append(failure._replace(place=index))
+        for index, command in enumerate(commands):
+            if isinstance(command, FlowCommand):
+                failure = self._run_flow(index, command)
+                if failure is not None:
+                    failures.append(failure)
+        return failures
+
+    def _refuse_untranslated(self, commands: Sequence[Command], trigger: Trigger | None) -> Failure | None:
+        if trigger is None:
+            return None
+        for index, command in enumerate(commands):
+            if isinstance(command, OpenMapping):
+                try:
+                    leaves_as = self._flows.source_nat_of(*trigger)
+                except OSError as error:
+                    return Failure(index, KERNEL_ERROR, str(error))
+                if leaves_as == trigger.private:
+                    return Failure(index, NOT_NATTED, f"{trigger.private} to {trigger.remote} has no source NAT")
+                return None
+        return None
+
+    def _run_maps(self, commands: Sequence[Command]) -> Failure | None:
+        chosen = [(index, command) for index, command in enumerate(commands) if isinstance(command, MapCommand)]
+        if not chosen:
+            return None
+        try:
+            self._maps.apply([command for _, command in chosen])
+        except OSError as error:
+            refused = getattr(error, "index", -1)
+            place = chosen[refused][0] if 0 <= refused < len(chosen) else chosen[0][0]
+            return Failure(place, PORT_TAKEN if error.errno == errno.EEXIST else KERNEL_ERROR, str(error))
+        return None
+
+    def _run_flow(self, index: int, command: FlowCommand) -> Failure | None:
+        try:
+            if isinstance(command, EstablishFlow):
+                self._flows.establish(command.flow, command.timeout_s)
+            elif isinstance(command, CheckFlow):
+                self._flows.check(command.flow, command.timeout_s)
+            else:
+                self._flows.end(command.flow)
+        except FlowTakenError as error:
+            return Failure(index, PORT_TAKEN, str(error))
+        except OSError as error:
+            return Failure(index, KERNEL_ERROR, str(error))
+        return None
+
+    def _undo(self, commands: Sequence[Command], failed: int) -> None:
+        """Take back the flows before `failed`, and all map commands, latest first; as well as it goes."""
+        done = [c for index, c in enumerate(commands) if index < failed or isinstance(c, MapCommand)]
+        self.run_each([back for command in reversed(done) if (back := _opposite(command)) is not None])
+
+
+def _opposite(command: Command) -> Command | None:
+    """Return what takes `command` back; None where it only gave more time, which does no harm."""
+    match command:
+        case OpenMapping(mapping, _):
+            return CloseMapping(mapping)
+        case CloseMapping(mapping):
+            return OpenMapping(mapping, _PUT_BACK_S)
+        case AdmitPeer(mapping, peer, _):
+            return DismissPeer(mapping, peer)
+        case DismissPeer(mapping, peer):
+            return AdmitPeer(mapping, peer, _PUT_BACK_S)
+        case EstablishFlow(flow, _):
+            return EndFlow(flow)
+        case EndFlow(flow):
+            return EstablishFlow(flow, _PUT_BACK_S)
+        case _:
+            return None

@@ -1,0 +1,150 @@
+"""The event loop: waits for descriptors and for time, and calls what is due; one thread, no framework.
+
+Packets, notifications of the kernel, the control socket and the engine's timers all come through here, one after the
+other, so nothing in the program needs a lock. A handler that raises is logged and called again next time; one that
+fails over and over ends the process, because a packet queue without a process means plain NAT, while one with a
+process that only spins means none.
+"""
+
+from __future__ import annotations
+
+import logging
+import selectors
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+READ: Final = selectors.EVENT_READ
+WRITE: Final = selectors.EVENT_WRITE
+
+_LOG = logging.getLogger(__name__)
+
+#: Handlers' failures in a row, without one that worked, after which the process gives up.
+_FAULTS_IN_A_ROW: Final = 100
+#: The longest wait, so that a clock that was read wrong once can't stop the chores for good.
+_LONGEST_WAIT_S: Final = 60.0
+
+
+class HasFileno(Protocol):
+    """A socket, or anything else that owns a descriptor."""
+
+    def fileno(self) -> int:
+        """Return the descriptor."""
+
+
+@dataclass(slots=True)
+class _Chore:
+    """Something to do every `interval_s` seconds, next at `due`."""
+
+    interval_s: float
+    call: Callable[[], None]
+    due: float
+
+
+class FaultLog:
+    """What went wrong, counted, and logged once per kind and minute with its traceback."""
+
+    _QUIET_S: Final = 60.0
+    _MOST_KINDS: Final = 100
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.total = 0
+        self._clock = clock
+        self._logged: dict[str, float] = {}
+
+    def exception(self, where: str, consequence: str) -> None:
+        """Count the exception that is being handled; `where` it came up and what follows are words for the log."""
+        self.total += 1
+        kind = f"{where} {sys.exception()!r}"
+        now = self._clock()
+        if now - self._logged.get(kind, -self._QUIET_S) < self._QUIET_S:
+            return
+        if len(self._logged) >= self._MOST_KINDS:
+            self._logged.clear()
+        self._logged[kind] = now
+        _LOG.exception("fault where=%s consequence=%s total=%d", where, consequence, self.total)
+
+
+class Loop:
+    """Descriptors with their handlers, a timer, and chores; `run` until `stop`."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self.log = FaultLog(clock)
+        self._clock = clock
+        self._selector = selectors.DefaultSelector()
+        self._chores: list[_Chore] = []
+        self._next_due: Callable[[], float | None] = lambda: None
+        self._run_timer: Callable[[], None] = lambda: None
+        self._stopping = False
+        self._faults_in_a_row = 0
+
+    def watch(self, source: HasFileno, on_ready: Callable[[int], None], events: int = READ) -> None:
+        """Call `on_ready(events)` whenever the descriptor of `source` is ready for what `events` asks."""
+        self._selector.register(source, events, on_ready)
+
+    def change(self, source: HasFileno, events: int) -> None:
+        """Watch `source` for other events with the same handler."""
+        self._selector.modify(source, events, self._selector.get_key(source).data)
+
+    def unwatch(self, source: HasFileno) -> None:
+        """Watch `source` no more; before it is closed. One that isn't watched is no error."""
+        try:
+            self._selector.unregister(source)
+        except (KeyError, ValueError):
+            return
+
+    def every(self, interval_s: float, call: Callable[[], None]) -> None:
+        """Call `call` every `interval_s` seconds from now on, or as soon after as the packets let it."""
+        self._chores.append(_Chore(interval_s, call, self._clock() + interval_s))
+
+    def set_timer(self, next_due: Callable[[], float | None], run: Callable[[], None]) -> None:
+        """Call `run` when the clock has passed what `next_due` says (None: nothing is due)."""
+        self._next_due = next_due
+        self._run_timer = run
+
+    def run(self) -> None:
+        """Wait and call until `stop`."""
+        while not self._stopping:
+            self.step(_LONGEST_WAIT_S)
+
+    def stop(self) -> None:
+        """Make `run` return after what is being done; call it from a handler."""
+        self._stopping = True
+
+    def step(self, longest_s: float) -> None:
+        """Wait at most `longest_s` seconds for something, and call all that is ready or due then."""
+        now = self._clock()
+        due = [chore.due for chore in self._chores]
+        timer_due = self._next_due()
+        if timer_due is not None:
+            due.append(timer_due)
+        wait_s = max(0.0, min((*(moment - now for moment in due), longest_s)))
+        for key, events in self._selector.select(wait_s):
+            # A handler before this one may have closed it.
+            if self._selector.get_map().get(key.fd) == key:
+                self._call(key.data, events)
+        timer_due = self._next_due()
+        if timer_due is not None and timer_due <= self._clock():
+            self._call(self._run_timer)
+        for chore in self._chores:
+            now = self._clock()
+            if chore.due <= now:
+                chore.due = now + chore.interval_s
+                self._call(chore.call)
+
+    def close(self) -> None:
+        """Forget all descriptors, without closing them."""
+        self._selector.close()
+
+    def _call(self, handler: Callable[..., None], *arguments: int) -> None:
+        try:
+            handler(*arguments)
+        except Exception:
+            self._faults_in_a_row += 1
+            if self._faults_in_a_row >= _FAULTS_IN_A_ROW:
+                raise
+            self.log.exception(getattr(handler, "__qualname__", "handler"), "ignored")
+        else:
+            self._faults_in_a_row = 0

@@ -1,0 +1,224 @@
+"""Commands become kernel state, all or none: against maps and a connection tracker that are lists."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Sequence
+
+import pytest
+
+from sipalg.datapath.conntrack import FlowTakenError
+from sipalg.datapath.executor import Executor, Failure, MapCommand, Trigger
+from sipalg.datapath.netlink import NetlinkError
+from sipalg.engine.verdict import (
+    UDP,
+    AdmitPeer,
+    CheckFlow,
+    CloseMapping,
+    Command,
+    DismissPeer,
+    EndFlow,
+    Endpoint,
+    EstablishFlow,
+    Flow,
+    Mapping,
+    OpenMapping,
+    RefreshMapping,
+)
+
+PHONE = Endpoint("192.168.33.10", 10000)
+ROUTER = Endpoint("203.0.113.1", 20000)
+MEDIA = Endpoint("203.0.113.60", 30000)
+MAPPING = Mapping(UDP, PHONE, ROUTER, "media")
+OTHER = Mapping(UDP, Endpoint("192.168.33.11", 10000), Endpoint("203.0.113.1", 20002), "media")
+FLOW = Flow(UDP, PHONE, ROUTER, MEDIA)
+OTHER_FLOW = Flow(UDP, OTHER.private, OTHER.public, MEDIA)
+TRIGGER = Trigger(UDP, PHONE, MEDIA)
+
+
+class Kernel:
+    """The maps and the connection tracker in one: it notes what is done, and refuses what it is told to refuse."""
+
+    def __init__(self) -> None:
+        self.done: list[tuple[str, object]] = []
+        self.refuse: dict[Command, Exception] = {}
+        self.leaves_as: Endpoint | OSError | None = None
+
+    def apply(self, commands: Sequence[MapCommand]) -> None:
+        for index, command in enumerate(commands):
+            error = self.refuse.get(command)
+            if error is not None:
+                if isinstance(error, NetlinkError):
+                    raise NetlinkError(error.errno or 0, index if error.index >= 0 else -1)
+                raise error
+        self.done.append(("maps", tuple(commands)))
+
+    def establish(self, flow: Flow, timeout_s: float) -> None:
+        self._flow("establish", flow, EstablishFlow(flow, timeout_s))
+
+    def check(self, flow: Flow, timeout_s: float) -> None:
+        self._flow("check", flow, CheckFlow(flow, timeout_s))
+
+    def end(self, flow: Flow) -> None:
+        self._flow("end", flow, EndFlow(flow))
+
+    def _flow(self, what: str, flow: Flow, command: Command) -> None:
+        error = self.refuse.get(command)
+        if error is not None:
+            raise error
+        self.done.append((what, flow))
+
+    def source_nat_of(self, protocol: int, private: Endpoint, remote: Endpoint) -> Endpoint | None:
+        assert (protocol, private, remote) == TRIGGER
+        if isinstance(self.leaves_as, OSError):
+            raise self.leaves_as
+        return self.leaves_as
+
+
+@pytest.fixture
+def kernel() -> Kernel:
+    return Kernel()
+
+
+@pytest.fixture
+def executor(kernel: Kernel) -> Executor:
+    return Executor(kernel, kernel)
+
+
+def test_maps_go_first_in_one_transaction_then_the_flows(kernel: Kernel, executor: Executor) -> None:
+    commands = (
+        EstablishFlow(FLOW, 60.0),
+        OpenMapping(MAPPING, 30.0),
+        CheckFlow(OTHER_FLOW, 60.0),
+        RefreshMapping(OTHER, 30.0),
+        EndFlow(OTHER_FLOW),
+    )
+    assert executor.run(commands) is None
+    assert kernel.done == [
+        ("maps", (OpenMapping(MAPPING, 30.0), RefreshMapping(OTHER, 30.0))),
+        ("establish", FLOW),
+        ("check", OTHER_FLOW),
+        ("end", OTHER_FLOW),
+    ]
+
+
+def test_no_map_command_means_no_transaction(kernel: Kernel, executor: Executor) -> None:
+    assert executor.run((EndFlow(FLOW),)) is None
+    assert kernel.done == [("end", FLOW)]
+
+
+@pytest.mark.parametrize(
+    ("error", "place", "reason"),
+    [
+        (NetlinkError(errno.EEXIST, 1), 2, "port-taken"),
+        (NetlinkError(errno.ENOENT, 1), 2, "kernel-error"),
+        (NetlinkError(errno.ENOMEM, -1), 1, "kernel-error"),
+        (OSError(errno.EPERM, "no"), 1, "kernel-error"),
+    ],
+)
+def test_refused_maps_are_told_by_their_place_among_all_commands(
+    kernel: Kernel, executor: Executor, error: Exception, place: int, reason: str
+) -> None:
+    kernel.refuse[OpenMapping(OTHER, 30.0)] = error
+    failure = executor.run((EstablishFlow(FLOW, 60.0), OpenMapping(MAPPING, 30.0), OpenMapping(OTHER, 30.0)))
+    assert failure is not None
+    assert (failure.place, failure.reason) == (place, reason)
+    assert kernel.done == []
+
+
+@pytest.mark.parametrize(
+    ("error", "reason"),
+    [(FlowTakenError("192.168.33.99 has it"), "port-taken"), (NetlinkError(errno.ENOMEM), "kernel-error")],
+)
+def test_a_refused_flow_takes_back_all_that_was_done(
+    kernel: Kernel, executor: Executor, error: Exception, reason: str
+) -> None:
+    kernel.refuse[EstablishFlow(OTHER_FLOW, 60.0)] = error
+    commands = (
+        OpenMapping(MAPPING, 30.0),
+        AdmitPeer(MAPPING, "203.0.113.50", 30.0),
+        EstablishFlow(FLOW, 60.0),
+        EstablishFlow(OTHER_FLOW, 60.0),
+        CloseMapping(OTHER),
+        DismissPeer(OTHER, "203.0.113.50"),
+        EndFlow(OTHER_FLOW),
+    )
+    failure = executor.run(commands)
+    assert failure is not None
+    assert (failure.place, failure.reason) == (3, reason)
+    assert failure.detail
+    assert kernel.done[2:] == [
+        (
+            "maps",
+            (
+                AdmitPeer(OTHER, "203.0.113.50", 60.0),
+                OpenMapping(OTHER, 60.0),
+                DismissPeer(MAPPING, "203.0.113.50"),
+                CloseMapping(MAPPING),
+            ),
+        ),
+        ("end", FLOW),
+    ]
+
+
+def test_an_ended_flow_comes_back_and_more_time_stays_given(kernel: Kernel, executor: Executor) -> None:
+    kernel.refuse[CheckFlow(OTHER_FLOW, 60.0)] = FlowTakenError("taken")
+    failure = executor.run((RefreshMapping(MAPPING, 30.0), EndFlow(FLOW), CheckFlow(OTHER_FLOW, 60.0)))
+    assert failure == Failure(2, "port-taken", "taken")
+    assert kernel.done == [("maps", (RefreshMapping(MAPPING, 30.0),)), ("end", FLOW), ("establish", FLOW)]
+
+
+def test_what_cannot_be_taken_back_is_left(kernel: Kernel, executor: Executor) -> None:
+    kernel.refuse[EstablishFlow(FLOW, 60.0)] = FlowTakenError("taken")
+    kernel.refuse[CloseMapping(MAPPING)] = NetlinkError(errno.EIO)
+    failure = executor.run((OpenMapping(MAPPING, 30.0), EstablishFlow(FLOW, 60.0)))
+    assert failure == Failure(1, "port-taken", "taken")
+    assert kernel.done == [("maps", (OpenMapping(MAPPING, 30.0),))]
+
+
+# Flows that the administrator doesn't translate
+
+
+@pytest.mark.parametrize(("leaves_as", "refused"), [(PHONE, True), (ROUTER, False), (None, False)])
+def test_no_mapping_for_a_flow_without_source_nat(
+    kernel: Kernel, executor: Executor, leaves_as: Endpoint | None, refused: bool
+) -> None:
+    kernel.leaves_as = leaves_as
+    failure = executor.run((RefreshMapping(OTHER, 30.0), OpenMapping(MAPPING, 30.0)), TRIGGER)
+    if refused:
+        assert failure is not None
+        assert (failure.place, failure.reason) == (1, "not-natted")
+        assert kernel.done == []
+    else:
+        assert failure is None
+        assert len(kernel.done) == 1
+
+
+def test_conntrack_is_asked_only_where_a_mapping_is_opened(kernel: Kernel, executor: Executor) -> None:
+    kernel.leaves_as = OSError("not to be asked")
+    assert executor.run((RefreshMapping(MAPPING, 30.0),), TRIGGER) is None
+    assert executor.run((OpenMapping(MAPPING, 30.0),)) is None
+
+
+def test_a_conntrack_that_does_not_answer_is_a_failure(kernel: Kernel, executor: Executor) -> None:
+    kernel.leaves_as = NetlinkError(errno.EPERM)
+    failure = executor.run((OpenMapping(MAPPING, 30.0),), TRIGGER)
+    assert failure is not None
+    assert failure.reason == "kernel-error"
+
+
+# Commands of timers
+
+
+def test_each_by_itself_still_is_one_transaction_where_all_is_well(kernel: Kernel, executor: Executor) -> None:
+    assert executor.run_each((CloseMapping(MAPPING), EndFlow(FLOW), CloseMapping(OTHER))) == []
+    assert kernel.done == [("maps", (CloseMapping(MAPPING), CloseMapping(OTHER))), ("end", FLOW)]
+
+
+def test_one_that_fails_does_not_keep_the_others_from_being_done(kernel: Kernel, executor: Executor) -> None:
+    kernel.refuse[RefreshMapping(MAPPING, 9.0)] = NetlinkError(errno.ENOENT)
+    kernel.refuse[CheckFlow(FLOW, 60.0)] = FlowTakenError("taken")
+    commands = (CheckFlow(FLOW, 60.0), RefreshMapping(MAPPING, 9.0), CloseMapping(OTHER), EndFlow(OTHER_FLOW))
+    failures = executor.run_each(commands)
+    assert [(failure.place, failure.reason) for failure in failures] == [(1, "kernel-error"), (0, "port-taken")]
+    assert kernel.done == [("maps", (CloseMapping(OTHER),)), ("end", OTHER_FLOW)]
