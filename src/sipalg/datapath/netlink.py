@@ -154,11 +154,11 @@ def string(value: bytes) -> str:
     return value.split(b"\0", 1)[0].decode(errors="replace")
 
 
-def encode(message: Message, sequence: int) -> bytes:
-    """Return the message with its header, padded."""
+def encode(message: Message, sequence: int, more_flags: int = 0) -> bytes:
+    """Return the message with its header, padded; `more_flags` are set besides its own."""
     kind, flags, body, _ = message
     length = len(body)
-    return _HEADER.pack(length + 16, kind, flags, sequence, 0) + body + PADDING[length & 3]
+    return _HEADER.pack(length + 16, kind, flags | more_flags, sequence, 0) + body + PADDING[length & 3]
 
 
 def decode(data: bytes) -> Iterator[tuple[int, Message]]:
@@ -246,8 +246,7 @@ class NetlinkSocket:
     def _exchange(self, message: Message) -> tuple[list[Message], bool]:
         dump = message.flags & DUMP == DUMP
         sequence = self._next_sequence(1)
-        flags = message.flags | REQUEST | (0 if dump else ACK)
-        self._socket.send(encode(message._replace(flags=flags), sequence))
+        self._socket.send(encode(message, sequence, REQUEST if dump else REQUEST | ACK))
         answers: list[Message] = []
         interrupted = False
         while True:
@@ -268,7 +267,7 @@ class NetlinkSocket:
             return []
         first = self._next_sequence(len(messages))
         self._socket.send(
-            b"".join(encode(m._replace(flags=m.flags | REQUEST | ACK), first + i) for i, m in enumerate(messages))
+            b"".join(encode(m, first + i, REQUEST | ACK) for i, m in enumerate(messages))
         )
         results = [errno.ENODATA] * len(messages)
         for sequence, answer in self._waiting():
@@ -294,7 +293,7 @@ class NetlinkSocket:
         """As `transaction`, but return the error of each message that failed, by its index; empty is success."""
         first = self._next_sequence(len(messages) + 2)
         parts = [encode(Message(_BATCH_BEGIN, REQUEST, _GENERIC.pack(0, 0, subsystem)), first)]
-        parts.extend(encode(m._replace(flags=m.flags | REQUEST), first + 1 + i) for i, m in enumerate(messages))
+        parts.extend(encode(m, first + 1 + i, REQUEST) for i, m in enumerate(messages))
         if commit:
             # A batch without its end is checked and aborted (nfnetlink_rcv_batch in net/netfilter/nfnetlink.c).
             end = Message(_BATCH_END, REQUEST, _GENERIC.pack(0, 0, subsystem))

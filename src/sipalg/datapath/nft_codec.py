@@ -159,6 +159,28 @@ def elements(kind: int, flags: int, table: str, name: str, members: Sequence[byt
     return message(kind, flags, text(1, table), text(2, name), nested(LIST_ELEMENTS, *members))
 
 
+class ElementFrame:
+    """All of a message about one element with a timeout but key, value and time, made once for each set.
+
+    Mappings are renewed on the packet path, where building each message from its attributes costs more than the
+    kernel's work on it. Key and value (0: a set has none) must be of these sizes, multiples of four.
+    """
+
+    def __init__(self, table: str, name: str, key_bytes: int, data_bytes: int = 0) -> None:
+        data = bytes(data_bytes) if data_bytes else None
+        body = elements(NEW_ELEMENT, 0, table, name, [element(bytes(key_bytes), data, 1.0)]).body
+        # The time's attribute is the last 12 bytes, 4 of them its header; before a value stand two headers.
+        after_key = len(body) - 12 - (data_bytes + 8 if data_bytes else 0)
+        self._before_key = body[: after_key - key_bytes]
+        self._before_data = body[after_key : len(body) - 12 - data_bytes]
+        self._before_time = body[-12:-8]
+
+    def body(self, key: bytes, data: bytes, timeout_s: float) -> bytes:
+        """Return the message's body."""
+        time = int(timeout_s * 1000).to_bytes(8, "big")
+        return self._before_key + key + self._before_data + data + self._before_time + time
+
+
 def get_elements(table: str, name: str) -> Message:
     """Ask for all elements of a set."""
     return message(GET_ELEMENT, netlink.DUMP, text(1, table), text(2, name))

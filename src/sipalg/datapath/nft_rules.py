@@ -69,6 +69,15 @@ _SETS: Final[tuple[tuple[str, int, tuple[int, int], tuple[int, int] | None], ...
 _PORT = struct.Struct("!H")
 
 
+def frames(table: str) -> dict[str, nft.ElementFrame]:
+    """Return, for each set of mappings or peers, what its elements' messages are made with."""
+    return {
+        name: nft.ElementFrame(table, name, key[1], data[1] if data else 0)
+        for name, flags, key, data in _SETS
+        if flags & nft.TIMEOUT
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class TableSettings:
     """What the rule set depends on. All but `name`, `outside` and `queue_number` may change while it works."""

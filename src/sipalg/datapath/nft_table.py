@@ -24,6 +24,7 @@ from sipalg.engine.verdict import AdmitPeer, CloseMapping, DismissPeer, Endpoint
 
 MapCommand = OpenMapping | RefreshMapping | CloseMapping | AdmitPeer | DismissPeer
 
+_NEW: Final = nft_codec.NF_TABLES << 8 | nft_codec.NEW_ELEMENT
 _KEY = struct.Struct("!B3x4sH2x")
 _ENDPOINT = struct.Struct("!4sH2x")
 #: What these errors say is that a table of this name stands which isn't made as ours is: another version's.
@@ -64,7 +65,7 @@ class _Step(NamedTuple):
     command: int
     set_name: str
     key: bytes
-    data: bytes | None
+    data: bytes
     timeout_s: float
     #: Open: new, or there with the same value. Renew: the same, and its time begins anew. Close: gone or absent.
     kind: str
@@ -82,6 +83,7 @@ class NftTable:
         Raises NetlinkError: EPERM without the right to, EOPNOTSUPP when the kernel can't hand packets to a queue.
         """
         self.settings = settings
+        self._frames = nft_rules.frames(settings.name)
         self._netlink = NetlinkSocket()
         #: Readable when somebody may have changed the table, and None where nobody can.
         self.guard: TableGuard | None = None
@@ -214,16 +216,16 @@ class NftTable:
 
     def _messages(self, step: _Step) -> list[Message]:
         """Return the messages of one step."""
-        table, (_, name, key, data, timeout_s, kind) = self.settings.name, step
-        new = [nft_codec.element(key, data, timeout_s)]
-        if kind == _RENEW and self.features.timeout_update:
-            return [nft_codec.elements(nft_codec.NEW_ELEMENT, netlink.CREATE, table, name, new)]
+        _, name, key, data, timeout_s, kind = step
+        body = self._frames[name].body(key, data, timeout_s)
         if kind == _OPEN:
-            return [nft_codec.elements(nft_codec.NEW_ELEMENT, netlink.CREATE | netlink.EXCLUSIVE, table, name, new)]
+            return [Message(_NEW, netlink.CREATE | netlink.EXCLUSIVE, body)]
+        add = Message(_NEW, netlink.CREATE, body)
+        if kind == _RENEW and self.features.timeout_update:
+            return [add]
         # Added first, which fails where it stands with another value, an element can be deleted for sure, and what
         # is added then begins its time anew, on every kernel.
-        add = nft_codec.elements(nft_codec.NEW_ELEMENT, netlink.CREATE, table, name, new)
-        delete = nft_codec.elements(nft_codec.DELETE_ELEMENT, 0, table, name, [nft_codec.element(key)])
+        delete = nft_codec.elements(nft_codec.DELETE_ELEMENT, 0, self.settings.name, name, [nft_codec.element(key)])
         return [add, delete] if kind == _CLOSE else [add, delete, add]
 
     def _failure(self, errors: dict[int, NetlinkError], owners: list[int], steps: list[_Step]) -> NetlinkError:
@@ -286,9 +288,9 @@ def _steps(index: int, command: MapCommand) -> list[_Step]:
     public_host = nft_rules.address(public.host)
     inward = _KEY.pack(protocol, public_host, public.port)
     if isinstance(command, AdmitPeer):
-        return [_Step(index, SIP_PEERS, inward + nft_rules.address(command.peer), None, command.timeout_s, _RENEW)]
+        return [_Step(index, SIP_PEERS, inward + nft_rules.address(command.peer), b"", command.timeout_s, _RENEW)]
     if isinstance(command, DismissPeer):
-        return [_Step(index, SIP_PEERS, inward + nft_rules.address(command.peer), None, _MOMENT_S, _CLOSE)]
+        return [_Step(index, SIP_PEERS, inward + nft_rules.address(command.peer), b"", _MOMENT_S, _CLOSE)]
     if isinstance(command, CloseMapping):
         kind, timeout_s = _CLOSE, _MOMENT_S
     else:
@@ -300,7 +302,7 @@ def _steps(index: int, command: MapCommand) -> list[_Step]:
         name = DNAT_MAP if mapping.purpose == "sip" else MEDIA_MAP
         steps.append(_Step(index, name, inward, _ENDPOINT.pack(private_host, private.port), timeout_s, kind))
     if mapping.purpose == "sip":
-        steps.append(_Step(index, SIP_PRIVATE, outward, None, timeout_s, kind))
+        steps.append(_Step(index, SIP_PRIVATE, outward, b"", timeout_s, kind))
     return steps
 
 
