@@ -1,0 +1,46 @@
+# bash completion for sipalg: source it, or install it as /usr/share/bash-completion/completions/sipalg
+
+_sipalg() {
+    local word=${COMP_WORDS[COMP_CWORD]} before=${COMP_WORDS[COMP_CWORD - 1]} command='' i
+    COMPREPLY=()
+    for ((i = 1; i < COMP_CWORD; i++)); do
+        case ${COMP_WORDS[i]} in
+            -*) ;;
+            *)
+                command=${COMP_WORDS[i]}
+                break
+                ;;
+        esac
+    done
+    case $before in
+        --mode)
+            mapfile -t COMPREPLY < <(compgen -W 'enforce observe' -- "$word")
+            return
+            ;;
+        --inside | --outside)
+            if [[ $command == run && -d /sys/class/net ]]; then
+                mapfile -t COMPREPLY < <(cd /sys/class/net && compgen -W "$(echo *)" -- "$word")
+            fi
+            return
+            ;;
+        --public | --ports | --media-ports | --sip-timeout | --except | --source | --destination | --media-port)
+            return
+            ;;
+    esac
+    local options='--help'
+    case $command in
+        '') options='run status mappings calls explain rewrite lab --help --version' ;;
+        run) options='--inside --outside --public --ports --media-ports --sip-timeout --except --mode --help' ;;
+        status | mappings | calls) options='--json --help' ;;
+        explain) options='--inside --public --source --destination --media-port --raw --help' ;;
+        rewrite) options='--inside --public --help' ;;
+        lab) options='--help' ;;
+    esac
+    if [[ $word != -* && ($command == explain || $command == rewrite) ]]; then
+        mapfile -t COMPREPLY < <(compgen -f -- "$word")
+    else
+        mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")
+    fi
+}
+
+complete -o filenames -F _sipalg sipalg

@@ -1,0 +1,36 @@
+# fish completion for sipalg: put it into ~/.config/fish/completions or /usr/share/fish/vendor_completions.d
+
+complete -c sipalg -f
+complete -c sipalg -l help -s h -d 'Help'
+complete -c sipalg -n __fish_use_subcommand -l version -d 'Version'
+
+complete -c sipalg -n __fish_use_subcommand -a run -d 'Translate live traffic on this router'
+complete -c sipalg -n __fish_use_subcommand -a status -d 'Show what the running ALG does and counts'
+complete -c sipalg -n __fish_use_subcommand -a mappings -d 'List the mappings, private to public'
+complete -c sipalg -n __fish_use_subcommand -a calls -d 'List the calls with their media'
+complete -c sipalg -n __fish_use_subcommand -a explain -d 'Show what the ALG would do to one message'
+complete -c sipalg -n __fish_use_subcommand -a rewrite -d 'Pass a capture through the router and the ALG'
+complete -c sipalg -n __fish_use_subcommand -a lab -d 'Phones, router and servers in network namespaces'
+
+set -l run '__fish_seen_subcommand_from run'
+complete -c sipalg -n $run -x -l inside -a '(command ls /sys/class/net)' -d 'An interface that phones are behind'
+complete -c sipalg -n $run -x -l outside -a '(command ls /sys/class/net)' -d 'The interface towards the provider'
+complete -c sipalg -n $run -x -l public -d 'The address to write into messages'
+complete -c sipalg -n $run -x -l ports -d 'The SIP ports of the servers'
+complete -c sipalg -n $run -x -l media-ports -d 'Where public media ports are taken from'
+complete -c sipalg -n $run -x -l sip-timeout -d 'How long a SIP flow may be silent'
+complete -c sipalg -n $run -x -l except -d 'A remote network that is not translated'
+complete -c sipalg -n $run -x -l mode -a 'enforce observe' -d 'Change messages, or only look'
+
+complete -c sipalg -n '__fish_seen_subcommand_from status mappings calls' -l json -d 'JSON instead of a table'
+
+set -l offline '__fish_seen_subcommand_from explain rewrite'
+complete -c sipalg -n $offline -F
+complete -c sipalg -n $offline -x -l inside -d 'The network behind the NAT'
+complete -c sipalg -n $offline -x -l public -d 'The public address'
+
+set -l explain '__fish_seen_subcommand_from explain'
+complete -c sipalg -n $explain -x -l source -d 'Where the message comes from'
+complete -c sipalg -n $explain -x -l destination -d 'Where the message goes'
+complete -c sipalg -n $explain -x -l media-port -d 'The first public media port'
+complete -c sipalg -n $explain -l raw -d 'Only the resulting bytes'
