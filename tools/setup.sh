@@ -134,7 +134,7 @@ provide_environment() {
 }
 
 provide_python_packages() {
-    local pip=(.venv/bin/python -m pip install -q --disable-pip-version-check --no-input)
+    local pip=(.venv/bin/python -m pip install -qq --disable-pip-version-check --no-input)
     local stamp=.venv/.sipalg-stamp
     if [ "$(cat "$stamp" 2>/dev/null)" = "$(fingerprint .venv/bin/python)" ]; then
         step 3 "Python packages: as locked"
@@ -155,7 +155,7 @@ provide_fuzzer() {
     local stamp=.venv/.sipalg-fuzz-stamp key
     key=$(cat fuzz/requirements.lock tools/setup.sh | sha256sum | cut -d ' ' -f 1)
     [ "$(cat "$stamp" 2>/dev/null)" != "$key" ] || return 0
-    if ! .venv/bin/python -m pip install -q --disable-pip-version-check --no-input --require-hashes \
+    if ! .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes \
         --only-binary :all: -r fuzz/requirements.lock >>"$log" 2>&1; then
         say "      no fuzzing engine (atheris) for this machine: its tests skip"
     fi
