@@ -8,9 +8,10 @@ On a packet's way this is before the beginning.
 from __future__ import annotations
 
 from argparse import ArgumentTypeError
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
+from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
 from typing import Final
 
+from sipalg.codec.address import MAX_PORT, is_ipv4
 from sipalg.engine.verdict import Endpoint
 
 #: What is inside if nobody says (RFC 1918 section 3).
@@ -20,23 +21,9 @@ PRIVATE_NETWORKS: Final = tuple(IPv4Network(text) for text in ("10.0.0.0/8", "17
 MOST_PORTS: Final = 8
 
 
-def is_ipv4(text: str) -> bool:
-    """Return whether `text` is an IPv4 address in dotted decimal."""
-    try:
-        IPv4Address(text)
-    except AddressValueError:
-        return False
-    return True
-
-
-def contains(network: IPv4Network, host: str) -> bool:
-    """Return whether the network holds the host, an IPv4 literal."""
-    return IPv4Address(host) in network
-
-
 def address(text: str) -> str:
     """Read an IPv4 address; returns its canonical text."""
-    if not is_ipv4(text):
+    if not is_ipv4(text.encode()):
         raise ArgumentTypeError(f"{text!r} is no IPv4 address; an example: 203.0.113.1")
     return text
 
@@ -54,15 +41,15 @@ def network(text: str) -> IPv4Network:
 
 def port(text: str) -> int:
     """Read a port, 1–65535."""
-    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= 65535:
-        raise ArgumentTypeError(f"{text!r} is no port; a port is a number from 1 to 65535")
+    if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MAX_PORT:
+        raise ArgumentTypeError(f"{text!r} is no port; a port is a number from 1 to {MAX_PORT}")
     return int(text)
 
 
 def endpoint(text: str) -> Endpoint:
     """Read `ADDRESS:PORT`."""
     host, colon, number = text.rpartition(":")
-    if not colon or not is_ipv4(host):
+    if not colon or not is_ipv4(host.encode()):
         raise ArgumentTypeError(f"{text!r} is no address with a port; an example: 203.0.113.1:5060")
     return Endpoint(host, port(number))
 

@@ -19,6 +19,7 @@ from sipalg.capture.nat import Nat
 from sipalg.capture.offline import Rewriter, Summary
 from sipalg.capture.pcap import CaptureError, CaptureReader, CaptureWriter, Packet
 from sipalg.capture.router import INSIDE, Router
+from sipalg.codec.address import in_networks
 from sipalg.engine.alg import Alg
 from sipalg.engine.settings import Settings
 from sipalg.engine.verdict import Mapping
@@ -101,7 +102,7 @@ def _check(args: argparse.Namespace) -> None:
     if args.result.exists() and args.capture.exists() and args.result.samefile(args.capture):
         raise CaptureError(f"{args.result}: is the capture itself; give another file to write")
     for network in args.inside:
-        if arguments.contains(network, args.public):
+        if in_networks(args.public, (network,)):
             raise CaptureError(
                 f"--public {args.public}: is in the inside network {network}; give the address that the outside sees"
             )

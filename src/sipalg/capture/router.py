@@ -8,11 +8,12 @@ packet's way this is all of the router but its disks. Pure; nothing here raises 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Network
 from typing import Final, NamedTuple, Protocol
 
 from sipalg.capture import icmp
 from sipalg.capture.nat import Nat
+from sipalg.codec.address import in_networks
 from sipalg.codec.datagram import (
     ICMP,
     TCP,
@@ -39,10 +40,13 @@ TO_ROUTER: Final = "for-the-router-itself"
 CUT_HEADERS: Final = "headers-cut-off"
 NO_PORT: Final = "no-port-free"
 FRAGMENT: Final = "fragment-alone"
+UNCHANGED: Final = "already-as-the-receiver-sees-it"
 
 #: Why a SIP packet's payload isn't looked at.
 CUT: Final = "cut-by-the-capture"
 
+#: The first byte of the lowest address that no single host has: multicast, reserved, broadcast.
+_FIRST_MULTICAST: Final = 224
 _LARGEST_PACKET_BYTES: Final = 65535
 #: How much of the upper header has to be there for its ports and its checksum.
 _NEEDED_BYTES: Final = {UDP: 8, TCP: 18, ICMP: 8}
@@ -127,7 +131,7 @@ class Router:
             return EXEMPT if self._exempt(source) else ""
         if self._inside(destination):
             return LOCAL
-        if int(IPv4Address(destination)) >= 0xE0000000:
+        if int(destination.partition(".")[0]) >= _FIRST_MULTICAST:
             return NOT_UNICAST
         return EXEMPT if self._exempt(destination) else ""
 
@@ -152,7 +156,7 @@ class Router:
                 return Passed(packet, NO_PORT, sip)
             inner_source = public
         changed = packet if payload is None else replace_payload(packet, payload, _LARGEST_PACKET_BYTES)
-        return Passed(_readdressed(packet, changed, inner_source, inner_destination, whole=whole), "", sip)
+        return _sent(packet, changed, inner_source, inner_destination, sip, whole=whole)
 
     def _is_queued(self, source: Endpoint, destination: Endpoint, now: float) -> bool:
         """Return whether the live queue would see it: the remote port is one of SIP's, or a mapping is."""
@@ -191,7 +195,7 @@ class Router:
         if destination.host == self._public_host:
             return Passed(packet, TO_ROUTER, None)
         new_source = (self._public_host, 0) if self._inside(source.host) else source
-        return Passed(_readdressed(packet, packet, new_source, destination, whole=whole), "", None)
+        return _sent(packet, packet, new_source, destination, None, whole=whole)
 
     def _forward_echo(
         self, packet: bytes, identifier: int, source: Endpoint, destination: Endpoint, now: float, *, whole: bool
@@ -209,7 +213,7 @@ class Router:
                 return Passed(packet, NO_PORT, None)
             new_source, identifier = public, public.port
         changed = icmp.replace_identifier(packet, identifier)
-        return Passed(_readdressed(packet, changed, new_source, new_destination, whole=whole), "", None)
+        return _sent(packet, changed, new_source, new_destination, None, whole=whole)
 
     def _forward_error(
         self, packet: bytes, quoted: icmp.Quoted, source: Endpoint, destination: Endpoint, now: float, *, whole: bool
@@ -221,12 +225,12 @@ class Router:
             if isinstance(answer, str):
                 return Passed(packet, TO_ROUTER, None)
             changed = icmp.replace_quoted(packet, source=answer)
-            return Passed(_readdressed(packet, changed, source, answer, whole=whole), "", None)
+            return _sent(packet, changed, source, answer, None, whole=whole)
         if not self._inside(source.host):
-            return Passed(packet, "", None)
+            return Passed(packet, UNCHANGED, None)
         public = self._nat.public_of(quoted.protocol, receiver, now) or Endpoint(self._public_host, receiver.port)
         changed = icmp.replace_quoted(packet, destination=public)
-        return Passed(_readdressed(packet, changed, (self._public_host, 0), destination, whole=whole), "", None)
+        return _sent(packet, changed, (self._public_host, 0), destination, None, whole=whole)
 
 
 def _member_test(networks: tuple[IPv4Network, ...]) -> Callable[[str], bool]:
@@ -236,23 +240,26 @@ def _member_test(networks: tuple[IPv4Network, ...]) -> Callable[[str], bool]:
     def is_member(host: str) -> bool:
         answer = known.get(host)
         if answer is None:
-            address = IPv4Address(host)
-            answer = known[host] = any(address in network for network in networks)
+            answer = known[host] = in_networks(host, networks)
         return answer
 
     return is_member
 
 
-def _readdressed(before: bytes, packet: bytes, source: Address, destination: Address, *, whole: bool) -> bytes:
-    """Return the packet with these addresses and right checksums; as it came if nothing of it changes.
+def _sent(
+    before: bytes, packet: bytes, source: Address, destination: Address, sip: str | None, *, whole: bool
+) -> Passed:
+    """Return what leaves: `packet` (`before`, or one edited already) with these addresses and right checksums.
 
     A checksum that was wrong, as offload leaves it, is made right where all of the packet is there to compute it.
     """
     changed = replace_addresses(packet, source, destination)
-    if changed == before or not whole:
-        return changed
+    if changed == before:
+        return Passed(before, UNCHANGED, sip)
+    if not whole:
+        return Passed(changed, "", sip)
     filled = fill_checksums(changed)
     checksum_at = (changed[0] & 15) * 4 + 6
     if changed[9] == UDP and changed[checksum_at : checksum_at + 2] == b"\0\0":
-        return filled[:checksum_at] + b"\0\0" + filled[checksum_at + 2 :]
-    return filled
+        filled = filled[:checksum_at] + b"\0\0" + filled[checksum_at + 2 :]
+    return Passed(filled, "", sip)

@@ -1,0 +1,166 @@
+"""Who sent a message that stands alone in a file, and to whom: what its Via, its target and the options say.
+
+A live packet has its addresses in the IP header. A file has none, so they are worked out here as a person would, and
+what had to be assumed is said. Where only a guess would be left, the error names the option to give. On a packet's way
+this stands in for the IP header. Pure.
+"""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+from typing import Final, NamedTuple
+
+from sipalg.codec.address import in_networks, is_ipv4
+from sipalg.codec.headers import parse_via, received_and_rport
+from sipalg.codec.message import CONTACT, ROUTE, VIA, Message, parse, value_end
+from sipalg.codec.uri import UriSpan, parse_list, parse_one
+from sipalg.engine.verdict import Endpoint
+
+#: The far end where nothing names one: an address for documentation (RFC 5737).
+FAR_END: Final = Endpoint("203.0.113.50", 5060)
+
+_DEFAULT_PORT: Final = 5060
+
+
+class UnknownEndError(Exception):
+    """Nothing says where the message came from or goes to; the text says which option would."""
+
+
+class Ends(NamedTuple):
+    """The two ends of a message as the forward hook would see them, and what was assumed, a line each."""
+
+    source: Endpoint
+    destination: Endpoint
+    outbound: bool
+    notes: tuple[str, ...]
+
+
+def find_ends(
+    data: bytes,
+    inside: tuple[IPv4Network, ...],
+    public_host: str,
+    source: Endpoint | None,
+    destination: Endpoint | None,
+) -> Ends:
+    """Return the ends of the message; `source` and `destination` are what the caller knows already.
+
+    Raises UnknownEndError where they can't be told.
+    """
+    message = parse(data)
+    if isinstance(message, str):
+        # It will pass whoever sent it, so any phone will do.
+        anybody = Endpoint(str(inside[0][1 if inside[0].num_addresses > 1 else 0]), _DEFAULT_PORT)
+        start = source or anybody
+        return Ends(start, destination or FAR_END, in_networks(start.host, inside), ())
+    via = _sent_by(message)
+    if source is not None:
+        outbound = in_networks(source.host, inside)
+    elif destination is not None and in_networks(destination.host, inside):
+        outbound = False
+    elif via is None:
+        raise UnknownEndError("its topmost Via has no IPv4 address: say with --source IP:PORT who sent it")
+    else:
+        outbound = in_networks(via.host, inside) if message.method else not _is_ours(via.host, inside, public_host)
+    notes: list[str] = []
+    if outbound:
+        source = source or _inside_sender(message, via, inside, notes)
+        destination = destination or _outside_target(message, notes)
+    else:
+        destination = destination or _inside_target(message, via, inside, notes)
+        source = source or _outside_sender(message, via, notes)
+    if not outbound and not in_networks(destination.host, inside):
+        raise UnknownEndError(
+            f"it comes from outside, and --destination {destination} isn't inside: give the phone's private address"
+        )
+    return Ends(source, destination, outbound, tuple(notes))
+
+
+def _is_ours(host: str, inside: tuple[IPv4Network, ...], public_host: str) -> bool:
+    return host == public_host or in_networks(host, inside)
+
+
+def _inside_sender(
+    message: Message, via: Endpoint | None, inside: tuple[IPv4Network, ...], notes: list[str]
+) -> Endpoint:
+    """A request's sender is its topmost Via; a response's Via names who gets it, and its Contact who sent it."""
+    if message.method and via is not None:
+        notes.append(f"source {via}: the topmost Via's sent-by")
+        return via
+    contact = _first_uri(message, CONTACT)
+    if contact is None or not in_networks(contact.host, inside):
+        raise UnknownEndError("it is a response to the outside: say with --source IP:PORT which phone sent it")
+    notes.append(f"source {contact}: the Contact, as a response's Via names who gets it")
+    return contact
+
+
+def _outside_target(message: Message, notes: list[str]) -> Endpoint:
+    """A request goes to its first Route, else to its Request-URI; a response to where its topmost Via says."""
+    if message.method:
+        target = _first_uri(message, ROUTE) or _endpoint_of(parse_one(message.data, *message.uri))
+        if target is not None:
+            return target
+    else:
+        target = _return_address(message)
+        if target is not None:
+            return target
+    notes.append(f"destination {FAR_END}: an example, as the message names none")
+    return FAR_END
+
+
+def _inside_target(
+    message: Message, via: Endpoint | None, inside: tuple[IPv4Network, ...], notes: list[str]
+) -> Endpoint:
+    """The phone's private address: in a request's Request-URI or a response's Via, unless those are public ones."""
+    named = _endpoint_of(parse_one(message.data, *message.uri)) if message.method else via
+    if named is None or not in_networks(named.host, inside):
+        raise UnknownEndError("it comes from outside: say with --destination IP:PORT which phone it is for")
+    notes.append(f"destination {named}: the {'Request-URI' if message.method else 'topmost Via'}")
+    return named
+
+
+def _outside_sender(message: Message, via: Endpoint | None, notes: list[str]) -> Endpoint:
+    if message.method and via is not None:
+        notes.append(f"source {via}: the topmost Via's sent-by")
+        return via
+    notes.append(f"source {FAR_END}: an example, as a response doesn't name its sender")
+    return FAR_END
+
+
+def _first_value(message: Message, wanted: int) -> tuple[int, int] | None:
+    """Return the span of the first field of a kind."""
+    for kind, start in message.fields:
+        if kind == wanted:
+            return start, value_end(message.data, start, message.head_end)
+    return None
+
+
+def _sent_by(message: Message) -> Endpoint | None:
+    """Return the topmost Via's sent-by, None if it isn't an IPv4 address."""
+    span = _first_value(message, VIA)
+    via = None if span is None else parse_via(message.data, *span)
+    if via is None or not is_ipv4(via.host):
+        return None
+    return Endpoint(via.host.decode(), via.port or _DEFAULT_PORT)
+
+
+def _return_address(message: Message) -> Endpoint | None:
+    """Return where a response goes: the topmost Via's sent-by, or its received and rport (RFC 3581 section 4)."""
+    sent_by, span = _sent_by(message), _first_value(message, VIA)
+    via = None if span is None else parse_via(message.data, *span)
+    if span is None or via is None:
+        return None
+    received, rport = (message.data[start:end] for start, end in received_and_rport(message.data, via, span[1]))
+    host = received.decode() if is_ipv4(received) else sent_by.host if sent_by else None
+    return Endpoint(host, int(rport or 0) or via.port or _DEFAULT_PORT) if host else None
+
+
+def _first_uri(message: Message, kind: int) -> Endpoint | None:
+    span = _first_value(message, kind)
+    uris = None if span is None else parse_list(message.data, *span)
+    return _endpoint_of(uris[0]) if uris else None
+
+
+def _endpoint_of(uri: UriSpan | None) -> Endpoint | None:
+    if uri is None or not is_ipv4(uri.host):
+        return None
+    return Endpoint(uri.host.decode(), uri.port or uri.default_port)
