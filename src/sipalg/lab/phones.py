@@ -1,0 +1,203 @@
+"""baresip as a phone: its configuration, and its control by commands and events.
+
+A phone here is an ordinary one that knows nothing of NAT: no STUN, no ICE, no outbound; it writes its own address
+into what it says. It sends a tone and records what it hears, and is controlled over baresip's ctrl_tcp socket on its
+own loopback. On a packet's way it is where signalling and audio begin and end.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import signal
+import socket
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Self
+
+from sipalg.lab.programs import POLL_S, Program, wait_until
+from sipalg.lab.registrar import KEY_PREFIX
+from sipalg.lab.topology import ADDRESS, SERVER_ADDRESS, LabError, Topology
+
+CONTROL_PORT: Final = 4444
+
+_CONFIG: Final = """\
+poll_method epoll
+sip_listen {address}:{sip_port}
+call_local_timeout 60
+call_max_calls 4
+audio_player aubridge,none
+audio_source ausine,{tone}
+audio_alert aubridge,none
+audio_level no
+ausrc_srate 48000
+ausrc_channels 2
+auplay_srate 8000
+auplay_channels 1
+rtp_tos 184
+rtp_ports {rtp_low}-{rtp_high}
+rtcp_mux no
+rtp_stats no
+jitter_buffer_type fixed
+jitter_buffer_delay 2-4
+net_interface eth0
+module_path /usr/lib/baresip/modules
+module g711.so
+module ausine.so
+module aubridge.so
+module sndfile.so
+module_tmp account.so
+module_app menu.so
+module_app ctrl_tcp.so
+ctrl_tcp_listen 127.0.0.1:{control}
+snd_path {directory}
+"""
+
+_ACCOUNT: Final = (
+    "<sip:{user}@{server}>;auth_user={user};auth_pass={secret};answermode={answer};regint={regint};"
+    "audio_codecs=PCMU;ptime=20\n"
+)
+
+
+_REGISTERED: Final = re.compile(r"200 OK .*\[\d+ bindings?\]")
+
+
+@dataclass(frozen=True, slots=True)
+class PhoneSettings:
+    """One phone: who it is and how it behaves.
+
+    `tone_hz` is what it sends (10–20,000); `rtp_port` the even port that it always offers; `registration_s` the
+    lifetime that it asks for, 0 for a phone that doesn't register; `answer` whether it picks up by itself.
+    """
+
+    user: str
+    host: str
+    tone_hz: int = 440
+    rtp_port: int = 10000
+    sip_port: int = 5060
+    registration_s: int = 3600
+    answer: bool = True
+
+
+class Phone:
+    """A running baresip; a context manager. Commands raise LabError if the phone doesn't obey."""
+
+    def __init__(self, net: Topology, settings: PhoneSettings) -> None:
+        """Start the phone and connect to its control socket."""
+        self.settings = settings
+        self.directory = net.directory / f"phone-{settings.user}"
+        self.directory.mkdir()
+        self._write_files()
+        self.events: list[dict[str, Any]] = []
+        name = f"baresip-{settings.user}"
+        self.program = Program(net, settings.host, name, "baresip", "-4", "-v", "-f", self.directory)
+        self._control = net.socket(settings.host, socket.SOCK_STREAM)
+        try:
+            self._connect()
+        except BaseException:
+            self.stop()
+            raise
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def uri(self) -> str:
+        """The address of record."""
+        return f"sip:{self.settings.user}@{SERVER_ADDRESS}"
+
+    def stop(self) -> None:
+        """End the phone at once, without unregistering: as if its plug had been pulled."""
+        self.program.signal(signal.SIGKILL)
+        self.program.stop()
+        self._control.close()
+
+    def command(self, command: str, parameters: str = "") -> None:
+        """Give one of baresip's menu commands, such as `dial`."""
+        text = json.dumps({"command": command, "params": parameters})
+        self._control.sendall(f"{len(text)}:{text},".encode())
+
+    def seen(self, kind: str, since: int = 0) -> int:
+        """Count the events of a kind (such as `CALL_ESTABLISHED`) after the first `since` events."""
+        return sum(event.get("type") == kind for event in self.events[since:])
+
+    def wait_for(self, kind: str, timeout_s: float = 6.0, since: int = 0) -> bool:
+        """Wait for an event of a kind after the first `since` ones; say whether it came in time."""
+        return wait_until(lambda: self.seen(kind, since) > 0, timeout_s)
+
+    def wait_registered(self, timeout_s: float = 6.0, times: int = 1) -> bool:
+        """Wait until `times` REGISTERs got their 200; say whether they did in time.
+
+        From the log: the first 200 may come before the control socket stands.
+        """
+        return wait_until(lambda: len(_REGISTERED.findall(self.program.text())) >= times, timeout_s)
+
+    def closed_with(self, since: int = 0) -> str:
+        """Say with which reason the newest call after the first `since` events was closed; "" if none was."""
+        reasons = [str(event.get("param", "")) for event in self.events[since:] if event.get("type") == "CALL_CLOSED"]
+        return reasons[-1] if reasons else ""
+
+    def recordings(self) -> list[Path]:
+        """List what it heard: one file a call, oldest first."""
+        return sorted(self.directory.glob("dump-*-dec.wav"))
+
+    def _write_files(self) -> None:
+        settings = self.settings
+        config = _CONFIG.format(
+            address=ADDRESS[settings.host],
+            sip_port=settings.sip_port,
+            tone=settings.tone_hz,
+            rtp_low=settings.rtp_port,
+            rtp_high=settings.rtp_port + 2,
+            control=CONTROL_PORT,
+            directory=self.directory,
+        )
+        (self.directory / "config").write_text(config)
+        account = _ACCOUNT.format(
+            user=settings.user,
+            server=SERVER_ADDRESS,
+            secret=KEY_PREFIX + settings.user,
+            answer="auto" if settings.answer else "manual",
+            regint=settings.registration_s,
+        )
+        (self.directory / "accounts").write_text(account)
+        (self.directory / "contacts").write_text("")
+
+    def _connect(self) -> None:
+        end = time.monotonic() + 8.0
+        while True:
+            try:
+                self._control.connect(("127.0.0.1", CONTROL_PORT))
+                return
+            except OSError as error:
+                if time.monotonic() > end or not self.program.running:
+                    raise LabError(f"{self.program.name}: no control socket: {error}") from None
+                time.sleep(POLL_S)
+
+    def _read(self) -> None:
+        # Netstrings: length, colon, that many bytes, comma.
+        pending = b""
+        while True:
+            try:
+                data = self._control.recv(65536)
+            except OSError:
+                return
+            if not data:
+                return
+            pending += data
+            while b":" in pending:
+                size, _, rest = pending.partition(b":")
+                length = int(size)
+                if len(rest) <= length:
+                    break
+                message: dict[str, Any] = json.loads(rest[:length])
+                pending = rest[length + 1 :]
+                if message.get("event"):
+                    self.events.append(message)

@@ -1,0 +1,138 @@
+"""Real programs on the lab's hosts: started with a log file each, watched by their words, ended by their pid.
+
+A program is started in a process group of its own, and only that group is ever signalled: nothing on the machine that
+the lab didn't start is touched. On a packet's way these are the phones, the servers, the captures and the ALG itself.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from typing import Final, Self
+
+from sipalg.lab.topology import LabError, Topology
+
+#: Program → the Debian package that brings it.
+PACKAGES: Final = {
+    "ip": "iproute2",
+    "nft": "nftables",
+    "sysctl": "procps",
+    "conntrack": "conntrack",
+    "tcpdump": "tcpdump",
+    "kamailio": "kamailio",
+    "baresip": "baresip-core",
+    "sipp": "sip-tester",
+}
+POLL_S: Final = 0.05
+
+
+def missing_packages() -> list[str]:
+    """Name the Debian packages that are to be installed before the lab can run, sorted; empty if all are there."""
+    return sorted({package for program, package in PACKAGES.items() if shutil.which(program) is None})
+
+
+def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
+    """Ask `condition` again and again until it holds or `timeout_s` seconds are over; say whether it held."""
+    end = time.monotonic() + timeout_s
+    while not condition():
+        if time.monotonic() >= end:
+            return False
+        time.sleep(POLL_S)
+    return True
+
+
+class Program:
+    """One running program on one host; `log` is the file with all that it printed."""
+
+    def __init__(self, net: Topology, host: str, name: str, *argv: str | Path) -> None:
+        """Start `argv` on `host`; `name` names the log file in the lab's directory."""
+        self.name = name
+        self.log = net.directory / f"{name}.log"
+        with self.log.open("ab") as output:
+            self._process = subprocess.Popen(
+                net.command(host, *argv),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=subprocess.STDOUT,
+                cwd=net.directory,
+                start_new_session=True,
+            )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def pid(self) -> int:
+        """The program's process id, also its process group's."""
+        return self._process.pid
+
+    @property
+    def running(self) -> bool:
+        """Whether it has not ended yet."""
+        return self._process.poll() is None
+
+    @property
+    def exit_code(self) -> int | None:
+        """Its exit code; None while it runs; negative if a signal ended it."""
+        return self._process.poll()
+
+    def text(self) -> str:
+        """All that it printed until now."""
+        return self.log.read_text(errors="replace")
+
+    def wait_for(self, pattern: str, timeout_s: float = 10.0) -> None:
+        """Wait until the regular expression `pattern` is in the log.
+
+        Raises LabError with the last line of the log if the program ends or `timeout_s` is over before that.
+        """
+        found = re.compile(pattern, re.MULTILINE)
+        wait_until(lambda: bool(found.search(self.text())) or not self.running, timeout_s)
+        if not found.search(self.text()):
+            said = self.text().strip().splitlines()
+            state = "no such line" if self.running else f"ended with {self.exit_code}"
+            raise LabError(f"{self.name}: {state} ({pattern}): {said[-1] if said else 'it printed nothing'}")
+
+    def wait(self, timeout_s: float) -> int | None:
+        """Wait for its end, at most `timeout_s` seconds; give its exit code, or None if it still runs."""
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the program and its children; nothing if it has ended."""
+        if self.running:
+            with suppress(ProcessLookupError):
+                os.killpg(self.pid, number)
+
+    def stop(self) -> None:
+        """End it: SIGTERM, and SIGKILL after three seconds; its children end with it."""
+        self.signal(signal.SIGCONT)
+        self.signal(signal.SIGTERM)
+        if self.wait(3.0) is None:
+            self.signal(signal.SIGKILL)
+            self._process.wait()
+        with suppress(ProcessLookupError, PermissionError):
+            # Children that outlived their parent are still in the group.
+            os.killpg(self.pid, signal.SIGKILL)
+
+
+class Capture(Program):
+    """tcpdump on one interface of one host, writing each packet at once to `path`."""
+
+    def __init__(self, net: Topology, host: str, interface: str) -> None:
+        """Start capturing UDP on `interface`; it captures when the constructor returns."""
+        self.path = net.directory / f"{host}-{interface}.pcap"
+        argv = ("tcpdump", "-i", interface, "-w", self.path, "-U", "-n", "-s", "0", "--immediate-mode", "-Z", "root")
+        super().__init__(net, host, f"tcpdump-{host}-{interface}", *argv, "udp")
+        self.wait_for("listening on")

@@ -1,0 +1,134 @@
+"""Kamailio as the SIP server outside: registrar with digest authentication, and proxy between who is registered.
+
+It does no NAT help at all, as a server that trusts what phones write: no forced rport, no received handling, replies
+go where Via says, calls go to the Contact as it was registered. On a packet's way it is the far end of signalling.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sipalg.lab.programs import Program
+from sipalg.lab.topology import SERVER_ADDRESS, Topology
+
+#: A user's password is this and the user's name; any name of three digits is a user.
+KEY_PREFIX: Final = "secret-"
+
+_CONFIG: Final = """\
+#!KAMAILIO
+debug=2
+log_stderror=yes
+children=1
+disable_tcp=yes
+auto_aliases=no
+dns=no
+rev_dns=no
+listen=udp:%(address)s:5060
+loadmodule "sl.so"
+loadmodule "tm.so"
+loadmodule "rr.so"
+loadmodule "pv.so"
+loadmodule "maxfwd.so"
+loadmodule "usrloc.so"
+loadmodule "registrar.so"
+loadmodule "textops.so"
+loadmodule "siputils.so"
+loadmodule "auth.so"
+loadmodule "xlog.so"
+modparam("rr", "enable_full_lr", 1)
+modparam("usrloc", "db_mode", 0)
+modparam("usrloc", "timer_interval", 5)
+modparam("registrar", "max_expires", %(max_expires)d)
+modparam("registrar", "min_expires", 5)
+modparam("tm", "fr_timer", 5000)
+modparam("tm", "fr_inv_timer", 30000)
+
+request_route {
+    if (!mf_process_maxfwd_header("10")) {
+        sl_send_reply("483", "Too Many Hops");
+        exit;
+    }
+    if (has_totag()) {
+        if (!loose_route()) {
+            if (is_method("ACK") && t_check_trans()) {
+                t_relay();
+                exit;
+            }
+            if (uri == myself) {
+                if (!is_method("ACK")) {
+                    sl_send_reply("404", "Not here");
+                }
+                exit;
+            }
+        }
+        t_relay();
+        exit;
+    }
+    if (is_method("CANCEL")) {
+        if (t_check_trans()) {
+            t_relay();
+        }
+        exit;
+    }
+    if (is_method("ACK")) {
+        if (t_check_trans()) {
+            t_relay();
+        }
+        exit;
+    }
+    t_check_trans();
+    if (is_method("REGISTER")) {
+        if (!pv_www_authenticate("%(address)s", "%(secret)s$au", "0")) {
+            www_challenge("%(address)s", "0");
+            exit;
+        }
+        if (!save("location")) {
+            sl_reply_error();
+        }
+        exit;
+    }
+    if (is_method("OPTIONS") && uri == myself && $rU == $null) {
+        sl_send_reply("200", "OK");
+        exit;
+    }
+    if (is_method("INVITE") && from_uri =~ "^sip:[0-9][0-9][0-9]@%(address)s") {
+        if (!pv_proxy_authenticate("%(address)s", "%(secret)s$au", "0")) {
+            proxy_challenge("%(address)s", "0");
+            exit;
+        }
+        consume_credentials();
+    }
+    %(record_route)s
+    if (uri == myself) {
+        if (!lookup("location")) {
+            sl_send_reply("404", "Not registered");
+            exit;
+        }
+    }
+    t_relay();
+}
+"""
+
+
+def start_registrar(net: Topology, record_route: bool = True, max_expires_s: int = 3600) -> Program:
+    """Start Kamailio on the server and wait until it listens.
+
+    `record_route` keeps the proxy on the path of the dialogs' later requests; `max_expires_s` is the longest lifetime
+    that it grants. Raises LabError if it doesn't come up.
+    """
+    settings = {
+        "address": SERVER_ADDRESS,
+        "secret": KEY_PREFIX,
+        "max_expires": max_expires_s,
+        "record_route": "record_route();" if record_route else "",
+    }
+    path = net.directory / "kamailio.cfg"
+    path.write_text(_CONFIG % settings)
+    argv = ("kamailio", "-f", path, "-DD", "-E", "-m", "16", "-M", "4", "-Y", net.directory)
+    program = Program(net, "server", "kamailio", *argv)
+    try:
+        program.wait_for("SO_RCVBUF is finally", 10.0)
+    except BaseException:
+        program.stop()
+        raise
+    return program

@@ -1,0 +1,10 @@
+"""The lab's scenarios, in the order of the table."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sipalg.lab.scenario import Scenario
+from sipalg.lab.scenarios import calls
+
+SCENARIOS: Final[tuple[Scenario, ...]] = (*calls.SCENARIOS,)

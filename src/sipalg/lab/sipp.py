@@ -1,0 +1,51 @@
+"""SIPp with the lab's scripts: flows that an ordinary phone or server wouldn't play on request.
+
+The scripts lie beside this file as package data. On a packet's way SIPp is a phone inside or a service outside whose
+every byte is written down.
+"""
+
+from __future__ import annotations
+
+from importlib.resources import files
+from pathlib import Path
+from typing import Final
+
+from sipalg.lab.programs import Program, wait_until
+from sipalg.lab.topology import ADDRESS, SERVER_ADDRESS, LabError, Topology
+
+SCRIPTS: Final = files("sipalg.lab") / "scripts"
+
+
+def start_sipp(net: Topology, host: str, script: str, port: int, *options: str) -> Program:
+    """Start SIPp on a host; it ends by itself after its calls, with 0 if all went well.
+
+    One call, unless `options` have `-m`. `script` is the name of a script without `.xml`; one that isn't there raises
+    LabError. A script whose name begins with `uac` sends to the server.
+    """
+    source = SCRIPTS / f"{script}.xml"
+    if not source.is_file():
+        raise LabError(f"no SIPp script of that name: {script}")
+    name = f"{script}-{host}-{port}"
+    path = net.directory / f"{name}.xml"
+    path.write_text(source.read_text())
+    address = net.public_address if host == "router" else ADDRESS[host]
+    remote: list[str] = [f"{SERVER_ADDRESS}:5060"] if script.startswith("uac") else []
+    calls: list[str] = [] if "-m" in options else ["-m", "1"]
+    argv: list[str | Path] = ["sipp", *remote, "-sf", path, "-i", address, "-p", str(port)]
+    argv += ["-nostdin", "-trace_err", "-timeout", "40"]
+    program = Program(net, host, name, *argv, *calls, *options)
+    if not remote:
+        # SIPp says nothing when it is up; that its port is taken does.
+        wait_for_port(net, host, port, program)
+    return program
+
+
+def wait_for_port(net: Topology, host: str, port: int, program: Program) -> None:
+    """Wait until a UDP port of a host is taken; LabError if the program ends before or it takes five seconds."""
+    def taken() -> bool:
+        lines = net.run(host, "cat", "/proc/net/udp").splitlines()[1:]
+        return not program.running or any(int(line.split()[1].rpartition(":")[2], 16) == port for line in lines)
+
+    if not wait_until(taken, 5.0) or not program.running:
+        said = program.text().strip().splitlines()
+        raise LabError(f"{program.name} doesn't listen on {port}: {said[-1] if said else 'it printed nothing'}")

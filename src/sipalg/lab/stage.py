@@ -1,0 +1,264 @@
+"""The stage that a scenario plays on: one lab in one mode, with its captures, programs and judgements.
+
+A scenario says what happens; the stage starts what is needed, measures on the wire and in the recordings, and raises
+ScenarioError with the reason in few words. On a packet's way it sees both sides of the router and nothing between.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import sys
+import time
+from contextlib import ExitStack
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Literal, Self
+
+from sipalg.engine.verdict import Endpoint
+from sipalg.lab import firewall
+from sipalg.lab.packets import Message, Wire, messages, read_capture, rtp
+from sipalg.lab.phones import Phone, PhoneSettings
+from sipalg.lab.programs import Capture, Program, wait_until
+from sipalg.lab.registrar import start_registrar
+from sipalg.lab.rtp import PACKET_S, RATE_HZ, Talker, read_recording, tone_of
+from sipalg.lab.sipp import start_sipp
+from sipalg.lab.topology import ADDRESS, LabError, Topology
+
+#: none: plain NAT · kernel: Linux's own helper · sipalg: this project.
+Mode = Literal["none", "kernel", "sipalg"]
+Side = Literal["inside", "outside"]
+MODES: Final[tuple[Mode, ...]] = ("none", "kernel", "sipalg")
+
+#: What a tone may be off by, in Hz: two steps of the measurement.
+TONE_TOLERANCE_HZ: Final = 6.0
+#: How much audio is listened to before judging, in seconds; more than the window of the measurement.
+LISTEN_S: Final = 0.8
+ANSWER_S: Final = 6.0
+
+
+class ScenarioError(Exception):
+    """What a scenario found not to work, in few words, from what was measured."""
+
+
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a scenario needs of its stage.
+
+    `timeouts` are conntrack's for UDP, unreplied and stream, in seconds; `options` go to `sipalg run`; `hosts` are
+    those beside the router; `record_route` is whether the proxy stays on the path.
+    """
+
+    hosts: tuple[str, ...] = ("phone1", "server", "far1")
+    firewall: firewall.Firewall = "strict"
+    timeouts: tuple[int, int] = (30, 120)
+    options: tuple[str, ...] = ()
+    record_route: bool = True
+
+
+class Stage:
+    """One lab in one mode: a context manager; `keep` is a directory that its files are copied to at the end."""
+
+    def __init__(self, mode: Mode, needs: Needs, keep: Path | None = None) -> None:
+        self.mode = mode
+        self.needs = needs
+        self.net = Topology((*needs.hosts,))
+        self._keep = keep
+        self._stack = ExitStack()
+        self._alg: Program | None = None
+
+    def __enter__(self) -> Self:
+        with ExitStack() as stack:
+            stack.enter_context(self.net)
+            if self._keep is not None:
+                stack.callback(_copy_files, self.net.directory, self._keep)
+            self.net.set_timeouts(*self.needs.timeouts)
+            self.load_rules()
+            self._inside = stack.enter_context(Capture(self.net, "router", "lan0"))
+            self._outside = stack.enter_context(Capture(self.net, "router", "wan0"))
+            stack.enter_context(start_registrar(self.net, self.needs.record_route))
+            # Only what has been entered until here is undone if the ALG doesn't start.
+            stack.callback(self._end_alg)
+            if self.mode == "sipalg":
+                self.start_alg()
+            self._stack = stack.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stack.close()
+
+    # --- what happens -------------------------------------------------------------------------------------------
+
+    def load_rules(self) -> None:
+        """Load the administrator's file with `nft -f`, which begins with `flush ruleset`."""
+        firewall.load(self.net, firewall.rules(self.needs.firewall, self.mode == "kernel"))
+
+    def start_alg(self) -> None:
+        """Start sipalg on the router as its users do and wait until it says that it is ready."""
+        argv = (sys.executable, "-m", "sipalg", "run", "--inside", "lan0", "--outside", "wan0")
+        self._alg = Program(self.net, "router", "sipalg", *argv, "--socket", self.alg_socket, *self.needs.options)
+        self._alg.wait_for(r"\bready\b", 15.0)
+
+    def signal_alg(self, number: signal.Signals) -> None:
+        """Send sipalg a signal; SIGKILL waits for its end."""
+        if self._alg is None:
+            raise LabError("this scenario is about sipalg and was started without it")
+        self._alg.signal(number)
+        if number == signal.SIGKILL:
+            self._alg.wait(5.0)
+
+    @property
+    def alg_socket(self) -> Path:
+        """Where sipalg's control socket is."""
+        return self.net.directory / "sipalg.sock"
+
+    def alg_status(self) -> dict[str, Any]:
+        """Ask the running ALG for its status with `sipalg status --json`."""
+        argv = (sys.executable, "-m", "sipalg", "status", "--json", "--socket", self.alg_socket)
+        answer: dict[str, Any] = json.loads(self.net.run("router", *argv))
+        return answer
+
+    def phone(self, user: str, host: str, tone_hz: int, **settings: Any) -> Phone:
+        """Start a phone; it is registered when this returns, unless `registration_s` is 0.
+
+        Raises ScenarioError if its REGISTER gets no 200.
+        """
+        phone = self._stack.enter_context(Phone(self.net, PhoneSettings(user, host, tone_hz, **settings)))
+        if phone.settings.registration_s:
+            self.expect(phone.wait_registered(), f"{user} can't register")
+        return phone
+
+    def talker(self, host: str, port: int, tone_hz: int) -> Talker:
+        """Start media for a scripted flow on a host's port; it listens, and is silent at first."""
+        return self._stack.enter_context(Talker(self.net, host, port, tone_hz))
+
+    def sipp(self, host: str, script: str, port: int, *options: str) -> Program:
+        """Start SIPp on a host with one of the lab's scripts; it sends from and listens on `port`."""
+        return self._stack.enter_context(start_sipp(self.net, host, script, port, *options))
+
+    def call(self, caller: Phone, target: Phone | str) -> None:
+        """Let a phone call another one (or a URI); ScenarioError unless both say that the call stands."""
+        caller_events = len(caller.events)
+        target_events = len(target.events) if isinstance(target, Phone) else 0
+        uri = target.uri if isinstance(target, Phone) else target
+        name = target.settings.user if isinstance(target, Phone) else uri
+        caller.command("dial", uri)
+        if not caller.wait_for("CALL_ESTABLISHED", ANSWER_S, caller_events):
+            closed = caller.closed_with(caller_events)
+            raise ScenarioError(f"call {caller.settings.user} to {name}: {closed or 'no answer'}")
+        if isinstance(target, Phone) and not target.wait_for("CALL_ESTABLISHED", ANSWER_S, target_events):
+            raise ScenarioError(f"call {caller.settings.user} to {name}: no ACK came")
+
+    def hang_up(self, phone: Phone, other: Phone) -> None:
+        """Let one end hang up; ScenarioError unless the other end hears of it."""
+        before = len(other.events)
+        phone.command("hangup")
+        self.expect(other.wait_for("CALL_CLOSED", 3.0, before), f"BYE never reached {other.settings.user}")
+
+    # --- what is judged -----------------------------------------------------------------------------------------
+
+    def expect(self, holds: bool, why: str) -> None:
+        """Raise ScenarioError with `why` unless it holds."""
+        if not holds:
+            raise ScenarioError(why)
+
+    def expect_ended(self, script: Program, who: str, timeout_s: float = 10.0) -> None:
+        """Raise ScenarioError unless SIPp ends by itself with every call as scripted."""
+        code = script.wait(timeout_s)
+        if code != 0:
+            raise ScenarioError(f"{who}: {_sipp_complaint(self.net.directory, script) or 'no end of the call'}")
+
+    def expect_audio(self, *pairs: tuple[Phone, Phone]) -> None:
+        """Raise ScenarioError unless in each pair both hear the other's tone, from now on."""
+        since = time.time()
+        listening = [(listener, speaker, _size(listener)) for a, b in pairs for listener, speaker in ((a, b), (b, a))]
+        enough = int(LISTEN_S * RATE_HZ) * 2
+        wait_until(lambda: all(_size(listener) - size >= enough for listener, _, size in listening), 2.5)
+        for listener, speaker, size in listening:
+            got = _size(listener) - size
+            name, wanted = listener.settings.user, speaker.settings.tone_hz
+            if got < enough:
+                raise ScenarioError(f"{name} hears nothing: {self._count(listener, since)}")
+            heard = tone_of(list(read_recording(listener.recordings()[-1])[-8192:]))
+            if abs(heard - wanted) > TONE_TOLERANCE_HZ:
+                raise ScenarioError(f"{name} hears {heard:.0f} Hz instead of {wanted} Hz")
+
+    def expect_heard(self, talker: Talker, wanted_hz: int, who: str, timeout_s: float = 2.5) -> None:
+        """Raise ScenarioError unless a talker gets LISTEN_S seconds of the wanted tone from now on."""
+        before = len(talker.received)
+        enough = int(LISTEN_S / PACKET_S)
+        if not wait_until(lambda: len(talker.received) - before >= enough, timeout_s):
+            raise ScenarioError(f"{who} hears nothing: {len(talker.received) - before} RTP packets in {timeout_s:.1f} s")
+        heard = talker.heard_hz()
+        if abs(heard - wanted_hz) > TONE_TOLERANCE_HZ:
+            raise ScenarioError(f"{who} hears {heard:.0f} Hz instead of {wanted_hz} Hz")
+
+    def inside(self) -> list[Wire]:
+        """All packets until now on the router's inside interface."""
+        return list(read_capture(self._inside.path))
+
+    def outside(self) -> list[Wire]:
+        """All packets until now on the router's outside interface."""
+        return list(read_capture(self._outside.path))
+
+    def wait_for_message(self, where: Side, start: str, timeout_s: float = ANSWER_S) -> Message:
+        """Wait for the newest message whose start line begins with `start`; ScenarioError if none comes."""
+        found: list[Message] = []
+
+        def look() -> bool:
+            packets = self.inside() if where == "inside" else self.outside()
+            found[:] = [message for message in messages(packets) if message.start_line.startswith(start)]
+            return bool(found)
+
+        self.expect(wait_until(look, timeout_s), f"no {start} seen {where}")
+        return found[-1]
+
+    def offered_media(self, start: str = "INVITE") -> Endpoint:
+        """Where, by the newest such message with SDP seen outside, the phone wants its media; ScenarioError if nowhere."""
+        self.wait_for_message("outside", start)
+        started = [message for message in messages(self.outside()) if message.start_line.startswith(start)]
+        offers = [media for message in started if (media := message.media()) is not None]
+        self.expect(bool(offers), f"no {start} with SDP seen outside")
+        return offers[-1]
+
+    def _count(self, listener: Phone, since: float) -> str:
+        address = ADDRESS[listener.settings.host]
+        lan = rtp(self.inside(), lambda packet: packet.time_s >= since and packet.destination.host == address)
+        wan = rtp(
+            self.outside(),
+            lambda packet: packet.time_s >= since and packet.destination.host == self.net.public_address,
+        )
+        if address.startswith("192.168."):
+            return f"{len(wan)} RTP packets came to the router, {len(lan)} went in"
+        lan = rtp(self.outside(), lambda packet: packet.time_s >= since and packet.destination.host == address)
+        return f"{len(lan)} RTP packets left for it"
+
+    def _end_alg(self) -> None:
+        if self._alg is not None:
+            self._alg.stop()
+
+
+def _copy_files(source: Path, target: Path) -> None:
+    for path in source.rglob("*"):
+        # Kamailio's runtime directory has sockets; they are no files to look at.
+        if path.is_file():
+            copy = target / path.relative_to(source)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, copy)
+
+
+def _size(phone: Phone) -> int:
+    recordings = phone.recordings()
+    return recordings[-1].stat().st_size if recordings else 0
+
+
+def _sipp_complaint(directory: Path, script: Program) -> str:
+    for path in sorted(directory.glob(f"{script.name}*errors.log")):
+        for line in path.read_text(errors="replace").splitlines():
+            if "Aborting" in line or "unexpected" in line or "timeout" in line.lower():
+                return " ".join(line.split()[2:])[:110]
+    return ""
