@@ -131,13 +131,14 @@ static void wrong(const char *where, const char *why, const struct text *text, c
     shared->stop = 1;
 }
 
+static struct fill *outside; /* of each phone, as its last request showed it */
+
 /* The server's side of one request: judge it, and put the reply at the same place of the batch. */
 static void serve(struct batch *in, struct batch *out, int i)
 {
     struct sockaddr_in *from = &in->names[i];
     size_t length = in->headers[i].msg_len;
     unsigned port = ntohs(from->sin_port);
-    struct fill seen = {0};
     uint32_t sequence;
     int number = identify(in->data[i], length, by_id, phone_count, &sequence);
     if (number < 0) {
@@ -145,23 +146,24 @@ static void serve(struct batch *in, struct batch *out, int i)
         return;
     }
     const struct entry *entry = &entries[number];
-    if (translated)
-        fill_sides(&seen, from->sin_addr.s_addr, port, from->sin_addr.s_addr, port);
-    else
-        fill_sides(&seen, entry->address, entry->port, from->sin_addr.s_addr, port);
-    set_sequence(&seen, sequence);
-    if (!matches(&entry->request, &seen, in->data[i], length))
-        wrong("server", "the request differs", &entry->request, &seen, in->data[i], length);
+    uint16_t known = atomic_exchange(&shared->public_port[entry->phone], (uint16_t)port);
+    struct fill *seen = &outside[entry->phone];
+    if (known != port) {
+        uint32_t address = translated ? from->sin_addr.s_addr : entry->address;
+        fill_sides(seen, address, translated ? port : entry->port, from->sin_addr.s_addr, port);
+    }
+    set_sequence(seen, sequence);
+    if (!matches(&entry->request, seen, in->data[i], length))
+        wrong("server", "the request differs", &entry->request, seen, in->data[i], length);
     if (from->sin_addr.s_addr != public_address.s_addr)
         wrong("server", "it comes from another address than the router's", NULL, NULL, in->data[i], length);
-    uint16_t known = atomic_exchange(&shared->public_port[entry->phone], (uint16_t)port);
     static uint32_t owner[MAX_PORTS];
     if ((known != 0 && known != port) || (owner[port] != 0 && owner[port] != entry->phone + 1))
         wrong("server", "its public port is another phone's, or has changed", NULL, NULL, in->data[i], length);
     owner[port] = entry->phone + 1;
     int at = out->count++;
     out->names[at] = *from;
-    out->vectors[at].iov_len = render(&entry->reply, &seen, out->data[at]);
+    out->vectors[at].iov_len = render(&entry->reply, seen, out->data[at]);
     out->headers[at].msg_hdr.msg_controllen = 0;
     out->headers[at].msg_hdr.msg_control = NULL;
     atomic_fetch_add(&shared->checked, 1);
@@ -172,9 +174,10 @@ static void server_side(void)
     static struct batch in, out;
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     enter(server_namespace);
+    outside = calloc(phone_count, sizeof *outside);
     int fd = open_socket(server_address.s_addr, SIP_PORT), poll = epoll_create1(EPOLL_CLOEXEC);
     struct epoll_event event = {.events = EPOLLIN};
-    if (poll < 0 || epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event) != 0)
+    if (outside == NULL || poll < 0 || epoll_ctl(poll, EPOLL_CTL_ADD, fd, &event) != 0)
         die("loop: epoll");
     shared->ready = 1;
     while (!shared->stop) {

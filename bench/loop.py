@@ -26,6 +26,7 @@ from bench.phones import PUBLIC, SERVER
 _HERE: Final = Path(__file__).resolve().parent
 BUILD: Final = _HERE / "build"
 _READY_S: Final = 15.0
+_QUEUE: Final = "7"
 _HELPER_RULES: Final = """
 table ip helper {
     ct helper sip { type "sip" protocol udp; l3proto ip; }
@@ -48,6 +49,8 @@ MODES: Final = {
         Mode("plain", "plain NAT", "plain"),
         Mode("helper", "Linux's SIP helper", "alg-counted"),
         Mode("noop", "C program that only accepts from the queue", "plain"),
+        Mode("accept", "sipalg's packet loop, engine that accepts all", "plain"),
+        Mode("replace", "sipalg's packet loop, engine that replaces all by itself", "plain"),
         Mode("sipalg", "sipalg", "alg"),
     )
 }
@@ -125,14 +128,17 @@ def _way(mode: Mode, network: Network) -> Iterator[int]:
     elif mode.name == "helper":
         network.rules(_HELPER_RULES)
         yield 0
-    elif mode.name == "noop":
-        # The xt target, which kernels without nft's own `queue` have too.
-        network.in_router("iptables", "-A", "FORWARD", "-p", "udp", "-j", "NFQUEUE", "--queue-num", "7",
-                          "--queue-bypass")  # fmt: skip
-        with _process(network.command(network.router, BUILD / "noop", "7")) as pid:
+    elif mode.name == "sipalg":
+        words = [sys.executable, "-m", "sipalg", "run", "--inside", "lan0", "--outside", "wan0"]
+        with _process(network.command(network.router, *words)) as pid:
             yield pid
     else:
-        words = [sys.executable, "-m", "sipalg", "run", "--inside", "lan0", "--outside", "wan0"]
+        # The xt target, which kernels without nft's own `queue` have too.
+        network.in_router("iptables", "-A", "FORWARD", "-p", "udp", "-j", "NFQUEUE", "--queue-num", _QUEUE,
+                          "--queue-bypass")  # fmt: skip
+        words = [str(BUILD / "noop"), _QUEUE]
+        if mode.name != "noop":
+            words = [sys.executable, "-m", "bench.python_queue", _QUEUE, mode.name]
         with _process(network.command(network.router, *words)) as pid:
             yield pid
 
@@ -141,7 +147,7 @@ def _way(mode: Mode, network: Network) -> Iterator[int]:
 def _process(words: list[str]) -> Iterator[int]:
     """Run a program until the block ends; it has to say `ready` first."""
     with tempfile.TemporaryFile("w+") as log:
-        environment = os.environ | {"PYTHONPATH": str(_HERE.parent / "src"), "PYTHONUNBUFFERED": "1"}
+        environment = os.environ | {"PYTHONPATH": f"{_HERE.parent / 'src'}:{_HERE.parent}", "PYTHONUNBUFFERED": "1"}
         process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, env=environment)
         try:
             deadline = time.monotonic() + _READY_S

@@ -1,0 +1,213 @@
+"""The engine alone: µs a message of each kind, for a thousand phones, every output compared with the corpus's.
+
+Datagrams are built beforehand; measured is `receive_datagram`, with `commands_done` where there are commands, over one
+message of every phone at a time. The public ports are the engine's choice, read from its commands; that they are
+distinct, and even for media, is checked too. The middle of a packet's way, without the kernel.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import time
+from collections.abc import Sequence
+from statistics import median
+from typing import Final, NamedTuple
+
+from bench.corpus import Corpus, garbage, outside
+from bench.messages import KINDS
+from bench.phones import PUBLIC, SERVER, Phone
+from bench.template import SEQUENCE_FIRST, View
+from sipalg.engine.alg import Alg
+from sipalg.engine.settings import Settings
+from sipalg.engine.verdict import ACCEPT, REPLACE, UDP, CloseMapping, Datagram, Endpoint, OpenMapping, Verdict
+
+#: What each round sends, in this order; `*` marks the kinds that are there only to lead to the next one.
+_CALL: Final = ("INVITE", "100", "180", "200 INVITE", "ACK", "BYE", "200 BYE")
+_CALLED: Final = ("in INVITE", "out 180", "out 200 INVITE", "in ACK", "in BYE", "out 200 BYE")
+_STEADY: Final = ("REGISTER", "401", "REGISTER auth", "200 REGISTER", "OPTIONS", "200 OPTIONS", "in OPTIONS",
+                  "out 200 OPTIONS")  # fmt: skip
+_PER_CALL_S: Final = 60.0
+
+
+class EngineResult(NamedTuple):
+    """One kind: µs a message (of each batch the mean; of the batches median, least and most), and what was checked."""
+
+    kind: str
+    median_us: float
+    least_us: float
+    most_us: float
+    checked: int
+
+
+class WrongOutputError(Exception):
+    """The engine's output isn't the corpus's; the text shows both."""
+
+
+class EngineBench:
+    """One engine with its phones; `samples` collects µs a message by kind."""
+
+    def __init__(self, corpus: Corpus, samples: dict[str, list[float]]) -> None:
+        self.samples = samples
+        self.checked: dict[str, int] = {}
+        self._corpus = corpus
+        self._alg = Alg(
+            Settings(frozenset({"lan0"}), PUBLIC, PUBLIC), lambda protocol, port: (protocol, port) == (UDP, 22)
+        )
+        self._public: dict[Endpoint, int] = {}
+        self._taken: dict[int, Endpoint] = {}
+        self._sequence = SEQUENCE_FIRST
+        self._now = 1000.0
+
+    def run(self, rounds: int, seed: int) -> None:
+        """Register everybody, then `rounds` times all kinds; raises WrongOutputError."""
+        for kind in ("REGISTER", "401", "REGISTER auth", "200 REGISTER"):
+            self._exchange(kind, f"{kind}, first time" if kind == "REGISTER" else "")
+        for _ in range(rounds):
+            for steady in _STEADY:
+                self._exchange(steady, steady)
+            for kind in (*_CALL, "", *_CALLED, ""):
+                if kind:
+                    self._exchange(kind, kind)
+                else:
+                    self._pass_time()
+            self._garbage(seed)
+
+    def _exchange(self, kind: str, sample: str) -> None:
+        """Send one message of this kind from or to every phone, and judge what comes out."""
+        phones = self._corpus.phones
+        if KINDS[kind].status == 0 and KINDS[kind].method not in {"ACK", "BYE"}:
+            self._sequence += 1
+        sequence = self._sequence
+        datagrams = [self._datagram(phone, kind, sequence) for phone in phones]
+        verdicts = self._feed(datagrams, sample)
+        for verdict in verdicts:
+            self._learn(verdict)
+        for phone, datagram, verdict in zip(phones, datagrams, verdicts, strict=True):
+            expected = self._corpus.after(phone, kind, self._view(phone), sequence)
+            action = ACCEPT if expected == datagram.payload else REPLACE
+            if (verdict.payload, verdict.action) != (expected, action):
+                raise WrongOutputError(f"{kind} of phone {phone.index}: {verdict.action} ({verdict.reason!r})\n"
+                                       f"--- in\n{datagram.payload.decode()}\n--- got\n{verdict.payload.decode()}\n"
+                                       f"--- expected ({action})\n{expected.decode()}")  # fmt: skip
+        self.checked[sample] = self.checked.get(sample, 0) + len(verdicts)
+
+    def _garbage(self, seed: int) -> None:
+        payloads = garbage(seed, len(self._corpus.phones))
+        datagrams = [Datagram(payload, _endpoint(phone.private), _endpoint((SERVER, 5060)), UDP, "lan0")
+                     for payload, phone in zip(payloads, self._corpus.phones, strict=True)]  # fmt: skip
+        for payload, verdict in zip(payloads, self._feed(datagrams, "garbage"), strict=True):
+            if verdict.action != ACCEPT or verdict.payload != payload or verdict.edits:
+                raise WrongOutputError(f"garbage was changed: {payload!r}")
+        self.checked["garbage"] = self.checked.get("garbage", 0) + len(payloads)
+
+    def _feed(self, datagrams: list[Datagram], sample: str) -> list[Verdict]:
+        """Let the engine have them, in one go, and note the time; its events are taken as the driver does."""
+        self._now += 0.1
+        now, receive, done = self._now, self._alg.receive_datagram, self._alg.commands_done
+        verdicts: list[Verdict] = []
+        append = verdicts.append
+        gc.collect()
+        begin = time.perf_counter_ns()
+        for datagram in datagrams:
+            verdict = receive(datagram, now)
+            if verdict.commands:
+                done(verdict.token, now)
+            append(verdict)
+        used = time.perf_counter_ns() - begin
+        self._alg.take_events()
+        if sample:
+            self.samples.setdefault(sample, []).append(used / len(datagrams) / 1000)
+        return verdicts
+
+    def _pass_time(self) -> None:
+        """Let the calls' mappings end, as the driver does between packets."""
+        end = self._now + _PER_CALL_S
+        begin = time.perf_counter_ns()
+        while (due := self._alg.next_timer()) is not None and due <= end:
+            self._close(self._alg.handle_timer(due))
+        used = time.perf_counter_ns() - begin
+        self._alg.take_events()
+        self._now = end
+        self.samples.setdefault("timers, per call", []).append(used / len(self._corpus.phones) / 1000)
+
+    def _datagram(self, phone: Phone, kind: str, sequence: int) -> Datagram:
+        payload = self._corpus.before(phone, kind, self._view(phone), sequence)
+        # Fresh texts each time, as a packet's are: their hashes aren't known yet.
+        private, server = _endpoint(phone.private), _endpoint((SERVER, 5060))
+        if KINDS[kind].leaves:
+            return Datagram(payload, private, server, UDP, "lan0")
+        return Datagram(payload, server, private, UDP, "wan0")
+
+    def _view(self, phone: Phone) -> View:
+        """How the outside sees this phone, as far as the engine has said; ports that it hasn't mapped are 0."""
+        host, port = phone.private
+        media = tuple(self._public.get(Endpoint(host, media), 0) for media in phone.media)
+        if any(port % 2 for port in media):
+            raise WrongOutputError(f"phone {phone.index}: odd RTP ports {media}")
+        return outside(self._public.get(Endpoint(host, port), 0), media)
+
+    def _learn(self, verdict: Verdict) -> None:
+        for command in verdict.commands:
+            if isinstance(command, OpenMapping):
+                private, public = command.mapping.private, command.mapping.public
+                if public.host != PUBLIC or self._taken.setdefault(public.port, private) != private:
+                    raise WrongOutputError(f"{private} is given {public}, which {self._taken[public.port]} has")
+                self._public[private] = public.port
+        self._close(verdict.commands)
+
+    def _close(self, commands: Sequence[object]) -> None:
+        for command in commands:
+            if isinstance(command, CloseMapping):
+                self._public.pop(command.mapping.private, None)
+                self._taken.pop(command.mapping.public.port, None)
+
+
+def _endpoint(address: tuple[str, int]) -> Endpoint:
+    host, port = address
+    return Endpoint("".join(list(host)), port)
+
+
+def measure(rounds: int, phones: int, seed: int = 1) -> list[EngineResult]:
+    """Measure all kinds; `rounds` engines, each from scratch with three rounds of everything."""
+    corpus = Corpus(seed, phones)
+    samples: dict[str, list[float]] = {}
+    checked: dict[str, int] = {}
+    for _ in range(rounds):
+        bench = EngineBench(corpus, samples)
+        bench.run(3, seed)
+        for kind, count in bench.checked.items():
+            checked[kind] = checked.get(kind, 0) + count
+    return [EngineResult(kind, median(values), min(values), max(values), checked.get(kind, 0))
+            for kind, values in samples.items()]  # fmt: skip
+
+
+def machine_us() -> float:
+    """µs for a fixed piece of interpreted work, least of 20: tells how fast the machine was at the time."""
+    text = b"Via: SIP/2.0/UDP 192.168.33.10:5060;branch=z9hG4bK1\r\n" * 15
+    best = float("inf")
+    for _ in range(20):
+        begin = time.perf_counter_ns()
+        for _ in range(1000):
+            at = text.find(b"\r\n\r\n")
+            (text[: at % 100], text.replace(b"33.10", b"33.11"), {at: text}, [at] * 3)
+        best = min(best, (time.perf_counter_ns() - begin) / 1e6)
+    return best
+
+
+def main(words: Sequence[str]) -> int:
+    """Print the figures: `python -m bench.engine [ROUNDS [PHONES]]`."""
+    try:
+        results = measure(int(words[0]) if words else 5, int(words[1]) if len(words) > 1 else 1000)
+    except WrongOutputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print(f"machine: {machine_us():.2f} µs")
+    for result in results:
+        print(f"{result.kind:24} {result.median_us:7.2f} µs  {result.least_us:7.2f}–{result.most_us:7.2f}"
+              f"  {result.checked} checked")  # fmt: skip
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
