@@ -105,7 +105,7 @@ class NftTable:
         try:
             self._run(nft_rules.structure(self.settings, self.features, stale), commands)
         except NetlinkError as error:
-            if error.errno not in _OTHER_LAYOUT or not self.exists():
+            if error.index >= 0 or error.errno not in _OTHER_LAYOUT or not self.exists():
                 raise
             # A table of another version: what it holds can't be kept.
             name = self.settings.name
