@@ -58,8 +58,20 @@ take_policy_back() {
     if [ -e "$saved" ] && [ ! -e "$policy" ]; then mv "$saved" "$policy"; fi
 }
 
-keep_services_off() {
+switch_kamailio_off() {
+    command -v kamailio >/dev/null && command -v update-rc.d >/dev/null || return 0
+    update-rc.d kamailio disable >>"$log" 2>&1 || say "      (kamailio's service could not be switched off)"
+    say "      kamailio's own service is switched off: the lab starts its own"
+}
+
+# What is left behind if an earlier installation was killed.
+tidy_up() {
+    [ "$(id -u)" = 0 ] && grep -qs 'Made by sipalg' "$policy" || return 0
     take_policy_back
+    switch_kamailio_off
+}
+
+keep_services_off() {
     trap take_policy_back EXIT
     trap 'exit 130' INT TERM HUP
     if [ -e "$policy" ]; then mv "$policy" "$saved"; fi
@@ -90,15 +102,13 @@ install_packages() {
         awk '/newly installed/ { print "      " $0 } /^Need to get/ { print "      " $0 }
              /^Setting up/ { n++; if (n % 25 == 0) print "      " n " packages set up" } { fflush() }' ||
         fail "apt-get could not install: $* ($(grep '^E:' "$log" | tail -n 1); all of it in $log)"
-    if [ "$had_kamailio" = no ] && command -v kamailio >/dev/null && command -v update-rc.d >/dev/null; then
-        update-rc.d kamailio disable >>"$log" 2>&1 || say "      (kamailio's service could not be switched off)"
-        say "      kamailio's own service is switched off: the lab starts its own"
-    fi
+    if [ "$had_kamailio" = no ]; then switch_kamailio_off; fi
     take_policy_back
 }
 
 provide_programs() {
     local missing
+    tidy_up
     missing=$(missing_packages)
     missing=${missing% }
     if [ -z "$missing" ]; then
