@@ -16,7 +16,8 @@ ChainKey = tuple[str, str, str]
 
 Action = Literal["none", "accept", "return", "drop", "jump", "goto", "dnat", "snat", "helper", "flow", "other"]
 
-EVERYWHERE: Final = IPv4Network("0.0.0.0/0")
+#: The protocols of a rule that no IPv4 packet of a protocol with ports can meet.
+NOT_OURS: Final = (-1,)
 
 
 class PortRange(NamedTuple):
@@ -49,6 +50,7 @@ class Rule:
     action: Action
     protocols: tuple[int, ...] = ()
     in_interfaces: tuple[str, ...] = ()
+    not_in_interfaces: tuple[str, ...] = ()
     out_interfaces: tuple[str, ...] = ()
     sources: tuple[IPv4Network, ...] = ()
     destinations: tuple[IPv4Network, ...] = ()
@@ -60,6 +62,20 @@ class Rule:
     other: bool = False
     target: str = ""
     nat: NatTarget | None = None
+
+    @property
+    def conditions(self) -> tuple[tuple[object, ...], ...]:
+        """What the rule asks, field by field, but for protocols: to see whether two rules ask on one field."""
+        return (
+            self.in_interfaces,
+            self.not_in_interfaces,
+            self.out_interfaces,
+            self.sources,
+            self.destinations,
+            self.not_destinations,
+            self.ports,
+            self.connection_states,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +119,13 @@ def interface_matches(pattern: str, interface: str) -> bool:
     if pattern[-1:] in ("*", "+"):
         return interface.startswith(pattern[:-1])
     return pattern == interface
+
+
+def both_protocols(one: tuple[int, ...], other: tuple[int, ...]) -> tuple[int, ...]:
+    """Return the protocols that two conditions leave; an empty one asks nothing, (-1,) is met by no packet of ours."""
+    if not one or not other:
+        return one or other
+    return tuple(number for number in one if number in other) or NOT_OURS
 
 
 def networks(text: str) -> tuple[IPv4Network, ...]:

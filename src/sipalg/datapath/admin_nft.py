@@ -13,6 +13,7 @@ from ipaddress import IPv4Network
 from typing import Final
 
 from sipalg.datapath.admin_model import (
+    NOT_OURS,
     Action,
     Chain,
     ChainKey,
@@ -22,6 +23,7 @@ from sipalg.datapath.admin_model import (
     Rule,
     RuleSet,
     Unevaluable,
+    both_protocols,
     networks,
 )
 
@@ -130,8 +132,8 @@ def _apply(rule: Rule, expression: Json) -> Rule:
         return replace(rule, action="dnat", nat=_nat_target(value))
     if name in ("snat", "masquerade"):
         return replace(rule, action="snat", nat=_nat_target(value))
-    if name == "vmap":
-        return replace(rule, action="other", other=True)
+    if name == "vmap" and isinstance(value, dict):
+        return rule if _without_new(value) else replace(rule, action="other", other=True)
     raise _UnknownExpressionError
 
 
@@ -170,9 +172,14 @@ def _match(rule: Rule, match: dict[str, Json]) -> Rule:
             raise _UnknownExpressionError
         left, operator = masked[0], "in"
     key = _left_key(left)
+    if key[0] in ("ip6", "icmp", "icmpv6"):
+        return replace(rule, protocols=NOT_OURS)
     if operator == "!=" and key == ("ip", "daddr"):
         _first(rule.not_destinations)
         return replace(rule, not_destinations=_networks(right))
+    if operator == "!=" and key in (("meta", "iifname"), ("meta", "iif")):
+        _first(rule.not_in_interfaces)
+        return replace(rule, not_in_interfaces=tuple(_strings(right)))
     if operator not in ("==", "in"):
         raise _UnknownExpressionError
     reader = _CONDITIONS.get(key)
@@ -181,13 +188,22 @@ def _match(rule: Rule, match: dict[str, Json]) -> Rule:
     return reader(rule, right)
 
 
+def _without_new(verdict_map: dict[str, Json]) -> bool:
+    """Tell whether the map is `ct state vmap { established : accept, … }` that says nothing of new flows."""
+    data = verdict_map.get("data")
+    elements = data.get("set") if isinstance(data, dict) else None
+    if _left_key(verdict_map.get("key")) != ("ct", "state") or not isinstance(elements, list):
+        return False
+    return all(isinstance(element, list) and element[0] != "new" for element in elements)
+
+
 def _left_key(left: Json) -> tuple[str, str]:
     if isinstance(left, dict) and len(left) == 1:
         ((kind, detail),) = left.items()
         if isinstance(detail, dict):
             if kind == "payload":
                 return str(detail.get("protocol")), str(detail.get("field"))
-            return kind, str(detail.get("key"))
+            return kind, str(detail.get("key", detail.get("result")))
     return "", ""
 
 
@@ -264,13 +280,12 @@ def _destination(rule: Rule, right: Json) -> Rule:
 
 
 def _protocol(rule: Rule, right: Json) -> Rule:
-    # A protocol that isn't TCP or UDP is none of ours; -1 keeps the rule from meaning "any".
     found = tuple(_PROTOCOLS.get(str(value), value if isinstance(value, int) else -1) for value in _values(right))
-    return replace(rule, protocols=found)
+    return replace(rule, protocols=both_protocols(rule.protocols, found))
 
 
 def _family(rule: Rule, right: Json) -> Rule:
-    return rule if right in ("ipv4", "ip") else replace(rule, protocols=(-1,))
+    return rule if right in ("ipv4", "ip") else replace(rule, protocols=NOT_OURS)
 
 
 def _port(rule: Rule, right: Json) -> Rule:
@@ -279,11 +294,11 @@ def _port(rule: Rule, right: Json) -> Rule:
 
 
 def _udp_port(rule: Rule, right: Json) -> Rule:
-    return replace(_port(rule, right), protocols=(_PROTOCOLS["udp"],))
+    return _protocol(_port(rule, right), "udp")
 
 
 def _tcp_port(rule: Rule, right: Json) -> Rule:
-    return replace(_port(rule, right), protocols=(_PROTOCOLS["tcp"],))
+    return _protocol(_port(rule, right), "tcp")
 
 
 def _status(rule: Rule, right: Json) -> Rule:
@@ -294,6 +309,13 @@ def _status(rule: Rule, right: Json) -> Rule:
 
 def _state(rule: Rule, right: Json) -> Rule:
     return replace(rule, connection_states=tuple(_strings(right)))
+
+
+def _address_type(rule: Rule, right: Json) -> Rule:
+    # `fib daddr type local`: true of all packets that come for the router's own addresses, and only those concern us.
+    if right != "local":
+        raise _UnknownExpressionError
+    return rule
 
 
 def _ipsec(rule: Rule, right: Json) -> Rule:
@@ -328,6 +350,7 @@ _CONDITIONS: Final[dict[tuple[str, str], Callable[[Rule, Json], Rule]]] = {
     ("th", "dport"): _port,
     ("ct", "status"): _status,
     ("ct", "state"): _state,
+    ("fib", "type"): _address_type,
     ("rt", "ipsec"): _ipsec,
     ("meta", "secpath"): _ipsec,
     ("meta", "ipsec"): _ipsec,
