@@ -21,9 +21,9 @@ fuzz: ## fuzz the parsers and the engine, FUZZ_SECONDS (60) each
 	@tools/setup.sh test
 	@tools/fuzz.sh
 
-bench: ## measure what a message costs
+bench: ## measure what a message costs and write bench/RESULTS.md (BENCH_ARGS="--only engine" for less)
 	@tools/setup.sh run
-	@.venv/bin/python -m bench
+	@.venv/bin/python -m bench.run $(BENCH_ARGS)
 
 lock: ## write requirements.lock and fuzz/requirements.lock anew (-U in LOCK_ARGS takes newer versions)
 	@tools/lock.sh $(LOCK_ARGS)

@@ -23,6 +23,10 @@ _sipalg() {
             fi
             return
             ;;
+        --socket)
+            mapfile -t COMPREPLY < <(compgen -f -- "$word")
+            return
+            ;;
         --public | --ports | --media-ports | --sip-timeout | --except | --source | --destination | --media-port)
             return
             ;;
@@ -31,9 +35,9 @@ _sipalg() {
     case $command in
         '') options='run status mappings calls explain rewrite lab --help --version' ;;
         run) options='--inside --outside --public --ports --media-ports --sip-timeout --except --mode --help' ;;
-        status | mappings | calls) options='--json --help' ;;
-        explain) options='--inside --public --source --destination --media-port --raw --help' ;;
-        rewrite) options='--inside --public --help' ;;
+        status | mappings | calls) options='--json --socket --help' ;;
+        explain) options='--inside --public --source --destination --media-port --raw --json --help' ;;
+        rewrite) options='--inside --public --ports --media-ports --except --json --help' ;;
         lab) options='--help' ;;
     esac
     if [[ $word != -* && ($command == explain || $command == rewrite) ]]; then

@@ -23,11 +23,18 @@ complete -c sipalg -n $run -x -l except -d 'A remote network that is not transla
 complete -c sipalg -n $run -x -l mode -a 'enforce observe' -d 'Change messages, or only look'
 
 complete -c sipalg -n '__fish_seen_subcommand_from status mappings calls' -l json -d 'JSON instead of a table'
+complete -c sipalg -n '__fish_seen_subcommand_from status mappings calls' -r -l socket -d 'The control socket'
 
 set -l offline '__fish_seen_subcommand_from explain rewrite'
 complete -c sipalg -n $offline -F
 complete -c sipalg -n $offline -x -l inside -d 'The network behind the NAT'
 complete -c sipalg -n $offline -x -l public -d 'The public address'
+complete -c sipalg -n $offline -l json -d 'JSON'
+
+set -l rewrite '__fish_seen_subcommand_from rewrite'
+complete -c sipalg -n $rewrite -x -l ports -d 'The SIP ports of the servers'
+complete -c sipalg -n $rewrite -x -l media-ports -d 'Where public media ports are taken from'
+complete -c sipalg -n $rewrite -x -l except -d 'A remote network that is not translated'
 
 set -l explain '__fish_seen_subcommand_from explain'
 complete -c sipalg -n $explain -x -l source -d 'Where the message comes from'
