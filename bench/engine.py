@@ -12,9 +12,10 @@ import sys
 import time
 from collections.abc import Sequence
 from statistics import median
-from typing import Final, NamedTuple
+from typing import Final
 
 from bench.corpus import Corpus, garbage, outside
+from bench.figures import EngineResult
 from bench.messages import KINDS
 from bench.phones import PUBLIC, SERVER, Phone
 from bench.template import SEQUENCE_FIRST, View
@@ -22,22 +23,12 @@ from sipalg.engine.alg import Alg
 from sipalg.engine.settings import Settings
 from sipalg.engine.verdict import ACCEPT, REPLACE, UDP, CloseMapping, Datagram, Endpoint, OpenMapping, Verdict
 
-#: What each round sends, in this order; `*` marks the kinds that are there only to lead to the next one.
+#: What each round sends, in this order.
 _CALL: Final = ("INVITE", "100", "180", "200 INVITE", "ACK", "BYE", "200 BYE")
 _CALLED: Final = ("in INVITE", "out 180", "out 200 INVITE", "in ACK", "in BYE", "out 200 BYE")
 _STEADY: Final = ("REGISTER", "401", "REGISTER auth", "200 REGISTER", "OPTIONS", "200 OPTIONS", "in OPTIONS",
                   "out 200 OPTIONS")  # fmt: skip
 _PER_CALL_S: Final = 60.0
-
-
-class EngineResult(NamedTuple):
-    """One kind: µs a message (of each batch the mean; of the batches median, least and most), and what was checked."""
-
-    kind: str
-    median_us: float
-    least_us: float
-    most_us: float
-    checked: int
 
 
 class WrongOutputError(Exception):

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from bench.corpus import EXCHANGES, Corpus
+from bench.figures import LoopResult
 from bench.network import Network, NetworkError
 from bench.phones import PUBLIC, SERVER
 
@@ -54,22 +55,6 @@ MODES: Final = {
         Mode("sipalg", "sipalg", "alg"),
     )
 }
-
-
-class LoopResult(NamedTuple):
-    """One run of one mode. Rates are round trips (two messages) a second, latencies µs, CPU µs a round trip."""
-
-    mode: str
-    window: int
-    rate: float
-    p50_us: float
-    p99_us: float
-    p999_us: float
-    resent: int
-    first_rate: float
-    checked: int
-    wrong: int
-    cpu_us: float | None
 
 
 class LoopError(Exception):
