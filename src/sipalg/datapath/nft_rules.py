@@ -97,8 +97,9 @@ class TableSettings:
     trusted_peers: tuple[IPv4Network, ...] = ()
     #: May anybody?
     direct_signalling: bool = False
-    #: How long new SIP flows live in the connection tracker, with packets both ways and without an answer.
+    #: How long new SIP flows live in the connection tracker.
     sip_timeout_s: float = 3600.0
+    #: The same for those opened from outside that nobody answered yet (nf_conntrack_udp_timeout).
     unreplied_timeout_s: float = 30.0
 
 
@@ -142,9 +143,16 @@ def interval(networks: Iterable[IPv4Network]) -> list[bytes]:
     return members
 
 
-def timeout_name(settings: TableSettings) -> str:
-    """Return the timeout policy's name, which tells its values: objects can't be changed, only replaced."""
-    return f"sip-{int(settings.sip_timeout_s)}-{int(settings.unreplied_timeout_s)}"
+def timeout_policies(settings: TableSettings) -> tuple[tuple[str, float, float], ...]:
+    """Return name, unreplied and replied seconds of the timeout policies, first for flows opened from inside.
+
+    The name tells the values, because objects can't be changed, only replaced. The kernel takes a UDP flow for replied
+    only when it has packets both ways two seconds after its first (nf_conntrack_udp_packet), which a REGISTER and its
+    200 never are: so from inside both values are sip-timeout, or a registered phone would be reachable for 30 s. What
+    was opened from outside lives that long only once it was answered.
+    """
+    both = (settings.sip_timeout_s, settings.sip_timeout_s), (settings.unreplied_timeout_s, settings.sip_timeout_s)
+    return tuple((f"sip-{int(unreplied)}-{int(replied)}", unreplied, replied) for unreplied, replied in both)
 
 
 _LOAD_PROTOCOL: Final = nft.load_meta(_L4PROTO)
@@ -160,7 +168,6 @@ _TO_INSIDE: Final = (nft.load_meta(_OIFNAME), nft.is_in(_INSIDE))
 _TRANSLATED: Final = (nft.load_ct(_CT_STATUS), nft.mask(_STATUS_DNAT), nft.is_not_equal(bytes(4)))
 _DNAT: Final = nft.translate(destination=True)
 _SNAT: Final = nft.translate(destination=False)
-_TO_QUEUE: Final = nft.goto("queue")
 _IPSEC_OUT: Final = (nft.load_route(_RT_XFRM), nft.is_equal(b"\1"))
 _IPSEC_IN: Final = (nft.load_meta(_SECPATH), nft.is_equal(b"\1"))
 
@@ -174,6 +181,7 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
     ipsec_in = [Rule("", "never what came out of a tunnel", (*_IPSEC_IN, nft.leave()))] if features.secpath else []
     to_dnat_map = (*_BY_DESTINATION, nft.look_up(DNAT_MAP), _DNAT)
     to_media_map = (*_BY_DESTINATION, nft.look_up(MEDIA_MAP), _DNAT)
+    opened_inside, opened_outside = (_to_queue(name, features) for name, *_ in timeout_policies(settings))
     peer = (*_BY_DESTINATION, nft.load_payload(1, 12, 4, 3), nft.is_in(SIP_PEERS))
     by_chain = {
         "prerouting": [
@@ -204,28 +212,33 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
         ],
         "outbound": [
             Rule("", "networks that aren't NATed", (_DESTINATION, nft.is_in(_EXCEPT), nft.leave())),
-            Rule("", "to SIP servers", (_DESTINATION_PORT, nft.is_in(_SIP_PORTS), _TO_QUEUE)),
-            Rule("", "from a phone's SIP port", (*_BY_SOURCE, nft.is_in(SIP_PRIVATE), _TO_QUEUE)),
+            Rule("", "to SIP servers", (_DESTINATION_PORT, nft.is_in(_SIP_PORTS), *opened_inside)),
+            Rule("", "from a phone's SIP port", (*_BY_SOURCE, nft.is_in(SIP_PRIVATE), *opened_inside)),
         ],
         "inbound": [
             Rule("", "networks that aren't NATed", (_SOURCE, nft.is_in(_EXCEPT), nft.leave())),
-            Rule("", "from SIP servers", (_SOURCE_PORT, nft.is_in(_SIP_PORTS), _TO_QUEUE)),
-            Rule("", "to a phone's SIP port", (*_BY_DESTINATION, nft.is_in(SIP_PRIVATE), _TO_QUEUE)),
+            Rule("", "from SIP servers", (_SOURCE_PORT, nft.is_in(_SIP_PORTS), *opened_outside)),
+            Rule("", "to a phone's SIP port", (*_BY_DESTINATION, nft.is_in(SIP_PRIVATE), *opened_outside)),
         ],
         "hairpin": [
-            Rule("", "from a phone's SIP port", (*_BY_SOURCE, nft.is_in(SIP_PRIVATE), _TO_QUEUE)),
-            Rule("", "to a phone's SIP port", (*_BY_DESTINATION, nft.is_in(SIP_PRIVATE), _TO_QUEUE)),
+            Rule("", "from a phone's SIP port", (*_BY_SOURCE, nft.is_in(SIP_PRIVATE), *opened_inside)),
+            Rule("", "to a phone's SIP port", (*_BY_DESTINATION, nft.is_in(SIP_PRIVATE), *opened_inside)),
         ],
-        "queue": [Rule("", "to the ALG; without one, on as it is", _to_queue(settings, features))],
+        "queue": [Rule("", "to the ALG; without one, on as it is", _queue(settings, features))],
     }
     return tuple(rule._replace(chain=chain) for chain, of_chain in by_chain.items() for rule in of_chain)
 
 
-def _to_queue(settings: TableSettings, features: Features) -> tuple[bytes, ...]:
-    policy = (nft.use_object(nft.CT_TIMEOUT, timeout_name(settings)),) if features.ct_timeout else ()
+def _to_queue(policy: str, features: Features) -> tuple[bytes, ...]:
+    """Return the end of a rule that sends a packet to the queue, and gives the flow that it may open its timeouts."""
+    timeouts = (nft.use_object(nft.CT_TIMEOUT, policy),) if features.ct_timeout else ()
+    return (*timeouts, nft.goto("queue"))
+
+
+def _queue(settings: TableSettings, features: Features) -> tuple[bytes, ...]:
     number = settings.queue_number
     last = nft.queue(number) if features.queue_expression else nft.xt_queue(number)
-    return (*policy, nft.use_object(nft.COUNTER, COUNTER_NAME), last)
+    return nft.use_object(nft.COUNTER, COUNTER_NAME), last
 
 
 def structure(settings: TableSettings, features: Features, stale_timeouts: Sequence[str] = ()) -> list[Message]:
@@ -239,8 +252,10 @@ def structure(settings: TableSettings, features: Features, stale_timeouts: Seque
         messages.append(nft.new_set(name, set_name, identity, flags, key, data))
     messages.append(nft.new_object(name, COUNTER_NAME, nft.COUNTER))
     if features.ct_timeout:
-        values = nft.udp_timeouts(settings.unreplied_timeout_s, settings.sip_timeout_s)
-        messages.append(nft.new_object(name, timeout_name(settings), nft.CT_TIMEOUT, *values))
+        messages.extend(
+            nft.new_object(name, policy, nft.CT_TIMEOUT, *nft.udp_timeouts(unreplied_s, replied_s))
+            for policy, unreplied_s, replied_s in timeout_policies(settings)
+        )
     messages.extend(nft.new_base_chain(name, *chain) for chain in _BASE_CHAINS)
     messages.extend(nft.new_chain(name, chain) for chain in _PLAIN_CHAINS)
     messages.extend(nft.flush_chain(name, chain) for chain, *_ in _BASE_CHAINS)

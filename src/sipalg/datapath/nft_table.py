@@ -101,7 +101,8 @@ class NftTable:
         `commands` are run in the same transaction: that is how a table that somebody removed comes back whole. Raises
         NetlinkError EPERM when another process owns a table of this name.
         """
-        stale = [name for name in self._timeout_names() if name != nft_rules.timeout_name(self.settings)]
+        wanted = {name for name, *_ in nft_rules.timeout_policies(self.settings)}
+        stale = sorted(set(self._timeout_names()) - wanted)
         try:
             self._run(nft_rules.structure(self.settings, self.features, stale), commands)
         except NetlinkError as error:
