@@ -1,0 +1,99 @@
+"""The other end of the control socket: asks the running ALG one question and waits for the answer, but not for long.
+
+A process that is stopped or hangs still holds its socket, and the kernel still takes connections for it; so the
+question has a deadline, and who it is that doesn't answer is known from the socket itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import socket
+import struct
+import time
+from pathlib import Path
+from typing import Any, Final
+
+PROTOCOL_VERSION: Final = 1
+DEFAULT_SOCKET: Final = "/run/sipalg/sipalg.sock"
+SOCKET_VARIABLE: Final = "SIPALG_SOCKET"
+
+_PATIENCE_S: Final = 2.5
+_PIECE_BYTES: Final = 1 << 16
+_LARGEST_ANSWER_BYTES: Final = 1 << 28
+
+
+class ControlError(Exception):
+    """No answer: one line for people."""
+
+
+def socket_path(chosen: str | None) -> Path:
+    """Return the socket's path: `chosen`, or $SIPALG_SOCKET, or the default."""
+    return Path(chosen or os.environ.get(SOCKET_VARIABLE) or DEFAULT_SOCKET)
+
+
+def ask(path: Path, command: str, patience_s: float = _PATIENCE_S) -> dict[str, Any]:
+    """Ask the ALG behind `path` and return its answer; ControlError where there is none within `patience_s`."""
+    deadline = time.monotonic() + patience_s
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+        connection.settimeout(patience_s)
+        try:
+            connection.connect(str(path))
+        except (FileNotFoundError, ConnectionRefusedError):
+            raise ControlError(
+                f"no sipalg is running behind {path}; start it with `sipalg run`, or name its socket with --socket"
+            ) from None
+        except PermissionError:
+            raise ControlError(f"{path}: permission denied; ask as root or as one of its group") from None
+        except (BlockingIOError, TimeoutError):
+            raise ControlError(f"sipalg holds the socket {path} but doesn't answer") from None
+        except OSError as error:
+            raise ControlError(f"{path}: {error.strerror or error}") from None
+        owner = peer_pid(connection)
+        try:
+            line = _exchange(connection, command, deadline)
+        except TimeoutError:
+            raise ControlError(f"sipalg (pid {owner}) holds the socket {path} but doesn't answer") from None
+        except OSError as error:
+            raise ControlError(f"sipalg (pid {owner}) broke the connection: {error.strerror or error}") from None
+    return _read(line, owner)
+
+
+def peer_pid(connection: socket.socket) -> int:
+    """Return the pid of the process that listens at the other end; 0 where it isn't in our pid namespace."""
+    credentials = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
+    pid: int = struct.unpack("iII", credentials)[0]
+    return pid
+
+
+def _exchange(connection: socket.socket, command: str, deadline: float) -> bytes:
+    """Send the question and return the line that comes back; TimeoutError past the deadline."""
+    # One that was dropped unheard still has something to say about it.
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        connection.sendall(json.dumps({"version": PROTOCOL_VERSION, "command": command}).encode() + b"\n")
+    line = bytearray()
+    while not line.endswith(b"\n") and len(line) < _LARGEST_ANSWER_BYTES:
+        left_s = deadline - time.monotonic()
+        if left_s <= 0:
+            raise TimeoutError
+        connection.settimeout(left_s)
+        piece = connection.recv(_PIECE_BYTES)
+        if not piece:
+            break
+        line += piece
+    return bytes(line)
+
+
+def _read(line: bytes, owner: int) -> dict[str, Any]:
+    try:
+        answer = json.loads(line)
+    except ValueError:
+        answer = None
+    if not isinstance(answer, dict):
+        raise ControlError(f"sipalg (pid {owner}) gave no whole answer")
+    if answer.get("version") != PROTOCOL_VERSION:
+        raise ControlError(f"sipalg (pid {owner}) speaks another version of the protocol: {answer.get('version')!r}")
+    if answer.get("ok") is not True:
+        raise ControlError(f"sipalg (pid {owner}) refuses: {answer.get('error', 'no reason given')}")
+    return answer

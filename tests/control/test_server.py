@@ -1,0 +1,259 @@
+"""The control socket's server in its loop, against clients that behave and clients that don't."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import stat
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sipalg.control.server import ControlServer, SocketInUseError, in_pieces
+from sipalg.datapath.loop import Loop
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def many() -> Mapping[str, Any]:
+    return {"mappings": [{"private": f"192.168.33.10:{port}", "for": "x" * 200} for port in range(5000)]}
+
+
+def broken() -> Mapping[str, Any]:
+    raise KeyError("bug")
+
+
+ANSWERS = {"status": lambda: {"status": {"mode": "enforce"}}, "many": many, "broken": broken}
+
+
+class Serving:
+    """A server, its loop and its clients' ends."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.clock = Clock()
+        self.loop = Loop(self.clock)
+        self.server = ControlServer(path, self.loop, ANSWERS, self.clock)
+        self.ends: list[socket.socket] = []
+
+    def connect(self) -> socket.socket:
+        end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        end.setblocking(False)
+        end.connect(str(self.path))
+        self.ends.append(end)
+        self.turn()
+        return end
+
+    def turn(self, count: int = 4) -> None:
+        for _ in range(count):
+            self.loop.step(0)
+
+    def read(self, end: socket.socket) -> bytes:
+        """All that comes until the server closes; turns the loop meanwhile."""
+        received = b""
+        for _ in range(100_000):
+            self.turn(1)
+            try:
+                piece = end.recv(1 << 16)
+            except BlockingIOError:
+                continue
+            if not piece:
+                return received
+            received += piece
+        pytest.fail("the server never closes the connection")
+
+    def ask(self, line: bytes) -> dict[str, Any]:
+        end = self.connect()
+        end.send(line)
+        received = self.read(end)
+        assert received.endswith(b"\n")
+        assert received.count(b"\n") == 1
+        answer: dict[str, Any] = json.loads(received)
+        return answer
+
+    def close(self) -> None:
+        for end in self.ends:
+            end.close()
+        self.server.close()
+        self.loop.close()
+
+
+@pytest.fixture
+def serving(tmp_path: Path) -> Iterator[Serving]:
+    serving = Serving(tmp_path / "run" / "sock")
+    yield serving
+    serving.close()
+
+
+STATUS = b'{"version": 1, "command": "status"}\n'
+
+
+def test_a_question_and_its_answer(serving: Serving) -> None:
+    assert serving.ask(STATUS) == {"version": 1, "ok": True, "status": {"mode": "enforce"}}
+
+
+def test_a_question_in_pieces(serving: Serving) -> None:
+    end = serving.connect()
+    for start in range(0, len(STATUS), 5):
+        end.send(STATUS[start : start + 5])
+        serving.turn()
+    assert json.loads(serving.read(end))["ok"] is True
+
+
+def test_a_long_answer_comes_whole_to_a_slow_reader(serving: Serving) -> None:
+    answer = serving.ask(b'{"version": 1, "command": "many"}\n')
+    assert answer == {"version": 1, "ok": True, **many()}
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"a": 1}, {"a": []}, {"a": [1], "b": {"c": "d"}}, {"a": list(range(100))}, {"a": list(range(201)), "b": None}],
+)
+def test_pieces_make_the_same_json(answer: dict[str, Any]) -> None:
+    assert json.loads(b"".join(in_pieces(answer))) == answer
+    assert all(in_pieces(answer))
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        (b"\n", "no JSON object"),
+        (b"[]\n", "no JSON object"),
+        (b"\xff\xfe\n", "no JSON object"),
+        (b"[" * 4000 + b"\n", "no JSON object"),
+        (b'{"command": "status"}\n', "version 1"),
+        (b'{"version": 1}\n', "the commands are: status, many, broken"),
+        (b'{"version": 1, "command": ["status"]}\n', "the commands are"),
+        (b'{"version": 1, "command": "reboot"}\n', "the commands are"),
+        (b"x" * 4096, "too long"),
+    ],
+)
+def test_what_is_no_question_is_refused(serving: Serving, line: bytes, said: str) -> None:
+    answer = serving.ask(line)
+    assert answer["ok"] is False
+    assert said in answer["error"]
+    assert serving.ask(STATUS)["ok"] is True
+
+
+def test_a_client_that_leaves_before_it_asked(serving: Serving) -> None:
+    end = serving.connect()
+    end.send(b'{"version"')
+    end.close()
+    serving.turn()
+    assert serving.ask(STATUS)["ok"] is True
+
+
+def test_a_client_that_leaves_before_the_answer(serving: Serving) -> None:
+    end = serving.connect()
+    end.send(b'{"version": 1, "command": "many"}\n')
+    end.close()
+    serving.turn()
+    assert serving.ask(STATUS)["ok"] is True
+    assert serving.loop.log.total == 0
+
+
+def test_an_answer_that_fails_costs_its_client_and_nobody_else(serving: Serving) -> None:
+    end = serving.connect()
+    end.send(b'{"version": 1, "command": "broken"}\n')
+    assert serving.read(end) == b""
+    assert serving.loop.log.total == 1
+    assert serving.ask(STATUS)["ok"] is True
+
+
+def test_a_client_that_says_nothing_or_reads_nothing_has_its_time(serving: Serving) -> None:
+    silent = serving.connect()
+    deaf = serving.connect()
+    deaf.send(b'{"version": 1, "command": "many"}\n')
+    serving.turn()
+    serving.clock.now = 4.0
+    serving.turn()
+    with pytest.raises(BlockingIOError):
+        silent.recv(1)
+    serving.clock.now = 6.0
+    serving.turn()
+    assert silent.recv(1) == b""
+    cut = serving.read(deaf)
+    assert not cut.endswith(b"\n")
+
+
+def test_too_many_clients(serving: Serving) -> None:
+    first = [serving.connect() for _ in range(16)]
+    one_more = serving.connect()
+    assert json.loads(serving.read(one_more))["error"] == "too many clients"
+    first[0].send(STATUS)
+    assert json.loads(serving.read(first[0]))["ok"] is True
+    assert serving.ask(STATUS)["ok"] is True
+
+
+def test_a_client_that_was_gone_before_it_was_accepted(serving: Serving) -> None:
+    end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    end.connect(str(serving.path))
+    end.close()
+    assert serving.ask(STATUS)["ok"] is True
+
+
+# The socket in the file system
+
+
+def test_only_root_and_the_group_may_ask(serving: Serving) -> None:
+    assert stat.S_IMODE(serving.path.stat().st_mode) == 0o660
+    assert stat.S_IMODE(serving.path.parent.stat().st_mode) == 0o750
+
+
+def test_the_socket_goes_with_the_server(serving: Serving) -> None:
+    serving.connect()
+    serving.server.close()
+    assert not serving.path.exists()
+
+
+def test_another_ones_socket_stays(serving: Serving) -> None:
+    serving.path.unlink()
+    serving.path.write_text("not ours")
+    serving.server.close()
+    assert serving.path.exists()
+
+
+def test_a_second_server_is_told_about_the_first(serving: Serving) -> None:
+    with pytest.raises(SocketInUseError, match=f"another sipalg \\(pid {os.getpid()}\\) is running"):
+        ControlServer(serving.path, serving.loop, ANSWERS)
+    assert serving.ask(STATUS)["ok"] is True
+
+
+def test_a_first_server_that_hangs_is_still_there(tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as hung, socket.socket(socket.AF_UNIX) as waiting:
+        hung.bind(str(tmp_path / "sock"))
+        hung.listen(0)
+        waiting.connect(str(tmp_path / "sock"))
+        with pytest.raises(SocketInUseError, match="another sipalg holds"):
+            ControlServer(tmp_path / "sock", Loop(), ANSWERS)
+
+
+def test_what_a_killed_server_left_is_cleared(tmp_path: Path) -> None:
+    left = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    left.bind(str(tmp_path / "sock"))
+    left.close()
+    serving = Serving(tmp_path / "sock")
+    assert serving.ask(STATUS)["ok"] is True
+    serving.close()
+
+
+def test_what_is_no_socket_is_not_removed(tmp_path: Path) -> None:
+    (tmp_path / "sock").write_text("precious")
+    with pytest.raises(SocketInUseError, match="isn't a socket"):
+        ControlServer(tmp_path / "sock", Loop(), ANSWERS)
+    assert (tmp_path / "sock").read_text() == "precious"
+
+
+def test_where_no_socket_can_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    for path in (tmp_path / "file" / "sock", tmp_path / ("x" * 120)):
+        with pytest.raises(SocketInUseError, match="can't make the control socket"):
+            ControlServer(path, Loop(), ANSWERS)
