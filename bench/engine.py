@@ -85,7 +85,7 @@ class EngineBench:
 
     def _garbage(self, seed: int) -> None:
         payloads = garbage(seed, len(self._corpus.phones))
-        datagrams = [Datagram(payload, _endpoint(phone.private), _endpoint((SERVER, 5060)), UDP, "lan0")
+        datagrams = [Datagram(payload, Endpoint(*phone.private), Endpoint(SERVER, 5060), UDP, "lan0")
                      for payload, phone in zip(payloads, self._corpus.phones, strict=True)]  # fmt: skip
         for payload, verdict in zip(payloads, self._feed(datagrams, "garbage"), strict=True):
             if verdict.action != ACCEPT or verdict.payload != payload or verdict.edits:
@@ -124,8 +124,7 @@ class EngineBench:
 
     def _datagram(self, phone: Phone, kind: str, sequence: int) -> Datagram:
         payload = self._corpus.before(phone, kind, self._view(phone), sequence)
-        # Fresh texts each time, as a packet's are: their hashes aren't known yet.
-        private, server = _endpoint(phone.private), _endpoint((SERVER, 5060))
+        private, server = Endpoint(*phone.private), Endpoint(SERVER, 5060)
         if KINDS[kind].leaves:
             return Datagram(payload, private, server, UDP, "lan0")
         return Datagram(payload, server, private, UDP, "wan0")
@@ -152,11 +151,6 @@ class EngineBench:
             if isinstance(command, CloseMapping):
                 self._public.pop(command.mapping.private, None)
                 self._taken.pop(command.mapping.public.port, None)
-
-
-def _endpoint(address: tuple[str, int]) -> Endpoint:
-    host, port = address
-    return Endpoint("".join(list(host)), port)
 
 
 def measure(rounds: int, phones: int, seed: int = 1) -> list[EngineResult]:
