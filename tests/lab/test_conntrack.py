@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import pytest
 
-from sipalg.datapath.conntrack import Conntrack, FlowState, FlowTaken
+from sipalg.datapath.conntrack import Conntrack, FlowState, FlowTakenError
 from sipalg.datapath.ctnetlink import FIXED_TIMEOUT
 from sipalg.engine.verdict import UDP, Endpoint, Flow
 from sipalg.lab import firewall
@@ -155,7 +155,7 @@ def test_what_a_port_forward_gave_to_another_host_is_taken(net: Topology, table:
     net.run("router", "nft", "add", "rule", "ip", "nat", "prerouting", "udp", "dport", "19032", "dnat", "to", other)
     net.run("router", "nft", "insert", "rule", "ip", "filter", "forward", "ct", "status", "dnat", "accept")
     assert ends.from_server(0.3) is None
-    with pytest.raises(FlowTaken, match=f"in use by {other}:19032"):
+    with pytest.raises(FlowTakenError, match=f"in use by {other}:19032"):
         table.establish(FLOW, 60)
     firewall.load(net, firewall.rules("strict"))
 
@@ -190,7 +190,7 @@ def test_an_established_flow_is_renewed_not_made_anew(table: Conntrack) -> None:
 def test_another_inside_hosts_flow_is_taken_and_left_alone(table: Conntrack) -> None:
     other = FLOW._replace(private=Endpoint(ADDRESS["phone2"], 10000))
     table.establish(other, 60)
-    with pytest.raises(FlowTaken, match=rf"{PUBLIC} towards {REMOTE} is in use by {ADDRESS['phone2']}:10000"):
+    with pytest.raises(FlowTakenError, match=rf"{PUBLIC} towards {REMOTE} is in use by {ADDRESS['phone2']}:10000"):
         table.establish(FLOW, 60)
     assert table.source_nat_of(UDP, other.private, REMOTE) == PUBLIC
     assert table.find(UDP, PRIVATE, REMOTE) is None
@@ -200,7 +200,7 @@ def test_several_are_all_or_none(table: Conntrack) -> None:
     taken = Flow(UDP, Endpoint(ADDRESS["phone2"], 10000), PUBLIC, REMOTE)
     table.establish(taken, 60)
     rtcp = Flow(UDP, *(Endpoint(end.host, end.port + 1) for end in (PRIVATE, PUBLIC, REMOTE)))
-    with pytest.raises(FlowTaken):
+    with pytest.raises(FlowTakenError):
         table.establish_all([rtcp, FLOW], 60)
     assert table.find(UDP, rtcp.private, rtcp.remote) is None
     table.end(taken)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Address, IPv4Network
 from typing import Final, Literal, NamedTuple
 
 from sipalg.datapath.admin_model import (
@@ -48,6 +48,10 @@ class TakenPorts(NamedTuple):
     networks: tuple[IPv4Network, ...]
     ports: PortRange
     where: str
+
+    def on(self, address: str) -> bool:
+        """Tell whether the rule takes them on this address; on "", one that isn't known yet, it may."""
+        return not self.networks or not address or any(IPv4Address(address) in n for n in self.networks)
 
 
 class Exemption(NamedTuple):

@@ -27,15 +27,8 @@ class FlowTakenError(Exception):
     """Somebody else's entry holds one of the flow's tuples; the text says whose. Another public port is needed."""
 
 
-#: The name that the rest of the datapath knows it by.
-FlowTaken = FlowTakenError
-
-
 class FlowState(NamedTuple):
-    """What `check` found: was the entry `there`, and its packets as (original, reply) if accounting is on.
-
-    `original` is the direction private → remote, whichever end the entry began at.
-    """
+    """What `check` found: was the entry `there`, and its packets (private → remote, back) if accounting is on."""
 
     there: bool
     packets: tuple[int, int] | None

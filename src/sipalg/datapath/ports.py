@@ -1,0 +1,164 @@
+"""Which public ports are free, honestly: not a local program's, no other rule's, and no flow's that conntrack has.
+
+The engine asks at every new mapping, while a packet waits, so that the answer is one look into a table of bytes. The
+table is made anew when it is asked for and older than a few seconds. The engine knows its own mappings; this is about
+everybody else.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from socket import inet_aton
+from typing import Final
+
+from sipalg.datapath.admin_conclusions import AdminRules
+from sipalg.datapath.admin_model import PortRange
+from sipalg.datapath.ctnetlink import Translated
+from sipalg.engine.verdict import TCP, UDP, Endpoint
+
+_FREE: Final = 0
+_RULE: Final = 1
+_RESERVED: Final = 2
+_EPHEMERAL: Final = 3
+_SOCKET: Final = 4
+_FLOW: Final = 5
+
+#: Why a port is taken, for people.
+_REASONS: Final = (
+    "",
+    "a destination NAT rule's",
+    "in reserved-ports",
+    "in net.ipv4.ip_local_port_range",
+    "a local program's",
+    "an existing flow's",
+)
+
+_FILES: Final = {UDP: ("udp", "udp6", "udplite", "udplite6"), TCP: ("tcp", "tcp6")}
+#: The calling thread's network namespace, which a test's may differ from its process's.
+_PROC_NET: Final = Path("/proc/thread-self/net")
+_LOCAL_PORT_RANGE: Final = Path("/proc/sys/net/ipv4/ip_local_port_range")
+
+
+def local_port_range(path: Path = _LOCAL_PORT_RANGE) -> PortRange:
+    """Return the ports that the kernel gives to programs which ask for none; Linux's default if it can't be read."""
+    try:
+        low, high = path.read_text().split()
+        return PortRange(int(low), int(high))
+    except (OSError, ValueError):
+        return PortRange(32768, 60999)
+
+
+def overlap(one: PortRange, other: PortRange) -> PortRange | None:
+    """Return the ports that are in both ranges, None if there are none."""
+    low, high = max(one.low, other.low), min(one.high, other.high)
+    return PortRange(low, high) if low <= high else None
+
+
+class PortsTaken:
+    """The callable that the engine asks: `taken(protocol, port)`.
+
+    `flows` lists a public address's flows (`Conntrack.translated`); `avoid` are ports of media-ports that the kernel
+    may give to local programs at any time. What can't be read leaves the last picture standing: nothing here raises.
+    """
+
+    def __init__(
+        self,
+        flows: Callable[[str], Iterable[Translated]],
+        *,
+        reserved: Iterable[PortRange] = (),
+        avoid: PortRange | None = None,
+        refresh_s: float = 3.0,
+        clock: Callable[[], float] = time.monotonic,
+        proc_net: Path = _PROC_NET,
+    ) -> None:
+        self._flows = flows
+        self._reserved = tuple(reserved)
+        self._avoid = avoid
+        self._refresh_s = refresh_s
+        self._clock = clock
+        self._proc_net = proc_net
+        self._nat_address = ""
+        self._fixed = {UDP: bytes(65536), TCP: bytes(65536)}
+        self._codes = {UDP: bytearray(65536), TCP: bytearray(65536)}
+        self._holders: dict[tuple[int, int], set[bytes]] = {}
+        self._expires = float("-inf")
+
+    def configure(self, nat_address: str, rules: AdminRules) -> None:
+        """Tell the address that the ports are on ("" for none yet) and the administrator's rules; both may change."""
+        self._nat_address = nat_address
+        for protocol in self._fixed:
+            codes = bytearray(65536)
+            marks = [(ports, _RESERVED) for ports in self._reserved]
+            if self._avoid is not None:
+                marks.append((self._avoid, _EPHEMERAL))
+            marks += [
+                (taken.ports, _RULE) for taken in rules.taken if taken.protocol == protocol and taken.on(nat_address)
+            ]
+            for (low, high), code in marks:
+                codes[low : high + 1] = bytes((code,)) * (high + 1 - low)
+            self._fixed[protocol] = bytes(codes)
+        self._expires = float("-inf")
+
+    def __call__(self, protocol: int, port: int) -> bool:
+        """Tell whether somebody else may be using the public port; a protocol without ports has none free."""
+        return self._code(protocol, port) != _FREE
+
+    def taken_by_others(self, protocol: int, port: int, private: Endpoint) -> bool:
+        """As the call, but a port that only flows of `private` itself hold is free for it: its mapping is adopted."""
+        code = self._code(protocol, port)
+        if code != _FLOW:
+            return code != _FREE
+        return self._holders.get((protocol, port)) != {inet_aton(private.host) + private.port.to_bytes(2, "big")}
+
+    def reason(self, protocol: int, port: int) -> str:
+        """Say whose the port is, for people; "" if it is free."""
+        return _REASONS[self._code(protocol, port)]
+
+    def _code(self, protocol: int, port: int) -> int:
+        if self._clock() >= self._expires:
+            self._refresh()
+        codes = self._codes.get(protocol)
+        return _RESERVED if codes is None or not 0 < port < 65536 else codes[port]
+
+    def _refresh(self) -> None:
+        fresh = {protocol: bytearray(fixed) for protocol, fixed in self._fixed.items()}
+        holders: dict[tuple[int, int], set[bytes]] = {}
+        try:
+            flows = self._flows(self._nat_address) if self._nat_address else ()
+            for protocol, port, source in flows:
+                codes = fresh.get(protocol)
+                if codes is not None and not codes[port]:
+                    codes[port] = _FLOW
+                if codes is not None and codes[port] == _FLOW:
+                    holders.setdefault((protocol, port), set()).add(source)
+            for protocol, names in _FILES.items():
+                for name in names:
+                    for port in _socket_ports(self._proc_net / name):
+                        fresh[protocol][port] = _SOCKET
+        except OSError:
+            # Keep what was known; the administrator's rules and reserved ports are in it unless they just changed.
+            fresh, holders = self._last_picture(), self._holders
+        self._codes, self._holders = fresh, holders
+        self._expires = self._clock() + self._refresh_s
+
+    def _last_picture(self) -> dict[int, bytearray]:
+        """Return the sockets and flows as last seen, with the fixed marks of now."""
+        return {
+            protocol: bytearray(
+                mark or (code if code in (_SOCKET, _FLOW) else _FREE)
+                for mark, code in zip(fixed, self._codes[protocol], strict=True)
+            )
+            for protocol, fixed in self._fixed.items()
+        }
+
+
+def _socket_ports(path: Path) -> Iterable[int]:
+    """Yield the local ports in a file of /proc/net (proc(5)); none where the kernel has no such file."""
+    try:
+        lines = path.read_text().splitlines()[1:]
+    except FileNotFoundError:
+        return
+    for line in lines:
+        yield int(line.split(None, 2)[1].rpartition(":")[2], 16)
