@@ -12,7 +12,6 @@ from typing import Final, NamedTuple
 ETHERNET: Final = 1
 #: `DLT_RAW` as Linux's libpcap names it in memory; in a file it is LINKTYPE_RAW.
 RAW_DLT: Final = 12
-RAW_DLT_OPENBSD: Final = 14
 RAW: Final = 101
 NULL: Final = 0
 LOOP: Final = 108
@@ -46,7 +45,7 @@ _ETHERTYPE_AT: Final = {ETHERNET: 12, LINUX_SLL: 14, LINUX_SLL2: 0}
 #: Where the packet begins if its Ethertype doesn't stand right before it, and where a VLAN tag then goes on.
 _SLL2_PACKET_AT: Final = 20
 _FAMILY_FIRST: Final = frozenset((NULL, LOOP))
-_BARE: Final = frozenset((RAW_DLT, RAW_DLT_OPENBSD, RAW, IPV4))
+_BARE: Final = frozenset((RAW_DLT, RAW, IPV4))
 
 _IP_HEADER_BYTES: Final = 20
 

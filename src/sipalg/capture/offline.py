@@ -15,11 +15,10 @@ from sipalg.capture.fragments import FragmentGroup, Fragments, is_fragment
 from sipalg.capture.link import find_packet
 from sipalg.capture.pcap import CaptureError, Packet
 from sipalg.capture.router import FRAGMENT, Passed, Router
+from sipalg.capture.timestamps import NS_PER_S
 
 #: Why a frame has nothing for the router.
 NOT_IPV4: Final = "not-ipv4"
-
-_NS_PER_S: Final = 1_000_000_000
 
 
 @dataclass(slots=True)
@@ -108,7 +107,7 @@ class Rewriter:
         """Let time go on to a packet's, never back, and give up the fragments that nothing completed."""
         if self._first_ns is None:
             self._first_ns = time_ns
-        self._now = max(self._now, (time_ns - self._first_ns) / _NS_PER_S)
+        self._now = max(self._now, (time_ns - self._first_ns) / NS_PER_S)
         self._give_up(self._fragments.expired(self._now))
 
     def _give_up(self, groups: Iterable[FragmentGroup[_Slot]]) -> None:

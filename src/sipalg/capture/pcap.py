@@ -17,6 +17,8 @@ from typing import Final, NamedTuple, Self
 
 import pcapy
 
+from sipalg.capture.timestamps import NS_PER_S, precise_times
+
 #: What a reader may hold of one packet; libpcap's own maximum. A grown packet still fits under it.
 SNAPLEN_BYTES: Final = 262144
 
@@ -24,10 +26,9 @@ _MAGIC_MICROSECONDS: Final = 0xA1B2C3D4
 _MAGIC_NANOSECONDS: Final = 0xA1B23C4D
 _FILE_HEADER: Final = Struct("<IHHiIII")
 _RECORD_HEADER: Final = Struct("<IIII")
-_NS_PER_S: Final = 1_000_000_000
 
 #: libpcap's numbers in memory (DLT) that are others in a file (LINKTYPE), on Linux.
-_LINK_TYPES_IN_FILES: Final = {11: 100, 12: 101, 13: 102, 14: 103}
+_LINK_TYPES_IN_FILES: Final = {11: 100, 12: 101, 15: 102, 16: 103, 19: 106}
 
 
 class CaptureError(Exception):
@@ -49,8 +50,7 @@ class CaptureReader:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            with path.open("rb"):
-                pass
+            self._precise_times = precise_times(path)
             self._reader = pcapy.open_offline(str(path))
         except OSError as error:
             raise CaptureError(f"{path}: {error.strerror}; give a pcap or pcapng file") from None
@@ -58,6 +58,8 @@ class CaptureReader:
             raise CaptureError(f"{path}: {error}; give a pcap or pcapng file") from None
         #: libpcap's number for the link layer of all packets.
         self.link_type: int = self._reader.datalink()
+        #: Are there times finer than microseconds?
+        self.nanoseconds = self._precise_times is not None
 
     def __enter__(self) -> Self:
         return self
@@ -69,6 +71,7 @@ class CaptureReader:
 
     def __iter__(self) -> Iterator[Packet]:
         """Yield the packets; CaptureError with the packet's number where the file is damaged."""
+        precise_times = self._precise_times or iter(())
         number = 0
         while True:
             number += 1
@@ -79,7 +82,11 @@ class CaptureReader:
             if header is None:
                 return
             seconds, microseconds = header.getts()
-            yield Packet(number, seconds * _NS_PER_S + microseconds * 1000, bytes(frame), header.getlen())
+            time_ns = seconds * NS_PER_S + microseconds * 1000
+            precise_ns = next(precise_times, 0)
+            if precise_ns // 1000 * 1000 == time_ns:
+                time_ns = precise_ns
+            yield Packet(number, time_ns, bytes(frame), header.getlen())
 
 
 class CaptureWriter:
@@ -117,7 +124,7 @@ class CaptureWriter:
 
     def write(self, time_ns: int, frame: bytes, wire_bytes: int) -> None:
         """Append one packet."""
-        seconds, rest_ns = divmod(time_ns, _NS_PER_S)
+        seconds, rest_ns = divmod(time_ns, NS_PER_S)
         self._file.write(_RECORD_HEADER.pack(seconds, rest_ns // self._ns_per_unit, len(frame), wire_bytes) + frame)
 
     def commit(self) -> None:

@@ -120,7 +120,10 @@ def _rewrite(args: argparse.Namespace) -> tuple[Summary, list[Mapping]]:
     )
     alg = Alg(settings, nat.is_taken)
     router = Router(alg, nat, tuple(args.inside), args.public, args.ports, tuple(args.exempt))
-    with CaptureReader(args.capture) as reader, CaptureWriter(args.result, reader.link_type) as writer:
+    with (
+        CaptureReader(args.capture) as reader,
+        CaptureWriter(args.result, reader.link_type, nanoseconds=reader.nanoseconds) as writer,
+    ):
         rewriter = Rewriter(router, reader.link_type)
         for packet in rewriter.rewrite(_shown(reader, args.capture)):
             writer.write(packet.time_ns, packet.frame, packet.wire_bytes)
