@@ -62,7 +62,10 @@ _OUT_ATTRIBUTE: Final = _ATTRIBUTE.pack(8, 6)
 
 
 class QueuedPacket(NamedTuple):
-    """One held packet: `packet` begins with its IP header; `hook` is netfilter's number (2 is forward)."""
+    """One held packet: `packet` begins with its IP header; `hook` is netfilter's number (2 is forward).
+
+    An interface's index is 0 where the kernel didn't tell both.
+    """
 
     packet_id: int
     hook: int
@@ -154,10 +157,11 @@ class PacketQueue:
         buffer = self._buffer
         with contextlib.suppress(BlockingIOError):
             for _ in range(limit):
-                packet = parse_packet(buffer, receive_into(buffer))
+                size = receive_into(buffer)
+                packet = parse_packet(buffer, size)
                 if packet is not None:
                     packets.append(packet)
-                elif _MESSAGE.unpack_from(buffer)[1] == netlink.ERROR:
+                elif size >= _FIXED_AT and _MESSAGE.unpack_from(buffer)[1] == netlink.ERROR:
                     self.refused += 1
         if packets:
             self.received += len(packets)
@@ -231,7 +235,7 @@ def _verdict_prefix(number: int, length: int, kind: int = _VERDICT) -> bytes:
 def parse_packet(buffer: bytearray, size: int) -> QueuedPacket | None:
     """Read one received datagram, the first `size` bytes of `buffer`; None when it is no whole packet message.
 
-    The kernel sends every packet in a datagram of its own.
+    The kernel sends every packet in a datagram of its own. One that has no readable payload comes out empty.
     """
     if size < _REST_AT:
         return None
@@ -248,15 +252,14 @@ def parse_packet(buffer: bytearray, size: int) -> QueuedPacket | None:
     unpack = _ATTRIBUTE.unpack_from
     while offset + 4 <= length:
         size, kind = unpack(buffer, offset)
+        end = offset + size
+        if size < 4 or end > length:
+            break
         if kind == _PAYLOAD:
-            end = offset + size
-            if end > length:
-                return None
             return QueuedPacket(packet_id, hook, in_ifindex, out_ifindex, bytes(buffer[offset + 4 : end]))
-        if size < 4:
-            return None
         offset += (size + 3) & ~3
-    return None
+    # It has an id, so it is owed a verdict.
+    return QueuedPacket(packet_id, hook, in_ifindex, out_ifindex, b"")
 
 
 def parse_statistics(listing: str, number: int) -> QueueStatistics:

@@ -1,0 +1,293 @@
+from __future__ import annotations
+
+import errno
+import socket
+import struct
+from collections import deque
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sipalg.datapath import netlink
+from sipalg.datapath.netlink import Message, NetlinkError, decode, encode
+from sipalg.datapath.nfqueue import PacketQueue, QueuedPacket, QueueStatistics, parse_packet, parse_statistics
+
+PAYLOAD = b"E" + bytes(range(99))
+PACKET_MESSAGE, VERDICT, CONFIG, VERDICT_UP_TO = 0x300, 0x301, 0x302, 0x303
+
+
+def packet_message(packet_id: int, payload: bytes = PAYLOAD, *, interfaces: bool = True, extra: bytes = b"") -> bytes:
+    """Build what nfqnl_build_packet_message sends."""
+    body = struct.pack("!BBH", 2, 0, 77) + netlink.attribute(1, struct.pack("!IHB", packet_id, 0x800, 2))
+    if interfaces:
+        body += netlink.u32(5, 3) + netlink.u32(6, 4)
+    return encode(Message(PACKET_MESSAGE, 0, body + extra + netlink.attribute(10, payload)), 0)
+
+
+def parsed(data: bytes) -> QueuedPacket | None:
+    return parse_packet(bytearray(data) + bytearray(1000), len(data))
+
+
+class FakeSocket:
+    """Stands for the kernel's end: what waits is received, what is sent is kept, and refused where `broken` says."""
+
+    def __init__(self, *_: int) -> None:
+        self.waiting: deque[bytes] = deque()
+        self.sent: list[bytes] = []
+        self.broken: set[int] = set()
+        self.closed = False
+        made.append(self)
+
+    def setsockopt(self, *_: int) -> None: ...
+
+    def setblocking(self, _blocking: bool) -> None: ...
+
+    def bind(self, _address: tuple[int, int]) -> None: ...
+
+    def fileno(self) -> int:
+        return 99
+
+    def send(self, data: bytes) -> int:
+        if len(data) in self.broken:
+            raise OSError(errno.EMSGSIZE, "too long")
+        self.sent.append(data)
+        if refuse_bind:
+            self.waiting.append(encode(Message(2, 0, struct.pack("=i", refuse_bind[0]) + bytes(16)), 0))
+        return len(data)
+
+    def recv(self, _size: int, _flags: int = 0) -> bytes:
+        if not self.waiting:
+            raise BlockingIOError
+        return self.waiting[0]
+
+    def recv_into(self, buffer: bytearray) -> int:
+        if not self.waiting:
+            raise BlockingIOError
+        data = self.waiting.popleft()
+        buffer[: len(data)] = data
+        return len(data)
+
+    def close(self) -> None:
+        self.closed = True
+
+    def messages(self) -> list[Message]:
+        """Give what was sent since the queue was bound."""
+        return [message for data in self.sent[1:] for _, message in decode(data)]
+
+
+made: list[FakeSocket] = []
+refuse_bind: list[int] = []
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSocket:
+    made.clear()
+    refuse_bind.clear()
+    monkeypatch.setattr(socket, "socket", FakeSocket)
+    queue = PacketQueue(77, 500)
+    fake = made[0]
+    fake.queue = queue  # type: ignore[attr-defined]
+    return fake
+
+
+def queue_of(fake: FakeSocket) -> PacketQueue:
+    queue: PacketQueue = fake.queue  # type: ignore[attr-defined]
+    return queue
+
+
+def accept_of(packet_id: int) -> Message:
+    return Message(VERDICT, 1, struct.pack("!BBH", 0, 0, 77) + netlink.attribute(2, struct.pack("!II", 1, packet_id)))
+
+
+def test_a_packet_is_read_with_and_without_what_else_the_kernel_tells() -> None:
+    assert parsed(packet_message(5)) == QueuedPacket(5, 2, 3, 4, PAYLOAD)
+    hardware = netlink.u32(3, 1) + netlink.attribute(9, bytes(12)) + netlink.u32(14, 1)
+    assert parsed(packet_message(2**32 - 1, extra=hardware)) == QueuedPacket(2**32 - 1, 2, 3, 4, PAYLOAD)
+
+
+def test_a_packet_without_interfaces_is_still_read() -> None:
+    assert parsed(packet_message(5, interfaces=False)) == QueuedPacket(5, 2, 0, 0, PAYLOAD)
+
+
+def test_a_message_about_no_packet_is_none() -> None:
+    whole = packet_message(5)
+    assert parsed(b"") is None
+    assert parsed(encode(Message(2, 0, bytes(100)), 0)) is None
+    assert parsed(encode(Message(PACKET_MESSAGE, 0, bytes(100)), 0)) is None
+    assert parsed(whole[:-1]) is None
+    assert parsed(whole) is not None
+
+
+@pytest.mark.parametrize(
+    "end", [b"", struct.pack("=HH", 50, 10), struct.pack("=HH", 3, 9), struct.pack("=HH", 2, 10), b"\0\0"]
+)
+def test_a_packet_without_whole_payload_comes_out_empty_since_it_is_owed_a_verdict(end: bytes) -> None:
+    body = next(decode(packet_message(5, extra=netlink.u32(3, 1))))[1].body
+    without = body[: -len(netlink.attribute(10, PAYLOAD))]
+    assert parsed(encode(Message(PACKET_MESSAGE, 0, without + end), 0)) == QueuedPacket(5, 2, 3, 4, b"")
+
+
+@given(st.binary(max_size=200), st.integers(0, 200), st.integers(0, 255))
+def test_bytes_without_sense_never_raise(noise: bytes, place: int, byte: int) -> None:
+    parsed(noise)
+    spoiled = bytearray(packet_message(5))
+    spoiled[place % len(spoiled)] = byte
+    packet = parsed(bytes(spoiled))
+    assert packet is None or packet.packet in PAYLOAD or len(packet.packet) <= len(spoiled)
+
+
+def test_binding_says_all_in_one_message(fake: FakeSocket) -> None:
+    ((_, message),) = decode(fake.sent[0])
+    assert (message.kind, message.body[:4]) == (CONFIG, struct.pack("!BBH", 0, 0, 77))
+    found = netlink.attributes(message.body, 4)
+    assert found == {
+        1: b"\1\0\0\2",
+        2: b"\0\0\xff\xff\2",
+        3: struct.pack("!I", 500),
+        4: struct.pack("!I", 1 | 4),
+        5: struct.pack("!I", 1),
+    }
+    assert queue_of(fake).fileno() == 99
+
+
+def test_without_fail_open_the_flag_is_not_set(fake: FakeSocket) -> None:
+    PacketQueue(77, fail_open=False)
+    ((_, message),) = decode(made[1].sent[0])
+    assert netlink.attributes(message.body, 4)[5] == bytes(4)
+    assert not fake.closed
+
+
+def test_a_refused_binding_raises_and_closes(fake: FakeSocket) -> None:
+    refuse_bind.append(-errno.EPERM)
+    with pytest.raises(NetlinkError) as caught:
+        PacketQueue(77)
+    assert caught.value.errno == errno.EPERM
+    assert made[1].closed
+    assert not fake.closed
+
+
+def test_a_packet_that_comes_right_after_binding_is_not_lost(fake: FakeSocket) -> None:
+    refuse_bind.append(0)  # an acknowledgement is no refusal
+    queue = PacketQueue(77)
+    made[1].waiting.append(packet_message(1))
+    assert [packet.packet_id for packet in queue.receive()] == [1]
+    assert not fake.closed
+
+
+def test_receiving_drains_up_to_the_limit(fake: FakeSocket) -> None:
+    queue = queue_of(fake)
+    fake.waiting.extend(packet_message(number) for number in range(1, 6))
+    assert [packet.packet_id for packet in queue.receive(3)] == [1, 2, 3]
+    assert [packet.packet_id for packet in queue.receive(3)] == [4, 5]
+    assert queue.receive(3) == []
+    assert queue.received == 5
+
+
+def test_refusals_are_counted_and_other_messages_left_out(fake: FakeSocket) -> None:
+    queue = queue_of(fake)
+    fake.waiting.extend(
+        [
+            encode(Message(2, 0, struct.pack("=i", -errno.ENOENT) + bytes(16)), 0),
+            b"",
+            packet_message(1),
+            encode(Message(3, 0, b""), 0),
+        ]
+    )
+    assert len(queue.receive()) == 1
+    assert queue.refused == 1
+
+
+def test_verdicts_wait_for_a_flush(fake: FakeSocket) -> None:
+    queue = queue_of(fake)
+    queue.verdict_accept(1)
+    queue.verdict_replace(2, b"abcde")
+    assert fake.messages() == []
+    queue.flush()
+    assert len(fake.sent) == 2
+    accepted, replaced = fake.messages()
+    assert accepted == accept_of(1)
+    assert netlink.attributes(replaced.body, 4) == {2: struct.pack("!II", 1, 2), 10: b"abcde"}
+    queue.flush()
+    assert len(fake.sent) == 2
+
+
+@pytest.mark.parametrize("replace", [False, True])
+def test_no_more_than_32_verdicts_go_at_once(fake: FakeSocket, replace: bool) -> None:
+    queue = queue_of(fake)
+    for number in range(70):
+        if replace:
+            queue.verdict_replace(number, b"x")
+        else:
+            queue.verdict_accept(number)
+    queue.flush()
+    assert [len(list(decode(data))) for data in fake.sent[1:]] == [32, 32, 6]
+
+
+def test_large_packets_go_in_smaller_batches(fake: FakeSocket) -> None:
+    queue = queue_of(fake)
+    for number in range(5):
+        queue.verdict_replace(number, bytes(60_000))
+    queue.flush()
+    assert [len(list(decode(data))) for data in fake.sent[1:]] == [2, 2, 1]
+
+
+def test_where_a_batch_does_not_get_through_each_verdict_goes_alone(fake: FakeSocket) -> None:
+    queue = queue_of(fake)
+    queue.verdict_accept(1)
+    queue.verdict_replace(2, bytes(1000))
+    fake.broken = {32 + 32 + 4 + 1000, 32 + 4 + 1000}
+    queue.flush()
+    assert fake.messages() == [accept_of(1)]
+    assert queue.refused == 1
+
+
+def test_closing_accepts_all_that_is_still_held(fake: FakeSocket) -> None:
+    queue = queue_of(fake)
+    fake.waiting.append(packet_message(2**32 - 1))
+    queue.receive()
+    queue.verdict_accept(7)
+    queue.close()
+    accepted, rest = fake.messages()
+    assert accepted == accept_of(7)
+    assert rest.kind == VERDICT_UP_TO
+    _, last = struct.unpack("!II", netlink.attributes(rest.body, 4)[2])
+    assert 0 < (last - (2**32 - 1)) % 2**32 < 2**31
+    assert fake.closed
+
+
+def test_closing_never_raises(fake: FakeSocket) -> None:
+    fake.broken = {32}
+    queue_of(fake).close()
+    assert fake.closed
+
+
+LISTING = """\
+   76  23333     5 2 65535     1     2       17  1
+   77  23345     3 2 65535     4     5       99  1
+"""
+
+
+@pytest.mark.parametrize(
+    ("listing", "number", "expected"),
+    [
+        (LISTING, 77, (3, 4, 5, 99)),
+        (LISTING, 76, (5, 1, 2, 17)),
+        (LISTING, 7, (0, 0, 0, 0)),
+        ("", 77, (0, 0, 0, 0)),
+        ("77 1 2\n77 a 3 2 65535 4 5 99 1\n", 77, (0, 0, 0, 0)),
+    ],
+)
+def test_statistics_are_read_from_the_kernels_list(listing: str, number: int, expected: tuple[int, ...]) -> None:
+    assert parse_statistics(listing, number) == QueueStatistics(*expected)
+
+
+def test_statistics_are_zero_where_the_kernel_has_no_list(fake: FakeSocket, monkeypatch: pytest.MonkeyPatch) -> None:
+    def missing(*_: object, **__: object) -> str:
+        raise FileNotFoundError
+
+    monkeypatch.setattr(Path, "read_text", missing)
+    assert queue_of(fake).statistics() == QueueStatistics(0, 0, 0, 0)
+    monkeypatch.setattr(Path, "read_text", lambda *_, **__: LISTING)
+    assert queue_of(fake).statistics().id_sequence == 99
