@@ -1,0 +1,475 @@
+"""The engine: one datagram in, one verdict out, and the state behind it.
+
+This is the middle of a packet's way. The header's and the body's edits, the mappings, peers, contacts and calls that
+they need, and the commands for the kernel are put together here into one transaction, which counts only when the
+driver says that the kernel has carried it out. No input raises; what isn't understood passes as it
+came, with a reason.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final, NamedTuple
+
+from sipalg.codec.address import in_networks
+from sipalg.codec.body import sdp_span
+from sipalg.codec.message import Message, call_id, cseq, parse
+from sipalg.engine import rewrite_sdp
+from sipalg.engine.calls import CALL_METHODS, Calls, Step
+from sipalg.engine.contacts import Contacts
+from sipalg.engine.mappings import Entry, MappingKey, Mappings, PortsTaken
+from sipalg.engine.media import Ends
+from sipalg.engine.peers import Peers
+from sipalg.engine.policy import (
+    EXEMPT,
+    NAT_AWARE,
+    NO_FREE_PORT,
+    NO_MAPPING,
+    NO_PUBLIC_ADDRESS,
+    NOT_NATTED,
+    NOTHING_TO_EDIT,
+    STREAM,
+)
+from sipalg.engine.rewrite import Headers, Place
+from sipalg.engine.settings import Settings
+from sipalg.engine.snapshot import snapshot
+from sipalg.engine.transaction import Transaction
+from sipalg.engine.verdict import (
+    ACCEPT,
+    REPLACE,
+    UDP,
+    Action,
+    Command,
+    Datagram,
+    Edit,
+    Endpoint,
+    EstablishFlow,
+    Event,
+    Flow,
+    Mapping,
+    OpenMapping,
+    Verdict,
+)
+
+#: How many times the kernel may refuse before a message passes as it came: another port, and flows left out.
+_ATTEMPTS: Final = 4
+#: Remembered answers to "is this remote address excepted?"; a flood of addresses empties it.
+_EXEMPT_CACHE: Final = 4096
+#: Events that nobody fetches are forgotten beyond this number.
+_MAX_EVENTS: Final = 10_000
+
+
+class _Pending(NamedTuple):
+    """The transaction that waits for the kernel: its token, its datagram and commands, and how often it was tried."""
+
+    token: int
+    datagram: Datagram
+    commands: tuple[Command, ...]
+    attempt: int
+
+
+class Alg:
+    """One router's ALG. Feed it datagrams in the order of their arrival; time is an argument, monotonic seconds.
+
+    `ports_taken(protocol, port)` answers whether anybody else on the router has a public port.
+    """
+
+    def __init__(self, settings: Settings, ports_taken: PortsTaken) -> None:
+        self.settings = settings
+        self._transaction = Transaction()
+        self.mappings = Mappings(settings, ports_taken)
+        self.contacts = Contacts(settings, self.mappings)
+        self.calls = Calls(settings, self.mappings)
+        self.peers = Peers(settings, self.calls.refused_flows)
+        self._headers = Headers(self.mappings)
+        self._headers.set_advertised(settings.advertised_address)
+        #: Phones whose Contact was public as it came, by source: they are left alone.
+        self.nat_aware: dict[tuple[int, Endpoint], bool] = {}
+        self._exempt: dict[str, bool] = {}
+        self._pending: _Pending | None = None
+        self._token = 0
+        self._events: list[Event] = []
+        self.methods: dict[bytes, int] = {}
+        self.rules: dict[str, int] = {}
+        self.reasons: dict[str, int] = {}
+
+    # What a driver calls.
+
+    def receive_datagram(self, datagram: Datagram, now: float) -> Verdict:
+        """Decide about one packet. Its commands, if any, are to be run and reported before the next call."""
+        if self._pending is not None:
+            self._give_up()
+        self._transaction.now = now
+        return self._decide(datagram, 1)
+
+    def commands_done(self, token: int, now: float) -> None:
+        """The kernel has carried out the verdict's commands: its state counts from now on."""
+        if self._pending is not None and self._pending.token == token:
+            self._transaction.now = now
+            self._commit()
+
+    def commands_failed(self, token: int, index: int, reason: str, now: float) -> Verdict:
+        """The kernel refused command `index`, and nothing of the transaction stands: here is what to do instead.
+
+        The verdict may carry new commands under a new token: another port, or the same without the refused flow. The
+        message passes as it came when that was tried often enough. An unknown token gives an empty accept.
+        """
+        pending = self._pending
+        if pending is None or pending.token != token:
+            return Verdict(ACCEPT, b"", (), (), reason, 0)
+        self._give_up()
+        self._transaction.now = now
+        failed = pending.commands[index] if index < len(pending.commands) else None
+        if reason == NOT_NATTED or pending.attempt >= _ATTEMPTS or not self._avoid(pending, failed, reason, now):
+            return self._pass(pending.datagram, reason)
+        return self._decide(pending.datagram, pending.attempt + 1)
+
+    def next_timer(self) -> float | None:
+        """When `handle_timer` wants to be called next, monotonic seconds; None while nothing waits."""
+        return self._transaction.next_due()
+
+    def handle_timer(self, now: float) -> tuple[Command, ...]:
+        """Let go of what has run out and look after what stands; the commands need no report."""
+        if self._pending is not None:
+            self._give_up()
+        transaction = self._transaction
+        transaction.now = now
+        for subject in transaction.take_due(now):
+            if subject[0] == "mapping":
+                self._look_after_mapping(subject[1])
+            elif subject[0] == "dialog":
+                self.calls.look_after(transaction, subject[1])
+            elif subject[0] == "contact":
+                self.contacts.look_after(transaction, subject[1], subject[2])
+            elif subject[0] == "peers":
+                self.peers.look_after(transaction, subject[1])
+            else:
+                self.contacts.forget_removal(transaction, subject[1])
+        return self._commit()
+
+    def adopt(
+        self, mapping: Mapping, now: float, in_interface: str = "", remote: Endpoint | None = None
+    ) -> tuple[Command, ...]:
+        """Take over a mapping that exists already: a port forward of the administrator's (`adopted`), a standing flow.
+
+        `remote` is the standing flow's other end, `in_interface` where the phone is, "" if that isn't known yet. A
+        mapping that another one stands in the way of is left out.
+        """
+        key = (mapping.protocol, mapping.private)
+        transaction = self._transaction
+        transaction.now = now
+        entry = self.mappings.entries.get(key)
+        if entry is None and (mapping.protocol, mapping.public.port) not in self.mappings.by_public:
+            entry = self.mappings.add(transaction, mapping, in_interface)
+            if mapping.adopted:
+                self.mappings.hold(transaction, key)
+        if entry is not None and entry.mapping.public == mapping.public and remote is not None:
+            self.peers.admit(transaction, entry, remote)
+            transaction.put(self.peers.tended, (key, remote), -self.settings.sip_timeout_s)
+            self.peers.tend(transaction, entry, remote)
+        return self._commit()
+
+    def restore(self, mapping: Mapping, remaining_s: float, now: float) -> None:
+        """Take note of a mapping that an earlier process left in the kernel's maps, with its element's time left."""
+        key = (mapping.protocol, mapping.private)
+        if key in self.mappings.entries or (mapping.protocol, mapping.public.port) in self.mappings.by_public:
+            return
+        self._transaction.now = now
+        self.mappings.add(self._transaction, mapping, "", remaining_s)
+        self._commit()
+
+    def set_public(self, nat_address: str, advertised_address: str, now: float) -> tuple[Command, ...]:
+        """Go over to another outside address, or to none (""): mappings and flows of the old one end.
+
+        Port forwards stay, since they are the administrator's. Each phone is warned of in an event; its next packet
+        gets a new mapping.
+        """
+        transaction = self._transaction
+        transaction.now = now
+        if nat_address != self.settings.nat_address:
+            for key in list(self.calls.dialogs):
+                self.calls.end(transaction, key)
+            for entry in list(self.mappings.entries.values()):
+                if not entry.mapping.adopted:
+                    transaction.tell("address-lost", private=entry.mapping.private, public=entry.mapping.public)
+                    self.mappings.drop(transaction, entry)
+                    self._forget(entry)
+        settings = replace(self.settings, nat_address=nat_address, advertised_address=advertised_address)
+        self.settings = self.mappings.settings = self.peers.settings = settings
+        self.contacts.settings = self.calls.settings = settings
+        self._headers.set_advertised(advertised_address)
+        return self._commit()
+
+    def media_seen(self, flow: Flow, now: float) -> None:
+        """Tell the engine that a flow has carried packets since it was last looked at."""
+        self.calls.media_seen(flow, now)
+
+    def public_of(self, protocol: int, private: Endpoint) -> Endpoint | None:
+        """The public address of a private one, None if it has no mapping."""
+        entry = self.mappings.entries.get((protocol, private))
+        return None if entry is None else entry.mapping.public
+
+    def private_of(self, protocol: int, public: Endpoint) -> Endpoint | None:
+        """The private address behind a public one, None if it is nobody's."""
+        entry = self.mappings.of_public(protocol, public.port)
+        return entry.mapping.private if entry is not None and entry.mapping.public == public else None
+
+    def take_events(self) -> list[Event]:
+        """The events since the last call, oldest first."""
+        events, self._events = self._events, []
+        return events
+
+    def snapshot(self, now: float) -> dict[str, object]:
+        """The tables as plain values for people and JSON."""
+        return snapshot(self, now)
+
+    # What a message goes through.
+
+    def _decide(self, datagram: Datagram, attempt: int) -> Verdict:
+        """Edit a message, or find the reason to let it pass."""
+        if datagram.protocol != UDP:
+            return self._pass(datagram, STREAM)
+        message = parse(datagram.payload)
+        if isinstance(message, str):
+            return self._pass(datagram, message)
+        if datagram.in_interface in self.settings.inside_interfaces:
+            edits = self._outward(message, datagram)
+        else:
+            edits = self._inward(message, datagram)
+        if isinstance(edits, str):
+            return self._pass(datagram, edits)
+        return self._verdict(datagram, message, edits, attempt)
+
+    def _outward(self, message: Message, datagram: Datagram) -> list[Edit] | str:
+        """Edit what an inside phone sends; a str is the reason why its message passes."""
+        payload, source, destination, protocol, in_interface = datagram
+        settings = self.settings
+        if not settings.nat_address:
+            return NO_PUBLIC_ADDRESS
+        recipient = self.mappings.entries.get((protocol, destination))
+        if recipient is None and settings.exempt and self._is_exempt(destination.host):
+            return EXEMPT
+        key = (protocol, source)
+        entry = self.mappings.entries.get(key)
+        own = source.host.encode() if entry is None else entry.private_host
+        found = self._headers.find_outward(message, own)
+        if found.nat_aware:
+            self.nat_aware[key] = True
+            return NAT_AWARE
+        if key in self.nat_aware:
+            if not found.has_contact:
+                return NAT_AWARE
+            del self.nat_aware[key]
+        transaction = self._transaction
+        sdp = sdp_span(message)
+        if entry is None and (found.places or sdp[1]):
+            entry = self.mappings.open(transaction, protocol, source, "sip", in_interface)
+            if entry is None:
+                return NO_FREE_PORT
+        edits = [] if message.status else self._headers.safety_net(message)
+        if entry is None:
+            return edits
+        self.mappings.touch(transaction, key)
+        if not message.status and recipient is None:
+            self.peers.admit(transaction, entry, destination)
+        if self.peers.tended:
+            self.peers.tend(transaction, entry, destination)
+        for place in found.places:
+            named = entry
+            if place.port != source.port or place.protocol != protocol:
+                other = self._open_named(place, datagram, outside=recipient is None)
+                if other is None:
+                    return NO_FREE_PORT
+                named = other
+            edits.append(self._headers.edit_place(transaction, place, named))
+        ends: Ends | None = None
+        if sdp[1] and (recipient is None or recipient.in_interface != in_interface):
+            body = rewrite_sdp.outward(
+                transaction, self.mappings, payload, sdp, own, self._headers.advertised, in_interface
+            )
+            if isinstance(body, str):
+                return body
+            edits += self._with_length(message, body.edits)
+            ends = body.ends
+        if message.method == b"REGISTER":
+            self.contacts.follow_request(transaction, message, found.contacts, self._asked(message, source))
+        self._follow_call(message, entry, ends, from_inside=True)
+        if recipient is not None:
+            edits += self._headers.edit_inward(message, recipient)[0]
+            self._follow_call(message, recipient, None, from_inside=False)
+        return edits
+
+    def _inward(self, message: Message, datagram: Datagram) -> list[Edit] | str:
+        """Edit what comes for an inside phone; a str is the reason why the message passes."""
+        payload, source, destination, protocol, _ = datagram
+        recipient = self.mappings.entries.get((protocol, destination))
+        if recipient is None:
+            return NO_MAPPING
+        if self.settings.exempt and self._is_exempt(source.host):
+            return EXEMPT
+        transaction = self._transaction
+        if self.peers.tended:
+            self.peers.tend(transaction, recipient, source)
+        edits, contacts, keys = self._headers.edit_inward(message, recipient)
+        ends: Ends | None = None
+        sdp = sdp_span(message)
+        if sdp[1]:
+            body = rewrite_sdp.inward(self.mappings, payload, sdp, self._headers.advertised, recipient.in_interface)
+            edits += self._with_length(message, body.edits)
+            ends = body.ends
+        if 200 <= message.status < 300 and cseq(message)[1] == b"REGISTER":
+            asked = self._asked(message, destination)
+            self.contacts.follow_answer(transaction, message, contacts, asked, source.host, keys)
+        self._follow_call(message, recipient, ends, from_inside=False)
+        return edits
+
+    def _open_named(self, place: Place, datagram: Datagram, *, outside: bool) -> Entry | None:
+        """The mapping of a port that a phone names but doesn't send from, with a flow towards the server."""
+        transaction = self._transaction
+        private = Endpoint(datagram.source.host, place.port)
+        entry = self.mappings.open(transaction, place.protocol, private, "sip", datagram.in_interface)
+        if entry is not None:
+            self.mappings.touch(transaction, entry.key)
+            if outside:
+                self.peers.admit(transaction, entry, datagram.destination)
+                if place.protocol == UDP:
+                    self.peers.establish(transaction, entry, datagram.destination)
+        return entry
+
+    def _follow_call(self, message: Message, entry: Entry, ends: Ends | None, *, from_inside: bool) -> None:
+        """Let the calls take note of a message that belongs to one."""
+        if message.status:
+            if message.status == 100:
+                return
+            number, method = cseq(message)
+        elif message.method in CALL_METHODS:
+            number, method = cseq(message)[0], message.method
+        else:
+            return
+        if method in CALL_METHODS:
+            step = Step(method, message.status, number, from_inside, ends, entry.key)
+            self.calls.follow(self._transaction, message, step)
+
+    def _with_length(self, message: Message, edits: list[Edit]) -> list[Edit]:
+        """The body's edits along with Content-Length's, which is exact or, where there was none, isn't added."""
+        growth = sum(len(edit.replacement) - edit.length for edit in edits)
+        start, end = message.length
+        if not growth or not end:
+            return edits
+        text = b"%d" % (int(message.data[start:end]) + growth)
+        return [*edits, Edit(start, end - start, text, "content-length")]
+
+    def _asked(self, message: Message, phone: Endpoint) -> tuple[str, bytes, int]:
+        """What names a REGISTER transaction of a phone: its address, Call-ID and CSeq's number."""
+        return (phone.host, call_id(message), cseq(message)[0])
+
+    def _is_exempt(self, host: str) -> bool:
+        """Whether a remote address is one that the administrator doesn't have NATed."""
+        answer = self._exempt.get(host)
+        if answer is None:
+            if len(self._exempt) >= _EXEMPT_CACHE:
+                self._exempt.clear()
+            answer = self._exempt[host] = in_networks(host, self.settings.exempt)
+        return answer
+
+    # How a decision is handed out.
+
+    def _verdict(self, datagram: Datagram, message: Message, edits: list[Edit], attempt: int) -> Verdict:
+        """Apply the edits, and hand out the commands under a token if there are any."""
+        payload = datagram.payload
+        edits.sort()
+        parts = []
+        position = 0
+        made = []
+        for edit in edits:
+            offset, length, replacement, rule = edit
+            behind = offset + length
+            if payload[offset:behind] != replacement:
+                parts.append(payload[position:offset])
+                parts.append(replacement)
+                position = behind
+                made.append(edit)
+                self.rules[rule] = self.rules.get(rule, 0) + 1
+        method = message.method or b"%d" % message.status
+        self.methods[method] = self.methods.get(method, 0) + 1
+        action: Action = ACCEPT
+        reason = NOTHING_TO_EDIT
+        if made:
+            parts.append(payload[position:])
+            payload = b"".join(parts)
+            action = REPLACE
+            reason = ""
+        else:
+            self.reasons[reason] = self.reasons.get(reason, 0) + 1
+        transaction = self._transaction
+        if not transaction.commands:
+            if transaction.changed:
+                self._commit()
+            return Verdict(action, payload, tuple(made), (), reason, 0)
+        self._token += 1
+        commands = tuple(transaction.commands)
+        self._pending = _Pending(self._token, datagram, commands, attempt)
+        return Verdict(action, payload, tuple(made), commands, reason, self._token)
+
+    def _pass(self, datagram: Datagram, reason: str) -> Verdict:
+        """Let a message go as it came; whatever was decided on the way is undone."""
+        self._transaction.rollback()
+        self.reasons[reason] = self.reasons.get(reason, 0) + 1
+        return Verdict(ACCEPT, datagram.payload, (), (), reason, 0)
+
+    def _avoid(self, pending: _Pending, failed: Command | None, reason: str, now: float) -> bool:
+        """Remember what the kernel refused, so that the next try does without; False if there is nothing to avoid."""
+        if isinstance(failed, OpenMapping) and not failed.mapping.adopted:
+            self.mappings.refuse(failed.mapping.protocol, failed.mapping.public.port, now)
+            return True
+        if isinstance(failed, EstablishFlow):
+            flow = failed.flow
+            opened = [command.mapping.private for command in pending.commands if isinstance(command, OpenMapping)]
+            if flow.private in opened:
+                self.mappings.refuse(flow.protocol, flow.public.port, now)
+            else:
+                # The port has been told to the far end already: the call goes on without this flow.
+                self.calls.refused_flows[flow] = True
+                self._note(Event("flow-refused", (("flow", f"{flow.private} {flow.remote}"), ("reason", reason))))
+            return True
+        return False
+
+    def _look_after_mapping(self, key: MappingKey) -> None:
+        """Handle a mapping's timer, and what hangs on it."""
+        transaction = self._transaction
+        entry = self.mappings.entries.get(key)
+        if entry is None:
+            return
+        outcome = self.mappings.look_after(transaction, key)
+        if outcome == "refreshed":
+            self.peers.renew(transaction, entry)
+        elif outcome == "ended":
+            self._forget(entry)
+
+    def _forget(self, entry: Entry) -> None:
+        """Drop all that belonged to a mapping that has ended."""
+        self.peers.dismiss(self._transaction, entry)
+        self.contacts.forget_mapping(self._transaction, entry.key)
+        self._headers.forget(self._transaction, entry.key)
+        self.nat_aware.pop(entry.key, None)
+
+    def _give_up(self) -> None:
+        """Undo a transaction that nobody reported on, or that failed."""
+        self._pending = None
+        self._transaction.rollback()
+
+    def _commit(self) -> tuple[Command, ...]:
+        """Make the transaction's state count; returns its commands."""
+        transaction = self._transaction
+        commands = tuple(transaction.commands)
+        if transaction.events:
+            for event in transaction.events:
+                self._note(event)
+            transaction.events.clear()
+        transaction.commit()
+        self._pending = None
+        return commands
+
+    def _note(self, event: Event) -> None:
+        if len(self._events) < _MAX_EVENTS:
+            self._events.append(event)

@@ -1,0 +1,354 @@
+"""Calls by Call-ID and tags: which media belongs to whom, and for how long it stays.
+
+A dialog knows the inside's and the outside's current description, an offer that is not yet answered, and the flows
+that came of them. State goes by dialog, never by flow, so one call's BYE can't close another's media. On a packet's
+way this comes last: the message is rewritten already, and here the kernel's flows follow from it.
+Sources: RFC 3261 §12–§15, RFC 3264, RFC 3262 §5 (PRACK), RFC 3311 (UPDATE), RFC 4028 §10 (session timer).
+"""
+
+from __future__ import annotations
+
+from typing import Final, NamedTuple
+
+from sipalg.codec.message import Message, call_id, from_tag, session_expires_s, to_tag
+from sipalg.engine.mappings import MappingKey, Mappings
+from sipalg.engine.media import Ends, flows_between, keys_of, without_muxed_rtcp
+from sipalg.engine.policy import EARLY_S, LINGER_S, MAX_DIALOGS, MAX_DIALOGS_PER_HOST
+from sipalg.engine.settings import Settings
+from sipalg.engine.transaction import Transaction
+from sipalg.engine.verdict import CheckFlow, EndFlow, EstablishFlow, Flow
+
+#: Inside host, Call-ID, the inside's tag and the outside's; a tag is b"" while its side hasn't answered.
+DialogKey = tuple[str, bytes, bytes, bytes]
+CallKey = tuple[str, bytes]
+
+#: The methods that make, change or end a call.
+CALL_METHODS: Final = frozenset((b"INVITE", b"ACK", b"BYE", b"UPDATE", b"PRACK"))
+
+
+class Offer(NamedTuple):
+    """A description that waits for its answer, or the last one that got it.
+
+    `asked_inside` and `number` name the request's transaction, by who sent it and its CSeq; `in_request` says whether
+    the offer stood in the request itself. An answered one stays, since answers are repeated.
+    """
+
+    inside: bool
+    in_request: bool
+    asked_inside: bool
+    number: int
+    ends: Ends
+    answered: bool
+
+
+class Dialog(NamedTuple):
+    """One dialog, early dialog, or INVITE without any answer yet.
+
+    `local` and `remote` are the descriptions in force, `settled` both as the last final answer left them, `retiring`
+    the flows that only wait for an ACK to end. `keys` are the mappings that it holds, its signalling one first.
+    """
+
+    local: Ends
+    remote: Ends
+    settled: tuple[Ends, Ends]
+    offer: Offer | None
+    flows: tuple[Flow, ...]
+    retiring: tuple[Flow, ...]
+    keys: tuple[MappingKey, ...]
+    confirmed: bool
+    expires_at: float
+    session_s: float
+
+
+class Step(NamedTuple):
+    """What a message of a call says, read once: who sent it, to which transaction it belongs, its description."""
+
+    method: bytes
+    status: int
+    number: int
+    from_inside: bool
+    ends: Ends | None
+    sip_key: MappingKey
+
+    @property
+    def asked_inside(self) -> bool:
+        """Whether the request of this message's transaction came from inside."""
+        return self.from_inside if self.status == 0 else not self.from_inside
+
+
+class Calls:
+    """Dialogs by key, the dialogs of a call, the number of an inside host's, and which dialogs hold a flow."""
+
+    def __init__(self, settings: Settings, mappings: Mappings) -> None:
+        self.settings = settings
+        self._mappings = mappings
+        self.dialogs: dict[DialogKey, Dialog] = {}
+        self.by_call: dict[CallKey, tuple[DialogKey, ...]] = {}
+        self.by_host: dict[str, int] = {}
+        self.holders: dict[Flow, tuple[DialogKey, ...]] = {}
+        #: Flows that the kernel wouldn't make: asked for once, then left alone until their dialogs end.
+        self.refused_flows: dict[Flow, bool] = {}
+
+    def follow(self, transaction: Transaction, message: Message, step: Step) -> None:
+        """Take note of a message that passes: begin, change, confirm or end its dialog."""
+        call = (step.sip_key[1].host, call_id(message))
+        sender, recipient = from_tag(message), to_tag(message)
+        inside, outside = (sender, recipient) if step.asked_inside else (recipient, sender)
+        key = (*call, inside, outside)
+        if step.status == 0:
+            self._follow_request(transaction, message, step, key, recipient)
+        elif step.status >= 300:
+            self._follow_failure(transaction, step, key, call, sender)
+        else:
+            self._follow_success(transaction, message, step, key)
+
+    def look_after(self, transaction: Transaction, key: DialogKey) -> None:
+        """Handle a dialog's timer: end it when its time is over, else have its flows looked at."""
+        dialog = self.dialogs.get(key)
+        if dialog is None:
+            return
+        if dialog.expires_at <= transaction.now:
+            self.end(transaction, key)
+            return
+        transaction.commands.extend(
+            CheckFlow(flow, self._flow_timeout_s) for flow in dialog.flows if flow not in self.refused_flows
+        )
+        self._wake(transaction, key, dialog)
+
+    def end(self, transaction: Transaction, key: DialogKey) -> None:
+        """End a dialog: its flows go with it, its mappings 32 s later, if nobody else holds them."""
+        dialog = self.dialogs[key]
+        transaction.remove(self.dialogs, key)
+        call = key[:2]
+        left = tuple(other for other in self.by_call[call] if other != key)
+        if left:
+            transaction.put(self.by_call, call, left)
+        else:
+            transaction.remove(self.by_call, call)
+        transaction.put(self.by_host, key[0], self.by_host[key[0]] - 1)
+        self._end_flows(transaction, key, (*dialog.flows, *dialog.retiring))
+        for held in dialog.keys:
+            self._mappings.release(transaction, held)
+        if dialog.confirmed:
+            transaction.tell("call-ended", call=key[1].decode("utf-8", "replace"), private=dialog.keys[0][1])
+
+    def media_seen(self, flow: Flow, now: float) -> None:
+        """Media still runs on a flow: its calls without session timer go on for another call-timeout."""
+        for key in self.holders.get(flow, ()):
+            dialog = self.dialogs[key]
+            if dialog.confirmed and not dialog.session_s:
+                self.dialogs[key] = dialog._replace(expires_at=now + self.settings.call_timeout_s)
+
+    def _follow_request(
+        self, transaction: Transaction, message: Message, step: Step, key: DialogKey, recipient: bytes
+    ) -> None:
+        """A request: INVITE begins a dialog, BYE begins its end, ACK confirms it, all may carry a description."""
+        dialog = self.dialogs.get(key)
+        if dialog is None:
+            if step.method != b"INVITE" or recipient or self._too_many(transaction, key):
+                return
+            dialog = self._begin(transaction, key, step)
+        if step.method == b"BYE":
+            self._keep(transaction, key, dialog._replace(expires_at=transaction.now + LINGER_S), dialog)
+            return
+        changed = self._negotiate(transaction, key, step, dialog)
+        if step.method == b"ACK":
+            changed = self._settle(transaction, key, changed)
+        self._keep(transaction, key, self._extended(transaction, message, changed), dialog)
+
+    def _follow_success(self, transaction: Transaction, message: Message, step: Step, key: DialogKey) -> None:
+        """A provisional answer or a 2xx: it may fork the INVITE, answer an offer, or end the call as asked."""
+        dialog = self.dialogs.get(key)
+        if step.method == b"BYE":
+            if dialog is not None and step.status >= 200:
+                self.end(transaction, key)
+            return
+        if dialog is None:
+            first = self.dialogs.get((*key[:3], b"") if step.asked_inside else (*key[:2], b"", key[3]))
+            if first is None or step.method != b"INVITE" or self._too_many(transaction, key):
+                return
+            dialog = self._fork(transaction, key, first)
+        changed = self._negotiate(transaction, key, step, dialog)
+        if step.status >= 200:
+            if step.method != b"INVITE":
+                changed = self._settle(transaction, key, changed)
+            elif not changed.confirmed:
+                changed = self._confirm(transaction, key, step, changed)
+        self._keep(transaction, key, self._extended(transaction, message, changed), dialog)
+
+    def _follow_failure(
+        self, transaction: Transaction, step: Step, key: DialogKey, call: CallKey, caller: bytes
+    ) -> None:
+        """A refusal: of the INVITE, which ends the call; of a change, which leaves it; of a BYE, which mostly ends."""
+        dialog = self.dialogs.get(key)
+        if step.method == b"BYE":
+            if dialog is None:
+                return
+            if step.status in (401, 407):
+                self._keep(transaction, key, dialog._replace(expires_at=self._call_end(transaction, dialog)), dialog)
+            else:
+                self.end(transaction, key)
+        elif dialog is not None and dialog.confirmed:
+            offer = dialog.offer
+            if offer is not None and (offer.asked_inside, offer.number) == (step.asked_inside, step.number):
+                local, remote = dialog.settled
+                back = dialog._replace(offer=None)
+                if offer.answered:
+                    back = self._with_flows(transaction, key, back, local, remote)
+                self._keep(transaction, key, self._settle(transaction, key, back), dialog)
+        elif step.method == b"INVITE":
+            side = 2 if step.asked_inside else 3
+            for other in self.by_call.get(call, ()):
+                if other[side] == caller and not self.dialogs[other].confirmed:
+                    self.end(transaction, other)
+
+    def _negotiate(self, transaction: Transaction, key: DialogKey, step: Step, dialog: Dialog) -> Dialog:
+        """Take a message's description for an offer or an answer, and make the flows that follow (RFC 3264 §4)."""
+        if step.ends is None:
+            return dialog
+        offer = dialog.offer
+        if offer is None or not _answers(offer, step):
+            in_request = step.status == 0
+            asked = Offer(step.from_inside, in_request, step.asked_inside, step.number, step.ends, answered=False)
+            if offer is not None and asked == offer._replace(answered=False):
+                return dialog
+            return dialog._replace(offer=asked)
+        local, remote = (step.ends, offer.ends) if step.from_inside else (offer.ends, step.ends)
+        answered = dialog._replace(offer=offer._replace(answered=True))
+        return self._with_flows(transaction, key, answered, without_muxed_rtcp(local, remote), remote)
+
+    def _with_flows(
+        self, transaction: Transaction, key: DialogKey, dialog: Dialog, local: Ends, remote: Ends
+    ) -> Dialog:
+        """The dialog with two descriptions in force: new flows begin, those no longer named retire."""
+        flows = flows_between(self._mappings, local, remote, dialog.flows)
+        before = tuple(dict.fromkeys((*dialog.flows, *dialog.retiring)))
+        for flow in flows:
+            if flow not in before:
+                self._begin_flow(transaction, key, flow)
+        retiring = tuple(flow for flow in before if flow not in flows)
+        return dialog._replace(local=local, remote=remote, flows=flows, retiring=retiring)
+
+    def _settle(self, transaction: Transaction, key: DialogKey, dialog: Dialog) -> Dialog:
+        """The dialog with what was negotiated made final: the flows that only waited for it end."""
+        if not dialog.retiring and dialog.settled == (dialog.local, dialog.remote):
+            return dialog
+        self._end_flows(transaction, key, dialog.retiring)
+        return dialog._replace(retiring=(), settled=(dialog.local, dialog.remote))
+
+    def _begin(self, transaction: Transaction, key: DialogKey, step: Step) -> Dialog:
+        """A dialog for an INVITE that nobody has answered yet."""
+        expires_at = transaction.now + EARLY_S
+        keys = (step.sip_key,)
+        dialog = Dialog((), (), ((), ()), None, (), (), keys, confirmed=False, expires_at=expires_at, session_s=0.0)
+        self._mappings.hold(transaction, step.sip_key)
+        self._enter(transaction, key, dialog)
+        return dialog
+
+    def _fork(self, transaction: Transaction, key: DialogKey, first: Dialog) -> Dialog:
+        """A dialog that one of the answers to an INVITE makes: it begins with what the INVITE offered."""
+        dialog = first._replace(expires_at=transaction.now + EARLY_S)
+        for held in dialog.keys:
+            self._mappings.hold(transaction, held)
+        self._enter(transaction, key, dialog)
+        return dialog
+
+    def _enter(self, transaction: Transaction, key: DialogKey, dialog: Dialog) -> None:
+        """Put a new dialog into the tables and set its timer."""
+        transaction.put(self.dialogs, key, dialog)
+        transaction.put(self.by_call, key[:2], (*self.by_call.get(key[:2], ()), key))
+        transaction.put(self.by_host, key[0], self.by_host.get(key[0], 0) + 1)
+        self._wake(transaction, key, dialog)
+
+    def _keep(self, transaction: Transaction, key: DialogKey, dialog: Dialog, before: Dialog) -> None:
+        """Store a changed dialog, with the mappings that its descriptions need now held and the others let go."""
+        offer = dialog.offer
+        offered = offer.ends if offer is not None and offer.inside and not offer.answered else ()
+        media = keys_of(dialog.local) + keys_of(offered)
+        keys = (before.keys[0], *dict.fromkeys(media))
+        if keys != before.keys:
+            for added in keys:
+                if added not in before.keys:
+                    self._mappings.hold(transaction, added)
+            for dropped in before.keys:
+                if dropped not in keys:
+                    self._mappings.release(transaction, dropped)
+        if keys != before.keys or dialog != before:
+            transaction.put(self.dialogs, key, dialog._replace(keys=keys))
+        if dialog.expires_at < before.expires_at or (dialog.flows and not before.flows):
+            self._wake(transaction, key, dialog)
+
+    def _extended(self, transaction: Transaction, message: Message, dialog: Dialog) -> Dialog:
+        """The dialog with its end moved on by a message that shows that it lives."""
+        session_s = session_expires_s(message)
+        if session_s:
+            dialog = dialog._replace(session_s=float(session_s))
+        expires_at = self._call_end(transaction, dialog)
+        if expires_at - dialog.expires_at < 0.1 * (expires_at - transaction.now):
+            return dialog
+        return dialog._replace(expires_at=expires_at)
+
+    def _call_end(self, transaction: Transaction, dialog: Dialog) -> float:
+        """When a dialog ends if nothing more is heard: its session timer's end and a little, else call-timeout."""
+        if not dialog.confirmed:
+            return transaction.now + EARLY_S
+        return transaction.now + (dialog.session_s + LINGER_S if dialog.session_s else self.settings.call_timeout_s)
+
+    def _confirm(self, transaction: Transaction, key: DialogKey, step: Step, dialog: Dialog) -> Dialog:
+        """The dialog confirmed by a 2xx; other forks may still answer, for as long as RFC 3261 §13.2.2.4 has it."""
+        side = 2 if step.asked_inside else 3
+        for other in self.by_call[key[:2]]:
+            fork = self.dialogs[other]
+            if other != key and other[side] == key[side] and not fork.confirmed:
+                self._keep(transaction, other, fork._replace(expires_at=transaction.now + LINGER_S), fork)
+        transaction.tell("call-established", call=key[1].decode("utf-8", "replace"), private=dialog.keys[0][1])
+        return dialog._replace(confirmed=True)
+
+    def _too_many(self, transaction: Transaction, key: DialogKey) -> bool:
+        """Whether a limit stands against one more dialog: then the message passes translated, without media flows."""
+        if self.by_host.get(key[0], 0) < MAX_DIALOGS_PER_HOST and len(self.dialogs) < MAX_DIALOGS:
+            return False
+        transaction.tell("too-many-calls", private=key[0])
+        return True
+
+    def _begin_flow(self, transaction: Transaction, key: DialogKey, flow: Flow) -> None:
+        """Have a dialog hold a flow, which is made if it is the first."""
+        held_by = self.holders.get(flow, ())
+        transaction.put(self.holders, flow, (*held_by, key))
+        if not held_by and flow not in self.refused_flows:
+            transaction.commands.append(EstablishFlow(flow, self._flow_timeout_s))
+
+    def _end_flows(self, transaction: Transaction, key: DialogKey, flows: tuple[Flow, ...]) -> None:
+        """Have a dialog let go of flows; those that it was the last holder of end."""
+        for flow in flows:
+            left = tuple(other for other in self.holders[flow] if other != key)
+            if left:
+                transaction.put(self.holders, flow, left)
+                continue
+            transaction.remove(self.holders, flow)
+            transaction.remove(self.refused_flows, flow)
+            transaction.commands.append(EndFlow(flow))
+
+    @property
+    def _flow_timeout_s(self) -> float:
+        """How long a flow may be silent: more than two looks."""
+        return 3.0 * self.settings.flow_check_s
+
+    def _wake(self, transaction: Transaction, key: DialogKey, dialog: Dialog) -> None:
+        """Set the dialog's timer: the next look at its flows, or its end if that is sooner or it has none."""
+        at = dialog.expires_at
+        if dialog.flows:
+            at = min(at, transaction.now + self.settings.flow_check_s)
+        transaction.wake(at, ("dialog", key))
+
+
+def _answers(offer: Offer, step: Step) -> bool:
+    """Whether a message's description answers the offer, or is an offer itself.
+
+    In a response it answers the offer of its own request; in an ACK or PRACK the one of the response before it.
+    """
+    same = (offer.asked_inside, offer.number) == (step.asked_inside, step.number)
+    if step.status:
+        return same and offer.in_request
+    waits = offer.inside != step.from_inside and not offer.in_request
+    return waits and ((step.method == b"ACK" and same) or step.method == b"PRACK")

@@ -1,0 +1,280 @@
+"""The mapping table: one allocator of public ports for all phones, and who still holds which mapping.
+
+A mapping is made when a message first names a private transport address, held by contacts and dialogs, and ended
+32 s after the last holder let go; a sip mapping that nobody holds lives for sip-timeout after the phone last spoke,
+since the kernel's flow does too. On a packet's way this is where a private address gets its public one.
+Sources: RFC 4787 §4 (REQ-1 endpoint-independent mapping, REQ-4 port parity, §4.2.3 contiguity), design of the maps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Literal, NamedTuple
+
+from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, MAX_PORT
+from sipalg.engine.policy import LINGER_S, MAX_MAPPINGS, MAX_MAPPINGS_PER_HOST, MEDIA_LEASE_S
+from sipalg.engine.settings import Settings
+from sipalg.engine.transaction import Transaction
+from sipalg.engine.verdict import (
+    CloseMapping,
+    Endpoint,
+    Mapping,
+    OpenMapping,
+    Purpose,
+    RefreshMapping,
+)
+
+#: A mapping is found by its protocol and private address, or by its protocol and public port.
+MappingKey = tuple[int, Endpoint]
+PublicKey = tuple[int, int]
+PortsTaken = Callable[[int, int], bool]
+#: What came of a mapping's timer.
+Outcome = Literal["none", "refreshed", "ended"]
+
+
+class Entry(NamedTuple):
+    """A mapping as the engine holds it, with the texts that messages need; `in_interface` is where its phone is."""
+
+    mapping: Mapping
+    key: MappingKey
+    in_interface: str
+    private_host: bytes
+    public_port: int
+
+
+class Mappings:
+    """All mappings. Tables by key: `entries`, `uses` (number of holders), `idle_until`, `lease_until`, `parting`."""
+
+    def __init__(self, settings: Settings, ports_taken: PortsTaken) -> None:
+        self.settings = settings
+        self.ports_taken = ports_taken
+        self.entries: dict[MappingKey, Entry] = {}
+        self.by_public: dict[PublicKey, MappingKey] = {}
+        #: Number of mappings by inside host, as messages write it; also the quick answer to "is it one of ours?".
+        self.hosts: dict[bytes, int] = {}
+        self.uses: dict[MappingKey, int] = {}
+        self.idle_until: dict[MappingKey, float] = {}
+        self.lease_until: dict[MappingKey, float] = {}
+        #: Mappings whose last contact was taken back by its phone: what comes later holds them for 32 s only.
+        self.parting: dict[MappingKey, bool] = {}
+        #: Ports that the kernel refused, and until when they aren't tried again.
+        self.refused: dict[PublicKey, float] = {}
+        self._cursor = settings.media_ports[0]
+
+    def of_public(self, protocol: int, port: int) -> Entry | None:
+        """The mapping that a public port belongs to."""
+        key = self.by_public.get((protocol, port))
+        return None if key is None else self.entries[key]
+
+    def of_private(self, protocol: int, host: bytes, port: int) -> Entry | None:
+        """The mapping of a private address as a message writes it."""
+        return self.entries.get((protocol, Endpoint(host.decode("ascii"), port)))
+
+    def open(
+        self,
+        transaction: Transaction,
+        protocol: int,
+        private: Endpoint,
+        purpose: Purpose,
+        in_interface: str,
+    ) -> Entry | None:
+        """Return the mapping of a private address, made if there is none; None if no port is to be had."""
+        entry = self.entries.get((protocol, private))
+        if entry is not None:
+            return entry
+        base = self._free_block(protocol, private, 1, transaction.now, even=False)
+        if base is None:
+            return None
+        mapping = Mapping(protocol, private, Endpoint(self.settings.nat_address, base), purpose)
+        return self.add(transaction, mapping, in_interface)
+
+    def open_block(
+        self,
+        transaction: Transaction,
+        protocol: int,
+        first: Endpoint,
+        size: int,
+        in_interface: str,
+        *,
+        even: bool,
+    ) -> int | None:
+        """Map `size` consecutive media ports from `first` on to consecutive public ones, the first even if asked.
+
+        Returns the first public port. None if no block is free, or if some of the ports are mapped already in another
+        order: a description that is edited by halves would be worse than none.
+        """
+        privates = [Endpoint(first.host, first.port + step) for step in range(size)]
+        present = [self.entries.get((protocol, private)) for private in privates]
+        if present[0] is not None:
+            base = present[0].public_port
+        elif any(present):
+            return None
+        else:
+            free = self._free_block(protocol, first, size, transaction.now, even=even)
+            if free is None:
+                return None
+            base = free
+        missing = []
+        for step, entry in enumerate(present):
+            if entry is None:
+                if not self._free(protocol, base + step, transaction.now):
+                    return None
+                missing.append(Mapping(protocol, privates[step], self._public(base + step), "media"))
+            elif entry.public_port != base + step:
+                return None
+        for mapping in missing:
+            self.add(transaction, mapping, in_interface)
+        return base
+
+    def add(
+        self,
+        transaction: Transaction,
+        mapping: Mapping,
+        in_interface: str,
+        remaining_s: float | None = None,
+    ) -> Entry:
+        """Put a mapping whose public port is known into the tables.
+
+        `remaining_s` is given for one that stands in the kernel already, where nothing is to be opened; if nobody
+        takes hold of it, it ends there and here at the same time.
+        """
+        key = (mapping.protocol, mapping.private)
+        host = mapping.private.host.encode()
+        entry = Entry(mapping, key, in_interface, host, mapping.public.port)
+        lease_s = self._lease_s(mapping)
+        idle_s = self.settings.sip_timeout_s if mapping.purpose == "sip" else LINGER_S
+        transaction.put(self.entries, key, entry)
+        transaction.put(self.by_public, (mapping.protocol, mapping.public.port), key)
+        transaction.put(self.hosts, host, self.hosts.get(host, 0) + 1)
+        transaction.put(self.idle_until, key, transaction.now + (idle_s if remaining_s is None else remaining_s))
+        transaction.put(self.lease_until, key, transaction.now + (lease_s if remaining_s is None else remaining_s))
+        if remaining_s is None:
+            transaction.commands.append(OpenMapping(mapping, lease_s))
+        transaction.tell("mapping-opened", private=mapping.private, public=mapping.public, purpose=mapping.purpose)
+        self._wake(transaction, key)
+        return entry
+
+    def hold(self, transaction: Transaction, key: MappingKey) -> None:
+        """Add a holder: a contact or a dialog. A mapping that is gone has none."""
+        if key in self.entries:
+            transaction.put(self.uses, key, self.uses.get(key, 0) + 1)
+
+    def release(self, transaction: Transaction, key: MappingKey, *, parting: bool = False) -> None:
+        """Take a holder away; `parting` says that the phone itself took its last contact back.
+
+        Without holders the mapping lives 32 s more, and a sip mapping for as long as the phone's last packet gave it,
+        unless it is parting.
+        """
+        uses = self.uses.get(key, 0) - 1
+        if uses < 0:
+            return
+        transaction.put(self.uses, key, uses)
+        if parting:
+            transaction.put(self.parting, key, True)
+        until = transaction.now + LINGER_S
+        if parting or self.idle_until[key] < until:
+            transaction.put(self.idle_until, key, until)
+        if uses == 0:
+            self._wake(transaction, key)
+
+    def touch(self, transaction: Transaction, key: MappingKey) -> None:
+        """Note that the phone spoke from this sip mapping: written at most every tenth of sip-timeout."""
+        timeout_s = LINGER_S if key in self.parting else self.settings.sip_timeout_s
+        if self.idle_until[key] < transaction.now + 0.9 * timeout_s:
+            transaction.put(self.idle_until, key, transaction.now + timeout_s)
+
+    def stay(self, transaction: Transaction, key: MappingKey) -> None:
+        """Take back that a mapping is parting: a contact was granted again."""
+        transaction.remove(self.parting, key)
+
+    def look_after(self, transaction: Transaction, key: MappingKey) -> Outcome:
+        """Handle a mapping's timer: end it if nobody needs it, else refresh its lease where half of it is over."""
+        entry = self.entries.get(key)
+        if entry is None:
+            return "none"
+        if not self.uses.get(key) and self.idle_until[key] <= transaction.now:
+            self.drop(transaction, entry)
+            return "ended"
+        lease_s = self._lease_s(entry.mapping)
+        refresh = self._outlives_lease(key) and self.lease_until[key] <= transaction.now + 0.5 * lease_s
+        if refresh:
+            transaction.put(self.lease_until, key, transaction.now + lease_s)
+            transaction.commands.append(RefreshMapping(entry.mapping, lease_s))
+        self._wake(transaction, key)
+        return "refreshed" if refresh else "none"
+
+    def drop(self, transaction: Transaction, entry: Entry) -> None:
+        """Take a mapping out of all tables and close it in the kernel."""
+        key = entry.key
+        transaction.remove(self.entries, key)
+        transaction.remove(self.by_public, (key[0], entry.public_port))
+        left = self.hosts[entry.private_host] - 1
+        if left:
+            transaction.put(self.hosts, entry.private_host, left)
+        else:
+            transaction.remove(self.hosts, entry.private_host)
+        transaction.remove(self.uses, key)
+        transaction.remove(self.idle_until, key)
+        transaction.remove(self.lease_until, key)
+        transaction.remove(self.parting, key)
+        transaction.commands.append(CloseMapping(entry.mapping))
+        transaction.tell("mapping-closed", private=entry.mapping.private, public=entry.mapping.public)
+
+    def refuse(self, protocol: int, port: int, now: float) -> None:
+        """Remember that the kernel wouldn't have this port, so that the next try takes another."""
+        for key in [key for key, until in self.refused.items() if until <= now]:
+            del self.refused[key]
+        self.refused[protocol, port] = now + LINGER_S
+
+    def _lease_s(self, mapping: Mapping) -> float:
+        """How long an element lives in the kernel unrefreshed: long, so that the hot path never has to refresh."""
+        return 2.0 * self.settings.sip_timeout_s if mapping.purpose == "sip" else MEDIA_LEASE_S
+
+    def _outlives_lease(self, key: MappingKey) -> bool:
+        """Whether the mapping is needed for longer than the kernel would keep it."""
+        return bool(self.uses.get(key)) or self.idle_until[key] > self.lease_until[key]
+
+    def _wake(self, transaction: Transaction, key: MappingKey) -> None:
+        """Set the mapping's timer to the middle of its lease if it is needed for longer than that, else to its end."""
+        if self._outlives_lease(key):
+            at = self.lease_until[key] - 0.5 * self._lease_s(self.entries[key].mapping)
+        else:
+            at = self.idle_until[key]
+        transaction.wake(at, ("mapping", key))
+
+    def _public(self, port: int) -> Endpoint:
+        return Endpoint(self.settings.nat_address, port)
+
+    def _free(self, protocol: int, port: int, now: float) -> bool:
+        """Whether nobody has this public port: no mapping of ours, no refusal, nobody else on this machine."""
+        return (
+            FIRST_UNPRIVILEGED_PORT <= port <= MAX_PORT
+            and (protocol, port) not in self.by_public
+            and self.refused.get((protocol, port), 0.0) <= now
+            and not self.ports_taken(protocol, port)
+        )
+
+    def _free_block(self, protocol: int, first: Endpoint, size: int, now: float, *, even: bool) -> int | None:
+        """Find `size` consecutive free public ports: the phone's own ports, else some of media-ports."""
+        if (
+            self.hosts.get(first.host.encode(), 0) + size > MAX_MAPPINGS_PER_HOST
+            or len(self.entries) + size > MAX_MAPPINGS
+        ):
+            return None
+        if not (even and first.port % 2) and all(self._free(protocol, first.port + step, now) for step in range(size)):
+            return first.port
+        for base in self._candidates(size, even):
+            if all(self._free(protocol, base + step, now) for step in range(size)):
+                self._cursor = base + size
+                return base
+        return None
+
+    def _candidates(self, size: int, even: bool) -> Iterator[int]:
+        """The starts of blocks in media-ports, once around, beginning behind the one given last."""
+        low, high = self.settings.media_ports
+        step = 2 if even else 1
+        low += low % 2 if even else 0
+        first = max(self._cursor, low)
+        first += (first - low) % step
+        yield from range(first, high - size + 2, step)
+        yield from range(low, min(first, high - size + 2), step)

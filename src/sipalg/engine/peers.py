@@ -1,0 +1,95 @@
+"""Who may signal to a phone: the servers that it sent requests to, by the mapping that it sent them from.
+
+A stranger's INVITE rings nobody, since the kernel lets packets in to a sip mapping only from peers noted here. A port
+that the phone names but doesn't send from (Cisco phones, phones that listen elsewhere) has no flow of its own yet:
+one is established towards the server, as for media. On a packet's way this follows the mapping of the sender.
+"""
+
+from __future__ import annotations
+
+from sipalg.engine.mappings import Entry, MappingKey
+from sipalg.engine.policy import MAX_PEERS_PER_MAPPING
+from sipalg.engine.settings import Settings
+from sipalg.engine.transaction import Transaction
+from sipalg.engine.verdict import AdmitPeer, CheckFlow, DismissPeer, EndFlow, Endpoint, EstablishFlow, Flow
+
+
+class Peers:
+    """Peers by mapping and address (`remotes`), the addresses of a mapping (`hosts`), the flows made for it."""
+
+    def __init__(self, settings: Settings, refused_flows: dict[Flow, bool]) -> None:
+        self.settings = settings
+        self._refused_flows = refused_flows
+        self.remotes: dict[tuple[MappingKey, str], Endpoint] = {}
+        self.hosts: dict[MappingKey, tuple[str, ...]] = {}
+        self.flows: dict[MappingKey, tuple[Flow, ...]] = {}
+        #: Flows that were there before sipalg, so that the kernel's timeout policy doesn't apply to them, and when
+        #: they were last refreshed.
+        self.tended: dict[tuple[MappingKey, Endpoint], float] = {}
+
+    def admit(self, transaction: Transaction, entry: Entry, remote: Endpoint) -> None:
+        """Let `remote`'s address in to the mapping, once."""
+        place = (entry.key, remote.host)
+        if place in self.remotes:
+            return
+        hosts = self.hosts.get(entry.key, ())
+        if len(hosts) >= MAX_PEERS_PER_MAPPING:
+            transaction.tell("too-many-peers", private=entry.mapping.private, peer=remote)
+            return
+        transaction.put(self.remotes, place, remote)
+        transaction.put(self.hosts, entry.key, (*hosts, remote.host))
+        transaction.commands.append(AdmitPeer(entry.mapping, remote.host, self._lease_s))
+        transaction.tell("peer-admitted", private=entry.mapping.private, peer=remote.host)
+
+    def establish(self, transaction: Transaction, entry: Entry, remote: Endpoint) -> None:
+        """Make the flow between a port that the phone named but didn't send from, and the server it named it to."""
+        flow = Flow(entry.mapping.protocol, entry.mapping.private, entry.mapping.public, remote)
+        flows = self.flows.get(entry.key, ())
+        if flow in flows or len(flows) >= MAX_PEERS_PER_MAPPING:
+            return
+        transaction.put(self.flows, entry.key, (*flows, flow))
+        if flow not in self._refused_flows:
+            transaction.commands.append(EstablishFlow(flow, self.settings.sip_timeout_s))
+        transaction.wake(transaction.now + 0.5 * self.settings.sip_timeout_s, ("peers", entry.key))
+
+    def tend(self, transaction: Transaction, entry: Entry, remote: Endpoint) -> None:
+        """Refresh a flow older than sipalg on its packets, at most every tenth of sip-timeout."""
+        place = (entry.key, remote)
+        last = self.tended.get(place)
+        if last is None or transaction.now - last < 0.1 * self.settings.sip_timeout_s:
+            return
+        transaction.put(self.tended, place, transaction.now)
+        flow = Flow(entry.mapping.protocol, entry.mapping.private, entry.mapping.public, remote)
+        transaction.commands.append(CheckFlow(flow, self.settings.sip_timeout_s))
+
+    def look_after(self, transaction: Transaction, key: MappingKey) -> None:
+        """Handle the timer of a mapping's own flows: they are kept for as long as the mapping."""
+        flows = self.flows.get(key)
+        if flows:
+            transaction.commands.extend(CheckFlow(flow, self.settings.sip_timeout_s) for flow in flows)
+            transaction.wake(transaction.now + 0.5 * self.settings.sip_timeout_s, ("peers", key))
+
+    def renew(self, transaction: Transaction, entry: Entry) -> None:
+        """Give a mapping's peers a new lease along with the mapping itself."""
+        transaction.commands.extend(
+            AdmitPeer(entry.mapping, host, self._lease_s) for host in self.hosts.get(entry.key, ())
+        )
+
+    def dismiss(self, transaction: Transaction, entry: Entry) -> None:
+        """Forget an ended mapping's peers, and end its flows: a new mapping must not meet an old flow."""
+        key = entry.key
+        mapping = entry.mapping
+        for host in self.hosts.get(key, ()):
+            transaction.commands.append(DismissPeer(mapping, host))
+            remote = self.remotes[key, host]
+            transaction.commands.append(EndFlow(Flow(mapping.protocol, mapping.private, mapping.public, remote)))
+            transaction.remove(self.remotes, (key, host))
+            transaction.remove(self.tended, (key, remote))
+        for flow in self.flows.get(key, ()):
+            transaction.commands.append(EndFlow(flow))
+        transaction.remove(self.hosts, key)
+        transaction.remove(self.flows, key)
+
+    @property
+    def _lease_s(self) -> float:
+        return 2.0 * self.settings.sip_timeout_s

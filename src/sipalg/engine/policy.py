@@ -1,0 +1,47 @@
+"""Limits and reasons: how much one phone may hold, and the words for why a message passes as it came.
+
+Every limit is a named constant with its reason, and every reason is counted under its name, so that `status` can say
+what the ALG left alone. On a packet's way these are the answers that aren't edits.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+#: How long a transaction can still be answered or repeated: 64 × T1 (RFC 3261 §17). What nobody holds ends after it.
+LINGER_S: Final = 32.0
+#: How long an INVITE may ring unanswered: a provisional answer comes at least every minute (RFC 3261 §13.3.1.1), a
+#: proxy waits three (§16.6, timer C); queues with announcements take longer.
+EARLY_S: Final = 600.0
+#: How long a media mapping lives in the kernel if the process that cares for it dies: a long phone call.
+MEDIA_LEASE_S: Final = 7200.0
+#: Mappings of one inside host: a PBX with 500 calls has 1,000 RTP and RTCP ports.
+MAX_MAPPINGS_PER_HOST: Final = 4096
+#: Mappings in all: as many as there are public ports above 1023.
+MAX_MAPPINGS: Final = 64512
+#: Calls of one inside host: a large PBX.
+MAX_DIALOGS_PER_HOST: Final = 4096
+#: Dialogs and early dialogs in all.
+MAX_DIALOGS: Final = 65536
+#: Servers that one socket of a phone may speak to: a provider's addresses, several providers.
+MAX_PEERS_PER_MAPPING: Final = 64
+#: Lines (addresses of record at registrars) that one socket may register: a PBX's trunk with its numbers.
+MAX_CONTACTS_PER_MAPPING: Final = 1024
+#: m= lines that are looked at: more is no call (audio, video, slides, text, fax, data and their refused remains).
+MAX_MEDIA_SECTIONS: Final = 32
+#: Ports behind a slash in m= (RFC 8866 §5.14): hierarchical encodings have a handful.
+MAX_PORTS_PER_SECTION: Final = 8
+
+# Why a message passed as it came.
+NOTHING_TO_EDIT: Final = "nothing-to-edit"
+EXEMPT: Final = "except"
+NO_PUBLIC_ADDRESS: Final = "no-public-address"
+NO_MAPPING: Final = "no-mapping"
+NO_FREE_PORT: Final = "no-free-port"
+NAT_AWARE: Final = "nat-aware"
+NOT_NATTED: Final = "not-natted"
+STREAM: Final = "stream-transport"
+SDP_ADDRESS_FOREIGN: Final = "sdp-address-not-ipv4"
+SDP_NO_CONNECTION: Final = "sdp-without-connection"
+SDP_PORT_PRIVILEGED: Final = "sdp-port-privileged"
+SDP_TOO_MANY_SECTIONS: Final = "sdp-too-many-sections"

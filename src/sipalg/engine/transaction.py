@@ -1,0 +1,97 @@
+"""One message's changes to the engine's state, all or nothing, and the commands that go with them.
+
+Every table of the engine is a dict of immutable values, written through :meth:`Transaction.put` and
+:meth:`Transaction.remove` only. Should the kernel refuse a command, the log is played back and the tables are as they
+were before the message came: no half of it stays. On a packet's way this stands around everything that decides.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections.abc import Iterator
+from typing import Any, Final, TypeVar
+
+from sipalg.engine.verdict import Command, Event
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+
+_ABSENT: Final = object()
+
+#: What a timer is about; the first element of a timer's subject.
+Subject = tuple[Any, ...]
+
+
+class Transaction:
+    """The undo log, the commands and the events of the message that is being handled; reused for the next one.
+
+    Timers live here too: `due` is a heap of (deadline, number, subject), `armed` the deadline of each subject that
+    counts. They are never taken back: whoever is woken looks whether there is something to do, and sets the next one.
+    """
+
+    __slots__ = ("_log", "_number", "armed", "commands", "due", "events", "now")
+
+    def __init__(self) -> None:
+        self._log: list[tuple[dict[Any, Any], Any, Any]] = []
+        self._number = 0
+        #: The time of the message or timer that is being handled, monotonic seconds.
+        self.now = 0.0
+        self.commands: list[Command] = []
+        self.events: list[Event] = []
+        self.due: list[tuple[float, int, Subject]] = []
+        self.armed: dict[Subject, float] = {}
+
+    def put(self, table: dict[Key, Value], key: Key, value: Value) -> None:
+        """Set `table[key]` and remember what was there."""
+        self._log.append((table, key, table.get(key, _ABSENT)))
+        table[key] = value
+
+    def remove(self, table: dict[Key, Value], key: Key) -> None:
+        """Delete `table[key]`, if it is there, and remember what was."""
+        if key in table:
+            self._log.append((table, key, table.pop(key)))
+
+    def wake(self, at: float, subject: Subject) -> None:
+        """Have `subject` looked at when the clock passes `at` (monotonic seconds), or sooner if it is set already."""
+        if at < self.armed.get(subject, math.inf):
+            self.armed[subject] = at
+            self._number += 1
+            heapq.heappush(self.due, (at, self._number, subject))
+
+    def next_due(self) -> float | None:
+        """When the next timer is due; None while there is none."""
+        return self.due[0][0] if self.due else None
+
+    def take_due(self, now: float) -> Iterator[Subject]:
+        """The subjects whose time has come, each once."""
+        while self.due and self.due[0][0] <= now:
+            at, _, subject = heapq.heappop(self.due)
+            if self.armed.get(subject) == at:
+                del self.armed[subject]
+                yield subject
+
+    def tell(self, name: str, **facts: object) -> None:
+        """Note an event for the log; its facts are texts in the order given."""
+        self.events.append(Event(name, tuple((fact, str(value)) for fact, value in facts.items())))
+
+    @property
+    def changed(self) -> bool:
+        """Whether there is anything to commit."""
+        return bool(self._log) or bool(self.events)
+
+    def commit(self) -> None:
+        """Keep what was changed; the commands are the caller's to fetch before."""
+        self._log.clear()
+        self.commands.clear()
+
+    def rollback(self) -> None:
+        """Put every table back to where it was at the last commit, and forget commands and events."""
+        for table, key, value in reversed(self._log):
+            if value is _ABSENT:
+                table.pop(key, None)
+            else:
+                table[key] = value
+        self._log.clear()
+        self.commands.clear()
+        self.events.clear()
