@@ -76,13 +76,12 @@ def test_timeouts_are_this_router_s_own(net: Topology) -> None:
 
 
 def test_another_outside_address() -> None:
-    with Topology(("phone1", "server", "site")) as net:
+    with Topology(("phone1", "server")) as net:
         net.change_public_address(OTHER_PUBLIC_ADDRESS)
         shown = net.run("router", "ip", "-4", "address", "show", "dev", "wan0")
         assert OTHER_PUBLIC_ADDRESS in shown
         assert f"{PUBLIC_ADDRESS}/" not in shown
         assert arrives(net, "phone1", "server")
-        assert "via 203.0.113.90" in net.run("router", "ip", "route", "get", ADDRESS["site"])
 
 
 def test_two_labs_at_once_and_nothing_left() -> None:

@@ -132,12 +132,22 @@ class Phone:
         """Wait for an event of a kind after the first `since` ones; say whether it came in time."""
         return wait_until(lambda: self.seen(kind, since) > 0, timeout_s)
 
+    def wait_answered(self, timeout_s: float, since: int = 0) -> bool:
+        """Wait until a call after the first `since` events stands; say whether it does; a refusal ends the wait."""
+        wait_until(lambda: self.seen("CALL_ESTABLISHED", since) + self.seen("CALL_CLOSED", since) > 0, timeout_s)
+        return self.seen("CALL_ESTABLISHED", since) > 0
+
     def wait_registered(self, timeout_s: float = 6.0, times: int = 1) -> bool:
         """Wait until `times` REGISTERs got their 200; say whether they did in time.
 
         From the log: the first 200 may come before the control socket stands.
         """
-        return wait_until(lambda: len(_REGISTERED.findall(self.program.text())) >= times, timeout_s)
+        return wait_until(lambda: self.registrations >= times, timeout_s)
+
+    @property
+    def registrations(self) -> int:
+        """How many REGISTERs got their 200 until now."""
+        return len(_REGISTERED.findall(self.program.text()))
 
     def closed_with(self, since: int = 0) -> str:
         """Say with which reason the newest call after the first `since` events was closed; "" if none was."""

@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Callable
 from contextlib import suppress
@@ -38,13 +39,26 @@ def missing_packages() -> list[str]:
     return sorted({package for program, package in PACKAGES.items() if shutil.which(program) is None})
 
 
+#: Set when the lab is to end early: whoever waits stops waiting. One for the process, as its signals are.
+interrupted: Final = threading.Event()
+
+
+def pause(seconds: float) -> None:
+    """Let time pass; LabError if the lab is interrupted meanwhile."""
+    if interrupted.wait(seconds):
+        raise LabError("interrupted")
+
+
 def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    """Ask `condition` again and again until it holds or `timeout_s` seconds are over; say whether it held."""
+    """Ask `condition` again and again until it holds or `timeout_s` seconds are over; say whether it held.
+
+    LabError if the lab is interrupted meanwhile.
+    """
     end = time.monotonic() + timeout_s
     while not condition():
         if time.monotonic() >= end:
             return False
-        time.sleep(POLL_S)
+        pause(POLL_S)
     return True
 
 

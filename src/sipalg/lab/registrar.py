@@ -11,8 +11,11 @@ from typing import Final
 from sipalg.lab.programs import Program
 from sipalg.lab.topology import SERVER_ADDRESS, Topology
 
+#: Numbers that the proxy sends to a service on its own host: number → port.
+SERVICES: Final = {"700": 5080, "800": 5090}
+
 #: A user's password is this and the user's name; any name of three digits is a user.
-KEY_PREFIX: Final = "secret-"
+KEY_PREFIX: Final = "lab-"
 
 _CONFIG: Final = """\
 #!KAMAILIO
@@ -99,6 +102,7 @@ request_route {
         consume_credentials();
     }
     %(record_route)s
+    %(services)s
     if (uri == myself) {
         if (!lookup("location")) {
             sl_send_reply("404", "Not registered");
@@ -120,6 +124,7 @@ def start_registrar(net: Topology, record_route: bool = True, max_expires_s: int
         "address": SERVER_ADDRESS,
         "secret": KEY_PREFIX,
         "max_expires": max_expires_s,
+        "services": " ".join(f'if ($rU == "{user}") {{ $rp = {port}; }}' for user, port in SERVICES.items()),
         "record_route": "record_route();" if record_route else "",
     }
     path = net.directory / "kamailio.cfg"

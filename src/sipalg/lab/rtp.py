@@ -95,6 +95,7 @@ class Talker:
 
     def __init__(self, net: Topology, host: str, port: int, tone_hz: int) -> None:
         """Take the port (any address of the host); nothing is sent before :meth:`talk_to`."""
+        self.host = host
         self.tone_hz = tone_hz
         self.received: list[tuple[Endpoint, bytes]] = []
         self.sent = 0

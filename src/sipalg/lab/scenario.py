@@ -8,11 +8,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Final
 
 from sipalg.lab.stage import MODES, Mode, Needs, ScenarioError, Stage
 from sipalg.lab.topology import LabError
+
+#: Shorthands for `fails_in`.
+WITHOUT_ALG: Final[frozenset[Mode]] = frozenset({"none"})
+WITHOUT_SIPALG: Final[frozenset[Mode]] = frozenset({"none", "kernel"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +30,7 @@ class Scenario:
     name: str
     shows: str
     play: Callable[[Stage], None]
-    needs: Needs = Needs()
+    needs: Needs = field(default_factory=Needs)
     fails_in: frozenset[Mode] = frozenset()
     modes: tuple[Mode, ...] = MODES
 

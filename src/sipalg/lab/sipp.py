@@ -16,19 +16,25 @@ from sipalg.lab.topology import ADDRESS, SERVER_ADDRESS, LabError, Topology
 SCRIPTS: Final = files("sipalg.lab") / "scripts"
 
 
-def start_sipp(net: Topology, host: str, script: str, port: int, *options: str) -> Program:
+def start_sipp(
+    net: Topology, host: str, script: str, port: int, options: tuple[str, ...] = (), **keys: str | int
+) -> Program:
     """Start SIPp on a host; it ends by itself after its calls, with 0 if all went well.
 
     One call, unless `options` have `-m`. `script` is the name of a script without `.xml`; one that isn't there raises
-    LabError. A script whose name begins with `uac` sends to the server.
+    LabError. A script whose name begins with `uac` sends to the server. `keys` are what the scripts' keywords in
+    brackets stand for; `own_host`, the address that it gives as its own, is the host's unless said otherwise.
     """
     source = SCRIPTS / f"{script}.xml"
     if not source.is_file():
         raise LabError(f"no SIPp script of that name: {script}")
     name = f"{script}-{host}-{port}"
     path = net.directory / f"{name}.xml"
-    path.write_text(source.read_text())
-    address = net.public_address if host == "router" else ADDRESS[host]
+    address = ADDRESS[host]
+    text = source.read_text()
+    for key, value in ({"own_host": address} | keys).items():
+        text = text.replace(f"[{key}]", str(value))
+    path.write_text(text)
     remote: list[str] = [f"{SERVER_ADDRESS}:5060"] if script.startswith("uac") else []
     calls: list[str] = [] if "-m" in options else ["-m", "1"]
     argv: list[str | Path] = ["sipp", *remote, "-sf", path, "-i", address, "-p", str(port)]

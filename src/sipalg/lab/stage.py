@@ -7,6 +7,7 @@ ScenarioError with the reason in few words. On a packet's way it sees both sides
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import signal
 import sys
@@ -136,9 +137,11 @@ class Stage:
         """Start media for a scripted flow on a host's port; it listens, and is silent at first."""
         return self._stack.enter_context(Talker(self.net, host, port, tone_hz))
 
-    def sipp(self, host: str, script: str, port: int, *options: str) -> Program:
+    def sipp(
+        self, host: str, script: str, port: int = 5060, options: tuple[str, ...] = (), **keys: str | int
+    ) -> Program:
         """Start SIPp on a host with one of the lab's scripts; it sends from and listens on `port`."""
-        return self._stack.enter_context(start_sipp(self.net, host, script, port, *options))
+        return self._stack.enter_context(start_sipp(self.net, host, script, port, options, **keys))
 
     def call(self, caller: Phone, target: Phone | str) -> None:
         """Let a phone call another one (or a URI); ScenarioError unless both say that the call stands."""
@@ -147,9 +150,9 @@ class Stage:
         uri = target.uri if isinstance(target, Phone) else target
         name = target.settings.user if isinstance(target, Phone) else uri
         caller.command("dial", uri)
-        if not caller.wait_for("CALL_ESTABLISHED", ANSWER_S, caller_events):
-            closed = caller.closed_with(caller_events)
-            raise ScenarioError(f"call {caller.settings.user} to {name}: {closed or 'no answer'}")
+        if not caller.wait_answered(ANSWER_S, caller_events):
+            closed = caller.closed_with(caller_events) or "no answer"
+            raise ScenarioError(f"call {caller.settings.user} to {name}: {closed[:60]}{self._contact_of(name)}")
         if isinstance(target, Phone) and not target.wait_for("CALL_ESTABLISHED", ANSWER_S, target_events):
             raise ScenarioError(f"call {caller.settings.user} to {name}: no ACK came")
 
@@ -174,25 +177,32 @@ class Stage:
 
     def expect_audio(self, *pairs: tuple[Phone, Phone]) -> None:
         """Raise ScenarioError unless in each pair both hear the other's tone, from now on."""
+        both = [pair for a, b in pairs for pair in ((a, b), (b, a))]
+        self._expect_tones([(listener, speaker.settings.tone_hz) for listener, speaker in both])
+
+    def expect_heard_by(self, phone: Phone, wanted_hz: int) -> None:
+        """Raise ScenarioError unless a phone hears a tone, from now on."""
+        self._expect_tones([(phone, wanted_hz)])
+
+    def _expect_tones(self, wanted: list[tuple[Phone, int]]) -> None:
         since = time.time()
-        listening = [(listener, speaker, _size(listener)) for a, b in pairs for listener, speaker in ((a, b), (b, a))]
+        sizes = [_size(listener) for listener, _ in wanted]
         enough = int(LISTEN_S * RATE_HZ) * 2
-        wait_until(lambda: all(_size(listener) - size >= enough for listener, _, size in listening), 2.5)
-        for listener, speaker, size in listening:
-            got = _size(listener) - size
-            name, wanted = listener.settings.user, speaker.settings.tone_hz
-            if got < enough:
-                raise ScenarioError(f"{name} hears nothing: {self._count(listener, since)}")
+        wait_until(lambda: all(_size(p) - size >= enough for (p, _), size in zip(wanted, sizes, strict=True)), 2.5)
+        for (listener, tone_hz), size in zip(wanted, sizes, strict=True):
+            name = listener.settings.user
+            if _size(listener) - size < enough:
+                raise ScenarioError(f"{name} hears nothing: {self._count(listener.settings.host, since)}")
             heard = tone_of(list(read_recording(listener.recordings()[-1])[-8192:]))
-            if abs(heard - wanted) > TONE_TOLERANCE_HZ:
-                raise ScenarioError(f"{name} hears {heard:.0f} Hz instead of {wanted} Hz")
+            if abs(heard - tone_hz) > TONE_TOLERANCE_HZ:
+                raise ScenarioError(f"{name} hears {heard:.0f} Hz instead of {tone_hz} Hz")
 
     def expect_heard(self, talker: Talker, wanted_hz: int, who: str, timeout_s: float = 2.5) -> None:
         """Raise ScenarioError unless a talker gets LISTEN_S seconds of the wanted tone from now on."""
-        before = len(talker.received)
+        since, before = time.time(), len(talker.received)
         enough = int(LISTEN_S / PACKET_S)
         if not wait_until(lambda: len(talker.received) - before >= enough, timeout_s):
-            raise ScenarioError(f"{who} hears nothing: {len(talker.received) - before} RTP packets in {timeout_s:.1f} s")
+            raise ScenarioError(f"{who} hears nothing: {self._count(talker.host, since)}")
         heard = talker.heard_hz()
         if abs(heard - wanted_hz) > TONE_TOLERANCE_HZ:
             raise ScenarioError(f"{who} hears {heard:.0f} Hz instead of {wanted_hz} Hz")
@@ -214,28 +224,36 @@ class Stage:
             found[:] = [message for message in messages(packets) if message.start_line.startswith(start)]
             return bool(found)
 
-        self.expect(wait_until(look, timeout_s), f"no {start} seen {where}")
+        self.expect(wait_until(look, timeout_s), f"no {start} came {'in' if where == 'inside' else 'out'}")
         return found[-1]
 
     def offered_media(self, start: str = "INVITE") -> Endpoint:
-        """Where, by the newest such message with SDP seen outside, the phone wants its media; ScenarioError if nowhere."""
+        """Say where the phone wants its media, by the newest such message with SDP seen outside.
+
+        ScenarioError if there is none.
+        """
         self.wait_for_message("outside", start)
         started = [message for message in messages(self.outside()) if message.start_line.startswith(start)]
         offers = [media for message in started if (media := message.media()) is not None]
         self.expect(bool(offers), f"no {start} with SDP seen outside")
         return offers[-1]
 
-    def _count(self, listener: Phone, since: float) -> str:
-        address = ADDRESS[listener.settings.host]
-        lan = rtp(self.inside(), lambda packet: packet.time_s >= since and packet.destination.host == address)
-        wan = rtp(
-            self.outside(),
-            lambda packet: packet.time_s >= since and packet.destination.host == self.net.public_address,
-        )
-        if address.startswith("192.168."):
-            return f"{len(wan)} RTP packets came to the router, {len(lan)} went in"
-        lan = rtp(self.outside(), lambda packet: packet.time_s >= since and packet.destination.host == address)
-        return f"{len(lan)} RTP packets left for it"
+    def _count(self, host: str, since: float) -> str:
+        """Say how far the RTP for a host got since a moment: the reason why it hears nothing."""
+        address = ADDRESS[host]
+        inbound = address.startswith("192.168.")
+        near, far = (self.outside(), self.inside()) if inbound else (self.inside(), self.outside())
+        target = self.net.public_address if inbound else address
+        came = rtp(near, lambda packet: packet.time_s >= since and packet.destination.host == target)
+        went = rtp(far, lambda packet: packet.time_s >= since and packet.destination.host == address)
+        where = "outside" if inbound else "inside"
+        return f"{len(came)} RTP packets reached the router {where}, {len(went)} passed"
+
+    def _contact_of(self, user: str) -> str:
+        """Say which contact the server was told last for a user, "" if none."""
+        told = [m.header("Contact") for m in messages(self.outside()) if m.name == "REGISTER" and f":{user}@" in m.text]
+        found = re.search(r"@([\d.:]+)", told[-1]) if told else None
+        return f"; {user}'s contact is {found[1]}" if found else ""
 
     def _end_alg(self) -> None:
         if self._alg is not None:

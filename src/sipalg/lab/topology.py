@@ -29,6 +29,7 @@ OTHER_PUBLIC_ADDRESS: Final = "203.0.113.2"
 SERVER_ADDRESS: Final = "203.0.113.50"
 MEDIA_ADDRESS: Final = "203.0.113.60"
 EXEMPT_NETWORK: Final = "10.99.0.0/24"
+SITE_ADDRESS: Final = "10.99.0.10"
 
 
 class LabError(Exception):
@@ -58,11 +59,10 @@ HOSTS: Final = (
     Host("media", f"{MEDIA_ADDRESS}/24", "outside"),
     Host("far1", "203.0.113.71/24", "outside"),
     Host("far2", "203.0.113.72/24", "outside"),
-    Host("site", "203.0.113.90/24", "outside"),
+    Host("site", f"{SITE_ADDRESS}/24", "outside"),
 )
 LAN_ADDRESSES: Final = {"lan0": "192.168.33.1", "lan1": "192.168.34.1"}
-SITE_ADDRESS: Final = "10.99.0.10"
-ADDRESS: Final = {host.name: host.ip for host in HOSTS} | {"site": SITE_ADDRESS}
+ADDRESS: Final = {host.name: host.ip for host in HOSTS}
 
 _serial = itertools.count(1)
 
@@ -146,8 +146,6 @@ class Topology:
     def change_public_address(self, address: str) -> None:
         """Give the router's outside another address and take the one that it had, as a provider does overnight."""
         lines = [f"address add {address}/24 dev wan0", f"address delete {self.public_address}/24 dev wan0"]
-        if self._has_site():
-            lines.append(f"route replace {EXEMPT_NETWORK} via 203.0.113.90")
         # With promote_secondaries the new address stays when the first one goes.
         self.sysctl("router", "net.ipv4.conf.wan0.promote_secondaries", 1)
         _batch(lines, self.namespace("router"))
@@ -160,9 +158,6 @@ class Topology:
             _batch([f"netns delete {name}" for name in names], force=True)
         if self.directory.name:
             shutil.rmtree(self.directory, ignore_errors=True)
-
-    def _has_site(self) -> bool:
-        return any(host.name == "site" for host in self.hosts)
 
     def _build(self) -> None:
         names = ["router", "outside", *(host.name for host in self.hosts)]
@@ -187,7 +182,7 @@ class Topology:
             [f"address add {address}/24 dev {lan}" for lan, address in LAN_ADDRESSES.items()]
             + [f"link set {lan} up" for lan in LAN_ADDRESSES]
             + [f"address add {self.public_address}/24 dev wan0", "link set wan0 up"]
-            + ([f"route add {EXEMPT_NETWORK} via 203.0.113.90"] if self._has_site() else []),
+            + [f"route add {EXEMPT_NETWORK} dev wan0"],
             router,
         )
         self.sysctl("router", "net.ipv4.ip_forward", 1)
@@ -197,7 +192,7 @@ class Topology:
         if host.switch != "outside":
             lines.append(f"route add default via {LAN_ADDRESSES[host.switch]}")
         elif host.name == "site":
-            lines += [f"address add {SITE_ADDRESS}/24 dev lo", f"route add 192.168.33.0/24 via {PUBLIC_ADDRESS}"]
+            lines += [f"route add {PUBLIC_ADDRESS} dev eth0", f"route add 192.168.33.0/24 via {PUBLIC_ADDRESS}"]
         return lines
 
 

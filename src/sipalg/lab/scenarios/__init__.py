@@ -5,6 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from sipalg.lab.scenario import Scenario
-from sipalg.lab.scenarios import calls
+from sipalg.lab.scenarios import calls, media, process, router
 
-SCENARIOS: Final[tuple[Scenario, ...]] = (*calls.SCENARIOS,)
+SCENARIOS: Final[tuple[Scenario, ...]] = (
+    *calls.SCENARIOS,
+    *media.SCENARIOS,
+    *router.SCENARIOS,
+    *process.SCENARIOS,
+)

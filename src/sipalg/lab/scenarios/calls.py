@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import time
 from typing import Final
 
 from sipalg.lab.packets import messages
-from sipalg.lab.scenario import Scenario
+from sipalg.lab.programs import pause
+from sipalg.lab.scenario import WITHOUT_ALG, WITHOUT_SIPALG, Scenario
 from sipalg.lab.stage import Needs, Stage
 
 #: conntrack's UDP timeouts where a scenario waits for them to run out, unreplied and replied, in seconds.
@@ -39,7 +39,7 @@ def called_after_silence(stage: Stage) -> None:
     names = [message.name for message in messages(stage.inside())]
     stage.expect("401 Unauthorized (REGISTER)" in names, "REGISTER got no 401")
     stage.expect(names.count("REGISTER") == 2, f"{names.count('REGISTER')} REGISTERs instead of two")
-    time.sleep(SILENCE_S)
+    pause(SILENCE_S)
     stage.call(far, phone)
     stage.expect_audio((phone, far))
     stage.hang_up(far, phone)
@@ -79,16 +79,16 @@ SCENARIOS: Final = (
         "register (401, 200), silence longer than conntrack's UDP timeouts, then be called",
         called_after_silence,
         Needs(timeouts=SHORT_TIMEOUTS),
-        fails_in=frozenset({"none"}),
+        fails_in=WITHOUT_ALG,
     ),
-    Scenario("call-out", "call out and hear", call_out, fails_in=frozenset({"none"})),
-    Scenario("be-called", "be called and be heard", be_called, fails_in=frozenset({"none"})),
-    Scenario("cancel", "CANCEL, from inside and from outside", cancel, fails_in=frozenset({"none"})),
+    Scenario("call-out", "call out and hear", call_out, fails_in=WITHOUT_ALG),
+    Scenario("be-called", "be called and be heard", be_called, fails_in=WITHOUT_ALG),
+    Scenario("cancel", "CANCEL, from inside and from outside", cancel, fails_in=WITHOUT_ALG),
     Scenario(
         "hairpin",
         "phone to phone inside, through the server outside",
         hairpin,
         Needs(hosts=("phone1", "phone2", "server")),
-        fails_in=frozenset({"none"}),
+        fails_in=WITHOUT_SIPALG,
     ),
 )

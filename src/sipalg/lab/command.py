@@ -1,0 +1,143 @@
+"""`sipalg lab`: the scenarios in network namespaces, without an ALG, with Linux's own helper and with sipalg.
+
+As root it works as it is; as anybody else it starts itself once more in a user namespace of its own, where the system
+allows that. On a packet's way this is the command that lets one see the whole of it on one machine.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final, NoReturn, TextIO
+
+from sipalg.lab.firewall import load, rules
+from sipalg.lab.programs import missing_packages
+from sipalg.lab.runner import LABS_AT_ONCE, Run, all_as_expected, plan, run_all
+from sipalg.lab.scenario import Outcome
+from sipalg.lab.scenarios import SCENARIOS
+from sipalg.lab.stage import MODES, Mode
+from sipalg.lab.table import print_table, progress_line, to_json
+from sipalg.lab.topology import LabError, Topology, namespaces_refused
+
+#: Set in the copy of itself that runs in a user namespace, so that there is only one.
+_INSIDE: Final = "SIPALG_LAB_USER_NAMESPACE"
+_UNSHARE: Final = ("unshare", "--user", "--map-root-user", "--net", "--mount")
+#: `ip netns` keeps its names under /run, which only root may write to: the copy gets one of its own.
+_OWN_RUN: Final = 'mount -t tmpfs tmpfs /run && exec "$@"'
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments of `sipalg lab`."""
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="only this scenario (repeatable)")
+    parser.add_argument("--mode", action="append", choices=MODES, default=[], help="only this mode (repeatable)")
+    parser.add_argument("--list", action="store_true", help="list the scenarios and where each one has to fail")
+    parser.add_argument("--json", action="store_true", help="the results as JSON on standard output")
+    parser.add_argument("--keep", type=Path, metavar="DIR", help="keep captures and logs in DIR, a folder a run")
+    parser.add_argument(
+        "--at-once", type=int, default=LABS_AT_ONCE, metavar="N", help=f"labs side by side ({LABS_AT_ONCE})"
+    )
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run what was asked for.
+
+    0: all is ok with sipalg, and failed where it has to fail · 1: something wasn't as declared · 2: can't be run here.
+    """
+    try:
+        runs = plan(SCENARIOS, args.mode or MODES, args.only)
+    except ValueError as error:
+        return _refuse(str(error))
+    if args.list:
+        _list(runs)
+        return 0
+    if args.at_once < 1:
+        return _refuse("--at-once has to be 1 or more")
+    missing = missing_packages()
+    if missing:
+        return _refuse(f"programs are missing; install them with: apt-get install {' '.join(missing)}")
+    if os.geteuid() != 0 and _INSIDE not in os.environ:
+        return _again_in_user_namespace()
+    refused = namespaces_refused()
+    if refused:
+        return _refuse(refused)
+    if any(run.mode == "kernel" for run in runs) and (without := _kernel_helper_refused()):
+        _say(sys.stderr, f"sipalg lab: left out: Linux's own SIP helper, which this kernel doesn't give: {without}")
+        runs = [run for run in runs if run.mode != "kernel"]
+    return _run(runs, args)
+
+
+def _run(runs: list[Run], args: argparse.Namespace) -> int:
+    progress = sys.stderr if args.json else sys.stdout
+    outcomes: list[Outcome] = []
+    before = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        _say(progress, f"{len(runs)} runs, {args.at_once} at a time")
+        for outcome in run_all(runs, args.keep, args.at_once):
+            outcomes.append(outcome)
+            _say(progress, progress_line(len(outcomes), len(runs), outcome))
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    ladder = next((outcome.ladder for outcome in outcomes if outcome.ladder), "")
+    good = all_as_expected(outcomes)
+    if args.json:
+        print(to_json(SCENARIOS, outcomes, ladder, good))
+        return 0 if good else 1
+    print_table(SCENARIOS, outcomes, sys.stdout)
+    if ladder:
+        print(f"One call through sipalg, seen on both sides of the router\n\n{ladder}\n")
+    print(_summary(outcomes))
+    return 0 if good else 1
+
+
+def _summary(outcomes: list[Outcome]) -> str:
+    wrong = [outcome for outcome in outcomes if not outcome.expected]
+    if not wrong:
+        failed = sum(not outcome.ok for outcome in outcomes)
+        return f"All {len(outcomes)} runs came out as declared; {failed} of them had to fail and did."
+    names = ", ".join(f"{outcome.scenario} ({outcome.mode})" for outcome in wrong)
+    return f"{len(wrong)} of {len(outcomes)} runs did not come out as declared: {names}"
+
+
+def _list(runs: list[Run]) -> None:
+    modes: dict[str, list[Mode]] = {}
+    for run in runs:
+        modes.setdefault(run.scenario.name, []).append(run.mode)
+    for scenario in SCENARIOS:
+        if scenario.name in modes:
+            fails = ", ".join(mode for mode in modes[scenario.name] if mode in scenario.fails_in)
+            print(f"{scenario.name:24} {scenario.shows}{f' (has to fail: {fails})' if fails else ''}")
+
+
+def _again_in_user_namespace() -> int:
+    start = [*_UNSHARE, "sh", "-c", _OWN_RUN, "sh"]
+    if subprocess.run([*start, "true"], capture_output=True, check=False).returncode:
+        return _refuse("needs root, since this system allows no unprivileged user namespaces")
+    argv = [*start, sys.executable, "-m", "sipalg", *sys.argv[1:]]
+    return subprocess.run(argv, env=os.environ | {_INSIDE: "1"}, check=False).returncode
+
+
+def _kernel_helper_refused() -> str:
+    """Say why Linux's own SIP helper can't be had here, "" if it can."""
+    try:
+        with Topology(("phone1",)) as net:
+            load(net, rules(kernel_helper=True))
+    except LabError as error:
+        return str(error)
+    return ""
+
+
+def _interrupt(_number: int, _frame: object) -> NoReturn:
+    raise KeyboardInterrupt
+
+
+def _refuse(reason: str) -> int:
+    print(f"sipalg lab: {reason}", file=sys.stderr)
+    return 2
+
+
+def _say(file: TextIO, line: str) -> None:
+    print(line, file=file, flush=True)

@@ -1,0 +1,87 @@
+"""Running the table: scenarios × modes, several at once, since most of their time is waiting.
+
+On a packet's way this is above everything: it starts labs side by side, each with namespaces of its own, and collects
+what came of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from sipalg.lab.ladder import draw_ladder
+from sipalg.lab.programs import interrupted
+from sipalg.lab.scenario import Outcome, Scenario, run_scenario
+from sipalg.lab.stage import Mode, Stage
+
+#: Labs at once. More would make two cores late for 20 ms audio.
+LABS_AT_ONCE: Final = 6
+#: The scenario whose ladder is drawn, in sipalg's mode.
+LADDER_OF: Final = "call-out"
+
+
+class Run(NamedTuple):
+    """One cell of the table: a scenario in a mode."""
+
+    scenario: Scenario
+    mode: Mode
+
+
+def plan(scenarios: Sequence[Scenario], modes: Sequence[Mode], only: Sequence[str] = ()) -> list[Run]:
+    """List what is to be run, in the table's order; `only` are names of scenarios, none means all.
+
+    Raises ValueError with one line if `only` has a name that no scenario has.
+    """
+    names = [scenario.name for scenario in scenarios]
+    unknown = [name for name in only if name not in names]
+    if unknown:
+        raise ValueError(f"no scenario is called {unknown[0]}; there are: {', '.join(names)}")
+    return [
+        Run(scenario, mode)
+        for scenario in scenarios
+        if not only or scenario.name in only
+        for mode in modes
+        if mode in scenario.modes
+    ]
+
+
+def run_all(
+    runs: Sequence[Run],
+    keep: Path | None = None,
+    labs_at_once: int = LABS_AT_ONCE,
+    play: Callable[..., Outcome] = run_scenario,
+) -> Iterator[Outcome]:
+    """Run everything and yield each outcome as it comes; leaving the iterator early ends what is still running.
+
+    `keep` is a directory that gets one folder of captures and logs a run; `play` is what runs one of them.
+    """
+    interrupted.clear()
+    with ThreadPoolExecutor(labs_at_once) as pool:
+        futures = [submit(pool, run, keep, play) for run in runs]
+        try:
+            for future in as_completed(futures):
+                yield future.result()
+        finally:
+            if not all(future.done() for future in futures):
+                interrupted.set()
+                pool.shutdown(cancel_futures=True)
+
+
+def submit(
+    pool: ThreadPoolExecutor, run: Run, keep: Path | None = None, play: Callable[..., Outcome] = run_scenario
+) -> Future[Outcome]:
+    """Hand one run to a pool."""
+    directory = None if keep is None else keep / f"{run.scenario.name}-{run.mode}"
+    draw = _draw if run.scenario.name == LADDER_OF and run.mode == "sipalg" else None
+    return pool.submit(play, run.scenario, run.mode, directory, draw)
+
+
+def all_as_expected(outcomes: Sequence[Outcome]) -> bool:
+    """Whether every run came out as declared: ok with sipalg, and failed in the controls where it has to fail."""
+    return all(outcome.expected for outcome in outcomes)
+
+
+def _draw(stage: Stage) -> str:
+    return draw_ladder(stage.inside(), stage.outside())

@@ -1,0 +1,116 @@
+"""Scenarios of the ALG's own process: killed during a call, stopped during registrations. Only sipalg has one."""
+
+from __future__ import annotations
+
+import signal
+import time
+from typing import Final
+
+from sipalg.lab.packets import Message, Wire, messages
+from sipalg.lab.programs import pause, wait_until
+from sipalg.lab.scenario import Scenario
+from sipalg.lab.stage import Needs, Stage
+from sipalg.lab.topology import ADDRESS, SERVER_ADDRESS
+
+#: More than any queue holds; sent within about a second.
+FLOOD: Final = 6000
+
+_REGISTER: Final = (
+    "REGISTER sip:{server} SIP/2.0\r\n"
+    "Via: SIP/2.0/UDP {phone}:5070;branch=z9hG4bK-flood-{number}\r\n"
+    "From: <sip:102@{server}>;tag=flood\r\n"
+    "To: <sip:102@{server}>\r\n"
+    "Call-ID: flood-{number}@{phone}\r\n"
+    "CSeq: 1 REGISTER\r\n"
+    "Contact: <sip:102@{phone}:5070>\r\n"
+    "Max-Forwards: 70\r\n"
+    "Content-Length: 0\r\n\r\n"
+)
+
+
+def killed(stage: Stage) -> None:
+    """SIGKILL during a call: audio goes on, a new phone's SIP passes as plain NAT, after a restart calls work."""
+    far = stage.phone("201", "far1", 1000, rtp_port=20000)
+    phone = stage.phone("101", "phone1", 440)
+    stage.call(far, phone)
+    stage.expect_audio((phone, far))
+    stage.signal_alg(signal.SIGKILL)
+    killed_at = time.time()
+    stage.expect_audio((phone, far))
+    second = stage.phone("102", "phone2", 700, rtp_port=12000)
+    sent = [m for m in _since(stage.inside(), killed_at) if m.wire.source.host == ADDRESS["phone2"]]
+    outside = {m.key: m for m in _since(stage.outside(), killed_at)}
+    stage.expect(bool(sent), "phone2 sent no SIP after the kill")
+    for message in sent:
+        stage.expect(message.key in outside, f"{message.name} didn't get out after the kill")
+        stage.expect(outside[message.key].text == message.text, f"{message.name} was changed without an ALG")
+    stage.expect_audio((phone, far))
+    stage.start_alg()
+    stage.expect_audio((phone, far))
+    stage.hang_up(far, phone)
+    stage.call(phone, far)
+    stage.expect_audio((phone, far))
+    stage.hang_up(phone, far)
+    stage.call(second, far)
+    stage.expect_audio((second, far))
+
+
+def stopped(stage: Stage) -> None:
+    """SIGSTOP during registrations: what overflows the queue passes as plain NAT, and the counter says so later."""
+    far = stage.phone("201", "far1", 1000, rtp_port=20000)
+    phone = stage.phone("101", "phone1", 440)
+    stage.signal_alg(signal.SIGSTOP)
+    stopped_at = time.time()
+    with stage.net.socket("phone2") as flood:
+        flood.bind((ADDRESS["phone2"], 5070))
+        for number in range(FLOOD):
+            text = _REGISTER.format(server=SERVER_ADDRESS, phone=ADDRESS["phone2"], number=number)
+            flood.sendto(text.encode(), (SERVER_ADDRESS, 5060))
+            if number % 50 == 49:
+                pause(0.01)
+    passed = wait_until(lambda: bool(_flooded(stage, stopped_at)), 3.0)
+    stage.expect(passed, f"none of {FLOOD} REGISTERs got through while sipalg was stopped")
+    plain = [m for m in _flooded(stage, stopped_at) if f"@{ADDRESS['phone2']}:5070>" in m.header("Contact")]
+    stage.expect(bool(plain), "what overflowed didn't pass as plain NAT")
+    stage.signal_alg(signal.SIGCONT)
+    stage.expect(wait_until(lambda: _overflowed(stage) > 0, 5.0), "no counter says that packets passed unseen")
+    stage.call(far, phone)
+    stage.expect_audio((phone, far))
+
+
+def _since(packets: list[Wire], moment: float) -> list[Message]:
+    return [message for message in messages(packets) if message.wire.time_s > moment]
+
+
+def _flooded(stage: Stage, moment: float) -> list[Message]:
+    return [m for m in _since(stage.outside(), moment) if m.header("Call-ID").startswith("flood-") and m.is_request]
+
+
+def _overflowed(stage: Stage) -> int:
+    """Read the count of packets that passed unseen from `sipalg status`, wherever it stands in there."""
+
+    def look(value: object) -> int:
+        if isinstance(value, dict):
+            own = sum(v for k, v in value.items() if isinstance(v, int) and ("overflow" in k or "unseen" in k))
+            return own + sum(look(v) for v in value.values())
+        return 0
+
+    return look(stage.alg_status())
+
+
+SCENARIOS: Final = (
+    Scenario(
+        "killed",
+        "SIGKILL of sipalg during a call, then a restart",
+        killed,
+        Needs(hosts=("phone1", "phone2", "server", "far1")),
+        modes=("sipalg",),
+    ),
+    Scenario(
+        "stopped",
+        "SIGSTOP of sipalg during registrations",
+        stopped,
+        Needs(hosts=("phone1", "phone2", "server", "far1")),
+        modes=("sipalg",),
+    ),
+)
