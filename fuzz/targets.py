@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from fuzz.engine import check_engine
 from fuzz.parsers import check_message, check_sdp
 
 #: name → a function of one input that raises where a rule is broken.
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "message": check_message,
     "sdp": check_sdp,
+    "engine": check_engine,
 }
