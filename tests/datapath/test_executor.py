@@ -41,6 +41,7 @@ class Kernel:
 
     def __init__(self) -> None:
         self.done: list[tuple[str, object]] = []
+        self.fixed: list[bool] = []
         self.refuse: dict[Command, Exception] = {}
         self.leaves_as: Endpoint | OSError | None = None
 
@@ -53,10 +54,12 @@ class Kernel:
                 raise error
         self.done.append(("maps", tuple(commands)))
 
-    def establish(self, flow: Flow, timeout_s: float) -> None:
+    def establish(self, flow: Flow, timeout_s: float, *, fixed: bool = False) -> None:
+        self.fixed.append(fixed)
         self._flow("establish", flow, EstablishFlow(flow, timeout_s))
 
-    def check(self, flow: Flow, timeout_s: float) -> None:
+    def check(self, flow: Flow, timeout_s: float, *, fixed: bool = False) -> None:
+        self.fixed.append(fixed)
         self._flow("check", flow, CheckFlow(flow, timeout_s))
 
     def end(self, flow: Flow) -> None:
@@ -82,7 +85,7 @@ def kernel() -> Kernel:
 
 @pytest.fixture
 def executor(kernel: Kernel) -> Executor:
-    return Executor(kernel, kernel)
+    return Executor(kernel, kernel, 3600.0)
 
 
 def test_maps_go_first_in_one_transaction_then_the_flows(kernel: Kernel, executor: Executor) -> None:
@@ -105,6 +108,17 @@ def test_maps_go_first_in_one_transaction_then_the_flows(kernel: Kernel, executo
 def test_no_map_command_means_no_transaction(kernel: Kernel, executor: Executor) -> None:
     assert executor.run((EndFlow(FLOW),)) is None
     assert kernel.done == [("end", FLOW)]
+
+
+def test_signalling_flows_keep_their_time_whatever_packets_come(kernel: Kernel, executor: Executor) -> None:
+    commands = (
+        EstablishFlow(FLOW, 3600.0),
+        CheckFlow(FLOW, 3600.0),
+        EstablishFlow(OTHER_FLOW, 150.0),
+        CheckFlow(OTHER_FLOW, 150.0),
+    )
+    assert executor.run(commands) is None
+    assert kernel.fixed == [True, True, False, False]
 
 
 @pytest.mark.parametrize(

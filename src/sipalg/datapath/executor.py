@@ -47,10 +47,10 @@ class Maps(Protocol):
 class Flows(Protocol):
     """What the executor needs of `conntrack.Conntrack`."""
 
-    def establish(self, flow: Flow, timeout_s: float) -> None:
+    def establish(self, flow: Flow, timeout_s: float, *, fixed: bool = False) -> None:
         """Make the entry; FlowTakenError where another inside host holds it, OSError otherwise."""
 
-    def check(self, flow: Flow, timeout_s: float) -> object:
+    def check(self, flow: Flow, timeout_s: float, *, fixed: bool = False) -> object:
         """Renew the entry or make it again."""
 
     def end(self, flow: Flow) -> None:
@@ -79,9 +79,14 @@ class Trigger(NamedTuple):
 class Executor:
     """Runs commands against the kernel's maps and conntrack. Never raises: what fails is returned."""
 
-    def __init__(self, maps: Maps, flows: Flows) -> None:
+    def __init__(self, maps: Maps, flows: Flows, sip_timeout_s: float) -> None:
+        """Take the maps and conntrack to work on; flows that are given `sip_timeout_s` are signalling's.
+
+        Those get a fixed timeout, which packets don't set back to the kernel's own much shorter one for UDP.
+        """
         self._maps = maps
         self._flows = flows
+        self._sip_timeout_s = sip_timeout_s
 
     def run(self, commands: Sequence[Command], trigger: Trigger | None = None) -> Failure | None:
         """Run all or none of `commands`; the failure where it was none.
@@ -146,9 +151,10 @@ class Executor:
     def _run_flow(self, index: int, command: FlowCommand) -> Failure | None:
         try:
             if isinstance(command, EstablishFlow):
-                self._flows.establish(command.flow, command.timeout_s)
+                fixed = command.timeout_s == self._sip_timeout_s
+                self._flows.establish(command.flow, command.timeout_s, fixed=fixed)
             elif isinstance(command, CheckFlow):
-                self._flows.check(command.flow, command.timeout_s)
+                self._flows.check(command.flow, command.timeout_s, fixed=command.timeout_s == self._sip_timeout_s)
             else:
                 self._flows.end(command.flow)
         except FlowTakenError as error:
