@@ -26,13 +26,6 @@ PLAIN: Final = Style(("[-", "-]"), ("{+", "+}"), ("    # ", ""))
 COLOURED: Final = Style(("\x1b[31;9m", "\x1b[0m"), ("\x1b[32m", "\x1b[0m"), ("    \x1b[2m← ", "\x1b[0m"))
 
 
-class _Line(NamedTuple):
-    """One line of the message as it came: offsets of its text and the rules that edited it."""
-
-    start: int
-    end: int
-
-
 def marked_lines(message: bytes, edits: Sequence[Edit], style: Style) -> Iterator[str]:
     """Yield the message's lines without line ends, edits marked, the rules' names behind each edited line.
 
@@ -40,7 +33,7 @@ def marked_lines(message: bytes, edits: Sequence[Edit], style: Style) -> Iterato
     """
     position = 0
     waiting = list(edits)
-    while position < len(message):
+    while position < len(message) or waiting:
         newline = message.find(b"\n", position)
         end = len(message) if newline < 0 else newline
         line, rules = "", []

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import importlib.machinery
+import importlib.util
+import os
+import subprocess
+import sys
+from argparse import ArgumentParser, Namespace
+from types import ModuleType
+
+import pytest
+
+from sipalg import __version__, cli
+
+
+class FakeCommand(ModuleType):
+    """A command with one option, whose main does what the test says."""
+
+    outcome: int | BaseException = 0
+
+    def configure(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--count", type=int)
+
+    def main(self, args: Namespace) -> int:
+        print(f"{args.command} {args.count}")
+        if isinstance(self.outcome, BaseException):
+            raise self.outcome
+        return self.outcome
+
+
+@pytest.fixture
+def fake(monkeypatch: pytest.MonkeyPatch) -> FakeCommand:
+    module = FakeCommand("sipalg_fake_command")
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(cli.COMMANDS, "fake", (module.__name__, "does what the test says"))
+    return module
+
+
+def python(code: str) -> str:
+    return subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+
+
+@pytest.mark.parametrize(("name", "module"), [(name, module) for name, (module, _) in cli.COMMANDS.items()])
+def test_every_command_has_its_module(name: str, module: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert importlib.util.find_spec(module) is not None
+    with pytest.raises(SystemExit) as exit_:
+        cli.main([name, "--help"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out.startswith(f"usage: sipalg {name} ")
+
+
+def test_version_says_which_build_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["--version"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out == f"sipalg {__version__} (interpreted build)\n"
+
+
+@pytest.mark.parametrize(("origin", "kind"), [("verdict.py", "interpreted"), ("verdict.so", "compiled")])
+def test_build_is_told_by_the_file_that_would_run(monkeypatch: pytest.MonkeyPatch, origin: str, kind: str) -> None:
+    spec = importlib.machinery.ModuleSpec("any", None, origin=origin)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: spec)
+    assert cli.build_kind() == kind
+
+
+def test_help_lists_all_commands_and_imports_none() -> None:
+    output = python(
+        "import sys\n"
+        "from sipalg import cli\n"
+        "try: cli.main(['--help'])\n"
+        "except SystemExit: pass\n"
+        "print([name for name, _ in cli.COMMANDS.values() if name in sys.modules])"
+    )
+    assert all(f"    {name} " in output for name in cli.COMMANDS)
+    assert output.endswith("[]\n")
+
+
+def test_command_doesnt_wait_for_the_others_imports() -> None:
+    output = python(
+        "import sys\n"
+        "from sipalg import cli\n"
+        "try: cli.main(['explain', '--help'])\n"
+        "except SystemExit: pass\n"
+        "print([name for name in ('pcapy', 'rich', 'asyncio', 'sipalg.control.daemon') if name in sys.modules])"
+    )
+    assert output.endswith("[]\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "sipalg: the following arguments are required: COMMAND"),
+        (["nonsense"], "sipalg: argument COMMAND: invalid choice: 'nonsense'"),
+        (["fake", "--count", "x"], "sipalg fake: argument --count: invalid int value: 'x'"),
+        (["fake", "--cou", "1"], "sipalg: unrecognized arguments: --cou 1"),
+        (["fake", "two\nlines"], "sipalg: unrecognized arguments: two lines"),
+    ],
+)
+@pytest.mark.usefixtures("fake")
+def test_wrong_arguments_are_one_line_and_exit_code_2(
+    arguments: list[str], complaint: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(arguments)
+    assert exit_.value.code == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith(complaint)
+    assert output.err.count("\n") == 1
+
+
+@pytest.mark.parametrize("code", [0, 1, 2])
+def test_commands_exit_code_is_passed_on(fake: FakeCommand, code: int, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.outcome = code
+    assert cli.main(["fake", "--count", "3"]) == code
+    assert capsys.readouterr().out == "fake 3\n"
+
+
+def test_interrupt_ends_quietly(fake: FakeCommand, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.outcome = KeyboardInterrupt()
+    assert cli.main(["fake"]) == 130
+    assert capsys.readouterr().err == ""
+
+
+def test_other_errors_are_not_hidden(fake: FakeCommand) -> None:
+    fake.outcome = ZeroDivisionError()
+    with pytest.raises(ZeroDivisionError):
+        cli.main(["fake"])
+
+
+def test_arguments_are_the_processs_by_default(fake: FakeCommand, monkeypatch: pytest.MonkeyPatch) -> None:
+    fake.outcome = 7
+    monkeypatch.setattr(sys, "argv", ["sipalg", "fake"])
+    assert cli.main() == 7
+
+
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+def test_reader_that_goes_away_ends_it_quietly(unbuffered: str) -> None:
+    code = (
+        "import sys, types\n"
+        "from sipalg import cli\n"
+        "def main(args): print('line')\n"
+        "sys.modules['fake'] = types.SimpleNamespace(configure=lambda parser: None, main=main)\n"
+        "cli.COMMANDS['fake'] = ('fake', '')\n"
+        "sys.exit(cli.main(['fake']))\n"
+    )
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    with os.fdopen(write_end, "wb") as nobody_reads:
+        ended = subprocess.run(
+            [sys.executable, "-c", code],
+            stdout=nobody_reads,
+            stderr=subprocess.PIPE,
+            env=os.environ | {"PYTHONUNBUFFERED": unbuffered},
+            check=False,
+        )
+    assert ended.stderr == b""
+    assert ended.returncode == cli.READER_GONE
