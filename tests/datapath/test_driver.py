@@ -20,6 +20,7 @@ from sipalg.engine.verdict import (
     Datagram,
     Endpoint,
     Event,
+    Flow,
     Mapping,
     OpenMapping,
     RefreshMapping,
@@ -64,6 +65,9 @@ class Alg:
         self.told.append(("timer", now))
         return self.timed
 
+    def media_seen(self, flow: Flow, now: float) -> None:
+        self.told.append(("seen", flow, now))
+
     def take_events(self) -> list[Event]:
         events, self.events = self.events, []
         return events
@@ -104,6 +108,7 @@ class Runner:
         self.ran: list[tuple[tuple[Command, ...], Trigger | None]] = []
         self.results: list[Failure | Exception] = []
         self.each_result: list[Failure] = []
+        self.seen: list[Flow] = []
 
     def run(self, commands: Sequence[Command], trigger: Trigger | None = None) -> Failure | None:
         self.ran.append((tuple(commands), trigger))
@@ -117,6 +122,9 @@ class Runner:
     def run_each(self, commands: Sequence[Command]) -> list[Failure]:
         self.ran.append((tuple(commands), None))
         return self.each_result
+
+    def take_seen(self) -> list[Flow]:
+        return self.seen
 
 
 class TwoInterfaces(Interfaces):
@@ -359,6 +367,13 @@ def test_a_timers_commands_are_run_and_failures_logged(router: Router, caplog: p
 def test_a_timer_without_commands_runs_nothing(router: Router) -> None:
     router.driver.run_timer()
     assert router.runner.ran == []
+
+
+def test_flows_that_carry_media_are_told_to_the_engine(router: Router) -> None:
+    flow = Flow(UDP, PHONE, MAPPING.public, SERVER)
+    router.runner.seen = [flow]
+    router.driver.run_timer()
+    assert router.alg.told == [("timer", 1000.0), ("seen", flow, 1000.0)]
 
 
 # Observe

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from sipalg.datapath.conntrack import FlowTakenError
+from sipalg.datapath.conntrack import FlowState, FlowTakenError
 from sipalg.datapath.executor import Executor, Failure, MapCommand, Trigger
 from sipalg.datapath.netlink import NetlinkError
 from sipalg.engine.verdict import (
@@ -42,6 +42,7 @@ class Kernel:
     def __init__(self) -> None:
         self.done: list[tuple[str, object]] = []
         self.fixed: list[bool] = []
+        self.packets: tuple[int, int] | None = None
         self.refuse: dict[Command, Exception] = {}
         self.leaves_as: Endpoint | OSError | None = None
 
@@ -58,9 +59,10 @@ class Kernel:
         self.fixed.append(fixed)
         self._flow("establish", flow, EstablishFlow(flow, timeout_s))
 
-    def check(self, flow: Flow, timeout_s: float, *, fixed: bool = False) -> None:
+    def check(self, flow: Flow, timeout_s: float, *, fixed: bool = False) -> FlowState:
         self.fixed.append(fixed)
         self._flow("check", flow, CheckFlow(flow, timeout_s))
+        return FlowState(True, self.packets)
 
     def end(self, flow: Flow) -> None:
         self._flow("end", flow, EndFlow(flow))
@@ -236,3 +238,18 @@ def test_one_that_fails_does_not_keep_the_others_from_being_done(kernel: Kernel,
     failures = executor.run_each(commands)
     assert [(failure.place, failure.reason) for failure in failures] == [(1, "kernel-error"), (0, "port-taken")]
     assert kernel.done == [("maps", (CloseMapping(OTHER),)), ("end", OTHER_FLOW)]
+
+
+def test_flows_that_carry_packets_are_told_once_for_each_time_they_did(kernel: Kernel, executor: Executor) -> None:
+    def seen(packets: tuple[int, int] | None) -> list[Flow]:
+        kernel.packets = packets
+        assert executor.run_each((CheckFlow(FLOW, 60.0),)) == []
+        return executor.take_seen()
+
+    assert seen(None) == []
+    assert seen((0, 0)) == []
+    assert seen((5, 0)) == [FLOW]
+    assert seen((5, 0)) == []
+    assert seen((5, 9)) == [FLOW]
+    executor.run_each((EndFlow(FLOW),))
+    assert seen((5, 9)) == [FLOW]

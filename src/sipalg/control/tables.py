@@ -136,7 +136,7 @@ def _text(key: str, value: object) -> Text:
     elif isinstance(value, (int, float)):
         text = duration(value) if key.endswith("_s") else f"{value:g}" if isinstance(value, float) else str(value)
     elif isinstance(value, list):
-        text = ", ".join(str(item) for item in value)
+        text = ", ".join("-".join(map(str, item.values())) if isinstance(item, dict) else str(item) for item in value)
     else:
         text = str(value)
     return Text("".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text))

@@ -20,7 +20,7 @@ from sipalg.codec.datagram import DEFAULT_MTU_BYTES, parse_udp, replace_payload
 from sipalg.datapath.executor import KERNEL_ERROR, Failure, Trigger
 from sipalg.datapath.loop import FaultLog
 from sipalg.datapath.nfqueue import QueuedPacket
-from sipalg.engine.verdict import REPLACE, UDP, Command, Datagram, Endpoint, Event, OpenMapping, Verdict
+from sipalg.engine.verdict import REPLACE, UDP, Command, Datagram, Endpoint, Event, Flow, OpenMapping, Verdict
 
 _LOG = logging.getLogger(__name__)
 
@@ -51,6 +51,9 @@ class Engine(Protocol):
     def handle_timer(self, now: float) -> tuple[Command, ...]:
         """Do what is due; each command by itself."""
 
+    def media_seen(self, flow: Flow, now: float) -> None:
+        """Take note that a flow has carried packets."""
+
     def take_events(self) -> list[Event]:
         """Return what happened since the last call."""
 
@@ -79,6 +82,9 @@ class Runner(Protocol):
 
     def run_each(self, commands: Sequence[Command]) -> list[Failure]:
         """Run each by itself."""
+
+    def take_seen(self) -> list[Flow]:
+        """Return the flows that were found to carry packets."""
 
 
 class Interface(NamedTuple):
@@ -163,6 +169,8 @@ class Driver:
         """Let the engine do what is due, and run its commands."""
         now = self._clock()
         self.run_commands(self._alg.handle_timer(now))
+        for flow in self._runner.take_seen():
+            self._alg.media_seen(flow, now)
         self.report_events()
 
     def next_timer(self) -> float | None:

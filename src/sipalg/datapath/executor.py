@@ -11,7 +11,7 @@ import errno
 from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
-from sipalg.datapath.conntrack import FlowTakenError
+from sipalg.datapath.conntrack import FlowState, FlowTakenError
 from sipalg.engine.verdict import (
     AdmitPeer,
     CheckFlow,
@@ -50,7 +50,7 @@ class Flows(Protocol):
     def establish(self, flow: Flow, timeout_s: float, *, fixed: bool = False) -> None:
         """Make the entry; FlowTakenError where another inside host holds it, OSError otherwise."""
 
-    def check(self, flow: Flow, timeout_s: float, *, fixed: bool = False) -> object:
+    def check(self, flow: Flow, timeout_s: float, *, fixed: bool = False) -> FlowState:
         """Renew the entry or make it again."""
 
     def end(self, flow: Flow) -> None:
@@ -87,6 +87,8 @@ class Executor:
         self._maps = maps
         self._flows = flows
         self._sip_timeout_s = sip_timeout_s
+        self._packets: dict[Flow, tuple[int, int]] = {}
+        self._seen: list[Flow] = []
 
     def run(self, commands: Sequence[Command], trigger: Trigger | None = None) -> Failure | None:
         """Run all or none of `commands`; the failure where it was none.
@@ -122,6 +124,19 @@ class Executor:
                     failures.append(failure)
         return failures
 
+    def take_seen(self) -> list[Flow]:
+        """Return the flows that `CheckFlow` has found with more packets than before, since the last call.
+
+        None are ever found where the kernel doesn't count (net.netfilter.nf_conntrack_acct=0, the default).
+        """
+        seen, self._seen = self._seen, []
+        return seen
+
+    def _compare(self, flow: Flow, state: FlowState) -> None:
+        if state.packets is not None and state.packets != self._packets.get(flow, (0, 0)):
+            self._packets[flow] = state.packets
+            self._seen.append(flow)
+
     def _refuse_untranslated(self, commands: Sequence[Command], trigger: Trigger | None) -> Failure | None:
         if trigger is None:
             return None
@@ -154,8 +169,10 @@ class Executor:
                 fixed = command.timeout_s == self._sip_timeout_s
                 self._flows.establish(command.flow, command.timeout_s, fixed=fixed)
             elif isinstance(command, CheckFlow):
-                self._flows.check(command.flow, command.timeout_s, fixed=command.timeout_s == self._sip_timeout_s)
+                fixed = command.timeout_s == self._sip_timeout_s
+                self._compare(command.flow, self._flows.check(command.flow, command.timeout_s, fixed=fixed))
             else:
+                self._packets.pop(command.flow, None)
                 self._flows.end(command.flow)
         except FlowTakenError as error:
             return Failure(index, PORT_TAKEN, str(error))

@@ -33,12 +33,12 @@ class Standing:
     def apply(self, commands: Sequence[MapCommand]) -> None:
         """Run all or none, and remember; raises what the table raises."""
         self._table.apply(commands)
-        self._remember(commands)
+        self.note(commands)
 
     def install(self, commands: Sequence[MapCommand] = ()) -> None:
         """Install the table with the commands, and remember them."""
         self._table.install(commands)
-        self._remember(commands)
+        self.note(commands)
 
     def put_back(self) -> int:
         """Install the table with everything that stood in it and has time left; return how many mappings."""
@@ -49,7 +49,8 @@ class Standing:
         self._table.install(commands)
         return len(self._mappings)
 
-    def _remember(self, commands: Sequence[MapCommand]) -> None:
+    def note(self, commands: Sequence[MapCommand]) -> None:
+        """Remember what the kernel holds already as if `commands` had brought it there."""
         now = self._clock()
         for command in commands:
             match command:
