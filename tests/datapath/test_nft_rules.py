@@ -1,0 +1,180 @@
+from __future__ import annotations
+
+import struct
+from dataclasses import replace
+from ipaddress import IPv4Address, IPv4Network
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sipalg.datapath import netlink, nft_codec, nft_rules
+from sipalg.datapath.netlink import Message
+from sipalg.datapath.nft_rules import Features, TableSettings
+
+SETTINGS = TableSettings("wan0", ("lan0", "lan1"), name="mine", queue_number=77)
+ALL = Features(
+    owner_persist=True, queue_expression=True, ct_timeout=True, route_ipsec=True, secpath=True, timeout_update=True
+)
+NONE = Features(*[False] * len(ALL))
+
+
+def names(expressions: tuple[bytes, ...]) -> list[tuple[str, str]]:
+    """Give each expression's name, and what set, object or chain it refers to."""
+    found = []
+    for data in expressions:
+        parts = netlink.attributes(next(netlink.each_attribute(data))[1])
+        name, values = netlink.string(parts[1]), netlink.attributes(parts[2])
+        subject = b""
+        if name == "lookup":
+            subject = values[1]
+        elif name == "objref":
+            subject = values[2]
+        elif name == "immediate":
+            subject = netlink.attributes(netlink.attributes(values[2])[2]).get(2, b"")
+        found.append((name, netlink.string(subject)))
+    return found
+
+
+def of_kind(messages: list[Message], kind: int) -> list[dict[int, bytes]]:
+    return [netlink.attributes(message.body, 4) for message in messages if message.kind & 0xFF == kind]
+
+
+@pytest.mark.parametrize("features", [ALL, NONE])
+def test_rules_refer_only_to_what_the_table_has(features: Features) -> None:
+    messages = nft_rules.structure(SETTINGS, features)
+    sets = {netlink.string(one[2]) for one in of_kind(messages, nft_codec.NEW_SET)}
+    objects = {netlink.string(one[2]) for one in of_kind(messages, nft_codec.NEW_OBJECT)}
+    chains = {netlink.string(one[3]) for one in of_kind(messages, nft_codec.NEW_CHAIN)}
+    flushed = {netlink.string(one[2]) for one in of_kind(messages, nft_codec.DELETE_RULE)}
+    assert flushed == chains
+    rules = nft_rules.rules(SETTINGS, features)
+    assert len(of_kind(messages, nft_codec.NEW_RULE)) == len(rules)
+    for rule in rules:
+        assert rule.chain in chains
+        assert 0 < len(rule.comment) <= 120
+        for name, subject in names(rule.expressions):
+            known = {"lookup": sets, "objref": objects, "immediate": chains | {""}}.get(name, {""})
+            assert subject in known
+
+
+def test_what_a_kernel_lacks_is_left_out() -> None:
+    def used(features: Features) -> set[str]:
+        return {name for rule in nft_rules.rules(SETTINGS, features) for name, _ in names(rule.expressions)}
+
+    assert used(ALL) - used(NONE) == {"queue", "rt"}
+    assert used(NONE) - used(ALL) == {"target"}
+    (flags,) = [one[2] for one in of_kind(nft_rules.structure(SETTINGS, ALL), nft_codec.NEW_TABLE)]
+    assert flags == struct.pack("!I", nft_codec.OWNER | nft_codec.PERSIST)
+    (flags,) = [one[2] for one in of_kind(nft_rules.structure(SETTINGS, NONE), nft_codec.NEW_TABLE)]
+    assert flags == bytes(4)
+    assert len(of_kind(nft_rules.structure(SETTINGS, NONE), nft_codec.NEW_OBJECT)) == 1
+
+
+def test_nothing_is_queued_before_the_exempt_networks_were_asked() -> None:
+    for chain in ("outbound", "inbound"):
+        first, *others = [rule for rule in nft_rules.rules(SETTINGS, ALL) if rule.chain == chain]
+        assert ("lookup", "except") in names(first.expressions)
+        assert all(("immediate", "queue") in names(rule.expressions) for rule in others)
+
+
+def test_flows_get_the_timeouts_of_the_side_that_opens_them() -> None:
+    inside, outside = (name for name, *_ in nft_rules.timeout_policies(SETTINGS))
+    by_chain = {
+        chain: {
+            subject
+            for rule in nft_rules.rules(SETTINGS, ALL)
+            if rule.chain == chain
+            for name, subject in names(rule.expressions)
+            if name == "objref"
+        }
+        for chain in ("outbound", "inbound", "hairpin", "queue")
+    }
+    assert by_chain == {"outbound": {inside}, "inbound": {outside}, "hairpin": {inside}, "queue": {"to_queue"}}
+
+
+def test_timeout_policies_are_named_by_their_values() -> None:
+    settings = replace(SETTINGS, sip_timeout_s=600.0, unreplied_timeout_s=30.0)
+    assert nft_rules.timeout_policies(settings) == (("sip-600-600", 600.0, 600.0), ("sip-30-600", 30.0, 600.0))
+
+
+def test_equal_timeouts_are_one_policy() -> None:
+    settings = replace(SETTINGS, sip_timeout_s=30.0, unreplied_timeout_s=30.0)
+    objects = of_kind(nft_rules.structure(settings, ALL), nft_codec.NEW_OBJECT)
+    assert {netlink.string(one[2]) for one in objects} == {"to_queue", "sip-30-30"}
+
+
+def test_stale_timeouts_go_after_the_rules_that_used_them() -> None:
+    messages = nft_rules.structure(SETTINGS, ALL, ("sip-9-9",))
+    kinds = [message.kind & 0xFF for message in messages]
+    place = kinds.index(nft_codec.DELETE_OBJECT)
+    assert netlink.attributes(messages[place].body, 4)[2] == b"sip-9-9\0"
+    assert place > max(index for index, kind in enumerate(kinds) if kind == nft_codec.DELETE_RULE)
+    assert place < kinds.index(nft_codec.NEW_RULE)
+
+
+def test_mappings_and_peers_are_never_flushed() -> None:
+    messages = nft_rules.structure(SETTINGS, ALL)
+    flushed = {netlink.string(one[2]) for one in of_kind(messages, nft_codec.DELETE_ELEMENT)}
+    assert flushed == {"protocols", "sip_ports", "inside_ifaces", "except", "trusted_peers"}
+    assert set(nft_rules.frames("mine")) == {"snat_map", "dnat_map", "media_map", "sip_private", "sip_peers"}
+
+
+def members(messages: list[Message], name: str) -> list[bytes]:
+    """Give the keys that a transaction puts into a set."""
+    keys = []
+    for one in of_kind(messages, nft_codec.NEW_ELEMENT):
+        if netlink.string(one[2]) == name:
+            for _, element in netlink.each_attribute(one[3]):
+                keys.append(netlink.attributes(netlink.attributes(element)[1])[1])
+    return keys
+
+
+def test_settings_become_elements() -> None:
+    messages = nft_rules.settings_elements(replace(SETTINGS, ports=(5080, 5060, 5060), protocols=(17, 6)))
+    assert members(messages, "sip_ports") == [struct.pack("!H", 5060), struct.pack("!H", 5080)]
+    assert members(messages, "protocols") == [b"\6", b"\x11"]
+    assert members(messages, "inside_ifaces") == [b"lan0" + bytes(12), b"lan1" + bytes(12)]
+    assert members(messages, "trusted_peers") == []
+
+
+def test_direct_signalling_trusts_everybody() -> None:
+    trusted = (IPv4Network("192.0.2.0/24"),)
+    messages = nft_rules.settings_elements(replace(SETTINGS, trusted_peers=trusted, direct_signalling=True))
+    assert members(messages, "trusted_peers") == [bytes(4)]
+
+
+@given(
+    st.lists(st.tuples(st.ip_addresses(v=4), st.integers(0, 32)), max_size=6),
+    st.lists(st.ip_addresses(v=4), max_size=5),
+)
+def test_an_interval_set_holds_exactly_its_networks(
+    wanted: list[tuple[IPv4Address, int]], asked: list[IPv4Address]
+) -> None:
+    networks = [IPv4Network((int(address), length), strict=False) for address, length in wanted]
+    bounds = []
+    for data in nft_rules.interval(networks):
+        parts = netlink.attributes(next(netlink.each_attribute(data))[1])
+        bounds.append((int.from_bytes(netlink.attributes(parts[1])[1], "big"), 3 in parts))
+    assert bounds == sorted(bounds, key=lambda bound: bound[0])
+    probes = [*asked, *(network[0] for network in networks), *(network[-1] for network in networks)]
+    for address in probes:
+        below = [is_end for start, is_end in bounds if start <= int(address)]
+        # Where one interval ends and the next begins at the same address, the beginning counts.
+        inside = bool(below) and (not below[-1] or (int(address), False) in bounds)
+        assert inside == any(address in network for network in networks)
+
+
+def test_the_probe_tries_each_feature_once() -> None:
+    messages, tried = nft_rules.probe()
+    assert tried == tuple(range(2, len(messages)))
+    tables = {netlink.string(netlink.attributes(message.body, 4)[1]) for message in messages}
+    assert len(tables) == 2
+    assert "sipalg" not in tables
+
+
+def test_addresses() -> None:
+    assert nft_rules.address("192.0.2.1") == b"\xc0\0\2\1"
+    for wrong in ("", "192.0.2", "fe80::1", "host", "1.2.3.4.5"):
+        with pytest.raises(ValueError, match="not an IPv4 address"):
+            nft_rules.address(wrong)

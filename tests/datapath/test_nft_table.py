@@ -1,0 +1,350 @@
+from __future__ import annotations
+
+import errno
+import math
+import os
+import struct
+from collections.abc import Callable, Sequence
+from types import SimpleNamespace
+
+import pytest
+
+from sipalg.datapath import netlink, nft_codec, nft_table
+from sipalg.datapath.netlink import Message, NetlinkError
+from sipalg.datapath.nft_rules import Features, TableSettings
+from sipalg.datapath.nft_table import MapCommand, NftTable, Standing, StandingMapping, StandingPeer
+from sipalg.engine.verdict import (
+    UDP,
+    AdmitPeer,
+    CloseMapping,
+    DismissPeer,
+    Endpoint,
+    Mapping,
+    OpenMapping,
+    RefreshMapping,
+)
+
+SETTINGS = TableSettings("wan0", ("lan0",))
+FEATURES = Features(
+    owner_persist=True, queue_expression=False, ct_timeout=True, route_ipsec=True, secpath=True, timeout_update=True
+)
+SIP = Mapping(UDP, Endpoint("192.168.20.9", 5060), Endpoint("203.0.113.1", 1024), "sip")
+MEDIA = Mapping(UDP, Endpoint("192.168.20.9", 9000), Endpoint("203.0.113.1", 19032), "media")
+
+#: What an element's message does, in one word each: its set, + new and alone, = new or the same, - deleted.
+Word = str
+
+
+def word(message: Message) -> Word:
+    kind = message.kind & 0xFF
+    name = netlink.string(netlink.attributes(message.body, 4)[2])
+    if kind == nft_codec.DELETE_ELEMENT:
+        return f"-{name}"
+    return ("+" if message.flags & netlink.EXCLUSIVE else "=") + name
+
+
+class FakeKernel:
+    """Answers each transaction by `answer`, which sees its messages, and each request from `found`, by its type."""
+
+    port_id = 1
+
+    def __init__(self) -> None:
+        self.transactions: list[list[Message]] = []
+        self.committed: list[bool] = []
+        self.answer: Callable[[Sequence[Message]], dict[int, int]] = lambda _: {}
+        self.found: dict[object, list[Message]] = {}
+        self.closed = False
+
+    def attempt(self, messages: Sequence[Message], commit: bool = True) -> dict[int, NetlinkError]:
+        self.transactions.append(list(messages))
+        self.committed.append(commit)
+        return {index: NetlinkError(code, index) for index, code in self.answer(messages).items()}
+
+    def transaction(self, messages: Sequence[Message]) -> None:
+        assert self.attempt(messages) == {}
+
+    def request(self, message: Message) -> list[Message]:
+        kind = message.kind & 0xFF
+        parts = netlink.attributes(message.body, 4)
+        if kind == nft_codec.GET_TABLE:
+            if kind not in self.found:
+                raise NetlinkError(errno.ENOENT)
+            return self.found[kind]
+        key = netlink.string(parts[2]) if kind == nft_codec.GET_ELEMENT else netlink.number(parts[3])
+        return self.found.get(key, [])
+
+    def close(self) -> None:
+        self.closed = True
+
+    def words(self, which: int = -1) -> list[Word]:
+        kinds = {nft_codec.NEW_ELEMENT, nft_codec.DELETE_ELEMENT}
+        return [word(message) for message in self.transactions[which] if message.kind & 0xFF in kinds]
+
+
+class FakeGuard:
+    def __init__(self, table: str, own_port: int) -> None:
+        self.watches = (table, own_port)
+        self.closed = False
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def kernel(monkeypatch: pytest.MonkeyPatch) -> FakeKernel:
+    kernel = FakeKernel()
+    monkeypatch.setattr(nft_table, "NetlinkSocket", lambda: kernel)
+    monkeypatch.setattr(nft_table, "TableGuard", FakeGuard)
+    return kernel
+
+
+@pytest.fixture
+def table(kernel: FakeKernel) -> NftTable:
+    assert kernel.transactions == []
+    return NftTable(SETTINGS, FEATURES)
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        (OpenMapping(SIP, 9), ["+snat_map", "+dnat_map", "+sip_private"]),
+        (OpenMapping(MEDIA, 9), ["+snat_map", "+media_map"]),
+        (OpenMapping(SIP._replace(adopted=True), 9), ["+snat_map", "+sip_private"]),
+        (OpenMapping(MEDIA._replace(adopted=True), 9), ["+snat_map"]),
+        (RefreshMapping(SIP, 9), ["=snat_map", "=dnat_map", "=sip_private"]),
+        (CloseMapping(MEDIA), ["=snat_map", "-snat_map", "=media_map", "-media_map"]),
+        (AdmitPeer(SIP, "192.0.2.1", 9), ["=sip_peers"]),
+        (DismissPeer(SIP, "192.0.2.1"), ["=sip_peers", "-sip_peers"]),
+    ],
+)
+def test_commands_become_elements(
+    table: NftTable, kernel: FakeKernel, command: MapCommand, expected: list[Word]
+) -> None:
+    table.apply([command])
+    assert kernel.words() == expected
+
+
+def test_an_element_holds_the_mapping_both_ways(table: NftTable, kernel: FakeKernel) -> None:
+    table.apply([OpenMapping(SIP, 1.5)])
+    private, public = b"\xc0\xa8\x14\x09", b"\xcb\0\x71\x01"
+    outward, inward = b"\x11\0\0\0" + private + b"\x13\xc4\0\0", b"\x11\0\0\0" + public + b"\x04\0\0\0"
+    wanted = {
+        "snat_map": (outward, public + b"\x04\0\0\0"),
+        "dnat_map": (inward, private + b"\x13\xc4\0\0"),
+        "sip_private": (outward, None),
+    }
+    for message in kernel.transactions[0]:
+        found = netlink.attributes(message.body, 4)
+        element = netlink.attributes(next(netlink.each_attribute(found[3]))[1])
+        key, data = wanted[netlink.string(found[2])]
+        assert netlink.attributes(element[1])[1] == key
+        assert (netlink.attributes(element[2])[1] if 2 in element else None) == data
+        assert element[4] == struct.pack("!Q", 1500)
+
+
+def test_kernels_that_cannot_renew_delete_and_add(kernel: FakeKernel) -> None:
+    table = NftTable(SETTINGS, FEATURES._replace(timeout_update=False))
+    table.apply([RefreshMapping(MEDIA, 9)])
+    assert kernel.words() == ["=snat_map", "-snat_map", "=snat_map", "=media_map", "-media_map", "=media_map"]
+
+
+def failing(*words: Word, code: int = errno.EBUSY) -> Callable[[Sequence[Message]], dict[int, int]]:
+    def answer(messages: Sequence[Message]) -> dict[int, int]:
+        return {index: code for index, message in enumerate(messages) if word(message) in words}
+
+    return answer
+
+
+def test_what_stands_already_is_renewed_instead_of_opened(table: NftTable, kernel: FakeKernel) -> None:
+    kernel.answer = failing("+media_map", code=errno.EEXIST)
+    table.apply([OpenMapping(MEDIA, 9)])
+    assert kernel.words(0) == ["+snat_map", "+media_map"]
+    assert kernel.words(1) == ["=snat_map", "=media_map"]
+
+
+def test_what_stands_with_another_value_fails_with_its_command(table: NftTable, kernel: FakeKernel) -> None:
+    kernel.answer = failing("+media_map", "=media_map")
+    with pytest.raises(NetlinkError, match="media_map") as caught:
+        table.apply([OpenMapping(SIP, 9), OpenMapping(MEDIA, 9)])
+    assert (caught.value.errno, caught.value.index) == (errno.EEXIST, 1)
+
+
+def test_what_belongs_to_another_is_not_closed(table: NftTable, kernel: FakeKernel) -> None:
+    kernel.answer = failing("=media_map")
+    table.apply([CloseMapping(MEDIA), CloseMapping(SIP)])
+    assert kernel.words() == [
+        *["=snat_map", "-snat_map"] * 2,
+        *["=dnat_map", "-dnat_map", "=sip_private", "-sip_private"],
+    ]
+
+
+def test_a_refused_transaction_is_raised_as_it_is(table: NftTable, kernel: FakeKernel) -> None:
+    kernel.answer = lambda _: {-1: errno.EPERM}
+    with pytest.raises(NetlinkError) as caught:
+        table.apply([OpenMapping(SIP, 9)])
+    assert (caught.value.errno, caught.value.index) == (errno.EPERM, -1)
+    assert len(kernel.transactions) == 1
+
+
+@pytest.mark.parametrize("command", [AdmitPeer(SIP, "::1", 9), OpenMapping(SIP._replace(public=Endpoint("x", 1)), 9)])
+def test_what_is_no_ipv4_address_fails_before_anything(
+    table: NftTable, kernel: FakeKernel, command: MapCommand
+) -> None:
+    with pytest.raises(NetlinkError) as caught:
+        table.apply([OpenMapping(MEDIA, 9), command])
+    assert (caught.value.errno, caught.value.index) == (errno.EAFNOSUPPORT, 1)
+    assert kernel.transactions == []
+
+
+def kinds(messages: Sequence[Message]) -> list[int]:
+    return [message.kind & 0xFF for message in messages]
+
+
+def test_installing_is_one_transaction_with_the_commands_in_it(table: NftTable, kernel: FakeKernel) -> None:
+    table.install([OpenMapping(MEDIA, 9)])
+    (messages,) = kernel.transactions
+    assert kinds(messages)[0] == nft_codec.NEW_TABLE
+    assert nft_codec.DELETE_TABLE not in kinds(messages)
+    assert [word(message) for message in messages[-2:]] == ["+snat_map", "+media_map"]
+
+
+def test_timeout_policies_of_former_settings_go(table: NftTable, kernel: FakeKernel) -> None:
+    kernel.found[nft_codec.CT_TIMEOUT] = [
+        nft_codec.new_object("sipalg", name, nft_codec.CT_TIMEOUT) for name in ("sip-30-3600", "sip-30-60")
+    ]
+    table.install()
+    gone = [m for m in kernel.transactions[0] if m.kind & 0xFF == nft_codec.DELETE_OBJECT]
+    assert [netlink.attributes(message.body, 4)[2] for message in gone] == [b"sip-30-60\0"]
+
+
+def test_kernels_without_timeout_policies_are_not_asked_for_them(kernel: FakeKernel) -> None:
+    NftTable(SETTINGS, FEATURES._replace(ct_timeout=False)).install()
+    assert nft_codec.DELETE_OBJECT not in kinds(kernel.transactions[0])
+
+
+def test_a_table_of_another_layout_is_deleted_first(table: NftTable, kernel: FakeKernel) -> None:
+    kernel.found[nft_codec.GET_TABLE] = [nft_codec.new_table("sipalg", 0)]
+    kernel.answer = lambda messages: {3: errno.EEXIST} if nft_codec.DELETE_TABLE not in kinds(messages) else {}
+    table.install([OpenMapping(MEDIA, 9)])
+    assert kinds(kernel.transactions[-1])[:2] == [nft_codec.DELETE_TABLE, nft_codec.NEW_TABLE]
+
+
+@pytest.mark.parametrize("code", [errno.EPERM, errno.EINVAL])
+def test_other_failures_of_installing_are_raised(table: NftTable, kernel: FakeKernel, code: int) -> None:
+    kernel.answer = lambda _: {0: code, 1: errno.EBUSY}
+    with pytest.raises(NetlinkError) as caught:
+        table.install()
+    assert (caught.value.errno, caught.value.index) == (code, -1)
+
+
+def test_a_refused_change_keeps_the_settings(table: NftTable, kernel: FakeKernel) -> None:
+    other = TableSettings("wan1", ("lan0",))
+    kernel.answer = lambda _: {0: errno.EPERM}
+    with pytest.raises(NetlinkError):
+        table.change(other)
+    assert table.settings == SETTINGS
+    kernel.answer = lambda _: {}
+    table.change(other)
+    assert table.settings == other
+
+
+def test_existence_is_asked_of_the_kernel(
+    table: NftTable, kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert not table.exists()
+    table.remove()
+    assert kernel.transactions == []
+    kernel.found[nft_codec.GET_TABLE] = [nft_codec.new_table("sipalg", 0)]
+    table.remove()
+    assert kinds(kernel.transactions[0]) == [nft_codec.DELETE_TABLE]
+
+    def refuse(_: Message) -> list[Message]:
+        raise NetlinkError(errno.EPERM)
+
+    monkeypatch.setattr(kernel, "request", refuse)
+    with pytest.raises(NetlinkError):
+        table.exists()
+
+
+def stand(key: bytes, data: bytes | None = None, left_ms: int | None = None) -> bytes:
+    """Build an element as the kernel lists it."""
+    element = nft_codec.element(key, data)[4:]
+    if left_ms is not None:
+        element += netlink.u64(nft_codec.ELEMENT_EXPIRATION, left_ms)
+    return netlink.nested(1, element)
+
+
+def listing(name: str, *elements: bytes) -> list[Message]:
+    return [nft_codec.elements(nft_codec.NEW_ELEMENT, 0, "sipalg", name, elements)]
+
+
+def test_mappings_and_peers_are_read_back(table: NftTable, kernel: FakeKernel) -> None:
+    assert table.elements() == Standing((), ())
+    private, public = b"\xc0\xa8\x14\x09", b"\xcb\0\x71\x01"
+    sip_out = b"\x11\0\0\0" + private + b"\x13\xc4\0\0"
+    sip_in = b"\x11\0\0\0" + public + b"\x04\0\0\0"
+    rtp_out = b"\x11\0\0\0" + private + b"\x23\x28\0\0"
+    kernel.found = {
+        nft_codec.GET_TABLE: [nft_codec.new_table("sipalg", 0)],
+        "snat_map": listing("snat_map", stand(sip_out, sip_in[4:], 2500), stand(rtp_out, public + b"\x4a\x58\0\0"))
+        + listing("snat_map", stand(b"short", sip_in[4:]), stand(sip_out, b"short")),
+        "dnat_map": listing("dnat_map", stand(sip_in, sip_out[4:], 2500)),
+        "sip_private": listing("sip_private", stand(sip_out)),
+        "sip_peers": listing("sip_peers", stand(sip_in + b"\xc0\0\2\1", None, 1000), stand(b"short")),
+    }
+    assert table.elements() == Standing(
+        (StandingMapping(SIP, 2.5), StandingMapping(MEDIA._replace(adopted=True), math.inf)),
+        (StandingPeer(UDP, SIP.public, "192.0.2.1", 1.0),),
+    )
+
+
+def test_the_counter_is_found_by_its_name(table: NftTable, kernel: FakeKernel) -> None:
+    assert table.packets_to_queue() == 0
+    kernel.found[nft_codec.COUNTER] = [
+        nft_codec.new_object("sipalg", "another", nft_codec.COUNTER, netlink.u64(1, 5), netlink.u64(2, 6)),
+        nft_codec.new_object("sipalg", "to_queue", nft_codec.COUNTER, netlink.u64(1, 500), netlink.u64(2, 7)),
+    ]
+    assert table.packets_to_queue() == 7
+
+
+def test_only_tables_that_others_can_take_away_have_a_guard(table: NftTable, kernel: FakeKernel) -> None:
+    assert table.guard is None
+    table.close()
+    assert kernel.closed
+    unowned = NftTable(SETTINGS, FEATURES._replace(owner_persist=False))
+    guard: object = unowned.guard
+    assert isinstance(guard, FakeGuard)
+    assert guard.watches == ("sipalg", 1)
+    unowned.close()
+    assert guard.closed
+
+
+def test_features_are_what_the_kernel_takes(kernel: FakeKernel) -> None:
+    assert NftTable(SETTINGS).features[:5] == (True, True, True, True, True)
+    kernel.answer = lambda _: dict.fromkeys((2, 3, 4, 5, 6), errno.ENOENT)
+    assert NftTable(SETTINGS).features[:5] == (False, False, False, False, False)
+    assert kernel.committed == [False, False]
+
+
+@pytest.mark.parametrize(
+    ("errors", "code"),
+    [
+        ({3: errno.ENOENT, 7: errno.ENOENT}, errno.EOPNOTSUPP),
+        ({-1: errno.EPERM}, errno.EPERM),
+        ({1: errno.ENOENT}, errno.ENOENT),
+    ],
+)
+def test_a_kernel_that_cannot_do_it_is_refused(kernel: FakeKernel, errors: dict[int, int], code: int) -> None:
+    kernel.answer = lambda _: errors
+    with pytest.raises(NetlinkError) as caught:
+        NftTable(SETTINGS)
+    assert caught.value.errno == code
+    assert kernel.closed
+
+
+@pytest.mark.parametrize(
+    ("release", "expected"), [("6.12.9-cloud", (6, 12)), ("5.10", (5, 10)), ("6", (0, 0)), ("x", (0, 0))]
+)
+def test_the_kernels_release(monkeypatch: pytest.MonkeyPatch, release: str, expected: tuple[int, int]) -> None:
+    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(release=release))
+    assert nft_table.kernel_release() == expected
