@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from sipalg.lab.packets import Message, Wire, messages
+from sipalg.lab.topology import INSIDE_PREFIX
 
 _COLUMN: Final = 36
 _PHONE, _ROUTER, _SERVER = "phone", "router", "server"
@@ -52,8 +53,8 @@ def _interesting(within: list[Message]) -> list[str]:
 
 
 def _phone_of(within: list[Message]) -> str:
-    first = within[0]
-    return first.wire.source.host if first.is_request else first.wire.destination.host
+    source, destination = within[0].wire.source.host, within[0].wire.destination.host
+    return source if source.startswith(INSIDE_PREFIX) else destination
 
 
 def _title(within: list[Message]) -> str:

@@ -6,7 +6,7 @@ what came of them.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -52,7 +52,7 @@ def run_all(
     keep: Path | None = None,
     labs_at_once: int = LABS_AT_ONCE,
     play: Callable[..., Outcome] = run_scenario,
-) -> Iterator[Outcome]:
+) -> Generator[Outcome, None, None]:
     """Run everything and yield each outcome as it comes; leaving the iterator early ends what is still running.
 
     `keep` is a directory that gets one folder of captures and logs a run; `play` is what runs one of them.

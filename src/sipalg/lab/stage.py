@@ -26,7 +26,7 @@ from sipalg.lab.programs import Capture, Program, wait_until
 from sipalg.lab.registrar import start_registrar
 from sipalg.lab.rtp import PACKET_S, RATE_HZ, Talker, read_recording, tone_of
 from sipalg.lab.sipp import start_sipp
-from sipalg.lab.topology import ADDRESS, LabError, Topology
+from sipalg.lab.topology import ADDRESS, INSIDE_PREFIX, LabError, Topology
 
 #: none: plain NAT · kernel: Linux's own helper · sipalg: this project.
 Mode = Literal["none", "kernel", "sipalg"]
@@ -241,7 +241,7 @@ class Stage:
     def _count(self, host: str, since: float) -> str:
         """Say how far the RTP for a host got since a moment: the reason why it hears nothing."""
         address = ADDRESS[host]
-        inbound = address.startswith("192.168.")
+        inbound = address.startswith(INSIDE_PREFIX)
         near, far = (self.outside(), self.inside()) if inbound else (self.inside(), self.outside())
         target = self.net.public_address if inbound else address
         came = rtp(near, lambda packet: packet.time_s >= since and packet.destination.host == target)
@@ -251,8 +251,8 @@ class Stage:
 
     def _contact_of(self, user: str) -> str:
         """Say which contact the server was told last for a user, "" if none."""
-        told = [m.header("Contact") for m in messages(self.outside()) if m.name == "REGISTER" and f":{user}@" in m.text]
-        found = re.search(r"@([\d.:]+)", told[-1]) if told else None
+        registers = [m for m in messages(self.outside()) if m.name == "REGISTER" and f":{user}@" in m.header("To")]
+        found = re.search(r"@([\d.:]+)", registers[-1].header("Contact")) if registers else None
         return f"; {user}'s contact is {found[1]}" if found else ""
 
     def _end_alg(self) -> None:

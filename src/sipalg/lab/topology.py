@@ -64,6 +64,9 @@ HOSTS: Final = (
 LAN_ADDRESSES: Final = {"lan0": "192.168.33.1", "lan1": "192.168.34.1"}
 ADDRESS: Final = {host.name: host.ip for host in HOSTS}
 
+#: What the addresses of all inside hosts begin with.
+INSIDE_PREFIX: Final = "192.168."
+
 _serial = itertools.count(1)
 
 

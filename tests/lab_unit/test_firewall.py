@@ -1,0 +1,37 @@
+"""The administrator's rule file: what each variant says."""
+
+from __future__ import annotations
+
+import pytest
+
+from sipalg.lab.firewall import Firewall, rules
+
+
+@pytest.mark.parametrize("firewall", ["strict", "loose", "forward"])
+def test_every_variant_flushes_first_and_drops_by_default(firewall: Firewall) -> None:
+    text = rules(firewall)
+    assert text.startswith("flush ruleset\n")
+    assert "hook forward priority filter; policy drop;" in text
+    assert 'oifname "wan0" masquerade' in text
+    assert "ct helper" not in text
+
+
+def test_the_exemption_comes_before_the_masquerade() -> None:
+    text = rules()
+    assert text.index("ip daddr 10.99.0.0/24 accept") < text.index("masquerade")
+
+
+def test_only_loose_lets_in_what_dnat_let_in() -> None:
+    assert "ct status dnat accept" in rules("loose")
+    assert "ct status dnat accept" not in rules("strict")
+
+
+def test_forward_leads_to_the_pbx() -> None:
+    assert "udp dport 5060 dnat to 192.168.33.20:5060" in rules("forward")
+    assert "dnat to" not in rules("strict")
+
+
+def test_the_kernel_s_helper_is_given_to_port_5060() -> None:
+    text = rules(kernel_helper=True)
+    assert 'type "sip" protocol udp;' in text
+    assert 'udp dport 5060 ct helper set "sip"' in text

@@ -1,0 +1,66 @@
+"""What comes of a scenario: found wrong, the lab broken, and what is declared about each mode."""
+
+from __future__ import annotations
+
+from types import TracebackType
+from typing import Self
+
+import pytest
+
+from sipalg.lab import scenario as module
+from sipalg.lab.scenario import WITHOUT_ALG, Outcome, Scenario, run_scenario
+from sipalg.lab.stage import Mode, Needs, ScenarioError, Stage
+from sipalg.lab.topology import LabError
+
+
+class FakeStage:
+    """Stands where a lab would stand."""
+
+    def __init__(self, mode: Mode, needs: Needs, keep: object) -> None:
+        pass
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
+
+
+def run(mode: Mode, error: Exception | None, monkeypatch: pytest.MonkeyPatch) -> Outcome:
+    def play(_: Stage) -> None:
+        if error is not None:
+            raise error
+
+    monkeypatch.setattr(module, "Stage", FakeStage)
+    return run_scenario(Scenario("s", "shows", play, fails_in=WITHOUT_ALG), mode, None, lambda _: "drawn")
+
+
+def test_ok_where_it_should_be(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = run("sipalg", None, monkeypatch)
+    assert (outcome.ok, outcome.expected, outcome.broken, outcome.ladder) == (True, True, False, "drawn")
+
+
+def test_a_failure_where_it_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = run("none", ScenarioError("101 hears nothing"), monkeypatch)
+    assert (outcome.ok, outcome.expected, outcome.why, outcome.ladder) == (False, True, "101 hears nothing", "")
+
+
+def test_ok_where_it_has_to_fail_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = run("none", None, monkeypatch)
+    assert (outcome.ok, outcome.expected) == (True, False)
+
+
+def test_a_failure_with_sipalg_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not run("sipalg", ScenarioError("why"), monkeypatch).expected
+
+
+def test_a_broken_lab_shows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = run("none", LabError("no bridge"), monkeypatch)
+    assert (outcome.ok, outcome.expected, outcome.broken, outcome.why) == (False, False, True, "no bridge")
+
+
+def test_sipalg_not_starting_is_sipalg_s_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    outcome = run("sipalg", LabError("sipalg: ended with 2"), monkeypatch)
+    assert (outcome.ok, outcome.expected, outcome.broken) == (False, False, False)

@@ -1,0 +1,69 @@
+"""What the lab prints: progress, the table, JSON."""
+
+from __future__ import annotations
+
+import io
+import json
+
+from sipalg.lab.scenario import WITHOUT_ALG, Outcome, Scenario
+from sipalg.lab.stage import Stage
+from sipalg.lab.table import print_table, progress_line, to_json, verdict
+
+
+def play(_: Stage) -> None:
+    raise AssertionError("never played here")
+
+
+SCENARIOS = [Scenario("one", "shows one", play, fails_in=WITHOUT_ALG), Scenario("two", "shows two", play)]
+GOOD = Outcome("one", "sipalg", True, "", True, False, 1.25)
+DECLARED = Outcome("one", "none", False, "101 hears nothing", True, False, 2.0)
+USELESS = Outcome("one", "none", True, "", False, False, 2.0)
+WRONG = Outcome("one", "sipalg", False, "no answer", False, False, 3.0)
+BROKEN = Outcome("one", "none", False, "no bridge", False, True, 0.1)
+
+
+def test_a_verdict_says_whether_it_was_declared() -> None:
+    assert verdict(GOOD) == "ok"
+    assert verdict(DECLARED) == "fails: 101 hears nothing"
+    assert verdict(USELESS) == "ok, but has to fail: the scenario shows nothing"
+    assert verdict(WRONG) == "FAILS: no answer"
+    assert verdict(BROKEN) == "lab broken: no bridge"
+
+
+def test_a_progress_line_marks_what_is_wrong() -> None:
+    assert progress_line(3, 20, GOOD).split() == ["3/20", "1.2", "s", "one", "·", "sipalg", "ok"]
+    assert progress_line(3, 20, WRONG).startswith("!")
+
+
+def test_the_table_has_a_row_a_scenario_and_a_column_a_mode() -> None:
+    out = io.StringIO()
+    print_table(SCENARIOS, [GOOD, DECLARED], out)
+    text = out.getvalue()
+    assert "no ALG" in text
+    assert "sipalg" in text
+    assert "kernel's helper" not in text
+    assert "shows one" in text
+    assert "fails: 101 hears nothing" in text
+    assert "two" not in text
+
+
+def test_a_mode_that_was_not_run_is_a_dash() -> None:
+    out = io.StringIO()
+    print_table(SCENARIOS, [GOOD, Outcome("two", "none", True, "", True, False, 1.0)], out)
+    assert "–" in out.getvalue()
+
+
+def test_json_has_everything() -> None:
+    data = json.loads(to_json(SCENARIOS, [DECLARED, GOOD], "the ladder", True))
+    assert data["as_expected"] is True
+    assert data["ladder"] == "the ladder"
+    assert data["runs"][0] == {
+        "scenario": "one",
+        "shows": "shows one",
+        "mode": "none",
+        "ok": False,
+        "why": "101 hears nothing",
+        "as_expected": True,
+        "lab_broken": False,
+        "seconds": 2.0,
+    }
