@@ -13,8 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from bench.engine import WrongOutputError, machine_us, measure
-from bench.figures import EngineResult, LoopResult
+from bench.engine import WrongOutputError, measure
+from bench.figures import EngineResult, LoopResult, machine_us
 from bench.loop import MODES, LoopError, run_rounds
 from bench.network import NetworkError
 from bench.report import TARGET_SHARE, engine_table, loop_table, machine, shares
