@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipalg.datapath.admin_conclusions import AdminRules, Exemption, PortForward, TakenPorts
-from sipalg.datapath.admin_model import FlowTable, PortRange, Unevaluable, interface_matches
+from sipalg.datapath.admin_model import FlowTable, PortRange, interface_matches
 from sipalg.datapath.admin_rules import AdminRulesError, evaluate, run_program
 from sipalg.engine.verdict import TCP, UDP, Endpoint
 
@@ -43,7 +43,7 @@ def rule(chain_name: str, *expressions: object, table: str = "t") -> dict[str, o
 
 
 def read(*items: object, saves: Iterable[str] = ()) -> AdminRules:
-    return evaluate(json.dumps({"nftables": [*items]}), [*saves], "wan0", ["lan0"])
+    return evaluate(json.dumps({"nftables": [*items]}), "wan0", ["lan0"], iptables_legacy="\n".join(saves))
 
 
 def prerouting(*expressions: object) -> AdminRules:
@@ -258,7 +258,7 @@ def test_the_kernels_helper_and_its_ports() -> None:
         helper,
     )
     assert [h.ports for h in rules.sip_helpers] == [((5060, 5060), (5070, 5070))]
-    assert evaluate('{"nftables": []}', [], "wan0", automatic_helpers=True).sip_helpers[0].ports == ((5060, 5060),)
+    assert evaluate('{"nftables": []}', "wan0", automatic_helpers=True).sip_helpers[0].ports == ((5060, 5060),)
 
 
 def test_iptables_forwards_exemptions_helpers_and_filter() -> None:
@@ -285,7 +285,7 @@ def test_iptables_forwards_exemptions_helpers_and_filter() -> None:
     ]
     assert [t.ports for t in rules.taken] == [(8080, 8080), (5090, 5090), (80, 80), (90, 91)]
     assert [str(e.destination) for e in rules.exemptions] == ["10.9.0.0/16"]
-    assert rules.source_nat == ("iptables -t nat, line 11",)
+    assert rules.source_nat == ("iptables-legacy -t nat, line 11",)
     assert [h.ports for h in rules.sip_helpers] == [((5060, 5060),)]
     assert (rules.forward_policy, rules.dnat_accepted) == ("drop", "yes")
     assert rules.unevaluable == ()
@@ -297,33 +297,43 @@ def test_iptables_that_cant_be_evaluated() -> None:
         assert not rules.taken
         assert not rules.forwards
         assert len(rules.unevaluable) == 1
-    assert read(saves=["# Table `nat' is incompatible, use 'nft' tool."]).unevaluable == (
-        Unevaluable("iptables-save", "Table `nat' is incompatible, use 'nft' tool."),
-    )
     for target in ("DNAT --to-destination 10.0.0.1-10.0.0.9", "NETMAP --to 10.0.0.0/24"):
         rules = read(saves=[nat_table(f"-A PREROUTING -p udp -m udp --dport 7 -j {target}")])
         assert [t.ports for t in rules.taken] == [(7, 7)]
         assert rules.forwards == ()
 
 
-def test_rules_of_iptables_nft_are_taken_from_iptables() -> None:
-    shown = [chain("PREROUTING", "prerouting"), rule("PREROUTING", {"xt": {"type": "target", "name": "DNAT"}})]
-    alone = read(*shown)
+def test_rules_of_iptables_nft_are_taken_from_iptables_and_the_others_of_its_table_stay() -> None:
+    xt = {"xt": {"type": "target", "name": "DNAT"}}
+    document = json.dumps({
+        "nftables": [
+            chain("PREROUTING", "prerouting"),
+            chain("mine", "prerouting"),
+            rule("PREROUTING", payload("udp", "dport", 7), xt),
+            rule("mine", payload("udp", "dport", 8), {"dnat": {"addr": PBX}}),
+        ]
+    }).replace('"table": "t"', '"table": "nat"')
+    alone = evaluate(document, "wan0")
+    assert [f.public.port for f in alone.forwards] == [8]
     assert "no iptables-save" in alone.unevaluable[0].what
-    save = nat_table("-A PREROUTING -p udp -m udp --dport 7 -j DNAT --to-destination 10.0.0.1").replace("*nat", "*t")
-    both = read(*shown, saves=[save])
+    save = nat_table("-A PREROUTING -p udp -m udp --dport 7 -j DNAT --to-destination 10.0.0.1")
+    both = evaluate(document, "wan0", iptables_nft=save)
+    assert [f.public.port for f in both.forwards] == [7, 8]
     assert both.unevaluable == ()
+    # What nft shows in full isn't counted twice.
+    plain = document.replace('"xt"', '"counter"')
+    assert evaluate(plain, "wan0", iptables_nft=save).forwards == alone.forwards
 
 
 def test_flow_offload_of_iptables() -> None:
     save = "*filter\n:FORWARD ACCEPT [0:0]\n-A FORWARD -m conntrack --ctstate ESTABLISHED -j FLOWOFFLOAD\nCOMMIT"
-    assert read(saves=[save]).flow_tables == (FlowTable("iptables -t filter, line 3", (), used=True),)
+    assert read(saves=[save]).flow_tables == (FlowTable("iptables-legacy -t filter, line 3", (), used=True),)
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"nftables": 1}', "no JSON"])
 def test_output_that_isnt_nfts_is_one_clear_error(text: str) -> None:
     with pytest.raises(AdminRulesError, match="nft -j list ruleset: "):
-        evaluate(text, [], "wan0")
+        evaluate(text, "wan0")
 
 
 def test_a_program_that_fails_is_one_clear_error() -> None:

@@ -2,7 +2,8 @@
 
 nft's JSON doesn't say what rules of iptables-nft match, and doesn't know those of iptables-legacy at all, so these are
 read from iptables' own text, which always prints the long and canonical form of an option. An option that the tables
-at the bottom don't know makes the rule one with conditions that aren't understood.
+at the bottom don't know makes the rule one with conditions that aren't understood. Comments are skipped, also the one
+that a table holds chains of nft's: those nft lists itself.
 """
 
 from __future__ import annotations
@@ -24,9 +25,6 @@ from sipalg.datapath.admin_model import (
     networks,
     port_range,
 )
-
-#: The family of iptables' chains in a ChainKey.
-IPTABLES: Final = "iptables"
 
 _PROTOCOLS: Final = {"tcp": 6, "udp": 17}
 
@@ -50,7 +48,7 @@ _PRIORITIES: Final = {
 
 
 def read_iptables(text: str, program: str = "iptables") -> RuleSet:
-    """Read what `iptables-save` printed; `program` is what a rule's place is named after."""
+    """Read what `iptables-save` printed; `program` is the family of its chains, and what places are named after."""
     rules = RuleSet()
     table = ""
     for number, line in enumerate(text.splitlines(), 1):
@@ -58,33 +56,30 @@ def read_iptables(text: str, program: str = "iptables") -> RuleSet:
             table = line[1:].strip()
         elif line.startswith(":"):
             name, policy = [*line[1:].split(), "", ""][:2]
-            rules.chains[IPTABLES, table, name] = Chain(
-                (IPTABLES, table, name),
+            rules.chains[program, table, name] = Chain(
+                (program, table, name),
                 hook=_HOOKS.get(name, ""),
                 kind="nat" if table == "nat" else "filter",
                 priority=_PRIORITIES.get((table, name), 0),
                 policy="drop" if policy == "DROP" else "accept",
             )
         elif line.startswith("-A "):
-            _append(rules, table, line, f"{program} -t {table}, line {number}")
-        elif "incompatible" in line:
-            # "# Table `nat' is incompatible, use 'nft' tool."
-            rules.unevaluable.append(Unevaluable(f"{program}-save", line.lstrip("# ")))
+            _append(rules, (program, table), line, f"{program} -t {table}, line {number}")
     return rules
 
 
-def _append(rules: RuleSet, table: str, line: str, where: str) -> None:
+def _append(rules: RuleSet, table: tuple[str, str], line: str, where: str) -> None:
     try:
         words = shlex.split(line)
     except ValueError:
         rules.unevaluable.append(Unevaluable(where, line))
         return
-    chain = rules.chains.get((IPTABLES, table, words[1]))
+    chain = rules.chains.get((*table, words[1]))
     if chain is None:
         rules.unevaluable.append(Unevaluable(where, line))
         return
     rule = _rule(words, where)
-    if rule.action == "jump" and (IPTABLES, table, rule.target) not in rules.chains:
+    if rule.action == "jump" and (*table, rule.target) not in rules.chains:
         # A target that is neither a chain of this table nor one that we know: MARK, LOG and the like go on.
         rule = replace(rule, action="none" if rule.target in _GO_ON else "other")
     chain.rules.append(rule)

@@ -40,10 +40,10 @@ class _UnknownExpressionError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class NftRules:
-    """The rule set and which tables hold rules of iptables-nft, whose JSON doesn't say what they match."""
+    """The rule set and which chains hold rules of iptables-nft, whose JSON doesn't say what they match."""
 
     rules: RuleSet
-    xt_tables: frozenset[tuple[str, str]]
+    xt_chains: frozenset[ChainKey]
 
 
 def read_nft(document: Json, own_table: str) -> NftRules:
@@ -53,7 +53,7 @@ def read_nft(document: Json, own_table: str) -> NftRules:
         raise ValueError("nft -j list ruleset: no \"nftables\" list in its output")
     rules = RuleSet()
     helpers: dict[tuple[str, str, str], str] = {}
-    xt_tables: set[tuple[str, str]] = set()
+    xt_chains: set[ChainKey] = set()
     flows_used: set[tuple[str, str, str]] = set()
     flow_tables: list[tuple[tuple[str, str, str], tuple[str, ...]]] = []
     # An object may stand behind the rule that uses it, so that everything but rules is read first.
@@ -73,7 +73,7 @@ def read_nft(document: Json, own_table: str) -> NftRules:
         chain = rules.chains.get((family, table, str(item.get("chain"))))
         expressions = item.get("expr")
         if isinstance(expressions, list) and any(isinstance(e, dict) and "xt" in e for e in expressions):
-            xt_tables.add((family, table))
+            xt_chains.add((family, table, str(item.get("chain"))))
         if chain is None:
             rules.unevaluable.append(Unevaluable(rule.where, "a rule of a chain that isn't listed"))
             continue
@@ -82,7 +82,7 @@ def read_nft(document: Json, own_table: str) -> NftRules:
             flows_used.add((family, table, rule.target))
     for key, devices in flow_tables:
         rules.flow_tables.append(FlowTable(f"flowtable {' '.join(key)}", devices, key in flows_used))
-    return NftRules(rules, frozenset(xt_tables))
+    return NftRules(rules, frozenset(xt_chains))
 
 
 def _items(entries: Sequence[Json], own_table: str) -> Iterator[tuple[str, dict[str, Json]]]:

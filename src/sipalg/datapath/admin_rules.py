@@ -22,7 +22,7 @@ from sipalg.datapath.admin_conclusions import (
     SipHelper,
     TakenPorts,
 )
-from sipalg.datapath.admin_iptables import IPTABLES, read_iptables
+from sipalg.datapath.admin_iptables import read_iptables
 from sipalg.datapath.admin_model import (
     Chain,
     ChainKey,
@@ -59,14 +59,27 @@ def read_admin_rules(outside: str, inside: Sequence[str] = (), own_table: str = 
     lets through to them), `own_table` a table to leave out. Raises AdminRulesError.
     """
     document = run_program("nft", "-j", "list", "ruleset")
-    saves = []
-    if '"xt":' in document and shutil.which("iptables-save"):
-        saves.append(run_program("iptables-save"))
+    from_nft = from_legacy = ""
+    if '"xt":' in document:
+        from_nft = _save("iptables-nft-save")
     if _LEGACY_TABLES.exists() and _LEGACY_TABLES.read_text().strip():
-        program = "iptables-legacy-save" if shutil.which("iptables-legacy-save") else "iptables-save"
-        saves.append(run_program(program))
+        from_legacy = _save("iptables-legacy-save")
     helper_on = _OLD_HELPER_SWITCH.exists() and _OLD_HELPER_SWITCH.read_text().strip() == "1"
-    return evaluate(document, saves, outside, inside, own_table, automatic_helpers=helper_on)
+    return evaluate(
+        document,
+        outside,
+        inside,
+        own_table,
+        iptables_nft=from_nft,
+        iptables_legacy=from_legacy,
+        automatic_helpers=helper_on,
+    )
+
+
+def _save(program: str) -> str:
+    """Run the program of that name, or what the system calls iptables-save; "" where there is neither."""
+    found = next((name for name in (program, "iptables-save") if shutil.which(name)), "")
+    return run_program(found) if found else ""
 
 
 def run_program(*command: str) -> str:
@@ -87,31 +100,45 @@ def run_program(*command: str) -> str:
 
 def evaluate(
     document: str,
-    iptables_saves: Sequence[str],
     outside: str,
     inside: Sequence[str] = (),
     own_table: str = "sipalg",
     *,
+    iptables_nft: str = "",
+    iptables_legacy: str = "",
     automatic_helpers: bool = False,
 ) -> AdminRules:
-    """Draw the conclusions from what the programs printed; pure. Raises AdminRulesError if it isn't nft's JSON."""
+    """Draw the conclusions from what the programs printed; pure. Raises AdminRulesError if it isn't nft's JSON.
+
+    `iptables_nft` is what iptables-save says of rules that nft shows too, `iptables_legacy` of those that it doesn't.
+    """
     try:
         nft = read_nft(json.loads(document), own_table)
     except ValueError as error:
         raise AdminRulesError(f"nft -j list ruleset: its output isn't understood: {error}") from None
-    sets = [nft.rules, *(read_iptables(text) for text in iptables_saves)]
-    told_by_iptables = {key[1] for rules in sets[1:] for key in rules.chains}
-    chains: dict[ChainKey, Chain] = {}
-    unevaluable = [item for rules in sets for item in rules.unevaluable]
-    for rules in sets:
-        for key, chain in rules.chains.items():
-            if key[:2] in nft.xt_tables and key[0] != IPTABLES:
-                if key[0] == "ip" and key[1] in told_by_iptables:
-                    continue
-                unevaluable.append(
-                    Unevaluable(f"table {key[0]} {key[1]} chain {key[2]}", "iptables rules, and no iptables-save")
-                )
-            chains[key] = chain
+    save, legacy = read_iptables(iptables_nft, "iptables"), read_iptables(iptables_legacy, "iptables-legacy")
+    chains = _merge(nft.rules.chains, save.chains, nft.xt_chains) | legacy.chains
+    unread = [
+        Unevaluable(f"table {family} {table} chain {name}", "rules of iptables, and no iptables-save to read them")
+        for family, table, name in sorted(nft.xt_chains & chains.keys())
+    ]
     helpers = [SipHelper((PortRange(5060, 5060),), str(_OLD_HELPER_SWITCH))] if automatic_helpers else []
+    sets = (nft.rules, save, legacy)
     flow_tables = [table for rules in sets for table in rules.flow_tables]
+    unevaluable = unread + [item for rules in sets for item in rules.unevaluable]
     return Conclusions(chains, outside, inside).draw(flow_tables, helpers, unevaluable)
+
+
+def _merge(
+    nft: dict[ChainKey, Chain], save: dict[ChainKey, Chain], xt_chains: frozenset[ChainKey]
+) -> dict[ChainKey, Chain]:
+    """Return nft's chains, with those of a table that nft can't show in full taken from iptables-save.
+
+    A table's chains jump to each other, so that all that iptables knows of such a table come from there; chains that
+    somebody else put into the same table stay nft's.
+    """
+    tables = {table for family, table, _ in xt_chains if family == "ip"}
+    told = {key: chain for key, chain in save.items() if key[1] in tables}
+    names = {key[1:] for key in told}
+    kept = {key: chain for key, chain in nft.items() if key[0] != "ip" or key[1:] not in names}
+    return kept | told

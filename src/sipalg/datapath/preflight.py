@@ -1,0 +1,233 @@
+"""What stands in the way, asked before anything is changed: privileges, interfaces, kernel, the rules that are there.
+
+The first thing of a start, long before packets. An error means that the ALG can't work, or would do harm; a warning
+means that it works, but perhaps not everywhere; advice is how it would work better. Everything is asked by reading, or
+by requests that the kernel checks and throws away.
+"""
+
+from __future__ import annotations
+
+import errno
+import shutil
+import struct
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from ipaddress import IPv4Address, IPv4Network
+from pathlib import Path
+from socket import AF_INET
+from typing import Final, Literal, NamedTuple
+
+from sipalg.datapath import addresses, ctnetlink, netlink
+from sipalg.datapath.addresses import Interface
+from sipalg.datapath.admin_model import PortRange
+from sipalg.datapath.admin_rules import AdminRules, AdminRulesError, read_admin_rules
+from sipalg.datapath.netlink import Message, NetlinkError, NetlinkSocket
+from sipalg.datapath.nft_table import find_features
+from sipalg.datapath.ports import local_port_range, overlap
+from sipalg.engine.verdict import UDP, Endpoint
+
+_CAP_NET_ADMIN: Final = 12
+_BROADCAST: Final = IPv4Address("255.255.255.255")
+_STATUS: Final = Path("/proc/thread-self/status")
+_FORWARDING: Final = "/proc/sys/net/ipv4/conf/{}/forwarding"
+_QUEUES: Final = Path("/proc/thread-self/net/netfilter/nfnetlink_queue")
+
+_QUEUE_SUBSYSTEM: Final = 3
+_QUEUE_VERDICT: Final = 1
+_VERDICT_HEADER: Final = 2
+
+#: An endpoint for documentation only (RFC 5737): a flow of it is in no connection tracker.
+_NOBODY: Final = Endpoint("192.0.2.0", 9)
+
+Severity = Literal["error", "warning", "advice"]
+_SEVERITIES: Final = ("error", "warning", "advice")
+_MEDIA_PORTS: Final = PortRange(16384, 32767)
+
+
+class Finding(NamedTuple):
+    """One thing found: `code` for programs, `text` for people, in one line: what, where, and what would be right."""
+
+    severity: Severity
+    code: str
+    text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What the ALG is asked to do, as far as it can be in the way of something."""
+
+    inside: tuple[str, ...]
+    outside: str
+    ports: tuple[int, ...] = (5060, 5061)
+    media_ports: PortRange = _MEDIA_PORTS
+    queue_number: int = 5060
+    exempt: tuple[IPv4Network, ...] = ()
+    allow_offload: bool = False
+    own_table: str = "sipalg"
+
+
+def check(plan: Plan) -> list[Finding]:
+    """Return everything that stands in the plan's way, errors first; empty is a clear way. Changes nothing."""
+    found = list(_privileges())
+    if not found:
+        found = [*_interfaces(plan), *_kernel(), *_queue(plan), *_local_ports(plan)]
+        try:
+            rules = read_admin_rules(plan.outside, plan.inside, plan.own_table)
+        except AdminRulesError as error:
+            found.append(Finding("error", "rules-unreadable", str(error)))
+        else:
+            found.extend(check_rules(plan, rules))
+    return sorted(found, key=lambda finding: _SEVERITIES.index(finding.severity))
+
+
+def _privileges() -> Iterator[Finding]:
+    if not may_administer(_STATUS.read_text()):
+        text = "no right to change the network: run it as root, or give it CAP_NET_ADMIN"
+        yield Finding("error", "not-privileged", text)
+    if shutil.which("nft") is None:
+        yield Finding("error", "no-nft", "nft: program not found; install it (Debian: apt install nftables)")
+
+
+def may_administer(status: str) -> bool:
+    """Tell from a /proc/…/status whether its process has CAP_NET_ADMIN in its user namespace."""
+    for line in status.splitlines():
+        if line.startswith("CapEff:"):
+            return bool(int(line.split()[1], 16) >> _CAP_NET_ADMIN & 1)
+    return False
+
+
+def _interfaces(plan: Plan) -> Iterator[Finding]:
+    known = {interface.name: interface for interface in addresses.interfaces().values()}
+    yield from check_interfaces(plan, known)
+    for name in dict.fromkeys((*plan.inside, plan.outside)):
+        path = Path(_FORWARDING.format(name))
+        if name in known and path.exists() and path.read_text().strip() == "0":
+            text = f"IPv4 forwarding is off on {name}: turn it on with sysctl -w net.ipv4.ip_forward=1"
+            yield Finding("error", "forwarding-off", text)
+    if plan.outside in known and not addresses.primary_address(plan.outside):
+        text = f"{plan.outside} has no IPv4 address: start when it has one, that is what the NAT uses"
+        yield Finding("error", "no-address", text)
+
+
+def check_interfaces(plan: Plan, known: dict[str, Interface]) -> Iterator[Finding]:
+    """Yield what is wrong with the interfaces that the plan names, given those that there are."""
+    if not plan.inside:
+        yield Finding("error", "no-inside", "no inside interface: name the one that the phones are behind (--inside)")
+    listed = ", ".join(sorted(known)) or "none"
+    for option, name in (*(("--inside", name) for name in plan.inside), ("--outside", plan.outside)):
+        if name not in known:
+            text = f"{option} {name}: no such interface; there are: {listed}"
+            yield Finding("error", "no-interface", text)
+        elif not known[name].up:
+            yield Finding("warning", "interface-down", f"{option} {name}: is down; ip link set {name} up")
+    if plan.outside in plan.inside:
+        text = f"{plan.outside} is both inside and outside: --inside is where the phones are, --outside the NAT's side"
+        yield Finding("error", "same-interface", text)
+
+
+def _kernel() -> Iterator[Finding]:
+    with NetlinkSocket() as socket:
+        if not _answers(socket, ctnetlink.get(UDP, _NOBODY, _NOBODY), errno.ENOENT):
+            text = "the kernel's connection tracker doesn't answer: load nf_conntrack_netlink (modprobe)"
+            yield Finding("error", "no-conntrack", text)
+        # A verdict for a queue that isn't bound is refused with ENODEV where there are queues at all.
+        header = netlink.attribute(_VERDICT_HEADER, struct.pack("!II", 1, 1))
+        verdict = netlink.nfnetlink(_QUEUE_SUBSYSTEM, _QUEUE_VERDICT, 0, header, family=AF_INET, resource=65535)
+        if not _answers(socket, verdict, errno.ENODEV, errno.EPERM):
+            text = "the kernel can't hand packets to a program: load nfnetlink_queue (modprobe)"
+            yield Finding("error", "no-queue", text)
+        try:
+            features = find_features(socket)
+        except NetlinkError as error:
+            text = f"the kernel's nf_tables lacks what is needed (NFQUEUE, maps): {error.strerror}"
+            yield Finding("error", "no-nftables", text)
+            return
+    if not features.ct_timeout:
+        text = "the kernel has no ct timeouts (CONFIG_NF_CONNTRACK_TIMEOUT); SIP flows are refreshed one by one"
+        yield Finding("advice", "no-ct-timeout", text)
+
+
+def _answers(socket: NetlinkSocket, message: Message, *expected: int) -> bool:
+    return socket.acknowledge([message])[0] in (0, *expected)
+
+
+def _queue(plan: Plan) -> Iterator[Finding]:
+    if _QUEUES.exists():
+        owner = queue_owner(_QUEUES.read_text(), plan.queue_number)
+        if owner:
+            text = f"queue {plan.queue_number} is in use (netlink port {owner}): does sipalg run already?"
+            yield Finding("error", "queue-in-use", text)
+
+
+def queue_owner(listing: str, number: int) -> int:
+    """Return the netlink port that holds a queue, 0 for none, from the text of /proc/net/netfilter/nfnetlink_queue."""
+    for line in listing.splitlines():
+        fields = line.split()
+        if len(fields) > 1 and fields[0] == str(number):
+            return int(fields[1])
+    return 0
+
+
+def _local_ports(plan: Plan) -> Iterator[Finding]:
+    yield from check_local_ports(plan.media_ports, local_port_range())
+
+
+def check_local_ports(media: PortRange, local: PortRange) -> Iterator[Finding]:
+    """Yield what is wrong with media-ports, given the ports that the kernel lends to programs on the router."""
+    both = overlap(media, local)
+    if both is None:
+        return
+    where = f"media-ports {media.low}-{media.high} and net.ipv4.ip_local_port_range {local.low}-{local.high}"
+    if both == media:
+        text = f"{where} leave no port: choose media-ports outside of it"
+        yield Finding("error", "media-ports-local", text)
+    else:
+        text = f"{where} overlap: {both.low}-{both.high} won't be used"
+        yield Finding("warning", "media-ports-overlap", text)
+
+
+def check_rules(plan: Plan, rules: AdminRules) -> Iterator[Finding]:
+    """Yield what the administrator's rules have against the plan. Pure."""
+    for helper in rules.sip_helpers:
+        ports = [port for port in plan.ports if not helper.ports or any(a <= port <= b for a, b in helper.ports)]
+        if ports:
+            text = f"{helper.where}: the kernel's own SIP helper has port {_list(ports)}; remove it, both would edit"
+            yield Finding("error", "kernel-helper", text)
+    ours = {*plan.inside, plan.outside}
+    for table in rules.flow_tables:
+        devices = sorted(ours.intersection(table.devices)) if table.devices else sorted(ours)
+        if table.used and devices:
+            them = f"{{ {_list(plan.ports)} }}"
+            text = (
+                f"{table.where}: takes flows on {_list(devices)} past the ALG; in its rule, "
+                f"before flow add: udp dport != {them} udp sport != {them} (or --allow-offload)"
+            )
+            yield Finding("warning" if plan.allow_offload else "error", "flow-table", text)
+    if not rules.source_nat:
+        text = f'no rule translates what leaves through {plan.outside}: oifname "{plan.outside}" masquerade is missing'
+        yield Finding("warning", "no-source-nat", text)
+    for destination, sources, where in rules.exemptions:
+        # What never leaves a network of the router's own (libvirt writes such rules) is nobody's SIP server.
+        local = destination in sources or destination.is_multicast or destination.network_address == _BROADCAST
+        if not local and not any(destination.subnet_of(network) for network in plan.exempt):
+            text = f"{where}: {destination} isn't translated; add --except {destination}"
+            yield Finding("warning", "exemption", text)
+    if rules.dnat_accepted != "yes":
+        certainly = "doesn't let" if rules.dnat_accepted == "no" else "perhaps doesn't let"
+        text = (
+            f"the forward chain {certainly} in media from where no SDP says, and calls from other servers; "
+            f'for them add: iifname "{plan.outside}" ct status dnat accept'
+        )
+        yield Finding("advice", "dnat-not-accepted", text)
+    media = plan.media_ports
+    for taken in rules.taken:
+        if taken.protocol == UDP and overlap(taken.ports, media) == media:
+            text = f"{taken.where}: forwards all of media-ports {media.low}-{media.high}; no port is left for calls"
+            yield Finding("warning", "media-ports-forwarded", text)
+    for item in rules.unevaluable:
+        text = f"{item.where}: {item.what}; if it concerns SIP or media, set reserved-ports or --except accordingly"
+        yield Finding("warning", "rule-not-understood", text)
+
+
+def _list(values: Sequence[object]) -> str:
+    return ", ".join(str(value) for value in values)

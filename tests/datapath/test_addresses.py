@@ -1,0 +1,106 @@
+"""rtnetlink's messages as interfaces, addresses and changes. Needs no privileges."""
+
+from __future__ import annotations
+
+import select
+import socket
+import struct
+import sys
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sipalg.datapath import addresses, netlink
+from sipalg.datapath.addresses import Address, AddressWatch, Change, choose_primary, interfaces, primary_address
+from sipalg.datapath.netlink import Message, NetlinkError
+
+
+def link(kind: int, number: int, name: str | None) -> Message:
+    body = struct.pack("=BxHiII", 0, 1, number, 1, 0)
+    if name is not None:
+        body += netlink.text(3, name) + netlink.attribute(4, (1500).to_bytes(4, sys.byteorder))
+    return Message(kind, 0, body)
+
+
+def address(kind: int, number: int, host: str, family: int = socket.AF_INET) -> Message:
+    local = netlink.attribute(2, socket.inet_aton(host))
+    return Message(kind, 0, struct.pack("=BBBBI", family, 24, 0, 0, number) + local)
+
+
+def test_the_loopback_is_there() -> None:
+    found = {interface.name: interface for interface in interfaces().values()}
+    assert found["lo"].mtu_bytes == 65536
+    assert primary_address("no such interface") == ""
+    assert primary_address("lo") == ""  # valid on this host only: no NAT can use it
+
+
+def test_the_first_address_that_is_primary_and_not_the_links_own() -> None:
+    candidates = [
+        Address(1, "169.254.0.1", 16, secondary=False, scope=253),
+        Address(1, "203.0.113.2", 24, secondary=True, scope=0),
+        Address(1, "203.0.113.1", 24, secondary=False, scope=0),
+    ]
+    assert choose_primary(candidates) == "203.0.113.1"
+    assert choose_primary(candidates[:2]) == ""
+
+
+def test_changes_with_names_that_follow() -> None:
+    with AddressWatch() as watch:
+        found = watch.changes([
+            link(16, 900, "wan9"),
+            address(20, 900, "203.0.113.1"),
+            link(16, 900, "wan8"),
+            address(21, 900, "203.0.113.1"),
+            link(17, 900, "wan8"),
+            address(20, 900, "203.0.113.2"),
+        ])
+        assert found == [
+            Change("link-changed", "wan9", 900),
+            Change("address-added", "wan9", 900, "203.0.113.1"),
+            Change("link-changed", "wan8", 900),
+            Change("address-lost", "wan8", 900, "203.0.113.1"),
+            Change("link-gone", "wan8", 900),
+            Change("address-added", "", 900, "203.0.113.2"),
+        ]
+
+
+def test_what_isnt_ours_is_passed_over() -> None:
+    with AddressWatch() as watch:
+        cut_off = [Message(kind, 0, b"x") for kind in (16, 17, 20, 21, 24)]
+        others = [link(16, 5, None), address(20, 5, "1.2.3.4", socket.AF_INET6), *cut_off]
+        assert watch.changes(others) == []
+
+
+def test_nothing_waits_at_first_and_the_descriptor_can_be_polled() -> None:
+    with AddressWatch() as watch:
+        assert select.select([watch], [], [], 0) == ([], [], [])
+        assert watch.read() == []
+
+
+def test_lost_notifications_are_told_and_the_names_read_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    with AddressWatch() as watch:
+        watch.changes([link(16, 900, "wan9")])
+
+        def lost() -> list[Message]:
+            raise NetlinkError(105)
+
+        monkeypatch.setattr(watch._socket, "receive", lost)
+        assert watch.read() == [Change("overflow")]
+        assert 900 not in watch.names
+        assert "lo" in watch.names.values()
+
+
+def test_no_names_no_watch(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused() -> dict[int, addresses.Interface]:
+        raise NetlinkError(1)
+
+    monkeypatch.setattr(addresses, "interfaces", refused)
+    with pytest.raises(NetlinkError):
+        AddressWatch()
+
+
+@given(st.sampled_from([16, 17, 20, 21]), st.binary(max_size=60))
+def test_any_bytes_are_read_without_raising(kind: int, body: bytes) -> None:
+    with AddressWatch() as watch:
+        assert len(watch.changes([Message(kind, 0, body)])) <= 1

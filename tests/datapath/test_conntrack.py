@@ -1,0 +1,265 @@
+"""What Conntrack asks of the kernel, against one in memory that refuses as Linux does. The real one: tests/lab."""
+
+from __future__ import annotations
+
+import errno
+from collections.abc import Iterator, Sequence
+
+import pytest
+
+from sipalg.datapath import ctnetlink, netlink
+from sipalg.datapath.conntrack import Conntrack, FlowState, FlowTakenError
+from sipalg.datapath.ctnetlink import DESTINATION_NAT, FIXED_TIMEOUT, SOURCE_NAT, Entry
+from sipalg.datapath.netlink import Message, NetlinkError
+from sipalg.engine.verdict import TCP, UDP, Endpoint, Flow
+
+P, N, S = Endpoint("192.168.20.2", 10000), Endpoint("203.0.113.1", 19032), Endpoint("203.0.113.50", 4000)
+OTHER = Endpoint("192.168.20.3", 10000)
+FLOW = Flow(UDP, P, N, S)
+NEW, GET, DELETE = 0x100, 0x101, 0x102
+
+
+class Kernel:
+    """A table of entries; `on_delete` is what comes in between a deletion and the next request."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.on_delete: Entry | None = None
+        self.refuse = 0
+        self.serial = 0
+        self.closed = False
+
+    def add(self, source: Endpoint, destination: Endpoint, reply: tuple[Endpoint, Endpoint], status: int = 0) -> Entry:
+        self.serial += 1
+        identity = self.serial.to_bytes(4, "big")
+        entry = Entry(UDP, source, destination, *reply, status, 30, 0, identity, (3, 4))
+        self.entries.append(entry)
+        return entry
+
+    def by_tuple(self, source: Endpoint, destination: Endpoint) -> Entry | None:
+        for entry in self.entries:
+            if (source, destination) in (entry[1:3], entry[3:5]):
+                return entry
+        return None
+
+    def acknowledge(self, messages: Sequence[Message]) -> list[int]:
+        return [self.run(message) for message in messages]
+
+    def run(self, message: Message) -> int:
+        if self.refuse:
+            return self.refuse
+        attributes = netlink.attributes(message.body, 4)
+        asked = ctnetlink.decode_entry(message.body + ctnetlink.encode_tuple(2, UDP, P, P) * (2 not in attributes))
+        assert asked is not None
+        found = self.by_tuple(asked.original_source, asked.original_destination)
+        if message.kind == DELETE:
+            if found is None or found.identity != attributes[12]:
+                return errno.ENOENT
+            self.entries.remove(found)
+            if self.on_delete is not None:
+                self.entries.append(self.on_delete)
+            return 0
+        if not message.flags & netlink.CREATE:
+            if found is None:
+                return errno.ENOENT
+            self.entries[self.entries.index(found)] = found._replace(timeout_s=asked.timeout_s)
+            return 0
+        remote = asked.original_destination
+        if found is not None or self.by_tuple(remote, N) is not None:
+            return errno.EEXIST
+        entry = self.add(P, remote, (remote, N), asked.status | SOURCE_NAT)
+        self.entries[-1] = entry._replace(timeout_s=asked.timeout_s)
+        return 0
+
+    def request(self, message: Message) -> list[Message]:
+        if self.refuse:
+            raise NetlinkError(self.refuse)
+        if message.flags & netlink.DUMP:
+            return [encode(entry) for entry in self.entries]
+        asked = ctnetlink.decode_entry(message.body + ctnetlink.encode_tuple(2, UDP, P, P))
+        assert asked is not None
+        found = self.by_tuple(asked.original_source, asked.original_destination)
+        if found is None:
+            raise NetlinkError(errno.ENOENT)
+        return [encode(found)]
+
+    def close(self) -> None:
+        self.closed = True
+
+
+def encode(entry: Entry) -> Message:
+    assert entry.packets is not None
+    parts = (
+        ctnetlink.encode_tuple(1, entry.protocol, entry.original_source, entry.original_destination),
+        ctnetlink.encode_tuple(2, entry.protocol, entry.reply_source, entry.reply_destination),
+        netlink.u32(3, entry.status),
+        netlink.u32(7, entry.timeout_s),
+        netlink.attribute(12, entry.identity),
+        *(netlink.nested(9 + i, netlink.u64(1, packets)) for i, packets in enumerate(entry.packets)),
+    )
+    return Message(NEW, 0, b"\2\0\0\0" + b"".join(parts))
+
+
+@pytest.fixture
+def kernel() -> Kernel:
+    return Kernel()
+
+
+@pytest.fixture
+def table(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Conntrack]:
+    monkeypatch.setattr("sipalg.datapath.conntrack.NetlinkSocket", lambda: kernel)
+    with Conntrack() as conntrack:
+        yield conntrack
+    assert kernel.closed
+
+
+def only(kernel: Kernel) -> Entry:
+    (entry,) = kernel.entries
+    return entry
+
+
+def test_an_entry_is_made_in_one_request(kernel: Kernel, table: Conntrack) -> None:
+    table.establish(FLOW, 60)
+    assert only(kernel)[1:5] == (P, S, S, N)
+    assert only(kernel).timeout_s == 60
+
+
+def test_one_that_stands_is_given_its_time(kernel: Kernel, table: Conntrack) -> None:
+    before = kernel.add(P, S, (S, N))
+    table.establish(FLOW, 60)
+    assert only(kernel) == before._replace(timeout_s=60)
+
+
+@pytest.mark.parametrize(
+    ("original", "reply"),
+    [
+        ((S, N), (N, S)),
+        ((S, N), (P, S)),
+        ((P._replace(port=9), S), (S, N)),
+        ((P, S), (S, N._replace(port=9))),
+        ((P, S), (S, P)),
+    ],
+    ids=["early, to the router", "early, to the phone", "another call of it", "masqueraded", "not translated"],
+)
+def test_what_is_in_the_way_is_deleted(
+    kernel: Kernel, table: Conntrack, original: tuple[Endpoint, Endpoint], reply: tuple[Endpoint, Endpoint]
+) -> None:
+    kernel.add(*original, reply)
+    table.establish(FLOW, 60)
+    assert only(kernel)[1:5] == (P, S, S, N)
+
+
+def test_two_in_the_way_at_once(kernel: Kernel, table: Conntrack) -> None:
+    kernel.add(P, S, (S, N._replace(port=9)))
+    kernel.add(S, N, (N, S))
+    table.establish(FLOW, 60)
+    assert only(kernel)[1:5] == (P, S, S, N)
+
+
+@pytest.mark.parametrize(
+    ("original", "reply", "holder"),
+    [
+        ((OTHER, S), (S, N), OTHER),
+        ((S, N), (OTHER, S), OTHER),
+        ((N, S), (S, N), N),
+    ],
+    ids=["another phone's", "a port forward's", "a local program's"],
+)
+def test_other_hosts_flows_stay(
+    kernel: Kernel,
+    table: Conntrack,
+    original: tuple[Endpoint, Endpoint],
+    reply: tuple[Endpoint, Endpoint],
+    holder: Endpoint,
+) -> None:
+    theirs = kernel.add(*original, reply)
+    with pytest.raises(FlowTakenError, match=f"{N} towards {S} is in use by {holder}"):
+        table.establish(FLOW, 60)
+    assert only(kernel) == theirs
+
+
+def test_packets_that_always_come_between_are_told(kernel: Kernel, table: Conntrack) -> None:
+    kernel.on_delete = kernel.add(S, N, (N, S))
+    with pytest.raises(FlowTakenError, match="packets keep making another entry"):
+        table.establish(FLOW, 60)
+
+
+def test_all_or_none(kernel: Kernel, table: Conntrack) -> None:
+    rtcp = FLOW._replace(remote=S._replace(port=4001))
+    theirs = kernel.add(OTHER, rtcp.remote, (rtcp.remote, N))
+    with pytest.raises(FlowTakenError):
+        table.establish_all([FLOW, rtcp], 60)
+    assert only(kernel) == theirs
+
+
+def test_check_renews_or_makes_again(kernel: Kernel, table: Conntrack) -> None:
+    assert table.check(FLOW, 60) == FlowState(there=False, packets=None)
+    assert table.check(FLOW, 90) == FlowState(there=True, packets=(3, 4))
+    assert only(kernel).timeout_s == 90
+    before = only(kernel).identity
+    assert table.check(FLOW, 3600, fixed=True).there
+    assert only(kernel).status & FIXED_TIMEOUT
+    assert only(kernel).identity != before
+    assert table.check(FLOW, 7200).there
+    assert not only(kernel).status & FIXED_TIMEOUT
+
+
+def test_end_leaves_what_isnt_the_flow(kernel: Kernel, table: Conntrack) -> None:
+    theirs = kernel.add(P, S, (S, N._replace(port=9)))
+    table.end(FLOW)
+    assert only(kernel) == theirs
+    table.establish(FLOW, 60)
+    table.end(FLOW)
+    table.end(FLOW)
+    assert kernel.entries == []
+
+
+def test_where_a_flow_leaves_from(kernel: Kernel, table: Conntrack) -> None:
+    assert table.source_nat_of(UDP, P, S) is None
+    kernel.add(P, S, (S, N), SOURCE_NAT)
+    assert table.source_nat_of(UDP, P, S) == N
+    kernel.entries = []
+    kernel.add(P, S, (S, P))
+    assert table.source_nat_of(UDP, P, S) == P
+    kernel.entries = []
+    kernel.add(S, N, (P, S), DESTINATION_NAT)
+    assert table.source_nat_of(UDP, P, S) == N
+
+
+def test_a_lost_address(kernel: Kernel, table: Conntrack) -> None:
+    kernel.add(P, S, (S, N), SOURCE_NAT)
+    kernel.add(S, N, (OTHER, S), DESTINATION_NAT)
+    stays = [kernel.add(S, N, (N, S)), kernel.add(P, S, (S, P))]
+    assert table.end_all(N.host) == 2
+    assert kernel.entries == stays
+
+
+def test_dumps_compare_for_kernels_that_dont(kernel: Kernel, table: Conntrack) -> None:
+    ours = kernel.add(P, S, (S, N))
+    kernel.add(OTHER, S, (S, OTHER))
+    assert list(table.dump(UDP, N.host)) == [ours]
+    assert list(table.dump(TCP)) == []
+    assert len(list(table.dump())) == 2
+    assert [flow.public_port for flow in table.translated(N.host)] == [N.port]
+
+
+def test_other_refusals_are_the_kernels(kernel: Kernel, table: Conntrack) -> None:
+    kernel.refuse = errno.ENOMEM
+    for ask in (table.establish, table.check):
+        with pytest.raises(NetlinkError):
+            ask(FLOW, 60)
+    kernel.refuse = 0
+    kernel.add(P, S, (S, N), SOURCE_NAT)
+    entry = only(kernel)
+    kernel.refuse = errno.EPERM
+    with pytest.raises(NetlinkError):
+        table._delete([entry])
+    with pytest.raises(NetlinkError):
+        table._replace([entry], FLOW, 60, fixed=False)
+
+
+def test_an_entry_that_ends_while_it_is_renewed_is_made_again(kernel: Kernel, table: Conntrack) -> None:
+    entry = kernel.add(P, S, (S, N))
+    kernel.entries = []
+    table._renew(entry, FLOW, 60, fixed=False)
+    assert only(kernel).timeout_s == 60

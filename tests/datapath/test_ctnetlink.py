@@ -1,0 +1,109 @@
+"""Entries of the connection tracker on the wire."""
+
+from __future__ import annotations
+
+import struct
+import sys
+from socket import inet_aton
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sipalg.datapath import ctnetlink, netlink
+from sipalg.datapath.ctnetlink import Entry, Translated, decode_entry, translated, whole_seconds
+from sipalg.engine.verdict import TCP, UDP, Endpoint, Flow
+
+P, N, S = Endpoint("192.168.20.2", 10000), Endpoint("203.0.113.1", 19032), Endpoint("203.0.113.50", 4000)
+FLOW = Flow(UDP, P, N, S)
+
+#: An entry as Linux 6.18 sent it.
+BODY = bytes.fromhex(
+    "02000000340001801400018008000100c0a8140208000200cb0071321c00028005000100110000000600020027100000060003000fa00000"
+    "340002801400018008000100cb00713208000200cb0071011c0002800500010011000000060002000fa00000060003004a580000"
+    "080003000000019e080008000000000008000c0073f296d308000b000000000208000700000000631c0018800800010000000000"
+    "08000200000000000800030000000000"
+)
+
+
+def body(*parts: bytes) -> bytes:
+    return b"\2\0\0\0" + b"".join(parts)
+
+
+def entry_body(protocol: int = UDP, source: Endpoint = P, public: Endpoint = N) -> bytes:
+    there, back = ctnetlink.encode_tuple(1, protocol, source, S), ctnetlink.encode_tuple(2, protocol, S, public)
+    return body(there, back, netlink.u32(3, 0))
+
+
+def test_the_kernels_own_entry() -> None:
+    assert decode_entry(BODY) == Entry(UDP, P, S, S, N, 0x19E, 99, 0, bytes.fromhex("73f296d3"), None)
+
+
+def test_what_goes_out_comes_back() -> None:
+    message = ctnetlink.create(FLOW, 60, fixed=False)
+    entry = decode_entry(message.body)
+    assert entry is not None
+    assert entry[:5] == (UDP, P, S, S, P)  # the kernel makes the public end from the NAT part
+    assert (entry.status, entry.timeout_s) == (0xE, 60)
+    fixed = decode_entry(ctnetlink.create(FLOW._replace(protocol=TCP), 60, fixed=True).body)
+    assert fixed is not None
+    assert fixed.status == 0x40E
+
+
+def test_counters() -> None:
+    counters = netlink.nested(9, netlink.u64(1, 5), netlink.u64(2, 900)) + netlink.nested(10, netlink.u64(1, 7))
+    entry = decode_entry(entry_body() + counters)
+    assert entry is not None
+    assert entry.packets == (5, 7)
+
+
+@pytest.mark.parametrize(("timeout_s", "whole"), [(0, 1), (-5, 1), (59.6, 60), (1e12, 0x7FFFFFFF)])
+def test_timeouts_are_whole_seconds(timeout_s: float, whole: int) -> None:
+    assert whole_seconds(timeout_s) == whole
+
+
+def test_dumps_ask_for_what_is_wanted() -> None:
+    assert ctnetlink.dump().body == b"\2\0\0\0"
+    for message, compared in (
+        (ctnetlink.dump(UDP), 0x8),
+        (ctnetlink.dump(reply_destination=N.host), 0x2),
+        (ctnetlink.dump(UDP, N.host), 0xA),
+    ):
+        attributes = netlink.attributes(message.body, 4)
+        flags = netlink.attributes(attributes[25])
+        assert int.from_bytes(flags[1], sys.byteorder) == 0
+        assert flags[2] == struct.pack("=I", compared)
+
+
+def test_translated_flows_of_an_address() -> None:
+    other = Endpoint("203.0.113.2", 7)
+    local = entry_body(source=N)
+    address = bytes((203, 0, 113, 1))
+    there = netlink.nested(1, netlink.attribute(1, b"\x0a\0\0\1"), netlink.attribute(2, b"\x0a\0\0\2"))
+    back = netlink.nested(1, netlink.attribute(1, b"\x0a\0\0\2"), netlink.attribute(2, address))
+    portless = body(netlink.nested(1, there), netlink.nested(2, back))
+    bodies = [BODY, entry_body(public=other), local, portless, b"", b"\2\0\0\0" + b"\xff" * 200]
+    source = bytes((192, 168, 20, 2)) + (10000).to_bytes(2, "big")
+    assert list(translated(iter(bodies), address)) == [
+        Translated(UDP, 19032, source),
+        Translated(0, 0, b"\x0a\0\0\1\0\0"),
+    ]
+
+
+endpoints = st.builds(Endpoint, st.ip_addresses(v=4).map(str), st.integers(0, 65535))
+
+
+@given(st.sampled_from([UDP, TCP, 132]), endpoints, endpoints, endpoints)
+def test_the_fast_way_says_what_the_long_way_says(protocol: int, p: Endpoint, n: Endpoint, s: Endpoint) -> None:
+    there, back = ctnetlink.encode_tuple(1, protocol, p, s), ctnetlink.encode_tuple(2, protocol, s, n)
+    data = body(there, back)
+    address = inet_aton(n.host)
+    # A gap between the tuples sends it the long way.
+    slow = body(there, netlink.u32(3, 0), back)
+    assert list(translated(iter([data]), address)) == list(translated(iter([slow]), address))
+
+
+@given(st.binary(max_size=120))
+def test_any_bytes_are_read_without_raising(data: bytes) -> None:
+    assert decode_entry(data) is None or isinstance(decode_entry(data), Entry)
+    assert len(list(translated(iter([data]), b"\0\0\0\0"))) <= 1

@@ -1,0 +1,150 @@
+"""Free ports: what takes one, and when the picture is made anew."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from ipaddress import IPv4Network
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sipalg.datapath.admin_conclusions import AdminRules, TakenPorts
+from sipalg.datapath.admin_model import PortRange
+from sipalg.datapath.ctnetlink import Translated
+from sipalg.datapath.ports import PortsTaken, local_port_range, overlap
+from sipalg.engine.verdict import TCP, UDP, Endpoint
+
+N = "203.0.113.1"
+HEAD = "  sl  local_address rem_address   st tx_queue rx_queue\n"
+PHONE = Endpoint("192.168.20.5", 10000)
+PHONE_BYTES = bytes((192, 168, 20, 5)) + (10000).to_bytes(2, "big")
+
+
+class World:
+    """A clock, flows and socket tables that a test may change."""
+
+    def __init__(self, proc_net: Path) -> None:
+        self.now = 100.0
+        self.flows: list[Translated] = []
+        self.asked: list[str] = []
+        self.broken = False
+        self.proc_net = proc_net
+        self.taken = PortsTaken(
+            self.list_flows,
+            reserved=[PortRange(7000, 7009)],
+            avoid=PortRange(32760, 32767),
+            clock=lambda: self.now,
+            proc_net=proc_net,
+        )
+        self.taken.configure(N, AdminRules())
+
+    def list_flows(self, address: str) -> Iterator[Translated]:
+        self.asked.append(address)
+        if self.broken:
+            raise OSError("broken")
+        return iter(self.flows)
+
+    def sockets(self, name: str, *local: str) -> None:
+        (self.proc_net / name).write_text(HEAD + "".join(f"   0: {address} 0:0 07\n" for address in local))
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> World:
+    return World(tmp_path)
+
+
+def test_reserved_and_ephemeral_ports_are_taken_and_the_others_free(world: World) -> None:
+    assert [p for p in range(6998, 7012) if world.taken(UDP, p)] == list(range(7000, 7010))
+    assert world.taken.reason(UDP, 7000) == "in reserved-ports"
+    assert world.taken.reason(TCP, 32760) == "in net.ipv4.ip_local_port_range"
+    assert not world.taken(UDP, 32768)
+    assert world.taken.reason(UDP, 32768) == ""
+    assert world.taken(UDP, 0)
+    assert world.taken(UDP, 65536)
+    assert world.taken(132, 5060)
+
+
+def test_local_sockets_of_both_families_take_their_protocols_port(world: World) -> None:
+    world.sockets("udp", "00000000:13C4", "0100007F:0035")
+    world.sockets("udp6", "00000000000000000000000000000000:1F90")
+    world.sockets("tcp", "00000000:0050")
+    assert [p for p in range(1, 9000) if world.taken(UDP, p)] == [53, 5060, *range(7000, 7010), 8080]
+    assert world.taken(TCP, 80)
+    assert not world.taken(TCP, 5060)
+    assert world.taken.reason(TCP, 80) == "a local program's"
+
+
+def test_flows_take_their_public_port_from_all_but_their_own_host(world: World) -> None:
+    world.flows = [Translated(UDP, 19032, PHONE_BYTES), Translated(1, 9, PHONE_BYTES)]
+    assert world.taken(UDP, 19032)
+    assert not world.taken(TCP, 19032)
+    assert not world.taken.taken_by_others(UDP, 19032, PHONE)
+    assert world.taken.taken_by_others(UDP, 19032, PHONE._replace(port=10002))
+    assert not world.taken.taken_by_others(UDP, 19034, PHONE)
+    assert world.taken.taken_by_others(UDP, 7000, PHONE)
+    assert world.asked == [N]
+
+
+def test_a_port_with_two_holders_is_nobodys(world: World) -> None:
+    world.flows = [Translated(UDP, 19032, PHONE_BYTES), Translated(UDP, 19032, b"\0" * 6)]
+    assert world.taken.taken_by_others(UDP, 19032, PHONE)
+
+
+def test_rules_take_ports_on_their_addresses(world: World) -> None:
+    here, there = (IPv4Network(f"{N}/32"),), (IPv4Network("203.0.113.9/32"),)
+    rules = AdminRules(
+        taken=(
+            TakenPorts(UDP, (), PortRange(5060, 5060), "x"),
+            TakenPorts(UDP, here, PortRange(5062, 5062), "x"),
+            TakenPorts(UDP, there, PortRange(5064, 5064), "x"),
+        )
+    )
+    world.taken.configure(N, rules)
+    assert [p for p in range(5000, 5100) if world.taken(UDP, p)] == [5060, 5062]
+    assert not world.taken(TCP, 5060)
+    world.taken.configure("203.0.113.9", rules)
+    assert [p for p in range(5000, 5100) if world.taken(UDP, p)] == [5060, 5064]
+    world.taken.configure("", rules)
+    assert [p for p in range(5000, 5100) if world.taken(UDP, p)] == [5060, 5062, 5064]
+    assert world.asked == [N, "203.0.113.9"]
+
+
+def test_the_picture_is_made_anew_only_when_asked_and_after_some_seconds(world: World) -> None:
+    assert world.asked == []
+    assert not world.taken(UDP, 19032)
+    world.flows = [Translated(UDP, 19032, PHONE_BYTES)]
+    world.now += 2.9
+    assert not world.taken(UDP, 19032)
+    assert len(world.asked) == 1
+    world.now += 0.1
+    assert world.taken(UDP, 19032)
+    world.flows = []
+    world.now += 3
+    assert not world.taken(UDP, 19032)
+    assert len(world.asked) == 3
+
+
+def test_what_cant_be_read_leaves_the_last_picture_with_the_rules_of_now(world: World) -> None:
+    world.flows = [Translated(UDP, 19032, PHONE_BYTES)]
+    world.sockets("udp", "00000000:13C4")
+    assert world.taken(UDP, 19032)
+    world.broken = True
+    world.taken.configure(N, AdminRules(taken=(TakenPorts(UDP, (), PortRange(5070, 5070), "x"),)))
+    assert [p for p in (5060, 5070, 5072, 7000, 19032) if world.taken(UDP, p)] == [5060, 5070, 7000, 19032]
+    assert not world.taken.taken_by_others(UDP, 19032, PHONE)
+
+
+def test_the_range_for_local_programs(tmp_path: Path) -> None:
+    path = tmp_path / "range"
+    assert local_port_range(path) == (32768, 60999)
+    path.write_text("1024\t65000\n")
+    assert local_port_range(path) == (1024, 65000)
+
+
+@given(*[st.tuples(st.integers(0, 300), st.integers(0, 300)).map(lambda t: PortRange(min(t), max(t)))] * 2)
+def test_overlap_is_what_both_hold(one: PortRange, other: PortRange) -> None:
+    both = overlap(one, other)
+    held = set(range(one.low, one.high + 1)) & set(range(other.low, other.high + 1))
+    assert held == (set() if both is None else set(range(both.low, both.high + 1)))
