@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import math
 import struct
 
 import pytest
@@ -87,6 +88,14 @@ def test_a_frame_gives_the_same_bytes_as_building_from_attributes(key: bytes, da
             nft_codec.NEW_ELEMENT, 0, "sipalg", name, [nft_codec.element(key, value or None, seconds)]
         )
         assert frame.body(key, value, seconds) == slow.body
+
+
+@pytest.mark.parametrize(
+    ("seconds", "milliseconds"), [(-5.0, 1), (0.0, 1), (0.0004, 1), (2.0, 2000), (math.inf, 10**12)]
+)
+def test_a_mapping_that_is_about_to_end_does_not_live_for_good(seconds: float, milliseconds: int) -> None:
+    body = nft_codec.ElementFrame("t", "s", 4).body(b"key!", b"", seconds)
+    assert body[-8:] == struct.pack("!Q", milliseconds)
 
 
 def test_objects() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from sipalg.datapath import netlink
-from sipalg.datapath.netlink import Message, attribute, nested, text, u8, u16, u32, u64
+from sipalg.datapath.netlink import Message, attribute, nested, text, u8, u16, u32
 
 NF_TABLES: Final = 10  # NFNL_SUBSYS_NFTABLES
 IPV4: Final = 2  # NFPROTO_IPV4
@@ -63,6 +63,8 @@ _EQUAL, _NOT_EQUAL = 0, 1
 _LIST_ELEMENT: Final = 1
 #: User data for those who list a set: its keys are in the machine's byte order.
 _KEY_IN_HOST_ORDER: Final = bytes((0, 4)) + struct.pack("=I", 1)
+
+_LONGEST_S: Final = 1e9
 
 _VERDICT_CODE = struct.Struct("!i")
 _JUMP, _GOTO, _RETURN = -3, -4, -5
@@ -142,13 +144,18 @@ def flush_set(table: str, name: str) -> Message:
     return message(DELETE_ELEMENT, 0, text(1, table), text(2, name))
 
 
+def _milliseconds(timeout_s: float) -> bytes:
+    """Return a timeout as the kernel takes it: at least 1 ms, since 0 would be for good, and at most 30 years."""
+    return int(min(max(timeout_s, 0.001), _LONGEST_S) * 1000).to_bytes(8, "big")
+
+
 def element(key: bytes, data: bytes | None = None, timeout_s: float = 0.0, *, end: bool = False) -> bytes:
     """Make one element of an elements message; `end` marks the first key after an interval, 0 s lives for good."""
     parts = nested(ELEMENT_KEY, attribute(DATA_VALUE, key))
     if data is not None:
         parts += nested(ELEMENT_DATA, attribute(DATA_VALUE, data))
     if timeout_s > 0:
-        parts += u64(ELEMENT_TIMEOUT, max(1, int(timeout_s * 1000)))
+        parts += attribute(ELEMENT_TIMEOUT, _milliseconds(timeout_s))
     if end:
         parts += u32(ELEMENT_FLAGS, _INTERVAL_END)
     return nested(_LIST_ELEMENT, parts)
@@ -177,8 +184,7 @@ class ElementFrame:
 
     def body(self, key: bytes, data: bytes, timeout_s: float) -> bytes:
         """Return the message's body."""
-        time = int(timeout_s * 1000).to_bytes(8, "big")
-        return self._before_key + key + self._before_data + data + self._before_time + time
+        return self._before_key + key + self._before_data + data + self._before_time + _milliseconds(timeout_s)
 
 
 def get_elements(table: str, name: str) -> Message:
