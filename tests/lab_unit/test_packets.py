@@ -11,7 +11,8 @@ from sipalg.lab.packets import Message, Wire, is_rtp, messages, read_capture, rt
 PHONE, SERVER = Endpoint("192.168.33.10", 5060), Endpoint("203.0.113.50", 5060)
 INVITE = (
     "INVITE sip:201@203.0.113.50 SIP/2.0\r\nCall-ID: abc@x\r\nCSeq: 2 INVITE\r\n"
-    "Contact: <sip:101@192.168.33.10:5060>\r\nContent-Type: application/sdp\r\n\r\nv=0\r\nc=IN IP4 192.168.33.10\r\nm=audio 10000 RTP/AVP 0\r\n"
+    "Contact: <sip:101@192.168.33.10:5060>\r\nContent-Type: application/sdp\r\n\r\n"
+    "v=0\r\nc=IN IP4 192.168.33.10\r\nm=audio 10000 RTP/AVP 0\r\n"
 )
 RTP = b"\x80\x00" + bytes(10) + b"\xff" * 160
 
