@@ -1,0 +1,138 @@
+"""`sipalg run`: looks whether the way is clear, starts the ALG, and ends it cleanly on SIGTERM and SIGINT.
+
+In the foreground, for a service manager or a terminal: `ready` on stdout when packets are handled, one line an event
+on stderr. What stands in the way is told before anything was changed. On a clean end standing calls go on: mappings
+stay in the kernel with their timeouts and so do the flows; only the rule that brings packets here is taken away, and
+SIP is plain NAT until the next start, which takes all of it over.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+from argparse import ArgumentTypeError
+from collections.abc import Iterator
+from typing import Final
+
+from sipalg.control import options as run_options
+from sipalg.control.log import LineHandler, is_journal
+from sipalg.control.options import Options
+from sipalg.control.server import SocketInUseError
+from sipalg.control.service import Service
+from sipalg.datapath import preflight
+from sipalg.datapath.admin_model import PortRange
+from sipalg.datapath.admin_rules import AdminRulesError
+from sipalg.datapath.netlink import NetlinkError
+from sipalg.datapath.preflight import Plan
+
+_LOG = logging.getLogger("sipalg")
+
+_SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    run_options.configure(parser)
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run until a signal comes, and return 0; 2 with one line for each thing that stands in the way."""
+    try:
+        options = run_options.read(args)
+    except ArgumentTypeError as error:
+        return _refuse([str(error)])
+    findings = preflight.check(plan_of(options))
+    errors = [finding.text for finding in findings if finding.severity == "error"]
+    if errors:
+        return _refuse(errors)
+    warnings = [finding.text for finding in findings]
+    _set_up_log()
+    for warning in warnings:
+        _LOG.warning("warning: %s", warning)
+    try:
+        service = Service(options, warnings)
+    except (SocketInUseError, AdminRulesError) as error:
+        return _refuse([str(error)])
+    except NetlinkError as error:
+        return _refuse([f"the kernel refuses: {error.strerror}"])
+    except OSError as error:
+        return _refuse([f"can't bind queue {options.queue_number}: {error.strerror}"])
+    with stopped_by_signals(service):
+        try:
+            service.start()
+        except OSError as error:
+            service.stop()
+            return _refuse([f"the kernel refuses the rules: {error.strerror}"])
+        try:
+            _say_ready(service)
+            service.loop.run()
+        finally:
+            service.notifier.stopping()
+            service.stop()
+    _LOG.info("stopped")
+    return 0
+
+
+def plan_of(options: Options) -> Plan:
+    """Return what preflight is to look at."""
+    return Plan(
+        inside=options.inside,
+        outside=options.outside,
+        ports=options.ports,
+        media_ports=PortRange(*options.media_ports),
+        queue_number=options.queue_number,
+        exempt=options.exempt,
+        allow_offload=options.allow_offload or options.mode == "observe",
+    )
+
+
+@contextlib.contextmanager
+def stopped_by_signals(service: Service) -> Iterator[None]:
+    """Let SIGTERM and SIGINT stop the service's loop, at once and between two packets."""
+    wake, thrown = socket.socketpair()
+    with wake, thrown:
+        for end in (wake, thrown):
+            end.setblocking(False)
+        before = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
+        descriptor = signal.set_wakeup_fd(thrown.fileno(), warn_on_full_buffer=False)
+        service.loop.watch(wake, lambda _: service.loop.stop())
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(descriptor)
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+
+def _say_ready(service: Service) -> None:
+    options = service.options
+    sides = f"{'+'.join(options.inside)} to {options.outside}"
+    _LOG.info(
+        "started mode=%s inside=%s outside=%s nat_address=%s advertised_address=%s",
+        options.mode,
+        ",".join(options.inside),
+        options.outside,
+        service.nat_address or "none",
+        service.alg.settings.advertised_address or "none",
+    )
+    service.notifier.ready(f"{'observing' if options.mode == 'observe' else 'translating'} {sides}")
+    # Nobody reading stdout is no reason to end.
+    with contextlib.suppress(OSError):
+        sys.stdout.write("ready\n")
+        sys.stdout.flush()
+
+
+def _set_up_log() -> None:
+    handler = LineHandler(sys.stderr, priorities=is_journal(os.environ, 2))
+    logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+
+
+def _refuse(reasons: list[str]) -> int:
+    for reason in reasons:
+        sys.stderr.write(f"sipalg: {reason}\n")
+    return 2

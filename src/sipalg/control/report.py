@@ -1,0 +1,109 @@
+"""What the control socket answers: the engine's tables, the driver's and the kernel's counters, what to know besides.
+
+Read only, between packets. Facts, not their looks: that is `tables`' business.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any
+
+from sipalg import __version__
+
+if TYPE_CHECKING:
+    from sipalg.control.service import Service
+
+#: Lists and counters of the engine's snapshot that belong to `status`.
+_LISTS = ("phones", "contacts")
+_COUNTERS = ("messages", "edits", "passes")
+
+
+class Report:
+    """Answers about one service; its age is counted from here."""
+
+    def __init__(self, service: Service, warnings: list[str]) -> None:
+        self._service = service
+        self._warnings = warnings
+        self._started = time.monotonic()
+        # The table's counter may be an earlier process's.
+        self._queued_before = service.table.packets_to_queue() if service.table.exists() else 0
+
+    def answers(self) -> dict[str, Callable[[], Mapping[str, Any]]]:
+        """Return the commands, and what answers them."""
+        return {
+            "status": self.status,
+            "mappings": lambda: {"mappings": self._snapshot()["mappings"]},
+            "calls": lambda: {"calls": self._snapshot()["calls"]},
+        }
+
+    def status(self) -> dict[str, Any]:
+        """Answer `status`."""
+        service = self._service
+        snapshot = self._snapshot()
+        tables = snapshot["counters"]
+        driver = service.driver
+        queue = service.queue.statistics()
+        unseen = self._unseen(queue.waiting)
+        counters = {
+            "packets": dict(driver.packets),
+            **{name: snapshot[name] for name in _COUNTERS},
+            "packets_that_hold_no_datagram": dict(driver.not_asked),
+            "commands_that_the_kernel_refused": dict(driver.commands_failed),
+            "queue": {
+                "waiting": queue.waiting,
+                "passed_unseen": unseen,
+                "dropped": queue.queue_dropped + queue.user_dropped,
+                "verdicts_refused": service.queue.refused,
+            },
+        }
+        warnings = list(self._warnings)
+        if unseen:
+            warnings.append(f"{unseen} packets found the queue full or sipalg not running, and passed as plain NAT")
+        faults = driver.log.total + service.loop.log.total
+        if faults:
+            warnings.append(f"{faults} faults of sipalg itself, see the log; their packets passed unchanged")
+        return {
+            "status": {**self._facts(), **tables, "faults": faults},
+            "counters": counters,
+            **{name: snapshot[name] for name in _LISTS},
+            "warnings": warnings,
+        }
+
+    def _facts(self) -> dict[str, Any]:
+        service = self._service
+        options = service.options
+        settings = service.alg.settings
+        features = service.table.features
+        kernel = [
+            "table with owner" if features.owner_persist else "table watched",
+            "queue expression" if features.queue_expression else "xt NFQUEUE",
+            "ct timeout" if features.ct_timeout else "no ct timeout",
+        ]
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "mode": options.mode,
+            "inside": list(options.inside),
+            "outside": options.outside,
+            "nat_address": settings.nat_address,
+            "advertised_address": settings.advertised_address,
+            "ports": list(options.ports),
+            "media_ports": "-".join(map(str, options.media_ports)),
+            "sip_timeout_s": options.sip_timeout_s,
+            "uptime_s": round(time.monotonic() - self._started, 3),
+            "queue": options.queue_number,
+            "kernel": kernel,
+        }
+
+    def _unseen(self, waiting: int) -> int:
+        """Count the packets that the table sent to the queue and that never came: they passed as plain NAT."""
+        service = self._service
+        queued = service.table.packets_to_queue() if service.table.exists() else 0
+        # A counter below what it was is that of a table made anew.
+        queued -= self._queued_before if queued >= self._queued_before else 0
+        return max(0, queued - service.queue.received - waiting)
+
+    def _snapshot(self) -> dict[str, Any]:
+        return self._service.alg.snapshot(time.monotonic())

@@ -1,0 +1,220 @@
+"""All parts of a running ALG put together: kernel's ends, engine, driver and control socket, in one loop.
+
+Making a Service changes nothing in the kernel but who holds the queue's number; `start` writes the rules; `stop`
+takes packets away from the process and leaves what standing calls need. In between it answers what happens outside of
+packets: another outside address, a table that somebody removed, rules that the administrator changed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import logging
+import time
+from collections.abc import Iterable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Final
+
+from sipalg.control import takeover
+from sipalg.control.log import event_line
+from sipalg.control.notify import Notifier
+from sipalg.control.options import Options
+from sipalg.control.report import Report
+from sipalg.control.rules import RulesWatch
+from sipalg.control.server import ControlServer
+from sipalg.datapath import addresses, nft_codec
+from sipalg.datapath.addresses import AddressWatch, primary_address
+from sipalg.datapath.admin_model import PortRange
+from sipalg.datapath.admin_rules import AdminRules, read_admin_rules
+from sipalg.datapath.conntrack import Conntrack
+from sipalg.datapath.driver import Driver
+from sipalg.datapath.executor import Executor
+from sipalg.datapath.loop import Loop
+from sipalg.datapath.netlink import NetlinkError, NetlinkSocket
+from sipalg.datapath.nfqueue import PacketQueue
+from sipalg.datapath.nft_table import NftTable, find_features
+from sipalg.datapath.ports import PortsTaken, local_port_range, overlap
+from sipalg.datapath.standing import Standing
+from sipalg.engine.alg import Alg
+from sipalg.engine.verdict import UDP, AdmitPeer, Event, Mapping, OpenMapping
+
+_LOG = logging.getLogger("sipalg")
+
+_TIMEOUTS: Final = Path("/proc/sys/net/netfilter")
+#: Events that a person should do something about.
+_WARNINGS: Final = frozenset({"address-lost", "too-many-peers", "too-many-contacts", "too-many-calls"})
+_FORGET_S: Final = 60.0
+#: Packets make hardly any garbage that reference counts don't free at once, so it is looked for seldom.
+_GARBAGE_THRESHOLDS: Final = (20_000, 50, 100)
+
+
+class Service:
+    """A running ALG; `loop.run()` between `start` and `stop`."""
+
+    def __init__(self, options: Options, warnings: list[str]) -> None:
+        """Take hold of everything that can be refused: sockets, the queue, the control socket.
+
+        Raises OSError (NetlinkError among them), AdminRulesError and SocketInUseError; nothing is left then.
+        """
+        self.options = options
+        self.loop = Loop()
+        self.notifier = Notifier()
+        observing = options.mode == "observe"
+        with ExitStack() as stack:
+            stack.callback(self.loop.close)
+            stack.callback(self.notifier.close)
+            self._watch = stack.enter_context(AddressWatch())
+            self._conntrack = stack.enter_context(Conntrack())
+            self.nat_address = primary_address(options.outside)
+            self._rules = self._read_rules()
+            avoid = overlap(PortRange(*options.media_ports), local_port_range())
+            self._ports = PortsTaken(self._conntrack.translated, avoid=avoid)
+            self._ports.configure(self.nat_address, self._rules)
+            stream_timeout_s = _kernel_timeout("nf_conntrack_udp_timeout_stream", 120)
+            settings = options.engine_settings(self.nat_address, stream_timeout_s)
+            self.alg = Alg(settings, self._ports)
+            with NetlinkSocket() as probe:
+                features = find_features(probe)
+            # To observe changes nothing, the lifetime of flows included.
+            features = features._replace(ct_timeout=features.ct_timeout and not observing)
+            table_settings = options.table_settings(_kernel_timeout("nf_conntrack_udp_timeout", 30))
+            self.table = NftTable(table_settings, features)
+            stack.callback(self.table.close)
+            self._standing = Standing(self.table)
+            self.queue = PacketQueue(options.queue_number)
+            stack.callback(self.queue.close)
+            executor = Executor(self._standing, self._conntrack, options.sip_timeout_s)
+            inside = frozenset(options.inside)
+            self.driver = Driver(self.alg, self.queue, executor, inside, observe=observing, on_event=log_event)
+            report = Report(self, warnings)
+            self._server = ControlServer(options.socket, self.loop, report.answers())
+            stack.callback(self._server.close)
+            self._rules_watch = RulesWatch(self.loop, self._read_rules, self._use_rules, self.table.settings.name)
+            stack.callback(self._rules_watch.close)
+            self._closing = stack.pop_all()
+
+    def start(self) -> None:
+        """Write the rules, take over what exists, and begin with the packets. Raises NetlinkError."""
+        now = time.monotonic()
+        observing = self.options.mode == "observe"
+        adopted = list(takeover.forwards(self._rules, self.nat_address, self.options.ports))
+        found = self.table.elements()
+        kept = takeover.keepable(found, self.nat_address, adopted)
+        self._standing.install([] if observing else takeover.closing(found, kept))
+        if not observing:
+            by_public = {(one.mapping.protocol, one.mapping.public): one.mapping for one in kept}
+            self._standing.note([OpenMapping(one.mapping, one.timeout_s) for one in kept])
+            self._standing.note(
+                [
+                    AdmitPeer(by_public[peer.protocol, peer.public], peer.peer, peer.timeout_s)
+                    for peer in found.peers
+                    if (peer.protocol, peer.public) in by_public
+                ]
+            )
+        self._adopt_forwards(adopted, now)
+        for one in kept:
+            self.alg.restore(one.mapping, min(one.timeout_s, self.options.sip_timeout_s), now)
+        self._adopt_flows(now)
+        self.driver.report_events()
+        self._watch_all()
+        gc.collect()
+        gc.freeze()
+        gc.set_threshold(*_GARBAGE_THRESHOLDS)
+
+    def stop(self) -> None:
+        """Give back the queue and take the rule away that fills it; mappings and flows stay for as long as they have.
+
+        So the audio of standing calls goes on, its NAT included, and SIP is plain NAT from here on. What stays ends
+        by its own timeouts, or is taken over by the next start.
+        """
+        name = self.table.settings.name
+        self._closing.close()
+        # Only now, because while our socket owned the table no other could have changed it, this one included.
+        with contextlib.suppress(OSError), NetlinkSocket() as netlink:
+            netlink.transaction([nft_codec.flush_chain(name, "forward")])
+
+    def _watch_all(self) -> None:
+        loop = self.loop
+        loop.watch(self.queue, self.driver.drain)
+        loop.watch(self._watch, self._look_at_addresses)
+        if self.table.guard is not None:
+            loop.watch(self.table.guard, self._look_at_table)
+        loop.set_timer(self.driver.next_timer, self.driver.run_timer)
+        loop.every(_FORGET_S, self._standing.forget_ended)
+        loop.every(_FORGET_S, self.driver.interfaces.forget)
+        if self.notifier.watchdog_interval_s is not None:
+            loop.every(self.notifier.watchdog_interval_s, self.notifier.alive)
+
+    def _read_rules(self) -> AdminRules:
+        return read_admin_rules(self.options.outside, self.options.inside)
+
+    def _use_rules(self, rules: AdminRules) -> None:
+        """Go on with rules that the administrator changed."""
+        self._rules = rules
+        self._ports.configure(self.nat_address, rules)
+        adopted = takeover.forwards(rules, self.nat_address, self.options.ports)
+        self._adopt_forwards(adopted, time.monotonic())
+        self.driver.report_events()
+        _LOG.info("rules-changed forwards=%d source_nat=%d", len(rules.forwards), len(rules.source_nat))
+
+    def _adopt_forwards(self, forwards: Iterable[Mapping], now: float) -> None:
+        inside = self._inside_networks()
+        for mapping in forwards:
+            interface = inside.interface_of(mapping.private.host)
+            self.driver.run_commands(self.alg.adopt(mapping, now, interface))
+
+    def _adopt_flows(self, now: float) -> None:
+        if not self.nat_address:
+            return
+        options = self.options
+        inside = self._inside_networks()
+        entries = self._conntrack.dump(UDP, self.nat_address)
+        for flow in takeover.signalling_flows(entries, self.nat_address, options.ports, options.exempt):
+            interface = inside.interface_of(flow.mapping.private.host)
+            self.driver.run_commands(self.alg.adopt(flow.mapping, now, interface, flow.remote))
+
+    def _inside_networks(self) -> takeover.InsideNetworks:
+        return takeover.InsideNetworks(self.options.inside, addresses.interfaces().values(), addresses.addresses())
+
+    def _look_at_addresses(self, _events: int) -> None:
+        """Follow the outside address; what is in the middle of changing is looked at again with the next change."""
+        self._watch.read()
+        self.driver.interfaces.forget()
+        address = primary_address(self.options.outside)
+        if address == self.nat_address:
+            return
+        before, self.nat_address = self.nat_address, address
+        _LOG.warning("outside-address-changed before=%s now=%s", before or "none", address or "none")
+        self._ports.configure(address, self._rules)
+        self.driver.run_commands(self.alg.set_public(address, self.options.public or address, time.monotonic()))
+        observing = self.options.mode == "observe"
+        if before and not observing and all(one.host != before for one in addresses.addresses()):
+            self._conntrack.end_all(before)
+        self._adopt_forwards(takeover.forwards(self._rules, address, self.options.ports), time.monotonic())
+        self.driver.report_events()
+
+    def _look_at_table(self, _events: int) -> None:
+        """Put the table back where somebody removed or changed it."""
+        if self.table.guard is None or not self.table.guard.changed():
+            return
+        try:
+            count = self._standing.put_back()
+        except NetlinkError as error:
+            _LOG.error("table-gone why=%r consequence=plain-nat", str(error))
+        else:
+            _LOG.warning("table-put-back mappings=%d", count)
+
+
+def log_event(event: Event) -> None:
+    """Write one of the engine's events to the log."""
+    level = logging.WARNING if event.name in _WARNINGS else logging.INFO
+    _LOG.log(level, "%s", event_line(event.name, event.facts))
+
+
+def _kernel_timeout(name: str, default_s: float) -> float:
+    """Return one of conntrack's timeouts as this namespace has it, in seconds."""
+    try:
+        return float((_TIMEOUTS / name).read_text())
+    except (OSError, ValueError):
+        return default_s
