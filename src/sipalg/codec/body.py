@@ -29,7 +29,7 @@ def sdp_span(message: Message) -> tuple[int, int]:
         return (0, 0)
     data = message.data
     content_type = 0
-    for kind, start in message.fields:
+    for kind, start, _, _ in message.fields:
         if kind == CONTENT_TYPE:
             content_type = start
         elif kind == CONTENT_ENCODING:

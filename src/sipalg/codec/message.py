@@ -11,6 +11,9 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from sipalg.codec.headers import ViaSpan
+from sipalg.codec.uri import UriSpan
+
 # Field kinds. Small integers, since the hot path compares them for every field.
 VIA: Final = 1
 CONTACT: Final = 2
@@ -57,20 +60,33 @@ _KINDS_AS_WRITTEN: Final[dict[bytes, int]] = _KINDS | {
     for spelling in (name.upper(), b"-".join(part.capitalize() for part in name.split(b"-")))
 }
 
+_HOST: Final = rb"([0-9A-Za-z.-]+)(?::([0-9]{1,5}))?"
+#: One step through the header, in one of four ways: the blank line (group 1); a Via in its usual form (2 and 3); a
+#: line with one Contact in its usual form (4 to 8); the name of any other field of interest, or of one of these two in
+#: a form that needs the whole grammar (9). Usual forms are read on the spot, since nearly every message has them.
 _FIELD: Final = re.compile(
-    rb"\n((?i:v(?:ia)?|m|contact|content-(?:length|type|encoding)|[lcebr]|expires"
-    rb"|r(?:oute|ecord-route|efer-to|eferred-by)|path|service-route))[ \t]*:[ \t]*"
+    rb"\n(?:(\r?\n)"
+    rb"|[Vv](?:[Ii][Aa])?:[ \t]*SIP/2\.0/UDP[ ]" + _HOST + rb"(?=;)"
+    rb"|(?:[Cc](?i:ontact)|[Mm]):[ \t]*(?:\"[^\"\\\r\n]*\"[ ]*|[^\"<>,;:@\r\n]*)<(sips?):(?:[^@<>\s]*@)?"
+    + _HOST
+    + rb"([;?][^<>\s]*)?>((?:;[^,\"\r\n]*)?)(?=\r?\n[^ \t])"
+    rb"|([Vv](?:[Ii][Aa])?|[Cc](?i:ontact|ontent-(?:length|type|encoding))?|[Ee](?i:xpires)?|[LlMmBb]"
+    rb"|[Rr](?i:oute|ecord-route|efer-to|eferred-by)?|[Pp](?i:ath)|[Ss](?i:ervice-route))[ \t]*:[ \t]*)"
 )
 _START: Final = re.compile(
     rb"(?:\r?\n)*(?:([!#-'*+.0-9A-Z_`a-z~^|-]+) ([^\s]+) (?i:SIP)/2\.0"
     rb"|(?i:SIP)/2\.0 ([1-6][0-9][0-9])(?: [^\r\n]*)?)\r?(?=\n)"
 )
-_BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 _DIGITS: Final = re.compile(rb"[0-9]{1,9}(?=[ \t]*\r?\n)")
 
-_CALL_ID: Final = re.compile(rb"\n(?i:call-id|i)[ \t]*:[ \t]*([^\s]+)")
-_CSEQ: Final = re.compile(rb"\n(?i:cseq)[ \t]*:[ \t]*([0-9]{1,10})[ \t]+([^\s]+)")
-_FROM: Final = re.compile(rb"\n(?i:from|f)[ \t]*:[ \t]*([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)")
+#: The fields that name a dialog and a transaction: Call-ID (1), CSeq (2, 3), From (4) and To (5).
+_IDENTITY: Final = re.compile(
+    rb"\n(?:(?:[Cc](?i:all-id)|[Ii])[ \t]*:[ \t]*([^\s]+)"
+    rb"|[Cc](?i:seq)[ \t]*:[ \t]*([0-9]{1,10})[ \t]+([^\s]+)"
+    rb"|[Ff](?i:rom)?[ \t]*:([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)"
+    rb"|[Tt]o?[ \t]*:([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*))"
+)
+_CSEQ_METHOD: Final = re.compile(rb"\n(?i:cseq)[ \t]*:[ \t]*[0-9]{1,10}[ \t]+([^\s]+)")
 _TO: Final = re.compile(rb"\n(?i:to|t)[ \t]*:[ \t]*([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)")
 _TAG: Final = re.compile(rb";\s*(?i:tag)\s*=\s*([^\s;,]+)")
 _BRACKETED_URI: Final = re.compile(rb"<([^<>]*)>")
@@ -86,24 +102,39 @@ LENGTH_TWICE: Final = "content-length-twice"
 LENGTH_BEYOND: Final = "content-length-beyond-datagram"
 
 
+#: One field of interest: its kind, the offset of its value, and what is known of it already: a usual Via's sent-by, or
+#: a usual Contact line's only address. Both are None where the field is of another kind or takes the whole grammar.
+#: A plain tuple, since several are made for every message.
+Field = tuple[int, int, ViaSpan | None, UriSpan | None]
+
+
 class Message(NamedTuple):
     """One framed SIP message; all positions are offsets into `data`.
 
-    A request has a `method` and `status` 0, a response the reverse. `fields` holds (kind, offset of the value) in the
-    order of the message, for the kinds above. `head_end` is just behind the last header line's newline; the body is
-    `data[body:body_end]`, and bytes behind `body_end` belong to nobody. `length` is the span of Content-Length's
-    digits, (0, 0) where there is no such field.
+    A request has a `method` and `status` 0, a response the reverse. `fields` is in the order of the message.
+    `head_end` is just behind the last header line's newline; the body is `data[body:body_end]`, and bytes behind
+    `body_end` belong to nobody. `length` is the span of Content-Length's digits, (0, 0) where there is no such field.
     """
 
     data: bytes
     method: bytes
     status: int
     uri: tuple[int, int]
-    fields: list[tuple[int, int]]
+    fields: list[Field]
     head_end: int
     body: int
     body_end: int
     length: tuple[int, int]
+
+
+class Identity(NamedTuple):
+    """What names a message's dialog and transaction (RFC 3261 §12 and §17): texts are b"", the number 0 if missing."""
+
+    call_id: bytes
+    number: int
+    method: bytes
+    from_tag: bytes
+    to_tag: bytes
 
 
 def parse(data: bytes) -> Message | str:
@@ -111,39 +142,59 @@ def parse(data: bytes) -> Message | str:
     start = _START.match(data)
     if start is None:
         return NOT_SIP if data.strip(b"\r\n\0 ") else KEEP_ALIVE
-    line_end = start.end()
-    blank = _BLANK_LINE.search(data, line_end)
-    if blank is None:
+    length = 0
+    length_span = _NO_SPAN
+    fields: list[Field] = []
+    head_end = body = 0
+    body_end = len(data)
+    for match in _FIELD.finditer(data, start.end()):
+        group = match.lastindex
+        if group == 9:
+            name = match[9]
+            kind = _KINDS_AS_WRITTEN.get(name) or _KINDS[name.lower()]
+            if kind != CONTENT_LENGTH:
+                fields.append((kind, match.end(), None, None))
+                continue
+            if length_span is not _NO_SPAN:
+                return LENGTH_TWICE
+            digits = _DIGITS.match(data, match.end())
+            if digits is None:
+                return LENGTH_MALFORMED
+            length_span = digits.span()
+            length = int(digits[0])
+        elif group == 8:
+            scheme, host, port, parameters, field_parameters = match.group(4, 5, 6, 7, 8)
+            begin, end = match.span(5)
+            if port is not None:
+                end = match.end(6)
+            contact = UriSpan(
+                scheme == b"sips", host, int(port) if port else 0, begin, end, parameters or b"", field_parameters
+            )
+            fields.append((CONTACT, begin, None, contact))
+        elif group == 1:
+            head_end = match.start() + 1
+            body = match.end()
+            break
+        else:
+            begin, end = match.span(2)
+            if group == 2:
+                via = ViaSpan(b"UDP", match[2], 0, begin, end)
+            else:
+                via = ViaSpan(b"UDP", match[2], int(match[3]), begin, match.end(3))
+            fields.append((VIA, begin, via, None))
+    if not body:
         # Some devices leave the blank line off where there is no body; a torn last line is no message.
         if data[-1] != 10:
             return NO_END_OF_HEADERS
-        head_end = body = body_end = len(data)
-    else:
-        head_end = blank.start() + 1
-        body = blank.end()
-        body_end = len(data)
-    length = _NO_SPAN
-    fields = []
-    for match in _FIELD.finditer(data, line_end, head_end):
-        name = match[1]
-        kind = _KINDS_AS_WRITTEN.get(name) or _KINDS[name.lower()]
-        if kind != CONTENT_LENGTH:
-            fields.append((kind, match.end()))
-            continue
-        if length is not _NO_SPAN:
-            return LENGTH_TWICE
-        digits = _DIGITS.match(data, match.end())
-        if digits is None:
-            return LENGTH_MALFORMED
-        length = digits.span()
-        claimed_end = body + int(digits[0])
-        if claimed_end > body_end:
+        head_end = body = body_end
+    if length_span is not _NO_SPAN:
+        if body + length > body_end:
             return LENGTH_BEYOND
-        body_end = claimed_end
+        body_end = body + length
     status = start[3]
     if status is None:
-        return Message(data, start[1], 0, start.span(2), fields, head_end, body, body_end, length)
-    return Message(data, b"", int(status), _NO_SPAN, fields, head_end, body, body_end, length)
+        return Message(data, start[1], 0, start.span(2), fields, head_end, body, body_end, length_span)
+    return Message(data, b"", int(status), _NO_SPAN, fields, head_end, body, body_end, length_span)
 
 
 _NO_SPAN: Final = (0, 0)
@@ -159,26 +210,28 @@ def value_end(data: bytes, start: int, head_end: int) -> int:
     return position - 1 if position > start and data[position - 1] == 13 else position
 
 
-def call_id(message: Message) -> bytes:
-    """The Call-ID, b"" where there is none (RFC 3261 §8.1.1.4)."""
-    match = _CALL_ID.search(message.data, 0, message.head_end)
+def identify(message: Message) -> Identity:
+    """Read what names the message's dialog and transaction; where a field is there twice, the first one counts."""
+    call_id = method = from_tag = to_tag = b""
+    number = 0
+    for match in _IDENTITY.finditer(message.data, 0, message.head_end):
+        group = match.lastindex
+        if group == 1:
+            call_id = call_id or match[1]
+        elif group == 3:
+            if not method:
+                number, method = int(match[2]), match[3]
+        elif group == 4:
+            from_tag = from_tag or _tag(match[4])
+        else:
+            to_tag = to_tag or _tag(match[5])
+    return Identity(call_id, number, method, from_tag, to_tag)
+
+
+def cseq_method(message: Message) -> bytes:
+    """CSeq's method, which tells what a response answers; b"" where there is none (RFC 3261 §8.1.1.5)."""
+    match = _CSEQ_METHOD.search(message.data, 0, message.head_end)
     return match[1] if match else b""
-
-
-def cseq(message: Message) -> tuple[int, bytes]:
-    """CSeq's number and method, (0, b"") where there is none (RFC 3261 §8.1.1.5)."""
-    match = _CSEQ.search(message.data, 0, message.head_end)
-    return (int(match[1]), match[2]) if match else (0, b"")
-
-
-def from_tag(message: Message) -> bytes:
-    """From's tag, b"" where there is none (RFC 3261 §19.3)."""
-    return _tag(_FROM.search(message.data, 0, message.head_end))
-
-
-def to_tag(message: Message) -> bytes:
-    """To's tag, b"" where there is none: outside of a dialog (RFC 3261 §12)."""
-    return _tag(_TO.search(message.data, 0, message.head_end))
 
 
 def address_of_record(message: Message) -> bytes:
@@ -198,17 +251,14 @@ def session_expires_s(message: Message) -> int:
 
 def expires_s(message: Message) -> int | None:
     """The Expires field in seconds, None where there is none or it isn't a number (RFC 3261 §20.19)."""
-    for kind, start in message.fields:
+    for kind, start, _, _ in message.fields:
         if kind == EXPIRES:
             digits = _DIGITS.match(message.data, start)
             return int(digits[0]) if digits else None
     return None
 
 
-def _tag(match: re.Match[bytes] | None) -> bytes:
-    """The tag parameter of a From or To value; one inside the brackets or a quoted display name doesn't count."""
-    if match is None:
-        return b""
-    value = match[1]
+def _tag(value: bytes) -> bytes:
+    """The tag of a From or To value; one inside the brackets or a quoted display name doesn't count (§19.3)."""
     tag = _TAG.search(value, max(value.rfind(b">"), 0))
     return tag[1] if tag else b""

@@ -13,13 +13,17 @@ from typing import Final, NamedTuple
 
 from sipalg.codec.address import MAX_PORT
 
+_END: Final = rb"[ \t]*(?=\r?\n|\Z)"
+#: One line that can hold an address: o= (1, 2), c= (3, 4), m= (5 to 8), a=rtcp (9, 10), rtcp-mux (11), a candidate
+#: (12), or one of these that isn't as the grammar has it (13).
 _LINE: Final = re.compile(
-    rb"\n(?:([ocm])=([^\r\n]*)|a=(?:(rtcp):([^\r\n]*)|(rtcp-mux)(?=[ \t]*\r?(?:\n|\Z))|(candidate):))"
+    rb"\n(?:o=[^\s]+ [0-9]+ [0-9]+ IN (IP[46]) ([^\s]+)" + _END
+    + rb"|c=IN (IP[46]) ([^\s/]+)(?:/[0-9/]+)?" + _END
+    + rb"|m=([^\s]+) ([0-9]{1,5})(?:/([0-9]{1,3}))? ([^\s]+)(?=[ \r\n]|\Z)"
+    rb"|a=(?:rtcp:([0-9]{1,5})(?: IN IP4 ([^\s]+))?" + _END
+    + rb"|(rtcp-mux)" + _END
+    + rb"|(candidate):)|([cm]|a=rtcp)[=:])"
 )
-_ORIGIN: Final = re.compile(rb"\S+ [0-9]+ [0-9]+ IN (IP4|IP6) (\S+)[ \t]*")
-_CONNECTION: Final = re.compile(rb"IN (IP4|IP6) ([^\s/]+)(?:/[0-9/]+)?[ \t]*")
-_MEDIA: Final = re.compile(rb"([^\s]+) ([0-9]{1,5})(?:/([0-9]{1,3}))? ([^\s]+)(?: [^\r\n]*)?")
-_RTCP: Final = re.compile(rb"([0-9]{1,5})(?: IN IP4 (\S+))?[ \t]*")
 
 #: Why a description can't be read.
 NO_DESCRIPTION: Final = "sdp-not-a-description"
@@ -54,7 +58,7 @@ class Media(NamedTuple):
     port_span: Span
     ports: int
     protocol: bytes
-    connections: tuple[Address, ...]
+    connections: list[Address]
     rtcp_port: int
     rtcp_port_span: Span
     rtcp_host: bytes
@@ -64,7 +68,7 @@ class Media(NamedTuple):
     @property
     def is_udp(self) -> bool:
         """Whether the media runs over UDP, so that a UDP pinhole serves it."""
-        return not self.protocol.upper().startswith(_TCP)
+        return _TCP not in self.protocol.upper()
 
     @property
     def is_rtp(self) -> bool:
@@ -75,23 +79,23 @@ class Media(NamedTuple):
 class Description(NamedTuple):
     """A session description: the origins, the session's own c= and the media sections in order."""
 
-    origins: tuple[Address, ...]
+    origins: list[Address]
     connection: Address | None
-    media: tuple[Media, ...]
+    media: list[Media]
     has_candidates: bool
 
-    def connections_of(self, media: Media) -> tuple[Address, ...]:
+    def connections_of(self, media: Media) -> list[Address]:
         """The c= lines that hold for a media section: its own, else the session's, else none."""
         if media.connections or self.connection is None:
             return media.connections
-        return (self.connection,)
+        return [self.connection]
 
 
 def parse(data: bytes, start: int, end: int) -> Description | str:
     """Read the description in `data[start:end]`; a str is the reason why it can't be. Never raises.
 
-    Spans are offsets into `data`. A c=, m=, o= or a=rtcp line that isn't as the grammar has it makes the description
-    unreadable, as does a port above 65535.
+    Spans are offsets into `data`. A c=, m= or a=rtcp line that isn't as the grammar has it makes the description
+    unreadable, as does a port above 65535; an o= line that isn't is left alone, since nothing depends on it.
     """
     if data[start : start + 3] != b"v=0":
         return NO_DESCRIPTION
@@ -103,59 +107,56 @@ def parse(data: bytes, start: int, end: int) -> Description | str:
     rtcp: re.Match[bytes] | None = None
     mux = candidates = False
     for line in _LINE.finditer(data, start, end):
-        letter = line[1]
-        if letter == b"m":
-            if media is not None:
-                sections.append(_section(media, section, rtcp, mux))
-                section, rtcp, mux = [], None, False
-            media = _MEDIA.fullmatch(data, *line.span(2))
-            if media is None or int(media[2]) > MAX_PORT:
-                return PORT_MALFORMED
-        elif letter == b"c":
-            match = _CONNECTION.fullmatch(data, *line.span(2))
-            if match is None:
-                return LINE_MALFORMED
-            address = Address(match[2], match.span(2), match[1] == b"IP4")
+        group = line.lastindex
+        if group == 2:
+            origins.append(Address(line[2], line.span(2), line[1] == b"IP4"))
+        elif group == 4:
+            address = Address(line[4], line.span(4), line[3] == b"IP4")
             if media is not None:
                 section.append(address)
             elif session is None:
                 session = address
             else:
                 return LINE_MALFORMED
-        elif letter == b"o":
-            match = _ORIGIN.fullmatch(data, *line.span(2))
-            if match is not None:
-                origins.append(Address(match[2], match.span(2), match[1] == b"IP4"))
-        elif line[3]:
-            rtcp = _RTCP.fullmatch(data, *line.span(4))
-            if rtcp is None or int(rtcp[1]) > MAX_PORT:
+        elif group == 8:
+            if int(line[6]) > MAX_PORT:
                 return PORT_MALFORMED
-        elif line[5]:
+            if media is not None:
+                sections.append(_section(media, section, rtcp, mux))
+                section, rtcp, mux = [], None, False
+            media = line
+        elif group == 11:
             mux = True
-        else:
+        elif group == 12:
             candidates = True
+        elif group == 13:
+            return LINE_MALFORMED if line[13] == b"c" else PORT_MALFORMED
+        else:
+            if int(line[9]) > MAX_PORT:
+                return PORT_MALFORMED
+            rtcp = line
     if media is not None:
         sections.append(_section(media, section, rtcp, mux))
-    return Description(tuple(origins), session, tuple(sections), candidates)
+    return Description(origins, session, sections, candidates)
 
 
 def _section(
     media: re.Match[bytes], connections: list[Address], rtcp: re.Match[bytes] | None, mux: bool
 ) -> Media:
     """Put one media section together from its lines' matches."""
-    kind, port, ports, protocol = media.groups()
-    if rtcp is None:
-        rtcp_port, rtcp_port_span, rtcp_host, rtcp_host_span = 0, NO_SPAN, b"", NO_SPAN
-    else:
-        rtcp_port, rtcp_port_span = int(rtcp[1]), rtcp.span(1)
-        rtcp_host, rtcp_host_span = (rtcp[2], rtcp.span(2)) if rtcp[2] else (b"", NO_SPAN)
+    kind, port, ports, protocol = media.group(5, 6, 7, 8)
+    rtcp_port, rtcp_port_span, rtcp_host, rtcp_host_span = 0, NO_SPAN, b"", NO_SPAN
+    if rtcp is not None:
+        rtcp_port, rtcp_port_span = int(rtcp[9]), rtcp.span(9)
+        if rtcp[10]:
+            rtcp_host, rtcp_host_span = rtcp[10], rtcp.span(10)
     return Media(
         kind,
         int(port),
-        media.span(2),
+        media.span(6),
         int(ports) if ports else 1,
         protocol,
-        tuple(connections),
+        connections,
         rtcp_port,
         rtcp_port_span,
         rtcp_host,

@@ -13,7 +13,7 @@ from typing import Final, NamedTuple
 
 from sipalg.codec.address import in_networks
 from sipalg.codec.body import sdp_span
-from sipalg.codec.message import Message, call_id, cseq, parse
+from sipalg.codec.message import Message, cseq_method, identify, parse
 from sipalg.engine import rewrite_sdp
 from sipalg.engine.calls import CALL_METHODS, Calls, Step
 from sipalg.engine.contacts import Contacts
@@ -30,7 +30,7 @@ from sipalg.engine.policy import (
     NOTHING_TO_EDIT,
     STREAM,
 )
-from sipalg.engine.rewrite import Headers, Place
+from sipalg.engine.rewrite import Headers
 from sipalg.engine.settings import Settings
 from sipalg.engine.snapshot import snapshot
 from sipalg.engine.transaction import Transaction
@@ -51,6 +51,7 @@ from sipalg.engine.verdict import (
     Verdict,
 )
 
+_NO_SPAN: Final = (0, 0)
 #: How many times the kernel may refuse before a message passes as it came: another port, and flows left out.
 _ATTEMPTS: Final = 4
 #: Remembered answers to "is this remote address excepted?"; a flood of addresses empties it.
@@ -81,7 +82,7 @@ class Alg:
         self.contacts = Contacts(settings, self.mappings)
         self.calls = Calls(settings, self.mappings)
         self.peers = Peers(settings, self.calls.refused_flows)
-        self._headers = Headers(self.mappings)
+        self._headers = Headers(self.mappings, self.peers)
         self._headers.set_advertised(settings.advertised_address)
         #: Phones whose Contact was public as it came, by source: they are left alone.
         self.nat_aware: dict[tuple[int, Endpoint], bool] = {}
@@ -252,21 +253,24 @@ class Alg:
         key = (protocol, source)
         entry = self.mappings.entries.get(key)
         own = source.host.encode() if entry is None else entry.private_host
-        found = self._headers.find_outward(message, own)
-        if found.nat_aware:
-            self.nat_aware[key] = True
-            return NAT_AWARE
-        if key in self.nat_aware:
+        transaction = self._transaction
+        found = self._headers.edit_outward(transaction, message, datagram, entry, own)
+        if isinstance(found, str):
+            if found == NAT_AWARE:
+                self.nat_aware[key] = True
+            return found
+        if self.nat_aware and key in self.nat_aware:
             if not found.has_contact:
                 return NAT_AWARE
             del self.nat_aware[key]
-        transaction = self._transaction
-        sdp = sdp_span(message)
-        if entry is None and (found.places or sdp[1]):
+        edits, entry, contacts, _ = found
+        sdp = sdp_span(message) if message.body < message.body_end else _NO_SPAN
+        if entry is None and sdp[1]:
             entry = self.mappings.open(transaction, protocol, source, "sip", in_interface)
             if entry is None:
                 return NO_FREE_PORT
-        edits = [] if message.status else self._headers.safety_net(message)
+        if not message.status:
+            edits += self._headers.safety_net(message)
         if entry is None:
             return edits
         self.mappings.touch(transaction, key)
@@ -274,14 +278,6 @@ class Alg:
             self.peers.admit(transaction, entry, destination)
         if self.peers.tended:
             self.peers.tend(transaction, entry, destination)
-        for place in found.places:
-            named = entry
-            if place.port != source.port or place.protocol != protocol:
-                other = self._open_named(place, datagram, outside=recipient is None)
-                if other is None:
-                    return NO_FREE_PORT
-                named = other
-            edits.append(self._headers.edit_place(transaction, place, named))
         ends: Ends | None = None
         if sdp[1] and (recipient is None or recipient.in_interface != in_interface):
             body = rewrite_sdp.outward(
@@ -292,11 +288,14 @@ class Alg:
             edits += self._with_length(message, body.edits)
             ends = body.ends
         if message.method == b"REGISTER":
-            self.contacts.follow_request(transaction, message, found.contacts, self._asked(message, source))
-        self._follow_call(message, entry, ends, from_inside=True)
+            if self.contacts.may_leave(message, contacts):
+                self.contacts.follow_request(transaction, message, contacts, _asked(message, source))
+        elif message.status or message.method in CALL_METHODS:
+            self._follow_call(message, entry, ends, from_inside=True)
+            if recipient is not None:
+                self._follow_call(message, recipient, None, from_inside=False)
         if recipient is not None:
             edits += self._headers.edit_inward(message, recipient)[0]
-            self._follow_call(message, recipient, None, from_inside=False)
         return edits
 
     def _inward(self, message: Message, datagram: Datagram) -> list[Edit] | str:
@@ -317,38 +316,20 @@ class Alg:
             body = rewrite_sdp.inward(self.mappings, payload, sdp, self._headers.advertised, recipient.in_interface)
             edits += self._with_length(message, body.edits)
             ends = body.ends
-        if 200 <= message.status < 300 and cseq(message)[1] == b"REGISTER":
-            asked = self._asked(message, destination)
+        if 200 <= message.status < 300 and cseq_method(message) == b"REGISTER":
+            asked = _asked(message, destination)
             self.contacts.follow_answer(transaction, message, contacts, asked, source.host, keys)
-        self._follow_call(message, recipient, ends, from_inside=False)
+        elif message.status or message.method in CALL_METHODS:
+            self._follow_call(message, recipient, ends, from_inside=False)
         return edits
 
-    def _open_named(self, place: Place, datagram: Datagram, *, outside: bool) -> Entry | None:
-        """The mapping of a port that a phone names but doesn't send from, with a flow towards the server."""
-        transaction = self._transaction
-        private = Endpoint(datagram.source.host, place.port)
-        entry = self.mappings.open(transaction, place.protocol, private, "sip", datagram.in_interface)
-        if entry is not None:
-            self.mappings.touch(transaction, entry.key)
-            if outside:
-                self.peers.admit(transaction, entry, datagram.destination)
-                if place.protocol == UDP:
-                    self.peers.establish(transaction, entry, datagram.destination)
-        return entry
-
     def _follow_call(self, message: Message, entry: Entry, ends: Ends | None, *, from_inside: bool) -> None:
-        """Let the calls take note of a message that belongs to one."""
-        if message.status:
-            if message.status == 100:
-                return
-            number, method = cseq(message)
-        elif message.method in CALL_METHODS:
-            number, method = cseq(message)[0], message.method
-        else:
+        """Let the calls take note of a message that may belong to one."""
+        if message.status == 100 or (message.status and cseq_method(message) not in CALL_METHODS):
             return
-        if method in CALL_METHODS:
-            step = Step(method, message.status, number, from_inside, ends, entry.key)
-            self.calls.follow(self._transaction, message, step)
+        identity = identify(message)
+        step = Step(identity.method, message.status, identity.number, from_inside, ends, entry.key)
+        self.calls.follow(self._transaction, message, identity, step)
 
     def _with_length(self, message: Message, edits: list[Edit]) -> list[Edit]:
         """The body's edits along with Content-Length's, which is exact or, where there was none, isn't added."""
@@ -358,10 +339,6 @@ class Alg:
             return edits
         text = b"%d" % (int(message.data[start:end]) + growth)
         return [*edits, Edit(start, end - start, text, "content-length")]
-
-    def _asked(self, message: Message, phone: Endpoint) -> tuple[str, bytes, int]:
-        """What names a REGISTER transaction of a phone: its address, Call-ID and CSeq's number."""
-        return (phone.host, call_id(message), cseq(message)[0])
 
     def _is_exempt(self, host: str) -> bool:
         """Whether a remote address is one that the administrator doesn't have NATed."""
@@ -380,21 +357,17 @@ class Alg:
         edits.sort()
         parts = []
         position = 0
-        made = []
-        for edit in edits:
-            offset, length, replacement, rule = edit
-            behind = offset + length
-            if payload[offset:behind] != replacement:
-                parts.append(payload[position:offset])
-                parts.append(replacement)
-                position = behind
-                made.append(edit)
-                self.rules[rule] = self.rules.get(rule, 0) + 1
+        rules = self.rules
+        for offset, length, replacement, rule in edits:
+            parts.append(payload[position:offset])
+            parts.append(replacement)
+            position = offset + length
+            rules[rule] = rules.get(rule, 0) + 1
         method = message.method or b"%d" % message.status
         self.methods[method] = self.methods.get(method, 0) + 1
         action: Action = ACCEPT
         reason = NOTHING_TO_EDIT
-        if made:
+        if edits:
             parts.append(payload[position:])
             payload = b"".join(parts)
             action = REPLACE
@@ -405,11 +378,11 @@ class Alg:
         if not transaction.commands:
             if transaction.changed:
                 self._commit()
-            return Verdict(action, payload, tuple(made), (), reason, 0)
+            return Verdict(action, payload, tuple(edits), (), reason, 0)
         self._token += 1
         commands = tuple(transaction.commands)
         self._pending = _Pending(self._token, datagram, commands, attempt)
-        return Verdict(action, payload, tuple(made), commands, reason, self._token)
+        return Verdict(action, payload, tuple(edits), commands, reason, self._token)
 
     def _pass(self, datagram: Datagram, reason: str) -> Verdict:
         """Let a message go as it came; whatever was decided on the way is undone."""
@@ -473,3 +446,9 @@ class Alg:
     def _note(self, event: Event) -> None:
         if len(self._events) < _MAX_EVENTS:
             self._events.append(event)
+
+
+def _asked(message: Message, phone: Endpoint) -> tuple[str, bytes, int]:
+    """What names a REGISTER transaction of a phone: its address, Call-ID and CSeq's number."""
+    identity = identify(message)
+    return (phone.host, identity.call_id, identity.number)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from sipalg.codec.message import Message, call_id, from_tag, session_expires_s, to_tag
+from sipalg.codec.message import Identity, Message, session_expires_s
 from sipalg.engine.mappings import MappingKey, Mappings
 from sipalg.engine.media import Ends, flows_between, keys_of, without_muxed_rtcp
 from sipalg.engine.policy import EARLY_S, LINGER_S, MAX_DIALOGS, MAX_DIALOGS_PER_HOST
@@ -89,10 +89,10 @@ class Calls:
         #: Flows that the kernel wouldn't make: asked for once, then left alone until their dialogs end.
         self.refused_flows: dict[Flow, bool] = {}
 
-    def follow(self, transaction: Transaction, message: Message, step: Step) -> None:
+    def follow(self, transaction: Transaction, message: Message, identity: Identity, step: Step) -> None:
         """Take note of a message that passes: begin, change, confirm or end its dialog."""
-        call = (step.sip_key[1].host, call_id(message))
-        sender, recipient = from_tag(message), to_tag(message)
+        call = (step.sip_key[1].host, identity.call_id)
+        sender, recipient = identity.from_tag, identity.to_tag
         inside, outside = (sender, recipient) if step.asked_inside else (recipient, sender)
         key = (*call, inside, outside)
         if step.status == 0:

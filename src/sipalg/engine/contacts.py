@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sipalg.codec.message import Message, address_of_record, expires_s
+from sipalg.codec.message import EXPIRES, Message, address_of_record, expires_s
 from sipalg.codec.uri import UriSpan
 from sipalg.engine.mappings import MappingKey, Mappings
 from sipalg.engine.policy import LINGER_S, MAX_CONTACTS_PER_MAPPING
@@ -35,6 +35,15 @@ class Contacts:
         self.lines: dict[Line, tuple[MappingKey, ...]] = {}
         self.numbers: dict[MappingKey, int] = {}
         self.leaving: dict[tuple[str, bytes, int], float] = {}
+
+    @staticmethod
+    def may_leave(message: Message, spans: list[UriSpan]) -> bool:
+        """Whether a REGISTER could take contacts back: cheaper to ask than to find out, and mostly no."""
+        return (
+            not spans
+            or any(b"=0" in span.field_parameters for span in spans)
+            or any(field[0] == EXPIRES for field in message.fields)
+        )
 
     def follow_request(
         self, transaction: Transaction, message: Message, spans: list[UriSpan], asked: tuple[str, bytes, int]

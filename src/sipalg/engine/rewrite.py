@@ -12,48 +12,35 @@ import re
 from typing import Final, NamedTuple
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, MAX_PORT, authority
-from sipalg.codec.headers import parse_via, received_and_rport
+from sipalg.codec.headers import ViaSpan, parse_via, received_and_rport
 from sipalg.codec.message import CONTACT, FIELD_NAMES, REFERRED_BY, ROUTE, VIA, Message, value_end
 from sipalg.codec.uri import UriSpan, parse_list, parse_one
 from sipalg.engine.mappings import Entry, MappingKey, Mappings
+from sipalg.engine.peers import Peers
+from sipalg.engine.policy import NAT_AWARE, NO_FREE_PORT
 from sipalg.engine.transaction import Transaction
-from sipalg.engine.verdict import TCP, UDP, Edit
+from sipalg.engine.verdict import TCP, UDP, Datagram, Edit, Endpoint
 
 _DEFAULT_PORT: Final = 5060
 _REQUEST_URI: Final = "request-uri"
 _URI_HOST: Final = re.compile(rb"(?i:sips?):(?:[^@\s]*@)?([0-9.]+)")
 
 
-class Place(NamedTuple):
-    """A place in a message where one of the sender's own addresses stands, still to be mapped.
-
-    `port` is what the text means, `with_port` whether it says so; `kind` and `rule` tell the field.
-    """
-
-    start: int
-    end: int
-    port: int
-    with_port: bool
-    default_port: int
-    protocol: int
-    kind: int
-    rule: str
-
-
 class Outward(NamedTuple):
-    """What an outbound message's header names: the sender's own places, its Contacts, and whether it is NAT aware."""
+    """An outbound message's header edits, with the sender's mapping (None: not needed) and its Contacts."""
 
-    places: list[Place]
+    edits: list[Edit]
+    entry: Entry | None
     contacts: list[UriSpan]
     has_contact: bool
-    nat_aware: bool
 
 
 class Headers:
     """Reads and edits header fields; `bare` remembers where a phone leaves its port off, to put it back so."""
 
-    def __init__(self, mappings: Mappings) -> None:
+    def __init__(self, mappings: Mappings, peers: Peers) -> None:
         self._mappings = mappings
+        self._peers = peers
         self.bare: dict[tuple[MappingKey, int], bool] = {}
         self.set_advertised("")
 
@@ -61,54 +48,94 @@ class Headers:
         """Write `address` from now on; "" while there is none."""
         self.advertised = address.encode()
 
-    def find_outward(self, message: Message, own: bytes) -> Outward:
-        """Find the places of an outbound message where the sender's `own` address stands; nothing is mapped yet."""
+    def edit_outward(
+        self, transaction: Transaction, message: Message, datagram: Datagram, entry: Entry | None, own: bytes
+    ) -> Outward | str:
+        """Edit the places of an outbound message where the sender's `own` address stands, mapping what has to be.
+
+        Returns a reason instead if the sender's Contact is public already, or no public port is to be had.
+        """
         data = message.data
         head_end = message.head_end
-        places: list[Place] = []
+        advertised = self.advertised
+        edits: list[Edit] = []
         contacts: list[UriSpan] = []
-        has_contact = nat_aware = via_seen = False
-        for kind, start in message.fields:
+        has_contact = False
+        via_due = not message.status
+        for kind, start, via, contact in message.fields:
             if kind == VIA:
-                if not via_seen and not message.status:
-                    via_seen = True
-                    via = parse_via(data, start, head_end)
-                    if via is not None and via.host == own and via.transport.upper() == b"UDP":
-                        port = via.port or _DEFAULT_PORT
-                        if _usable(port):
-                            places.append(
-                                Place(via.start, via.end, port, via.port != 0, _DEFAULT_PORT, UDP, VIA, "via")
-                            )
+                if via_due:
+                    via_due = False
+                    via = via or parse_via(data, start, head_end)
+                    if via is None or via.host != own or via.transport.upper() != b"UDP":
+                        continue
+                    port = via.port or _DEFAULT_PORT
+                    if FIRST_UNPRIVILEGED_PORT <= port <= MAX_PORT:
+                        named = self._map(transaction, datagram, entry, port, UDP)
+                        if named is None:
+                            return NO_FREE_PORT
+                        entry = entry or self._mappings.entries[UDP, datagram.source]
+                        text = self._public_text(transaction, named, VIA, via.port, _DEFAULT_PORT)
+                        edits.append(Edit(via.start, via.end - via.start, text, "via"))
                 continue
             if kind > REFERRED_BY:
                 continue
-            end = value_end(data, start, head_end)
+            if contact is not None:
+                spans = [contact]
+            else:
+                end = value_end(data, start, head_end)
+                if kind != CONTACT and data.find(own, start, end) < 0:
+                    continue
+                spans = parse_list(data, start, end) or []
             if kind == CONTACT:
                 has_contact = True
-                spans = parse_list(data, start, end) or []
                 contacts += spans
-                nat_aware = nat_aware or any(span.host == self.advertised for span in spans)
-            elif data.find(own, start, end) >= 0:
-                spans = parse_list(data, start, end) or []
-            else:
-                continue
-            found = [_place(span, kind) for span in spans if span.host == own]
-            if all(_usable(place.port) for place in found):
-                places += found
-        return Outward(places, contacts, has_contact, nat_aware)
+            for span in spans:
+                if kind == CONTACT and span.host == advertised:
+                    return NAT_AWARE
+            for span in _own_spans(spans, own):
+                named = self._map(transaction, datagram, entry, span.port or span.default_port, _protocol(span))
+                if named is None:
+                    return NO_FREE_PORT
+                entry = entry or self._mappings.entries[UDP, datagram.source]
+                text = self._public_text(transaction, named, kind, span.port, span.default_port)
+                edits.append(Edit(span.start, span.end - span.start, text, FIELD_NAMES[kind]))
+        return Outward(edits, entry, contacts, has_contact)
 
-    def edit_place(self, transaction: Transaction, place: Place, entry: Entry) -> Edit:
-        """The edit that writes a mapping's public address into a place, in the style of the text before."""
-        style = (entry.key, place.kind)
-        if place.with_port == (style in self.bare):
-            if place.with_port:
-                transaction.remove(self.bare, style)
-            else:
+    def _map(
+        self, transaction: Transaction, datagram: Datagram, entry: Entry | None, port: int, protocol: int
+    ) -> Entry | None:
+        """The mapping of a port that the sender names: its packet's own, or another with a flow towards the server.
+
+        The packet's own mapping is made along with any other, since the message leaves through it.
+        """
+        source = datagram.source
+        if entry is None:
+            entry = self._mappings.open(transaction, UDP, source, "sip", datagram.in_interface)
+        if entry is None or (port == source.port and protocol == UDP):
+            return entry
+        named = self._mappings.open(transaction, protocol, Endpoint(source.host, port), "sip", datagram.in_interface)
+        if named is not None:
+            self._mappings.touch(transaction, named.key)
+            if (UDP, datagram.destination) not in self._mappings.entries:
+                self._peers.admit(transaction, named, datagram.destination)
+                if protocol == UDP:
+                    self._peers.establish(transaction, named, datagram.destination)
+        return named
+
+    def _public_text(
+        self, transaction: Transaction, entry: Entry, kind: int, written_port: int, default_port: int
+    ) -> bytes:
+        """A mapping's public address in the style of the text that it replaces: without a port if that had none."""
+        if kind in (VIA, CONTACT):
+            style = (entry.key, kind)
+            if not written_port:
                 transaction.put(self.bare, style, True)
-        text = authority(
-            self.advertised, entry.public_port, with_port=place.with_port, default_port=place.default_port
+            elif self.bare and style in self.bare:
+                transaction.remove(self.bare, style)
+        return authority(
+            self.advertised, entry.public_port, with_port=written_port != 0, default_port=default_port
         )
-        return Edit(place.start, place.end - place.start, text, place.rule)
 
     def safety_net(self, message: Message) -> list[Edit]:
         """Edits for mapped private addresses of inside phones in an outbound request's target and Route.
@@ -124,7 +151,7 @@ class Headers:
         if match is not None and match[1] in hosts:
             target = parse_one(data, start, end)
             spans += [(0, target)] if target else []
-        for kind, start in message.fields:
+        for kind, start, _, _ in message.fields:
             if kind == ROUTE:
                 routes = parse_list(data, start, value_end(data, start, message.head_end))
                 spans += [(kind, span) for span in routes or []]
@@ -155,17 +182,22 @@ class Headers:
                 target = parse_one(data, start, end)
                 if target is not None:
                     self._give_back(edits, target, 0, recipient)
-        via_seen = False
-        for kind, start in message.fields:
+        via_due = message.status != 0
+        for kind, start, via, contact in message.fields:
             if kind == VIA:
-                if not via_seen and message.status:
-                    via_seen = True
-                    self._give_via_back(edits, data, start, value_end(data, start, head_end), recipient)
+                if via_due:
+                    via_due = False
+                    via = via or parse_via(data, start, head_end)
+                    if via is not None and via.host == self.advertised:
+                        self._give_via_back(edits, data, via, value_end(data, start, head_end), recipient)
             elif kind <= REFERRED_BY:
-                end = value_end(data, start, head_end)
-                if kind != CONTACT and data.find(self.advertised, start, end) < 0:
-                    continue
-                spans = parse_list(data, start, end) or []
+                if contact is not None:
+                    spans = [contact]
+                else:
+                    end = value_end(data, start, head_end)
+                    if kind != CONTACT and data.find(self.advertised, start, end) < 0:
+                        continue
+                    spans = parse_list(data, start, end) or []
                 for span in spans:
                     key = self._give_back(edits, span, kind, recipient)
                     if kind == CONTACT:
@@ -189,11 +221,8 @@ class Headers:
         edits.append(Edit(span.start, span.end - span.start, text, FIELD_NAMES.get(kind, _REQUEST_URI)))
         return entry.key
 
-    def _give_via_back(self, edits: list[Edit], data: bytes, start: int, end: int, recipient: Entry) -> None:
+    def _give_via_back(self, edits: list[Edit], data: bytes, via: ViaSpan, end: int, recipient: Entry) -> None:
         """Append the edits for a response's topmost Via: sent-by, `received` and `rport` (RFC 3581 §4)."""
-        via = parse_via(data, start, end)
-        if via is None or via.host != self.advertised:
-            return
         entry = self._mappings.of_public(recipient.key[0], via.port or _DEFAULT_PORT)
         if entry is None or entry.private_host != recipient.private_host:
             return
@@ -213,25 +242,17 @@ class Headers:
         return authority(entry.private_host, entry.key[1].port, with_port=with_port, default_port=default_port)
 
 
-def _place(span: UriSpan, kind: int) -> Place:
-    """The place of a URI that holds the sender's own address; one for TCP needs a TCP mapping."""
-    return Place(
-        span.start,
-        span.end,
-        span.port or span.default_port,
-        span.port != 0,
-        span.default_port,
-        _protocol(span),
-        CONTACT if kind == CONTACT else 0,
-        FIELD_NAMES[kind],
-    )
+def _own_spans(spans: list[UriSpan], own: bytes) -> list[UriSpan]:
+    """Those URIs of a list that hold the sender's address; none if one of them names a port that no phone serves.
+
+    A web page that asks for port 22 gets nothing, and the list stays whole (RFC 6335 §6: system ports).
+    """
+    found = [span for span in spans if span.host == own]
+    if all(FIRST_UNPRIVILEGED_PORT <= (span.port or span.default_port) <= MAX_PORT for span in found):
+        return found
+    return []
 
 
 def _protocol(span: UriSpan) -> int:
-    """The protocol that a URI asks for."""
+    """The protocol that a URI asks for: one for TCP or TLS needs a TCP mapping."""
     return TCP if (span.parameters or span.secure) and span.over_stream else UDP
-
-
-def _usable(port: int) -> bool:
-    """Whether a port may get a mapping: never a system service's (case of a web page that asks for port 22)."""
-    return FIRST_UNPRIVILEGED_PORT <= port <= MAX_PORT

@@ -190,12 +190,14 @@ def _private_section(
     entry = mappings.of_public(UDP, media.port)
     if entry is None or entry.in_interface != in_interface:
         return None
-    edits.append(_replace(media.port_span, b"%d" % entry.key[1].port, "sdp-m"))
+    if entry.key[1].port != media.port:
+        edits.append(_replace(media.port_span, b"%d" % entry.key[1].port, "sdp-m"))
     if media.rtcp_port and media.rtcp_host in (b"", advertised):
         rtcp = mappings.of_public(UDP, media.rtcp_port)
         if rtcp is None or rtcp.private_host != entry.private_host:
             return None
-        edits.append(_replace(media.rtcp_port_span, b"%d" % rtcp.key[1].port, "sdp-rtcp"))
+        if rtcp.key[1].port != media.rtcp_port:
+            edits.append(_replace(media.rtcp_port_span, b"%d" % rtcp.key[1].port, "sdp-rtcp"))
         if media.rtcp_host:
             edits.append(_replace(media.rtcp_host_span, rtcp.private_host, "sdp-rtcp"))
     return entry.private_host
@@ -212,7 +214,7 @@ def _outside_end(media: Media, host: bytes) -> MediaEnd:
     return MediaEnd(Endpoint(host.decode("ascii"), media.port), rtcp, media.rtcp_mux, on_hold=False)
 
 
-def _all_are(connections: tuple[Address, ...], host: bytes) -> bool:
+def _all_are(connections: list[Address], host: bytes) -> bool:
     """Whether every c= that holds for a section is this address."""
     return bool(connections) and all(address.is_ip4 and address.host == host for address in connections)
 
