@@ -9,15 +9,15 @@ import pytest
 
 from sipalg.lab import scenario as module
 from sipalg.lab.scenario import WITHOUT_ALG, Outcome, Scenario, run_scenario
-from sipalg.lab.stage import Mode, Needs, ScenarioError, Stage
+from sipalg.lab.stage import Mode, ScenarioError, Stage
 from sipalg.lab.topology import LabError
 
 
 class FakeStage:
     """Stands where a lab would stand."""
 
-    def __init__(self, mode: Mode, needs: Needs, keep: object) -> None:
-        pass
+    def __init__(self, *_: object) -> None:
+        self.measured = ["1", "2", "3"]
 
     def __enter__(self) -> Self:
         return self
@@ -40,6 +40,7 @@ def run(mode: Mode, error: Exception | None, monkeypatch: pytest.MonkeyPatch) ->
 def test_ok_where_it_should_be(monkeypatch: pytest.MonkeyPatch) -> None:
     outcome = run("sipalg", None, monkeypatch)
     assert (outcome.ok, outcome.expected, outcome.broken, outcome.ladder) == (True, True, False, "drawn")
+    assert outcome.why == "2, 3"
 
 
 def test_a_failure_where_it_is_declared(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 
 from sipalg.lab.scenario import WITHOUT_ALG, Outcome, Scenario
 from sipalg.lab.stage import Stage
@@ -24,8 +25,9 @@ BROKEN = Outcome("one", "none", False, "no bridge", False, True, 0.1)
 
 def test_a_verdict_says_whether_it_was_declared() -> None:
     assert verdict(GOOD) == "ok"
+    assert verdict(replace(GOOD, why="101 hears 1000 Hz")) == "ok: 101 hears 1000 Hz"
     assert verdict(DECLARED) == "fails: 101 hears nothing"
-    assert verdict(USELESS) == "ok, but has to fail: the scenario shows nothing"
+    assert verdict(USELESS) == "OK, but has to fail: the scenario shows nothing"
     assert verdict(WRONG) == "FAILS: no answer"
     assert verdict(BROKEN) == "lab broken: no bridge"
 

@@ -23,7 +23,7 @@ from sipalg.lab.topology import Topology
 RATE_HZ: Final = 8000
 PACKET_S: Final = 0.02
 SAMPLES_A_PACKET: Final = 160
-#: Half a second, and a power of two: tones are told apart to 2 Hz.
+#: Half a second, and a power of two: tones are told apart to 2 Hz, and found to a fraction.
 WINDOW: Final = 4096
 WAV_HEADER_BYTES: Final = 44
 
@@ -68,7 +68,16 @@ def tone_of(samples: Sequence[int]) -> float:
     peak = max(range(len(power)), key=power.__getitem__)
     if total < 1e6 * WINDOW or sum(power[max(0, peak - 3) : peak + 4]) < total / 2:
         return 0.0
-    return (peak + 1) * RATE_HZ / WINDOW
+    return (peak + 1 + _between(power, peak)) * RATE_HZ / WINDOW
+
+
+def _between(power: list[float], peak: int) -> float:
+    """Say how far the true peak lies from the strongest place: a parabola through it and its neighbours, in log."""
+    if not 0 < peak < len(power) - 1:
+        return 0.0
+    left, middle, right = (math.log(value + 1.0) for value in power[peak - 1 : peak + 2])
+    curve = left - 2 * middle + right
+    return 0.5 * (left - right) / curve if curve else 0.0
 
 
 def _fft(values: list[complex]) -> list[complex]:

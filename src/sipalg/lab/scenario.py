@@ -37,7 +37,11 @@ class Scenario:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of one scenario in one mode; `broken` is the lab's own trouble, when nothing can be said."""
+    """What came of one scenario in one mode.
+
+    `why` says why it failed, or what was measured last where all went well; `broken` is the lab's own trouble, when
+    nothing can be said.
+    """
 
     scenario: str
     mode: Mode
@@ -61,6 +65,7 @@ def run_scenario(
     try:
         with Stage(mode, scenario.needs, keep) as stage:
             scenario.play(stage)
+            why = ", ".join(stage.measured[-2:])
             if draw is not None:
                 ladder = draw(stage)
     except ScenarioError as found:

@@ -24,7 +24,7 @@ from sipalg.lab.packets import Message, Wire, messages, read_capture, rtp
 from sipalg.lab.phones import Phone, PhoneSettings
 from sipalg.lab.programs import Capture, Program, wait_until
 from sipalg.lab.registrar import start_registrar
-from sipalg.lab.rtp import PACKET_S, RATE_HZ, Talker, read_recording, tone_of
+from sipalg.lab.rtp import PACKET_S, RATE_HZ, SAMPLES_A_PACKET, Talker, read_recording, tone_of
 from sipalg.lab.sipp import start_sipp
 from sipalg.lab.topology import ADDRESS, INSIDE_PREFIX, LabError, Topology
 
@@ -49,13 +49,15 @@ class Needs:
     """What a scenario needs of its stage.
 
     `timeouts` are conntrack's for UDP, unreplied and stream, in seconds; `options` go to `sipalg run`; `hosts` are
-    those beside the router; `record_route` is whether the proxy stays on the path.
+    those beside the router; `inside` the router's inside interfaces; `record_route` is whether the proxy stays on the
+    path.
     """
 
     hosts: tuple[str, ...] = ("phone1", "server", "far1")
     firewall: firewall.Firewall = "strict"
     timeouts: tuple[int, int] = (30, 120)
     options: tuple[str, ...] = ()
+    inside: tuple[str, ...] = ("lan0",)
     record_route: bool = True
 
 
@@ -69,6 +71,8 @@ class Stage:
         self._keep = keep
         self._stack = ExitStack()
         self._alg: Program | None = None
+        #: What was heard, for people: one entry a judgement that went well.
+        self.measured: list[str] = []
 
     def __enter__(self) -> Self:
         with ExitStack() as stack:
@@ -77,8 +81,9 @@ class Stage:
                 stack.callback(_copy_files, self.net.directory, self._keep)
             self.net.set_timeouts(*self.needs.timeouts)
             self.load_rules()
-            self._inside = stack.enter_context(Capture(self.net, "router", "lan0"))
-            self._outside = stack.enter_context(Capture(self.net, "router", "wan0"))
+            names = (*self.needs.inside, "wan0")
+            captures = [stack.enter_context(Capture(self.net, "router", name)) for name in names]
+            *self._inside, self._outside = captures
             stack.enter_context(start_registrar(self.net, self.needs.record_route))
             # Only what has been entered until here is undone if the ALG doesn't start.
             stack.callback(self._end_alg)
@@ -100,8 +105,11 @@ class Stage:
 
     def start_alg(self) -> None:
         """Start sipalg on the router as its users do and wait until it says that it is ready."""
-        argv = (sys.executable, "-m", "sipalg", "run", "--inside", "lan0", "--outside", "wan0")
-        self._alg = Program(self.net, "router", "sipalg", *argv, "--socket", self.alg_socket, *self.needs.options)
+        argv: list[str | Path] = [sys.executable, "-m", "sipalg", "run", "--outside", "wan0"]
+        for name in self.needs.inside:
+            argv += ["--inside", name]
+        argv += ["--socket", self.alg_socket, *self.needs.options]
+        self._alg = Program(self.net, "router", "sipalg", *argv)
         self._alg.wait_for(r"\bready\b", 15.0)
 
     def signal_alg(self, number: signal.Signals) -> None:
@@ -196,6 +204,8 @@ class Stage:
             heard = tone_of(list(read_recording(listener.recordings()[-1])[-8192:]))
             if abs(heard - tone_hz) > TONE_TOLERANCE_HZ:
                 raise ScenarioError(f"{name} hears {heard:.0f} Hz instead of {tone_hz} Hz")
+            packets = (_size(listener) - size) // (2 * SAMPLES_A_PACKET)
+            self.measured.append(f"{name} hears {heard:.0f} Hz in {packets} RTP packets")
 
     def expect_heard(self, talker: Talker, wanted_hz: int, who: str, timeout_s: float = 2.5) -> None:
         """Raise ScenarioError unless a talker gets LISTEN_S seconds of the wanted tone from now on."""
@@ -206,10 +216,12 @@ class Stage:
         heard = talker.heard_hz()
         if abs(heard - wanted_hz) > TONE_TOLERANCE_HZ:
             raise ScenarioError(f"{who} hears {heard:.0f} Hz instead of {wanted_hz} Hz")
+        self.measured.append(f"{talker.host} hears {heard:.0f} Hz in {len(talker.received) - before} RTP packets")
 
     def inside(self) -> list[Wire]:
-        """All packets until now on the router's inside interface."""
-        return list(read_capture(self._inside.path))
+        """All packets until now on the router's inside interfaces, oldest first."""
+        packets = [packet for capture in self._inside for packet in read_capture(capture.path)]
+        return sorted(packets, key=lambda packet: packet.time_s)
 
     def outside(self) -> list[Wire]:
         """All packets until now on the router's outside interface."""

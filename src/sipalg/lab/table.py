@@ -24,7 +24,9 @@ def verdict(outcome: Outcome) -> str:
     if outcome.broken:
         return f"lab broken: {outcome.why}"
     if outcome.ok:
-        return "ok" if outcome.expected else "ok, but has to fail: the scenario shows nothing"
+        if not outcome.expected:
+            return "OK, but has to fail: the scenario shows nothing"
+        return f"ok: {outcome.why}" if outcome.why else "ok"
     return f"fails: {outcome.why}" if outcome.expected else f"FAILS: {outcome.why}"
 
 
@@ -41,7 +43,7 @@ def print_table(scenarios: Sequence[Scenario], outcomes: Sequence[Outcome], file
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=True)
     table.add_column("scenario", ratio=4)
     for mode in modes:
-        table.add_column(TITLES[mode], ratio=2 if mode == "sipalg" and len(modes) > 1 else 4)
+        table.add_column(TITLES[mode], ratio=4)
     cells = {(outcome.scenario, outcome.mode): outcome for outcome in outcomes}
     for scenario in scenarios:
         row = [cells.get((scenario.name, mode)) for mode in modes]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sipalg.lab.packets import messages
+from sipalg.lab.packets import messages, rtp
 from sipalg.lab.programs import pause
 from sipalg.lab.scenario import WITHOUT_ALG, WITHOUT_SIPALG, Scenario
 from sipalg.lab.stage import Needs, Stage
@@ -71,6 +71,24 @@ def hairpin(stage: Stage) -> None:
     stage.call(second, first)
     stage.expect_audio((first, second))
     stage.hang_up(first, second)
+    around = rtp(stage.inside(), lambda packet: packet.destination.host == stage.net.public_address)
+    stage.expect(not around, f"{len(around)} RTP packets went through the router instead of directly")
+
+
+def two_insides(stage: Stage) -> None:
+    """A phone on another inside network, with the same ports, is called while the first one is in a call."""
+    far = stage.phone("201", "far1", 1000, rtp_port=20000)
+    other_far = stage.phone("202", "far2", 1200, rtp_port=20000)
+    first = stage.phone("101", "phone1", 440)
+    second = stage.phone("104", "phone4", 700)
+    stage.call(far, first)
+    stage.call(other_far, second)
+    stage.expect_audio((first, far), (second, other_far))
+    stage.hang_up(far, first)
+    stage.hang_up(second, other_far)
+    stage.call(first, second)
+    stage.expect_audio((first, second))
+    stage.hang_up(second, first)
 
 
 SCENARIOS: Final = (
@@ -89,6 +107,20 @@ SCENARIOS: Final = (
         "phone to phone inside, through the server outside",
         hairpin,
         Needs(hosts=("phone1", "phone2", "server")),
+        fails_in=WITHOUT_SIPALG,
+    ),
+    Scenario(
+        "hairpin-no-record-route",
+        "the same through a server that is out of the dialog: ACK and BYE go by the public address",
+        hairpin,
+        Needs(hosts=("phone1", "phone2", "server"), record_route=False),
+        fails_in=WITHOUT_SIPALG,
+    ),
+    Scenario(
+        "two-insides",
+        "phones with the same ports on two inside networks, called at once, and calling each other",
+        two_insides,
+        Needs(hosts=("phone1", "phone4", "server", "far1", "far2"), inside=("lan0", "lan1")),
         fails_in=WITHOUT_SIPALG,
     ),
 )
