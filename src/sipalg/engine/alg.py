@@ -11,29 +11,12 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final, NamedTuple
 
-from sipalg.codec.address import in_networks
-from sipalg.codec.body import sdp_span
-from sipalg.codec.message import Message, cseq_method, identify, parse
-from sipalg.engine import rewrite_sdp
-from sipalg.engine.calls import CALL_METHODS, Calls, Step
-from sipalg.engine.contacts import Contacts
-from sipalg.engine.mappings import Entry, MappingKey, Mappings, PortsTaken
-from sipalg.engine.media import Ends
-from sipalg.engine.peers import Peers
-from sipalg.engine.policy import (
-    EXEMPT,
-    NAT_AWARE,
-    NO_FREE_PORT,
-    NO_MAPPING,
-    NO_PUBLIC_ADDRESS,
-    NOT_NATTED,
-    NOTHING_TO_EDIT,
-    STREAM,
-)
-from sipalg.engine.rewrite import Headers
+from sipalg.codec.message import Message, parse
+from sipalg.engine.mappings import MappingKey, PortsTaken
+from sipalg.engine.passage import Passage
+from sipalg.engine.policy import NOT_NATTED, NOTHING_TO_EDIT, STREAM
 from sipalg.engine.settings import Settings
 from sipalg.engine.snapshot import snapshot
-from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import (
     ACCEPT,
     REPLACE,
@@ -51,11 +34,8 @@ from sipalg.engine.verdict import (
     Verdict,
 )
 
-_NO_SPAN: Final = (0, 0)
 #: How many times the kernel may refuse before a message passes as it came: another port, and flows left out.
 _ATTEMPTS: Final = 4
-#: Remembered answers to "is this remote address excepted?"; a flood of addresses empties it.
-_EXEMPT_CACHE: Final = 4096
 #: Events that nobody fetches are forgotten beyond this number.
 _MAX_EVENTS: Final = 10_000
 
@@ -76,23 +56,24 @@ class Alg:
     """
 
     def __init__(self, settings: Settings, ports_taken: PortsTaken) -> None:
-        self.settings = settings
-        self._transaction = Transaction()
-        self.mappings = Mappings(settings, ports_taken)
-        self.contacts = Contacts(settings, self.mappings)
-        self.calls = Calls(settings, self.mappings)
-        self.peers = Peers(settings, self.calls.refused_flows)
-        self._headers = Headers(self.mappings, self.peers)
-        self._headers.set_advertised(settings.advertised_address)
-        #: Phones whose Contact was public as it came, by source: they are left alone.
-        self.nat_aware: dict[tuple[int, Endpoint], bool] = {}
-        self._exempt: dict[str, bool] = {}
+        self._passage = Passage(settings, ports_taken)
+        self._transaction = self._passage.transaction
+        self.mappings = self._passage.mappings
+        self.peers = self._passage.peers
+        self.contacts = self._passage.contacts
+        self.calls = self._passage.calls
+        self.nat_aware = self._passage.nat_aware
         self._pending: _Pending | None = None
         self._token = 0
         self._events: list[Event] = []
         self.methods: dict[bytes, int] = {}
         self.rules: dict[str, int] = {}
         self.reasons: dict[str, int] = {}
+
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self._passage.settings
 
     # What a driver calls.
 
@@ -194,11 +175,10 @@ class Alg:
                 if not entry.mapping.adopted:
                     transaction.tell("address-lost", private=entry.mapping.private, public=entry.mapping.public)
                     self.mappings.drop(transaction, entry)
-                    self._forget(entry)
-        settings = replace(self.settings, nat_address=nat_address, advertised_address=advertised_address)
-        self.settings = self.mappings.settings = self.peers.settings = settings
-        self.contacts.settings = self.calls.settings = settings
-        self._headers.set_advertised(advertised_address)
+                    self._passage.forget(entry)
+        self._passage.change(
+            replace(self.settings, nat_address=nat_address, advertised_address=advertised_address)
+        )
         return self._commit()
 
     def media_seen(self, flow: Flow, now: float) -> None:
@@ -233,121 +213,10 @@ class Alg:
         message = parse(datagram.payload)
         if isinstance(message, str):
             return self._pass(datagram, message)
-        if datagram.in_interface in self.settings.inside_interfaces:
-            edits = self._outward(message, datagram)
-        else:
-            edits = self._inward(message, datagram)
+        edits = self._passage.edit(message, datagram)
         if isinstance(edits, str):
             return self._pass(datagram, edits)
         return self._verdict(datagram, message, edits, attempt)
-
-    def _outward(self, message: Message, datagram: Datagram) -> list[Edit] | str:
-        """Edit what an inside phone sends; a str is the reason why its message passes."""
-        payload, source, destination, protocol, in_interface = datagram
-        settings = self.settings
-        if not settings.nat_address:
-            return NO_PUBLIC_ADDRESS
-        recipient = self.mappings.entries.get((protocol, destination))
-        if recipient is None and settings.exempt and self._is_exempt(destination.host):
-            return EXEMPT
-        key = (protocol, source)
-        entry = self.mappings.entries.get(key)
-        own = source.host.encode() if entry is None else entry.private_host
-        transaction = self._transaction
-        found = self._headers.edit_outward(transaction, message, datagram, entry, own)
-        if isinstance(found, str):
-            if found == NAT_AWARE:
-                self.nat_aware[key] = True
-            return found
-        if self.nat_aware and key in self.nat_aware:
-            if not found.has_contact:
-                return NAT_AWARE
-            del self.nat_aware[key]
-        edits, entry, contacts, _ = found
-        sdp = sdp_span(message) if message.body < message.body_end else _NO_SPAN
-        if entry is None and sdp[1]:
-            entry = self.mappings.open(transaction, protocol, source, "sip", in_interface)
-            if entry is None:
-                return NO_FREE_PORT
-        if not message.status:
-            edits += self._headers.safety_net(message)
-        if entry is None:
-            return edits
-        self.mappings.touch(transaction, key)
-        if not message.status and recipient is None:
-            self.peers.admit(transaction, entry, destination)
-        if self.peers.tended:
-            self.peers.tend(transaction, entry, destination)
-        ends: Ends | None = None
-        if sdp[1] and (recipient is None or recipient.in_interface != in_interface):
-            body = rewrite_sdp.outward(
-                transaction, self.mappings, payload, sdp, own, self._headers.advertised, in_interface
-            )
-            if isinstance(body, str):
-                return body
-            edits += self._with_length(message, body.edits)
-            ends = body.ends
-        if message.method == b"REGISTER":
-            if self.contacts.may_leave(message, contacts):
-                self.contacts.follow_request(transaction, message, contacts, _asked(message, source))
-        elif message.status or message.method in CALL_METHODS:
-            self._follow_call(message, entry, ends, from_inside=True)
-            if recipient is not None:
-                self._follow_call(message, recipient, None, from_inside=False)
-        if recipient is not None:
-            edits += self._headers.edit_inward(message, recipient)[0]
-        return edits
-
-    def _inward(self, message: Message, datagram: Datagram) -> list[Edit] | str:
-        """Edit what comes for an inside phone; a str is the reason why the message passes."""
-        payload, source, destination, protocol, _ = datagram
-        recipient = self.mappings.entries.get((protocol, destination))
-        if recipient is None:
-            return NO_MAPPING
-        if self.settings.exempt and self._is_exempt(source.host):
-            return EXEMPT
-        transaction = self._transaction
-        if self.peers.tended:
-            self.peers.tend(transaction, recipient, source)
-        edits, contacts, keys = self._headers.edit_inward(message, recipient)
-        ends: Ends | None = None
-        sdp = sdp_span(message)
-        if sdp[1]:
-            body = rewrite_sdp.inward(self.mappings, payload, sdp, self._headers.advertised, recipient.in_interface)
-            edits += self._with_length(message, body.edits)
-            ends = body.ends
-        if 200 <= message.status < 300 and cseq_method(message) == b"REGISTER":
-            asked = _asked(message, destination)
-            self.contacts.follow_answer(transaction, message, contacts, asked, source.host, keys)
-        elif message.status or message.method in CALL_METHODS:
-            self._follow_call(message, recipient, ends, from_inside=False)
-        return edits
-
-    def _follow_call(self, message: Message, entry: Entry, ends: Ends | None, *, from_inside: bool) -> None:
-        """Let the calls take note of a message that may belong to one."""
-        if message.status == 100 or (message.status and cseq_method(message) not in CALL_METHODS):
-            return
-        identity = identify(message)
-        step = Step(identity.method, message.status, identity.number, from_inside, ends, entry.key)
-        self.calls.follow(self._transaction, message, identity, step)
-
-    def _with_length(self, message: Message, edits: list[Edit]) -> list[Edit]:
-        """The body's edits along with Content-Length's, which is exact or, where there was none, isn't added."""
-        growth = sum(len(edit.replacement) - edit.length for edit in edits)
-        start, end = message.length
-        if not growth or not end:
-            return edits
-        text = b"%d" % (int(message.data[start:end]) + growth)
-        return [*edits, Edit(start, end - start, text, "content-length")]
-
-    def _is_exempt(self, host: str) -> bool:
-        """Whether a remote address is one that the administrator doesn't have NATed."""
-        answer = self._exempt.get(host)
-        if answer is None:
-            if len(self._exempt) >= _EXEMPT_CACHE:
-                self._exempt.clear()
-            answer = self._exempt[host] = in_networks(host, self.settings.exempt)
-        return answer
 
     # How a decision is handed out.
 
@@ -417,14 +286,7 @@ class Alg:
         if outcome == "refreshed":
             self.peers.renew(transaction, entry)
         elif outcome == "ended":
-            self._forget(entry)
-
-    def _forget(self, entry: Entry) -> None:
-        """Drop all that belonged to a mapping that has ended."""
-        self.peers.dismiss(self._transaction, entry)
-        self.contacts.forget_mapping(self._transaction, entry.key)
-        self._headers.forget(self._transaction, entry.key)
-        self.nat_aware.pop(entry.key, None)
+            self._passage.forget(entry)
 
     def _give_up(self) -> None:
         """Undo a transaction that nobody reported on, or that failed."""
@@ -446,9 +308,3 @@ class Alg:
     def _note(self, event: Event) -> None:
         if len(self._events) < _MAX_EVENTS:
             self._events.append(event)
-
-
-def _asked(message: Message, phone: Endpoint) -> tuple[str, bytes, int]:
-    """What names a REGISTER transaction of a phone: its address, Call-ID and CSeq's number."""
-    identity = identify(message)
-    return (phone.host, identity.call_id, identity.number)

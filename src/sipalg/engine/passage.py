@@ -1,0 +1,180 @@
+"""What a message goes through: header, body, and the state that follows from it, in one direction or the other.
+
+The middle of a packet's way. Outward, the sender's addresses are mapped and made public; inward, the recipient's are
+made private; a message between two inside phones by way of the public address is both. All tables are together here,
+since one message may touch every one of them in one transaction.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sipalg.codec.address import in_networks
+from sipalg.codec.body import sdp_span
+from sipalg.codec.message import Message, cseq_method, identify
+from sipalg.engine import rewrite_sdp
+from sipalg.engine.calls import CALL_METHODS, Calls, Step
+from sipalg.engine.contacts import Contacts
+from sipalg.engine.mappings import Entry, Mappings, PortsTaken
+from sipalg.engine.media import Ends
+from sipalg.engine.peers import Peers
+from sipalg.engine.policy import EXEMPT, NAT_AWARE, NO_FREE_PORT, NO_MAPPING, NO_PUBLIC_ADDRESS
+from sipalg.engine.rewrite import Headers
+from sipalg.engine.settings import Settings
+from sipalg.engine.transaction import Transaction
+from sipalg.engine.verdict import Datagram, Edit, Endpoint
+
+_NO_SPAN: Final = (0, 0)
+#: Remembered answers to "is this remote address excepted?"; a flood of addresses empties it.
+_EXEMPT_CACHE: Final = 4096
+
+
+class Passage:
+    """The tables, and the way of a framed message through them."""
+
+    def __init__(self, settings: Settings, ports_taken: PortsTaken) -> None:
+        self.transaction = Transaction()
+        self.mappings = Mappings(settings, ports_taken)
+        self.contacts = Contacts(settings, self.mappings)
+        self.calls = Calls(settings, self.mappings)
+        self.peers = Peers(settings, self.calls.refused_flows)
+        self.headers = Headers(self.mappings, self.peers)
+        #: Phones whose Contact was public as it came, by source: they are left alone.
+        self.nat_aware: dict[tuple[int, Endpoint], bool] = {}
+        self._exempt: dict[str, bool] = {}
+        self.change(settings)
+
+    def change(self, settings: Settings) -> None:
+        """Go by other settings from the next message on."""
+        self.settings = self.mappings.settings = self.contacts.settings = settings
+        self.calls.settings = self.peers.settings = settings
+        self.headers.set_advertised(settings.advertised_address)
+        self._exempt.clear()
+
+    def edit(self, message: Message, datagram: Datagram) -> list[Edit] | str:
+        """The edits that a message needs, with all changes of state staged; a str is the reason why it passes."""
+        if datagram.in_interface in self.settings.inside_interfaces:
+            return self._outward(message, datagram)
+        return self._inward(message, datagram)
+
+    def forget(self, entry: Entry) -> None:
+        """Drop all that belonged to a mapping that has ended."""
+        self.peers.dismiss(self.transaction, entry)
+        self.contacts.forget_mapping(self.transaction, entry.key)
+        self.headers.forget(self.transaction, entry.key)
+        self.nat_aware.pop(entry.key, None)
+
+    def _outward(self, message: Message, datagram: Datagram) -> list[Edit] | str:
+        """Edit what an inside phone sends; a str is the reason why its message passes."""
+        payload, source, destination, protocol, in_interface = datagram
+        settings = self.settings
+        if not settings.nat_address:
+            return NO_PUBLIC_ADDRESS
+        recipient = self.mappings.entries.get((protocol, destination))
+        if recipient is None and settings.exempt and self._is_exempt(destination.host):
+            return EXEMPT
+        key = (protocol, source)
+        entry = self.mappings.entries.get(key)
+        own = source.host.encode() if entry is None else entry.private_host
+        transaction = self.transaction
+        found = self.headers.edit_outward(transaction, message, datagram, entry, own)
+        if isinstance(found, str):
+            if found == NAT_AWARE:
+                self.nat_aware[key] = True
+            return found
+        if self.nat_aware and key in self.nat_aware:
+            if not found.has_contact:
+                return NAT_AWARE
+            del self.nat_aware[key]
+        edits, entry, contacts, _ = found
+        sdp = sdp_span(message) if message.body < message.body_end else _NO_SPAN
+        if entry is None and sdp[1]:
+            entry = self.mappings.open(transaction, protocol, source, "sip", in_interface)
+            if entry is None:
+                return NO_FREE_PORT
+        if not message.status:
+            edits += self.headers.safety_net(message)
+        if entry is None:
+            return edits
+        self.mappings.touch(transaction, key)
+        if not message.status and recipient is None:
+            self.peers.admit(transaction, entry, destination)
+        if self.peers.tended:
+            self.peers.tend(transaction, entry, destination)
+        ends: Ends | None = None
+        if sdp[1] and (recipient is None or recipient.in_interface != in_interface):
+            body = rewrite_sdp.outward(
+                transaction, self.mappings, payload, sdp, own, self.headers.advertised, in_interface
+            )
+            if isinstance(body, str):
+                return body
+            edits += _with_length(message, body.edits)
+            ends = body.ends
+        if message.method == b"REGISTER":
+            if self.contacts.may_leave(message, contacts):
+                self.contacts.follow_request(transaction, message, contacts, _asked(message, source))
+        elif message.status or message.method in CALL_METHODS:
+            self._follow_call(message, entry, ends, from_inside=True)
+            if recipient is not None:
+                self._follow_call(message, recipient, None, from_inside=False)
+        if recipient is not None:
+            edits += self.headers.edit_inward(message, recipient)[0]
+        return edits
+
+    def _inward(self, message: Message, datagram: Datagram) -> list[Edit] | str:
+        """Edit what comes for an inside phone; a str is the reason why the message passes."""
+        payload, source, destination, protocol, _ = datagram
+        recipient = self.mappings.entries.get((protocol, destination))
+        if recipient is None:
+            return NO_MAPPING
+        if self.settings.exempt and self._is_exempt(source.host):
+            return EXEMPT
+        transaction = self.transaction
+        if self.peers.tended:
+            self.peers.tend(transaction, recipient, source)
+        edits, contacts, keys = self.headers.edit_inward(message, recipient)
+        ends: Ends | None = None
+        sdp = sdp_span(message)
+        if sdp[1]:
+            body = rewrite_sdp.inward(self.mappings, payload, sdp, self.headers.advertised, recipient.in_interface)
+            edits += _with_length(message, body.edits)
+            ends = body.ends
+        if 200 <= message.status < 300 and cseq_method(message) == b"REGISTER":
+            asked = _asked(message, destination)
+            self.contacts.follow_answer(transaction, message, contacts, asked, source.host, keys)
+        elif message.status or message.method in CALL_METHODS:
+            self._follow_call(message, recipient, ends, from_inside=False)
+        return edits
+
+    def _follow_call(self, message: Message, entry: Entry, ends: Ends | None, *, from_inside: bool) -> None:
+        """Let the calls take note of a message that may belong to one."""
+        if message.status == 100 or (message.status and cseq_method(message) not in CALL_METHODS):
+            return
+        identity = identify(message)
+        step = Step(identity.method, message.status, identity.number, from_inside, ends, entry.key)
+        self.calls.follow(self.transaction, message, identity, step)
+
+    def _is_exempt(self, host: str) -> bool:
+        """Whether a remote address is one that the administrator doesn't have NATed."""
+        answer = self._exempt.get(host)
+        if answer is None:
+            if len(self._exempt) >= _EXEMPT_CACHE:
+                self._exempt.clear()
+            answer = self._exempt[host] = in_networks(host, self.settings.exempt)
+        return answer
+
+
+def _with_length(message: Message, edits: list[Edit]) -> list[Edit]:
+    """The body's edits along with Content-Length's, which is exact or, where there was none, isn't added."""
+    growth = sum(len(edit.replacement) - edit.length for edit in edits)
+    start, end = message.length
+    if not growth or not end:
+        return edits
+    text = b"%d" % (int(message.data[start:end]) + growth)
+    return [*edits, Edit(start, end - start, text, "content-length")]
+
+
+def _asked(message: Message, phone: Endpoint) -> tuple[str, bytes, int]:
+    """What names a REGISTER transaction of a phone: its address, Call-ID and CSeq's number."""
+    identity = identify(message)
+    return (phone.host, identity.call_id, identity.number)
