@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class EngineResult(NamedTuple):
-    """One kind: µs of CPU a message, each batch's mean, and of the batches median, least and most; what was checked."""
+    """One kind: µs of CPU a message (a batch's mean; median, least, most of the batches), and what was checked."""
 
     kind: str
     median_us: float

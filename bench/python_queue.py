@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from sipalg.datapath.driver import Driver
 from sipalg.datapath.executor import Failure, Trigger
 from sipalg.datapath.nfqueue import PacketQueue
-from sipalg.engine.verdict import ACCEPT, REPLACE, Action, Command, Datagram, Event, Verdict
+from sipalg.engine.verdict import ACCEPT, REPLACE, Action, Command, Datagram, Event, Flow, Verdict
 
 
 class NullEngine:
@@ -45,6 +45,9 @@ class NullEngine:
         del now
         return ()
 
+    def media_seen(self, flow: Flow, now: float) -> None:
+        """Never called."""
+
     def take_events(self) -> list[Event]:
         """Return no events."""
         return []
@@ -59,6 +62,10 @@ class NullRunner:
     def run_each(self, commands: Sequence[Command]) -> list[Failure]:
         """Never called."""
         del commands
+        return []
+
+    def take_seen(self) -> list[Flow]:
+        """Return no flows."""
         return []
 
 
