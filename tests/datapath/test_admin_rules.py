@@ -330,6 +330,103 @@ def test_flow_offload_of_iptables() -> None:
     assert read(saves=[save]).flow_tables == (FlowTable("iptables-legacy -t filter, line 3", (), used=True),)
 
 
+def test_conditions_that_would_need_an_intersection_arent_understood() -> None:
+    one, other = payload("ip", "daddr", "203.0.113.1"), payload("ip", "daddr", prefix("203.0.113.0", 24))
+    rules = prerouting(one, other, payload("udp", "dport", 7), {"dnat": {"addr": PBX}})
+    assert [t.ports for t in rules.taken] == [(7, 7)]
+    assert rules.forwards == ()
+    inner = read(
+        chain("pre", "prerouting"),
+        chain("sub"),
+        rule("pre", one, {"jump": {"target": "sub"}}),
+        rule("sub", other, payload("udp", "dport", 7), {"dnat": {"addr": PBX}}),
+    )
+    assert [t.ports for t in inner.taken] == [(7, 7)]
+    assert inner.forwards == ()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        payload("udp", "dport", {"range": [1]}),
+        payload("udp", "dport", "sip"),
+        payload("udp", "dport", 7, "<"),
+        payload("ip", "daddr", {"odd": 1}),
+        payload("ip", "daddr", "router.example"),
+        {"match": {"op": "==", "left": {"&": ["x"]}, "right": "dnat"}},
+        {"match": {"op": "==", "left": "x", "right": "dnat"}},
+        {"match": {"op": "in", "left": {"ct": {"key": "status"}}, "right": "snat"}},
+        {"match": {"op": "==", "left": {"meta": {"key": "mark"}}, "right": 1}},
+        {"match": {"op": "==", "left": {"fib": {"result": "type", "flags": ["daddr"]}}, "right": "multicast"}},
+        {"match": 1, "more": 2},
+        "a text",
+    ],
+)
+def test_odd_conditions_make_no_forward(odd: object) -> None:
+    rules = prerouting(odd, {"dnat": {"addr": PBX, "port": 5060}})
+    assert rules.forwards == ()
+    assert len(rules.unevaluable) == 1
+
+
+def test_conditions_that_ask_nothing_of_ours() -> None:
+    conditions = (
+        {"match": {"op": "==", "left": {"fib": {"result": "type", "flags": ["daddr"]}}, "right": "local"}},
+        {"match": {"op": "==", "left": {"meta": {"key": "nfproto"}}, "right": "ipv4"}},
+        payload("ip", "protocol", "udp"),
+        payload("udp", "dport", 7),
+    )
+    assert [f.public.port for f in prerouting(*conditions, {"dnat": {"addr": PBX}}).forwards] == [7]
+    six = {"match": {"op": "==", "left": {"meta": {"key": "nfproto"}}, "right": "ipv6"}}
+    assert prerouting(six, *conditions, {"dnat": {"addr": PBX}}) == AdminRules()
+
+
+def test_a_return_ends_only_its_own_chain() -> None:
+    ten = payload("ip", "daddr", prefix("10.0.0.0", 8))
+    items = [chain("post", "postrouting"), chain("sub"), rule("post", {"jump": {"target": "sub"}})]
+    inner = [rule("sub", ten, {"return": None}), rule("sub", MASQUERADE)]
+    assert [str(e.destination) for e in read(*items, *inner).exemptions] == ["10.0.0.0/8"]
+    assert read(*items, *inner, rule("post", MASQUERADE)).exemptions == ()
+    assert read(*items, inner[0], rule("post", MASQUERADE)).exemptions == ()
+
+
+def test_a_return_or_a_narrow_rule_decides_nothing_for_all_flows() -> None:
+    narrow = payload("ip", "saddr", "203.0.113.50")
+    assert forward([narrow, ACCEPT]).dnat_accepted == "no"
+    assert forward([{"return": None}], [ACCEPT]).dnat_accepted == "no"
+    to_lan = {"match": {"op": "==", "left": {"meta": {"key": "oifname"}}, "right": "lan0"}}
+    assert forward([to_lan, DNAT_STATUS, ACCEPT]).dnat_accepted == "yes"
+    assert forward([TO_WAN, DNAT_STATUS, ACCEPT]).dnat_accepted == "no"
+
+
+def test_rules_of_chains_that_arent_listed() -> None:
+    assert [u.what for u in read(rule("nowhere", ACCEPT)).unevaluable] == ["a rule of a chain that isn't listed"]
+    assert len(read(saves=["*nat\n-A NOWHERE -j ACCEPT\n-A 'x"]).unevaluable) == 2
+
+
+def test_more_of_iptables() -> None:
+    rules = read(saves=[nat_table(
+        "-A PREROUTING -d 203.0.113.1/32 -p 17 -m udp --dport 7 -j DNAT --to-destination 10.0.0.1:8-9",
+        "-A PREROUTING -d 203.0.113.1/32 -p udp -m udp --dport 9 -j DNAT --to-destination 10.0.0.1:x",
+        "-A PREROUTING -p icmp -j DNAT --to-destination 10.0.0.1",
+        "-A PREROUTING -m addrtype --dst-type MULTICAST -p udp -m udp --dport 11 -j DNAT --to-destination 10.0.0.1",
+        "-A PREROUTING -p udp -m udp --dport 90000 -j DNAT --to-destination 10.0.0.1",
+        "-A PREROUTING",
+        "-A POSTROUTING -s 192.168.122.0/24 ! -d 192.168.122.0/24 -j MASQUERADE",
+        "-A POSTROUTING -s 192.168.20.0/24 -m iprange --dst-range 10.0.0.0-10.0.0.255 -j RETURN",
+        "-A POSTROUTING -s 192.168.20.0/24 -o wan0 -j SNAT --to-source 203.0.113.1",
+        "-A POSTROUTING -m policy --dir out --pol none -j ACCEPT",
+    ), "\n".join(["*filter", ":FORWARD DROP [0:0]", "-A FORWARD -m conntrack --ctstatus DNAT -j ACCEPT",
+                  "-A FORWARD -m conntrack --ctstatus SEEN_REPLY -j ACCEPT", "-A FORWARD -p all -j REJECT"])])
+    assert [t.ports for t in rules.taken] == [(7, 7), (9, 9), (11, 11)]
+    assert rules.forwards == ()
+    assert [(str(e.destination), str(e.sources[0])) for e in rules.exemptions] == [
+        ("192.168.122.0/24", "192.168.122.0/24"),
+        ("10.0.0.0/24", "192.168.20.0/24"),
+    ]
+    assert len(rules.unevaluable) == 4
+    assert rules.dnat_accepted == "yes"
+
+
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"nftables": 1}', "no JSON"])
 def test_output_that_isnt_nfts_is_one_clear_error(text: str) -> None:
     with pytest.raises(AdminRulesError, match="nft -j list ruleset: "):

@@ -30,6 +30,7 @@ class World:
         self.flows: list[Translated] = []
         self.asked: list[str] = []
         self.broken = False
+        self.takes_s = 0.0
         self.proc_net = proc_net
         self.taken = PortsTaken(
             self.list_flows,
@@ -42,6 +43,7 @@ class World:
 
     def list_flows(self, address: str) -> Iterator[Translated]:
         self.asked.append(address)
+        self.now += self.takes_s
         if self.broken:
             raise OSError("broken")
         return iter(self.flows)
@@ -124,6 +126,17 @@ def test_the_picture_is_made_anew_only_when_asked_and_after_some_seconds(world: 
     world.now += 3
     assert not world.taken(UDP, 19032)
     assert len(world.asked) == 3
+
+
+def test_a_picture_that_takes_long_to_make_is_kept_longer(world: World) -> None:
+    world.takes_s = 1.0
+    assert not world.taken(UDP, 19032)
+    world.now += 19.9
+    assert not world.taken(UDP, 19032)
+    assert len(world.asked) == 1
+    world.now += 0.1
+    assert not world.taken(UDP, 19032)
+    assert len(world.asked) == 2
 
 
 def test_what_cant_be_read_leaves_the_last_picture_with_the_rules_of_now(world: World) -> None:

@@ -48,12 +48,22 @@ _COMPARE_DESTINATION: Final = 0x2
 _COMPARE_PROTOCOL: Final = 0x8
 _HOST_ORDER_U32: Final = struct.Struct("=I")
 
-# An IPv4 entry of a protocol with ports begins with its two tuples, each of 52 bytes: nest, address nest, source,
-# destination, protocol nest, protocol number, two ports. Read in one go, with the attribute headers as the proof.
-_TUPLES: Final = struct.Struct("=4s" + "8x 4s4s 4s4s 4x 4sB3x 4s2s2x 4s2s2x" * 2)
-_TUPLES_HEADERS: Final = tuple(
-    struct.pack("=HH", length, kind) for length, kind in ((8, 1), (8, 2), (5, 1), (6, 2), (6, 3))
-)
+# A tuple of a protocol with ports is 52 bytes: nest, address nest, source, destination, protocol nest, number, two
+# ports. The headers between the values are always the same.
+_HEADER: Final = struct.Struct("=HH")
+_TUPLE_HEADS: Final = {
+    kind: _HEADER.pack(52, kind | netlink.NESTED) + _HEADER.pack(20, 1 | netlink.NESTED) + _HEADER.pack(8, 1)
+    for kind in (_TUPLE_ORIGINAL, _TUPLE_REPLY)
+}
+_BEFORE_DESTINATION: Final = _HEADER.pack(8, 2)
+_BEFORE_PROTOCOL: Final = _HEADER.pack(28, 2 | netlink.NESTED) + _HEADER.pack(5, 1)
+_PORTS: Final = struct.Struct("!B3x4sH2x4sH2x")
+_BEFORE_PORTS: Final = (_HEADER.pack(6, 2), _HEADER.pack(6, 3))
+
+# What `translated` reads of such an entry in one go: the original tuple's nest header, source, protocol and source
+# port, the reply tuple's nest header, destination and destination port. The lengths in the headers are the proof.
+_TRANSLATED: Final = struct.Struct("!4x 4s 8x 4s 16x B 7x 2s 10x 4s 16x 4s 24x H")
+_NESTS: Final = tuple(_TUPLE_HEADS[kind][:4] for kind in (_TUPLE_ORIGINAL, _TUPLE_REPLY))
 
 
 class Entry(NamedTuple):
@@ -78,15 +88,14 @@ class Entry(NamedTuple):
 
 def encode_tuple(kind: int, protocol: int, source: Endpoint, destination: Endpoint) -> bytes:
     """Make a CTA_TUPLE_… attribute. Raises OSError for a host that is no IPv4 literal."""
-    return netlink.nested(
-        kind,
-        netlink.nested(
-            1, netlink.attribute(1, inet_aton(source.host)), netlink.attribute(2, inet_aton(destination.host))
-        ),
-        netlink.nested(
-            2, netlink.u8(1, protocol), netlink.u16(2, source.port), netlink.u16(3, destination.port)
-        ),
-    )
+    return b"".join((
+        _TUPLE_HEADS[kind],
+        inet_aton(source.host),
+        _BEFORE_DESTINATION,
+        inet_aton(destination.host),
+        _BEFORE_PROTOCOL,
+        _PORTS.pack(protocol, _BEFORE_PORTS[0], source.port, _BEFORE_PORTS[1], destination.port),
+    ))
 
 
 def create(flow: Flow, timeout_s: float, fixed: bool) -> Message:
@@ -209,7 +218,7 @@ def _decode_tuple(value: bytes | None) -> tuple[int, Endpoint, Endpoint] | None:
 
 
 class Translated(NamedTuple):
-    """What the search for free ports needs of an entry, as raw as it came."""
+    """What the search for free ports needs of an entry."""
 
     protocol: int
     public_port: int
@@ -222,14 +231,14 @@ def translated(bodies: Iterator[bytes], address: bytes) -> Iterator[Translated]:
     `source` is the original source's address and port, 6 bytes. This is what a table of 100,000 entries is read
     with, hence the fixed layout; an entry that looks otherwise takes the long way.
     """
-    unpack, size = _TUPLES.unpack_from, _TUPLES.size
+    unpack, size = _TRANSLATED.unpack_from, _TRANSLATED.size
+    there, back = _NESTS
     for body in bodies:
         if len(body) >= size:
-            fields = unpack(body)
-            headers = fields[1:4:2] + fields[5:10:2]
-            if headers == _TUPLES_HEADERS and fields[11:14:2] + fields[15:20:2] == _TUPLES_HEADERS:
-                if fields[14] == address and fields[2] != address:
-                    yield Translated(fields[6], int.from_bytes(fields[20], "big"), fields[2] + fields[8])
+            first, host, protocol, port, second, public, public_port = unpack(body)
+            if first == there and second == back:
+                if public == address != host:
+                    yield Translated(protocol, public_port, host + port)
                 continue
         entry = decode_entry(body)
         if entry is not None and inet_aton(entry.reply_destination.host) == address:

@@ -18,6 +18,9 @@ from sipalg.datapath.admin_model import PortRange
 from sipalg.datapath.ctnetlink import Translated
 from sipalg.engine.verdict import TCP, UDP, Endpoint
 
+#: Refreshing takes at most one part in so many of the time, however many flows there are.
+_REFRESH_SHARE: Final = 20.0
+
 _FREE: Final = 0
 _RULE: Final = 1
 _RESERVED: Final = 2
@@ -123,6 +126,7 @@ class PortsTaken:
         return _RESERVED if codes is None or not 0 < port < 65536 else codes[port]
 
     def _refresh(self) -> None:
+        began = self._clock()
         fresh = {protocol: bytearray(fixed) for protocol, fixed in self._fixed.items()}
         holders: dict[tuple[int, int], set[bytes]] = {}
         try:
@@ -141,7 +145,8 @@ class PortsTaken:
             # Keep what was known; the administrator's rules and reserved ports are in it unless they just changed.
             fresh, holders = self._last_picture(), self._holders
         self._codes, self._holders = fresh, holders
-        self._expires = self._clock() + self._refresh_s
+        ended = self._clock()
+        self._expires = ended + max(self._refresh_s, _REFRESH_SHARE * (ended - began))
 
     def _last_picture(self) -> dict[int, bytearray]:
         """Return the sockets and flows as last seen, with the fixed marks of now."""

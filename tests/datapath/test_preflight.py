@@ -1,0 +1,151 @@
+"""What preflight concludes, for each thing that may be wrong; the real kernel is asked in tests/lab."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from ipaddress import IPv4Network
+from typing import Any, Self
+
+import pytest
+
+from sipalg.datapath import preflight
+from sipalg.datapath.addresses import Interface
+from sipalg.datapath.admin_conclusions import AdminRules, Exemption, SipHelper, TakenPorts
+from sipalg.datapath.admin_model import ALL_PORTS, FlowTable, PortRange, Unevaluable
+from sipalg.datapath.netlink import NetlinkError
+from sipalg.datapath.nft_rules import Features
+from sipalg.datapath.preflight import Finding, Plan
+from sipalg.engine.verdict import TCP, UDP
+
+PLAN = Plan(inside=("lan0",), outside="wan0")
+CLEAR = AdminRules(source_nat=("x",))
+FEATURES = Features(True, True, True, True, True, True)
+
+
+def brief(findings: Iterable[Finding]) -> list[tuple[str, str]]:
+    found = list(findings)
+    assert all("\n" not in finding.text for finding in found)
+    return [(finding.severity, finding.code) for finding in found]
+
+
+def rules(plan: Plan = PLAN, **facts: Any) -> list[tuple[str, str]]:
+    return brief(preflight.check_rules(plan, replace(CLEAR, **facts)))
+
+
+def test_nothing_in_the_way() -> None:
+    assert rules() == []
+
+
+def test_another_helper_on_our_ports_only() -> None:
+    assert rules(sip_helpers=(SipHelper((PortRange(5000, 5060),), "x"),)) == [("error", "kernel-helper")]
+    assert rules(sip_helpers=(SipHelper((), "x"),)) == [("error", "kernel-helper")]
+    assert rules(sip_helpers=(SipHelper((PortRange(5070, 5070),), "x"),)) == []
+
+
+def test_flow_tables_in_use_on_our_interfaces() -> None:
+    assert rules(flow_tables=(FlowTable("x", ("wan0", "eth7"), used=True),)) == [("error", "flow-table")]
+    assert rules(flow_tables=(FlowTable("x", (), used=True),)) == [("error", "flow-table")]
+    assert rules(flow_tables=(FlowTable("x", ("wan0",), used=False),)) == []
+    assert rules(flow_tables=(FlowTable("x", ("eth7",), used=True),)) == []
+    allowed = replace(PLAN, allow_offload=True)
+    assert rules(allowed, flow_tables=(FlowTable("x", ("wan0",), used=True),)) == [("warning", "flow-table")]
+    (finding,) = preflight.check_rules(PLAN, replace(CLEAR, flow_tables=(FlowTable("x", ("wan0",), used=True),)))
+    assert "udp dport != { 5060, 5061 } udp sport != { 5060, 5061 }" in finding.text
+
+
+def test_no_source_nat() -> None:
+    assert rules(source_nat=()) == [("warning", "no-source-nat")]
+
+
+def test_exemptions_that_the_plan_doesnt_have() -> None:
+    vpn, lan = IPv4Network("10.1.2.0/24"), IPv4Network("192.168.122.0/24")
+    exemption = (Exemption(vpn, (), "x"),)
+    assert rules(exemptions=exemption) == [("warning", "exemption")]
+    assert rules(replace(PLAN, exempt=(IPv4Network("10.0.0.0/8"),)), exemptions=exemption) == []
+    libvirt = ("224.0.0.0/24", "255.255.255.255/32", str(lan))
+    assert rules(exemptions=tuple(Exemption(IPv4Network(text), (lan,), "x") for text in libvirt)) == []
+
+
+@pytest.mark.parametrize(("answer", "found"), [("yes", []), ("no", ["advice"]), ("unknown", ["advice"])])
+def test_what_the_forward_chain_lets_in(answer: str, found: list[str]) -> None:
+    assert [severity for severity, _ in rules(dnat_accepted=answer)] == found
+
+
+def test_forwards_that_leave_no_media_port() -> None:
+    def taken(protocol: int, ports: PortRange) -> tuple[TakenPorts, ...]:
+        return (TakenPorts(protocol, (), ports, "x"),)
+
+    assert rules(taken=taken(UDP, ALL_PORTS)) == [("warning", "media-ports-forwarded")]
+    assert rules(taken=taken(TCP, ALL_PORTS)) == []
+    assert rules(taken=taken(UDP, PortRange(16384, 32766))) == []
+
+
+def test_rules_that_arent_understood_are_named() -> None:
+    (finding,) = preflight.check_rules(PLAN, replace(CLEAR, unevaluable=(Unevaluable("table ip t", "a map"),)))
+    assert (finding.severity, finding.code) == ("warning", "rule-not-understood")
+    assert finding.text.startswith("table ip t: a map; ")
+
+
+def test_interfaces() -> None:
+    known = {"lan0": Interface(1, "lan0", True, 1500), "wan0": Interface(2, "wan0", False, 1500)}
+    assert brief(preflight.check_interfaces(PLAN, known)) == [("warning", "interface-down")]
+    assert brief(preflight.check_interfaces(replace(PLAN, inside=()), {"wan0": known["lan0"]})) == [
+        ("error", "no-inside")
+    ]
+    (finding,) = preflight.check_interfaces(replace(PLAN, outside="lan0", inside=("lan0",)), known)
+    assert finding.code == "same-interface"
+    (finding,) = preflight.check_interfaces(replace(PLAN, inside=("lan9",), outside="lan0"), known)
+    assert finding.text == "--inside lan9: no such interface; there are: lan0, wan0"
+
+
+def test_media_ports_and_the_local_range() -> None:
+    usual = PortRange(32768, 60999)
+    assert brief(preflight.check_local_ports(PLAN.media_ports, usual)) == []
+    assert brief(preflight.check_local_ports(PortRange(30000, 40000), usual)) == [("warning", "media-ports-overlap")]
+    assert brief(preflight.check_local_ports(PortRange(40000, 41000), usual)) == [("error", "media-ports-local")]
+
+
+def test_capabilities() -> None:
+    assert preflight.may_administer("Name:\tx\nCapEff:\t000001ffffffffff\n")
+    assert preflight.may_administer("CapEff:\t0000000000001000\n")
+    assert not preflight.may_administer("CapEff:\t0000000000000fff\n")
+    assert not preflight.may_administer("")
+
+
+def test_the_owner_of_a_queue() -> None:
+    rest = "0 2 65531     0     0        0  1"
+    listing = f" 5060   4711     {rest}\n    7  -1234     {rest}\n"
+    assert preflight.queue_owner(listing, 5060) == 4711
+    assert preflight.queue_owner(listing, 7) == -1234
+    assert preflight.queue_owner(listing, 506) == 0
+
+
+def test_without_the_right_nothing_else_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(preflight, "may_administer", lambda _status: False)
+    monkeypatch.setattr("shutil.which", lambda _name: None)
+    assert brief(preflight.check(PLAN)) == [("error", "not-privileged"), ("error", "no-nft")]
+
+
+class Refusing:
+    """A netlink socket whose kernel has none of the features."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        return
+
+    def acknowledge(self, messages: list[object]) -> list[int]:
+        return [22] * len(messages)
+
+
+def test_a_kernel_that_lacks_things(monkeypatch: pytest.MonkeyPatch) -> None:
+    def lacking(_socket: object) -> Features:
+        raise NetlinkError(95)
+
+    monkeypatch.setattr(preflight, "NetlinkSocket", Refusing)
+    monkeypatch.setattr(preflight, "find_features", lacking)
+    assert [code for _, code in brief(preflight._kernel())] == ["no-conntrack", "no-queue", "no-nftables"]
+    monkeypatch.setattr(preflight, "find_features", lambda _socket: FEATURES._replace(ct_timeout=False))
+    assert brief(preflight._kernel())[-1] == ("advice", "no-ct-timeout")
