@@ -94,7 +94,8 @@ def check_engine(data: bytes) -> None:
         way, refuse, twice = control[0] & 3, bool(control[0] & 4), bool(control[0] & 8)
         script.wait(float(control[0] >> 4) ** 3)
         verdict = script.receive(payload, way, refuse=refuse)
-        if twice and not refuse:
+        # What passed for want of a port may find one the next time; what was translated stays as it is.
+        if twice and verdict.edits and not refuse:
             assert script.receive(payload, way, refuse=False).payload == verdict.payload, "a retransmission differs"
     if verdict.action == REPLACE:
         again = script.receive(verdict.payload, way, refuse=False)
