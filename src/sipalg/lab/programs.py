@@ -32,6 +32,8 @@ PACKAGES: Final = {
     "sipp": "sip-tester",
 }
 POLL_S: Final = 0.05
+#: What tcpdump's kernel buffer holds, so that a flood doesn't overrun it.
+BUFFER_KIB: Final = "16384"
 
 
 def missing_packages() -> list[str]:
@@ -147,6 +149,7 @@ class Capture(Program):
     def __init__(self, net: Topology, host: str, interface: str) -> None:
         """Start capturing UDP on `interface`; it captures when the constructor returns."""
         self.path = net.directory / f"{host}-{interface}.pcap"
-        argv = ("tcpdump", "-i", interface, "-w", self.path, "-U", "-n", "-s", "0", "--immediate-mode", "-Z", "root")
-        super().__init__(net, host, f"tcpdump-{host}-{interface}", *argv, "udp")
+        argv: list[str | Path] = ["tcpdump", "-i", interface, "-w", self.path, "-U", "-n", "-B", BUFFER_KIB, "--immediate-mode"]
+        # Who started it may write into the lab's directory; the user that tcpdump would become may not.
+        super().__init__(net, host, f"tcpdump-{host}-{interface}", *argv, "-Z", "root", "udp")
         self.wait_for("listening on")
