@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import pytest
 
+import sipalg.capture.nat as nat_module
 from sipalg.capture.nat import NOT_ADMITTED, NOT_MAPPED, Nat
 from sipalg.engine.verdict import (
     TCP,
@@ -51,8 +52,9 @@ def test_plain_nat_takes_no_privileged_port_but_the_phones_own(nat: Nat) -> None
     assert nat.outbound(UDP, Endpoint(P2.host, 65535), S, 0.0) == Endpoint(N, 1025)
 
 
-def test_when_all_ports_are_taken_there_is_none(nat: Nat) -> None:
-    for port in range(1024, 65536):
+def test_when_all_ports_are_taken_there_is_none(nat: Nat, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(nat_module, "_LOWEST_FREE_PORT", 65000)
+    for port in range(65000, 65536):
         assert nat.outbound(UDP, Endpoint(P.host, port), S, 0.0) == Endpoint(N, port)
     assert nat.outbound(UDP, Endpoint(P2.host, 5060), S, 0.0) is None
 
@@ -75,6 +77,7 @@ def test_mapping_ends_when_nobody_refreshes_it(nat: Nat) -> None:
     assert nat.inbound(UDP, RTP.public, M, 60.0) == NOT_MAPPED
     nat.run([RefreshMapping(RTP, 60.0)], 60.0)
     assert nat.inbound(UDP, RTP.public, M, 119.0) == RTP.private
+    nat.run([CloseMapping(RTP)], 119.0)
     nat.run([CloseMapping(RTP)], 119.0)
     assert nat.inbound(UDP, RTP.public, M, 119.0) == NOT_MAPPED
 

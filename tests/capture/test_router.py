@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import sipalg.capture.nat as nat_module
 from sipalg.capture import icmp, router
 from sipalg.capture.nat import NOT_ADMITTED, NOT_MAPPED, Nat
 from sipalg.capture.router import INSIDE, OUTSIDE, Router
@@ -180,9 +181,12 @@ def test_other_protocols_and_headers_that_are_cut_stay_as_they_are(bench: Bench,
         assert bench.router.forward(packet, 0.0, whole=False) == (packet, router.CUT_HEADERS, None)
 
 
-def test_packet_without_a_free_port_stays_as_it_is(bench: Bench, udp: Build, ping: Build) -> None:
+def test_packet_without_a_free_port_stays_as_it_is(
+    bench: Bench, udp: Build, ping: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(nat_module, "_LOWEST_FREE_PORT", 65000)
     for protocol in (1, 17):
-        for port in range(1024, 65536):
+        for port in (5000, *range(65000, 65536)):
             bench.nat.outbound(protocol, Endpoint(P2, port), Endpoint(S, 0), 0.0)
     for packet in (udp(f"{P}:5000", f"{S}:1"), ping(P, S, 5000)):
         assert bench.router.forward(packet, 0.0) == (packet, router.NO_PORT, None)

@@ -11,7 +11,7 @@ from ipaddress import IPv4Network
 from typing import Final, NamedTuple
 
 from sipalg.codec.address import in_networks, is_ipv4
-from sipalg.codec.headers import parse_via, received_and_rport
+from sipalg.codec.headers import ViaSpan, parse_via, received_and_rport
 from sipalg.codec.message import CONTACT, ROUTE, VIA, Message, parse, value_end
 from sipalg.codec.uri import UriSpan, parse_list, parse_one
 from sipalg.engine.verdict import Endpoint
@@ -126,38 +126,43 @@ def _outside_sender(message: Message, via: Endpoint | None, notes: list[str]) ->
     return FAR_END
 
 
-def _first_value(message: Message, wanted: int) -> tuple[int, int] | None:
-    """Return the span of the first field of a kind."""
-    for kind, start in message.fields:
-        if kind == wanted:
-            return start, value_end(message.data, start, message.head_end)
+def _topmost_via(message: Message) -> tuple[ViaSpan, int] | None:
+    """Return the topmost Via and the end of its field, None if there is none or it can't be read."""
+    for kind, start, via, _ in message.fields:
+        if kind == VIA:
+            end = value_end(message.data, start, message.head_end)
+            via = via or parse_via(message.data, start, end)
+            return None if via is None else (via, end)
     return None
 
 
 def _sent_by(message: Message) -> Endpoint | None:
     """Return the topmost Via's sent-by, None if it isn't an IPv4 address."""
-    span = _first_value(message, VIA)
-    via = None if span is None else parse_via(message.data, *span)
-    if via is None or not is_ipv4(via.host):
+    topmost = _topmost_via(message)
+    if topmost is None or not is_ipv4(topmost[0].host):
         return None
-    return Endpoint(via.host.decode(), via.port or _DEFAULT_PORT)
+    return Endpoint(topmost[0].host.decode(), topmost[0].port or _DEFAULT_PORT)
 
 
 def _return_address(message: Message) -> Endpoint | None:
     """Return where a response goes: the topmost Via's sent-by, or its received and rport (RFC 3581 section 4)."""
-    sent_by, span = _sent_by(message), _first_value(message, VIA)
-    via = None if span is None else parse_via(message.data, *span)
-    if span is None or via is None:
+    topmost = _topmost_via(message)
+    if topmost is None:
         return None
-    received, rport = (message.data[start:end] for start, end in received_and_rport(message.data, via, span[1]))
-    host = received.decode() if is_ipv4(received) else sent_by.host if sent_by else None
-    return Endpoint(host, int(rport or 0) or via.port or _DEFAULT_PORT) if host else None
+    via, end = topmost
+    received, rport = (message.data[start:stop] for start, stop in received_and_rport(message.data, via, end))
+    host = received if is_ipv4(received) else via.host
+    return Endpoint(host.decode(), int(rport or 0) or via.port or _DEFAULT_PORT) if is_ipv4(host) else None
 
 
-def _first_uri(message: Message, kind: int) -> Endpoint | None:
-    span = _first_value(message, kind)
-    uris = None if span is None else parse_list(message.data, *span)
-    return _endpoint_of(uris[0]) if uris else None
+def _first_uri(message: Message, wanted: int) -> Endpoint | None:
+    """Return the address of the first URI in the first field of a kind, None if it isn't an IPv4 address."""
+    for kind, start, _, contact in message.fields:
+        if kind == wanted:
+            end = value_end(message.data, start, message.head_end)
+            uris = [contact] if contact else parse_list(message.data, start, end)
+            return _endpoint_of(uris[0]) if uris else None
+    return None
 
 
 def _endpoint_of(uri: UriSpan | None) -> Endpoint | None:

@@ -87,18 +87,21 @@ def main(args: argparse.Namespace) -> int:
     """Explain the message; 0, or 2 with one line on stderr if it can't be read or its ends aren't known."""
     try:
         message = _read(args.file)
+        if len(message) > _LARGEST_PAYLOAD_BYTES:
+            return _refuse(f"{args.file}: too long; give one message of at most {_LARGEST_PAYLOAD_BYTES} bytes")
         inside = tuple(args.inside or arguments.PRIVATE_NETWORKS)
         ends = find_ends(message, inside, args.public.host, args.source, args.destination)
     except OSError as error:
         return _refuse(f"{args.file}: {error.strerror}; give a file with one SIP message, or - for stdin")
-    except (UnknownEndError, ValueError) as error:
+    except UnknownEndError as error:
         return _refuse(f"{args.file}: {error}")
     if args.inside is None:
-        listed = ", ".join(str(network) for network in inside)
-        ends = ends._replace(notes=(f"inside {listed}: as --inside isn't given", *ends.notes))
+        note = f"inside {', '.join(map(str, inside))}: as --inside isn't given"
+        ends = ends._replace(notes=(note, *ends.notes))
+        if args.raw:
+            sys.stderr.write(f"sipalg explain: assumed {note}\n")
     explanation = explain(message, ends, inside, args.public, args.media_port)
     if args.raw:
-        sys.stderr.write("".join(f"assumed: {note}\n" for note in ends.notes))
         sys.stdout.buffer.write(explanation.verdict.payload)
         sys.stdout.buffer.flush()
     elif args.json:
@@ -232,11 +235,11 @@ def _command_text(command: Command) -> str:
 
 
 def _read(name: str) -> bytes:
-    """Return the message; ValueError if it is longer than a datagram can be."""
-    data = sys.stdin.buffer.read(_LARGEST_PAYLOAD_BYTES + 1) if name == "-" else Path(name).read_bytes()
-    if len(data) > _LARGEST_PAYLOAD_BYTES:
-        raise ValueError(f"longer than a datagram can be; give one message of up to {_LARGEST_PAYLOAD_BYTES} bytes")
-    return data
+    """Return what the file holds, at most one byte more than a datagram can."""
+    if name == "-":
+        return sys.stdin.buffer.read(_LARGEST_PAYLOAD_BYTES + 1)
+    with Path(name).open("rb") as file:
+        return file.read(_LARGEST_PAYLOAD_BYTES + 1)
 
 
 def _refuse(what: str) -> int:
