@@ -106,6 +106,13 @@ def test_a_range_onto_a_range_is_taken_but_no_forward() -> None:
     assert [u.where for u in rules.unevaluable] == [WHERE]
 
 
+def test_a_range_onto_itself_keeps_its_ports() -> None:
+    both = {"range": [7100, 7101]}
+    rules = prerouting(payload("udp", "dport", both), {"dnat": {"addr": PBX, "port": both}})
+    assert [(f.public.port, f.private.port) for f in rules.forwards] == [(7100, 7100), (7101, 7101)]
+    assert rules.unevaluable == ()
+
+
 def test_a_whole_host_takes_every_port() -> None:
     rules = prerouting(payload("ip", "daddr", "203.0.113.9"), {"dnat": {"addr": PBX}})
     assert {(t.protocol, t.ports) for t in rules.taken} == {(UDP, (0, 65535)), (TCP, (0, 65535))}
@@ -151,6 +158,8 @@ def test_rules_for_the_inside_only_and_for_other_protocols_dont_count() -> None:
     named = payload("ip", "daddr", "203.0.113.1")
     hairpin = prerouting(LAN, named, payload("udp", "dport", 53), {"dnat": {"addr": PBX}})
     assert [t.ports for t in hairpin.taken] == [(53, 53)]
+    assert hairpin.forwards == ()
+    assert hairpin.unevaluable == ()
 
 
 def test_conditions_of_a_jump_go_with_it() -> None:
@@ -216,7 +225,7 @@ def test_an_exemption_in_one_table_that_another_table_doesnt_keep() -> None:
         rule("two", MASQUERADE),
     )
     assert rules.exemptions == ()
-    assert "another rule" in rules.unevaluable[0].what
+    assert "that another rule translates" in rules.unevaluable[0].what
 
 
 def test_source_nat_elsewhere_is_none() -> None:
@@ -315,7 +324,7 @@ def test_rules_of_iptables_nft_are_taken_from_iptables_and_the_others_of_its_tab
     }).replace('"table": "t"', '"table": "nat"')
     alone = evaluate(document, "wan0")
     assert [f.public.port for f in alone.forwards] == [8]
-    assert "no iptables-save" in alone.unevaluable[0].what
+    assert "iptables-save" in alone.unevaluable[0].what
     save = nat_table("-A PREROUTING -p udp -m udp --dport 7 -j DNAT --to-destination 10.0.0.1")
     both = evaluate(document, "wan0", iptables_nft=save)
     assert [f.public.port for f in both.forwards] == [7, 8]

@@ -84,7 +84,7 @@ def test_forwards_that_leave_no_media_port() -> None:
 def test_rules_that_arent_understood_are_named() -> None:
     (finding,) = preflight.check_rules(PLAN, replace(CLEAR, unevaluable=(Unevaluable("table ip t", "a map"),)))
     assert (finding.severity, finding.code) == ("warning", "rule-not-understood")
-    assert finding.text.startswith("table ip t: a map; ")
+    assert finding.text == "table ip t: a map"
 
 
 def test_interfaces() -> None:

@@ -9,8 +9,10 @@ from typing import TypeVar
 
 import pytest
 
+from sipalg.datapath.admin_rules import read_admin_rules
 from sipalg.datapath.conntrack import Conntrack, FlowState, FlowTakenError
 from sipalg.datapath.ctnetlink import FIXED_TIMEOUT
+from sipalg.datapath.ports import PortsTaken
 from sipalg.engine.verdict import UDP, Endpoint, Flow
 from sipalg.lab import firewall
 from sipalg.lab.topology import ADDRESS, NETNS_DIRECTORY, PUBLIC_ADDRESS, Topology, _enter
@@ -20,6 +22,7 @@ pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("namespaces")]
 T = TypeVar("T")
 PRIVATE = Endpoint(ADDRESS["phone1"], 10000)
 PUBLIC = Endpoint(PUBLIC_ADDRESS, 19032)
+OTHER = Endpoint(ADDRESS["phone2"], 10000)
 REMOTE = Endpoint(ADDRESS["server"], 4000)
 FLOW = Flow(UDP, PRIVATE, PUBLIC, REMOTE)
 
@@ -260,6 +263,23 @@ def test_a_lost_address_ends_its_flows_only(table: Conntrack) -> None:
     assert table.end_all(PUBLIC_ADDRESS) == 1
     assert table.source_nat_of(UDP, PRIVATE, REMOTE) is None
     assert table.source_nat_of(UDP, other.private, REMOTE) == other.public
+
+
+def test_ports_that_a_flow_a_program_or_a_rule_has_are_taken_and_control(net: Topology, table: Conntrack) -> None:
+    def look() -> set[int]:
+        taken = PortsTaken(table.translated)
+        taken.configure(PUBLIC_ADDRESS, read_admin_rules("wan0"))
+        assert taken.taken_by_others(UDP, PUBLIC.port, OTHER) == taken(UDP, PUBLIC.port)
+        assert not taken.taken_by_others(UDP, PUBLIC.port, PRIVATE)
+        return {port for port in range(1, 65536) if taken(UDP, port)}
+
+    assert inside(net, "router", look) == set()
+    firewall.load(net, firewall.rules("forward"))
+    table.establish(FLOW, 60)
+    with net.socket("router") as program:
+        program.bind(("", 16400))
+        assert inside(net, "router", look) == {5060, 16400, PUBLIC.port}
+    firewall.load(net, firewall.rules("strict"))
 
 
 def test_a_flow_that_isnt_translated_leaves_from_itself(net: Topology, table: Conntrack, ends: Ends) -> None:

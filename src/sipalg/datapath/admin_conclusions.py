@@ -160,12 +160,12 @@ class Conclusions:
                 if not protocols:
                     continue
                 if rule.action == "other" and self._concerns_outside(rule):
-                    self._note(rule, "a verdict map before destination NAT")
+                    self._note(rule, "a verdict map; name the ports that it may forward in reserved-ports")
                 # In a prerouting chain an action that translates sources is iptables' NETMAP, which does both.
                 if rule.action not in ("dnat", "snat") or not self._concerns_outside(rule):
                     continue
                 if not rule.ports and (rule.other or rule.nat is None):
-                    self._note(rule, "destination NAT of ports that depend on the packet")
+                    self._note(rule, "destination NAT of ports that depend on the packet; name them in reserved-ports")
                     continue
                 ranges = rule.ports or (ALL_PORTS,)
                 taken += [TakenPorts(p, rule.destinations, r, rule.where) for p in protocols for r in ranges]
@@ -185,11 +185,14 @@ class Conclusions:
         return not rule.out_interfaces or any(interface_matches(i, self._outside) for i in rule.out_interfaces)
 
     def _forwards(self, rule: Rule, protocols: Sequence[int], ranges: Sequence[PortRange]) -> list[PortForward]:
-        if rule.nat is not None and not rule.nat.host:
+        if (rule.nat is not None and not rule.nat.host) or not self._from_outside(rule):
             return []
         ports = [port for low, high in ranges for port in range(low, high + 1)]
         hosts = [str(n.network_address) for n in rule.destinations if n.prefixlen == 32] or [""]
         target = None if rule.nat is None else rule.nat.ports
+        if [target] == [*ranges]:
+            # A port that is in the range already is kept (get_unique_tuple in net/netfilter/nf_nat_core.c).
+            target = None
         if (
             rule.nat is None
             or rule.other
@@ -199,7 +202,8 @@ class Conclusions:
             or len(ports) > _MOST_FORWARDS_OF_A_RULE
             or (target is not None and (len(ports) > 1 or target.low != target.high))
         ):
-            self._note(rule, "a port forward that can't be put down as one public and one private port")
+            if UDP in protocols:
+                self._note(rule, "forwards ports in a way that can't be taken over as mappings; they count as taken")
             return []
         private = rule.nat.host
         return [
@@ -242,9 +246,9 @@ class Conclusions:
         if not self._to_outside(rule) or not saved:
             return
         if rule.other or rule.ports or rule.protocols or not rule.destinations or rule.not_destinations:
-            self._note(rule, "an exemption from source NAT that can't be put down as destination networks")
+            self._note(rule, "spares flows source NAT, not by destination alone; name networks with --except")
         elif len(saved) != len(concerned):
-            self._note(rule, "an exemption from source NAT, though another rule translates the same flows")
+            self._note(rule, "spares flows source NAT that another rule translates; see which one wins")
         else:
             yield from (Exemption(network, rule.sources, rule.where) for network in rule.destinations)
 

@@ -119,7 +119,7 @@ def evaluate(
     save, legacy = read_iptables(iptables_nft, "iptables"), read_iptables(iptables_legacy, "iptables-legacy")
     chains = _merge(nft.rules.chains, save.chains, nft.xt_chains) | legacy.chains
     unread = [
-        Unevaluable(f"table {family} {table} chain {name}", "rules of iptables, and no iptables-save to read them")
+        Unevaluable(f"table {family} {table} chain {name}", "rules of iptables, but no iptables-save to read them")
         for family, table, name in sorted(nft.xt_chains & chains.keys())
     ]
     helpers = [SipHelper((PortRange(5060, 5060),), str(_OLD_HELPER_SWITCH))] if automatic_helpers else []

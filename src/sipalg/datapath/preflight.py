@@ -225,8 +225,7 @@ def check_rules(plan: Plan, rules: AdminRules) -> Iterator[Finding]:
             text = f"{taken.where}: forwards all of media-ports {media.low}-{media.high}; no port is left for calls"
             yield Finding("warning", "media-ports-forwarded", text)
     for item in rules.unevaluable:
-        text = f"{item.where}: {item.what}; if it concerns SIP or media, set reserved-ports or --except accordingly"
-        yield Finding("warning", "rule-not-understood", text)
+        yield Finding("warning", "rule-not-understood", f"{item.where}: {item.what}")
 
 
 def _list(values: Sequence[object]) -> str:
