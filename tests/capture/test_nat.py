@@ -56,7 +56,7 @@ def test_when_all_ports_are_taken_there_is_none(nat: Nat, monkeypatch: pytest.Mo
     monkeypatch.setattr(nat_module, "_LOWEST_FREE_PORT", 65000)
     for port in range(65000, 65536):
         assert nat.outbound(UDP, Endpoint(P.host, port), S, 0.0) == Endpoint(N, port)
-    assert nat.outbound(UDP, Endpoint(P2.host, 5060), S, 0.0) is None
+    assert nat.outbound(UDP, Endpoint(P2.host, 65007), S, 0.0) is None
 
 
 def test_mapping_wins_over_the_plain_nat(nat: Nat) -> None:
