@@ -52,8 +52,6 @@ def main(args: argparse.Namespace) -> int:
         return _refuse(errors)
     warnings = [finding.text for finding in findings]
     _set_up_log()
-    for warning in warnings:
-        _LOG.warning("warning: %s", warning)
     try:
         service = Service(options, warnings)
     except (SocketInUseError, AdminRulesError) as error:
@@ -62,6 +60,8 @@ def main(args: argparse.Namespace) -> int:
         return _refuse([f"the kernel refuses: {error.strerror}"])
     except OSError as error:
         return _refuse([f"can't bind queue {options.queue_number}: {error.strerror}"])
+    for warning in warnings:
+        _LOG.warning("warning: %s", warning)
     with stopped_by_signals(service):
         try:
             service.start()

@@ -86,8 +86,7 @@ def _show_status(console: Console, answer: Mapping[str, Any]) -> None:
 
 def counts_table(title: str, counts: Mapping[str, Any]) -> Table:
     """Make a table of counters, largest first."""
-    table = Table(title=_words(title), title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    table.show_header = False
+    table = Table(title=_words(title), title_justify="left", title_style="bold", box=None, show_header=False)
     table.add_column()
     table.add_column(justify="right")
     for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):

@@ -1,0 +1,102 @@
+"""What is taken over at the start, and what is left alone."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Network
+
+import pytest
+
+from sipalg.control.takeover import InsideNetworks, closing, forwards, keepable, signalling_flows
+from sipalg.datapath.addresses import Address, Interface
+from sipalg.datapath.admin_rules import AdminRules, PortForward
+from sipalg.datapath.ctnetlink import SOURCE_NAT, Entry
+from sipalg.datapath.nft_table import Standing, StandingMapping
+from sipalg.engine.verdict import TCP, UDP, CloseMapping, Endpoint, Mapping
+
+ROUTER = "203.0.113.1"
+PHONE = Endpoint("192.168.33.10", 5060)
+SERVER = Endpoint("203.0.113.50", 5060)
+PORTS = (5060, 5061)
+
+
+def test_an_address_is_behind_the_interface_with_the_narrowest_network() -> None:
+    interfaces = [Interface(1, "lo", True, 65536), Interface(2, "lan0", True, 1500), Interface(3, "lan1", True, 1500)]
+    addresses = [
+        Address(1, "127.0.0.1", 8, False, 254),
+        Address(2, "192.168.0.1", 16, False, 0),
+        Address(3, "192.168.34.1", 24, False, 0),
+        Address(9, "10.0.0.1", 8, False, 0),
+    ]
+    inside = InsideNetworks(("lan0", "lan1"), interfaces, addresses)
+    hosts = ("192.168.33.10", "192.168.34.10", "127.0.0.1", "10.0.0.5")
+    assert [inside.interface_of(host) for host in hosts] == ["lan0", "lan1", "", ""]
+
+
+@pytest.mark.parametrize(
+    ("protocol", "public", "private", "purpose"),
+    [
+        (UDP, Endpoint("", 5060), Endpoint("192.168.33.20", 5060), "sip"),
+        (UDP, Endpoint(ROUTER, 15060), Endpoint("192.168.33.20", 5060), "sip"),
+        (UDP, Endpoint(ROUTER, 5060), Endpoint("192.168.33.20", 15060), "sip"),
+        (UDP, Endpoint("", 10000), Endpoint("192.168.33.20", 10000), "media"),
+        (UDP, Endpoint("203.0.113.9", 5060), Endpoint("192.168.33.20", 5060), None),
+        (TCP, Endpoint("", 5060), Endpoint("192.168.33.20", 5060), None),
+    ],
+)
+def test_port_forwards(protocol: int, public: Endpoint, private: Endpoint, purpose: str | None) -> None:
+    rules = AdminRules(forwards=(PortForward(protocol, public, private, "a rule"),))
+    found = list(forwards(rules, ROUTER, PORTS))
+    if purpose is None:
+        assert found == []
+    else:
+        assert [(one.private, one.public, one.purpose, one.adopted) for one in found] == [
+            (private, Endpoint(ROUTER, public.port), purpose, True)
+        ]
+
+
+def test_of_what_stands_only_the_true_is_kept() -> None:
+    ours = Mapping(UDP, PHONE, Endpoint(ROUTER, 5060), "sip")
+    former = Mapping(UDP, PHONE, Endpoint("203.0.113.9", 5060), "sip")
+    forwarded = Mapping(UDP, Endpoint("192.168.33.20", 5060), Endpoint(ROUTER, 5062), "media", adopted=True)
+    no_longer = Mapping(UDP, Endpoint("192.168.33.21", 5060), Endpoint(ROUTER, 5063), "sip", adopted=True)
+    every = (ours, former, forwarded, no_longer)
+    standing = Standing(tuple(StandingMapping(mapping, 60.0) for mapping in every), ())
+    kept = keepable(standing, ROUTER, [forwarded._replace(purpose="sip")])
+    assert [one.mapping for one in kept] == [ours, forwarded]
+    assert closing(standing, kept) == [CloseMapping(former), CloseMapping(no_longer)]
+
+
+def flow(**changes: object) -> Entry:
+    entry = Entry(
+        protocol=UDP,
+        original_source=PHONE,
+        original_destination=SERVER,
+        reply_source=SERVER,
+        reply_destination=Endpoint(ROUTER, 1024),
+        status=SOURCE_NAT,
+        timeout_s=20,
+        mark=0,
+        identity=b"",
+        packets=None,
+    )
+    return entry._replace(**changes)
+
+
+def test_a_standing_flow_to_a_sip_port_is_its_phones_mapping() -> None:
+    found = list(signalling_flows([flow()], ROUTER, PORTS, ()))
+    assert found == [(Mapping(UDP, PHONE, Endpoint(ROUTER, 1024), "sip"), SERVER)]
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        flow(protocol=TCP),
+        flow(status=0),
+        flow(reply_destination=Endpoint("203.0.113.9", 1024)),
+        flow(original_source=Endpoint(ROUTER, 5060)),
+        flow(original_destination=Endpoint("203.0.113.50", 53)),
+        flow(original_destination=Endpoint("10.99.0.10", 5060)),
+    ],
+)
+def test_other_flows_are_left_alone(other: Entry) -> None:
+    assert list(signalling_flows([other], ROUTER, PORTS, (IPv4Network("10.99.0.0/24"),))) == []
