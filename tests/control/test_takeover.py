@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network
+from typing import Any
 
 import pytest
 
@@ -66,7 +67,7 @@ def test_of_what_stands_only_the_true_is_kept() -> None:
     assert closing(standing, kept) == [CloseMapping(former), CloseMapping(no_longer)]
 
 
-def flow(**changes: object) -> Entry:
+def flow(**changes: Any) -> Entry:
     entry = Entry(
         protocol=UDP,
         original_source=PHONE,
