@@ -34,22 +34,21 @@ def check_message(data: bytes) -> None:
     start, end = parsed.length
     if end:
         assert int(data[start:end]) == parsed.body_end - parsed.body
-    for read in (
-        message.call_id,
-        message.cseq,
-        message.from_tag,
-        message.to_tag,
-        message.address_of_record,
-        message.session_expires_s,
-        message.expires_s,
-    ):
+    named = message.identify(parsed)
+    assert message.cseq_method(parsed) == named.method
+    assert named.number >= 0
+    for read in (message.address_of_record, message.session_expires_s, message.expires_s):
         read(parsed)
     if parsed.method:
         _check_uris([uri.parse_one(data, *parsed.uri)], data, *parsed.uri)
-    positions = [position for _, position in parsed.fields]
+    positions = [field[1] for field in parsed.fields]
     assert positions == sorted(positions)
-    for kind, position in parsed.fields:
-        _check_field(kind, data, position, message.value_end(data, position, parsed.head_end))
+    for kind, position, via, contact in parsed.fields:
+        end = message.value_end(data, position, parsed.head_end)
+        if via is None and contact is None:
+            _check_field(kind, data, position, end)
+        else:
+            _check_read_already(data, position, end, via, contact)
     start, end = body.sdp_span(parsed)
     assert (start, end) == (0, 0) or parsed.body <= start <= end <= parsed.body_end
     _check_description(data, start, end)
@@ -61,19 +60,37 @@ def check_sdp(data: bytes) -> None:
     _check_description(before + data + behind, len(before), len(before) + len(data))
 
 
+def _check_read_already(
+    data: bytes, start: int, end: int, via: headers.ViaSpan | None, contact: uri.UriSpan | None
+) -> None:
+    """Check that what was read while framing is what the whole grammar reads in the same line."""
+    value = data.index(b":", data.rindex(b"\n", 0, start)) + 1
+    if via is not None:
+        assert contact is None
+        assert via == headers.parse_via(data, value, end)
+        _check_via(data, via, start, end)
+    if contact is not None:
+        assert [contact] == uri.parse_list(data, value, end)
+        _check_uris([contact], data, start, end)
+
+
 def _check_field(kind: int, data: bytes, start: int, end: int) -> None:
     """Read a field's value and look at the spans."""
     assert start <= end <= len(data)
     if kind == message.VIA:
         via = headers.parse_via(data, start, end)
-        if via is None:
-            return
-        assert start <= via.start < via.end <= end
-        assert data[via.start : via.end].startswith(via.host)
-        for low, high in headers.received_and_rport(data, via, end):
-            assert (low, high) == (0, 0) or via.end <= low < high <= end
+        if via is not None:
+            _check_via(data, via, start, end)
     elif kind in ADDRESS_FIELDS:
         _check_uris(uri.parse_list(data, start, end) or [], data, start, end)
+
+
+def _check_via(data: bytes, via: headers.ViaSpan, start: int, end: int) -> None:
+    """Check a Via's sent-by, and the places of what the server noted in it."""
+    assert start <= via.start < via.end <= end
+    assert data[via.start : via.end].startswith(via.host)
+    for low, high in headers.received_and_rport(data, via, end):
+        assert (low, high) == (0, 0) or via.end <= low < high <= end
 
 
 def _check_uris(uris: list[uri.UriSpan] | list[uri.UriSpan | None], data: bytes, start: int, end: int) -> None:
