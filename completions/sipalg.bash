@@ -14,7 +14,9 @@ _sipalg() {
     done
     case $before in
         --mode)
-            mapfile -t COMPREPLY < <(compgen -W 'enforce observe' -- "$word")
+            local modes='enforce observe'
+            if [[ $command == lab ]]; then modes='none kernel sipalg'; fi
+            mapfile -t COMPREPLY < <(compgen -W "$modes" -- "$word")
             return
             ;;
         --inside | --outside)
@@ -23,22 +25,30 @@ _sipalg() {
             fi
             return
             ;;
-        --socket)
+        --only)
+            mapfile -t COMPREPLY < <(compgen -W "$(sipalg lab --list 2>/dev/null | cut -d " " -f 1)" -- "$word")
+            return
+            ;;
+        --socket | --keep)
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
             ;;
-        --public | --ports | --media-ports | --sip-timeout | --except | --source | --destination | --media-port)
+        --public | --ports | --media-ports | --sip-timeout | --except | --trusted-peers | --queue | --source | \
+            --destination | --media-port | --at-once)
             return
             ;;
     esac
     local options='--help'
     case $command in
         '') options='run status mappings calls explain rewrite lab --help --version' ;;
-        run) options='--inside --outside --public --ports --media-ports --sip-timeout --except --mode --help' ;;
+        run)
+            options='--inside --outside --public --ports --media-ports --sip-timeout --except --trusted-peers --mode'
+            options+=' --socket --queue --allow-offload --help'
+            ;;
         status | mappings | calls) options='--json --socket --help' ;;
         explain) options='--inside --public --source --destination --media-port --raw --json --help' ;;
         rewrite) options='--inside --public --ports --media-ports --except --json --help' ;;
-        lab) options='--help' ;;
+        lab) options='--only --mode --list --json --keep --at-once --help' ;;
     esac
     if [[ $word != -* && ($command == explain || $command == rewrite) ]]; then
         mapfile -t COMPREPLY < <(compgen -f -- "$word")

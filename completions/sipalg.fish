@@ -22,6 +22,19 @@ complete -c sipalg -n $run -x -l sip-timeout -d 'How long a SIP flow may be sile
 complete -c sipalg -n $run -x -l except -d 'A remote network that is not translated'
 complete -c sipalg -n $run -x -l mode -a 'enforce observe' -d 'Change messages, or only look'
 
+complete -c sipalg -n $run -x -l trusted-peers -d 'A remote network that may signal to any phone'
+complete -c sipalg -n $run -r -l socket -d 'The control socket'
+complete -c sipalg -n $run -x -l queue -d 'The packet queue of the kernel'
+complete -c sipalg -n $run -l allow-offload -d 'Start although a flow table carries packets past'
+
+set -l lab '__fish_seen_subcommand_from lab'
+complete -c sipalg -n $lab -x -l only -a "(sipalg lab --list 2>/dev/null | string replace -r '\s.*' '')" -d 'Scenario'
+complete -c sipalg -n $lab -x -l mode -a 'none kernel sipalg' -d 'Only this mode'
+complete -c sipalg -n $lab -l list -d 'List the scenarios'
+complete -c sipalg -n $lab -l json -d 'JSON'
+complete -c sipalg -n $lab -r -l keep -d 'Keep captures and logs'
+complete -c sipalg -n $lab -x -l at-once -d 'Labs side by side'
+
 complete -c sipalg -n '__fish_seen_subcommand_from status mappings calls' -l json -d 'JSON instead of a table'
 complete -c sipalg -n '__fish_seen_subcommand_from status mappings calls' -r -l socket -d 'The control socket'
 
