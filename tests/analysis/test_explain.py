@@ -127,7 +127,7 @@ def test_text_shows_ends_mappings_peers_and_edits_with_their_rules(run: Run) -> 
     assert "peer: 207.252.1.148 may signal to 75.142.151.49:1024" in lines
     via = "Via: SIP/2.0/UDP [-192.168.20.100:5060-]{+75.142.151.49:1024+};branch=z9hG4bK-7badf56d"
     assert any(line.startswith(via + "    # ") for line in lines)
-    assert "From: \"David Attias\" <sip:525@207.252.1.148>;tag=f95367fa52060ce5o0" in lines
+    assert 'From: "David Attias" <sip:525@207.252.1.148>;tag=f95367fa52060ce5o0' in lines
     assert "\x1b" not in output.decode()
 
 

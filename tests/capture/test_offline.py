@@ -5,10 +5,12 @@ from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from sipalg.capture.link import ETHERNET
+from sipalg.capture.link import ETHERNET, RAW
 from sipalg.capture.nat import Nat
-from sipalg.capture.offline import NOT_IPV4, Rewriter
+from sipalg.capture.offline import NOT_IPV4, TOO_SHORT, Rewriter
 from sipalg.capture.pcap import CaptureError, Packet
 from sipalg.capture.router import CUT, FRAGMENT, LOCAL, Router
 from sipalg.codec.datagram import addresses, checksums_right
@@ -170,6 +172,16 @@ def test_fragments_between_insiders_stay_as_they_are(rewriter: Rewriter, udp: Bu
     assert rewriter.summary.untouched == Counter({LOCAL: 2})
 
 
+def test_datagram_that_shrank_out_of_its_last_fragment_leaves_them_as_they_are(
+    rewriter: Rewriter, alg: GrowingAlg, udp: Build, fragmented: Cut, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shrunk = Verdict("replace", b"sip", (Edit(3, 57, b"", "shrink"),), (), "", 1)
+    monkeypatch.setattr(alg, "receive_datagram", lambda _datagram, _now: shrunk)
+    packets = captured(*fragmented(udp(f"{P}:5060", f"{S}:5060", b"sip" + bytes(57)), 48))
+    assert list(rewriter.rewrite(packets)) == packets
+    assert rewriter.summary.untouched == Counter({TOO_SHORT: 2})
+
+
 def test_damage_is_noted_and_what_was_read_comes_out(rewriter: Rewriter, udp: Build, fragmented: Cut) -> None:
     whole = captured(udp(f"{P}:10000", f"{S}:20000"), fragmented(udp(f"{P}:1", f"{S}:2", bytes(60)), 48)[0])
 
@@ -180,3 +192,23 @@ def test_damage_is_noted_and_what_was_read_comes_out(rewriter: Rewriter, udp: Bu
     sent = list(rewriter.rewrite(reading()))
     assert [packet.number for packet in sent] == [1, 2]
     assert rewriter.summary.damage == "a.pcap, packet 3: truncated"
+
+
+@given(st.data())
+def test_any_frames_come_out_as_many_as_went_in(
+    udp: Build, tcp: Build, unreachable: Build, data: st.DataObject
+) -> None:
+    about = udp(f"{S}:9", f"{N}:5060", b"sip")
+    whole = [udp(f"{P}:5060", f"{S}:5060", b"sip 1"), tcp(f"{P}:1", f"{S}:2", b"x"), unreachable(S, N, about)]
+    frames = []
+    for _ in range(data.draw(st.integers(0, 5))):
+        frame = bytearray(HEADER + data.draw(st.sampled_from(whole)))
+        for _ in range(data.draw(st.integers(0, 6))):
+            frame[data.draw(st.integers(12, len(frame) - 1))] = data.draw(st.integers(0, 255))
+        frames.append(bytes(frame[: data.draw(st.integers(0, len(frame)))]))
+    packets = [Packet(number, number, frame, 100) for number, frame in enumerate(frames)]
+    for link_type in (ETHERNET, RAW):
+        rewriter = Rewriter(Router(GrowingAlg(), Nat(N), (IPv4Network("192.168.33.0/24"),), N, (5060,), ()), link_type)
+        sent = list(rewriter.rewrite(packets))
+        assert [packet.number for packet in sent] == [packet.number for packet in packets]
+        assert rewriter.summary.translated + rewriter.summary.untouched.total() == len(packets)

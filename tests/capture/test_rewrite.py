@@ -154,9 +154,7 @@ def test_ports_and_media_ports_are_the_engines(tmp_path: Path, udp: Build) -> No
     assert sent == udp(f"{N}:5060", f"{S}:5099", invite(f"{N}:5060", f"{N}:30000"))
 
 
-def test_cut_capture_is_counted(
-    tmp_path: Path, conversation: list[bytes], capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_cut_capture_is_counted(tmp_path: Path, conversation: list[bytes], capsys: pytest.CaptureFixture[str]) -> None:
     capture = write(tmp_path / "in.pcap", [conversation[0][:100]])
     assert run(capture, tmp_path / "out.pcap") == 0
     assert "1 packets are cut short in the capture: only their headers were translated\n" in capsys.readouterr().err

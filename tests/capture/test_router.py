@@ -205,6 +205,14 @@ def test_message_that_isnt_one_whole_datagram_passes_with_its_reason(bench: Benc
     assert bench.router.forward(fill_checksums(bytes(packet)), 0.0).sip == "bad-length"
 
 
+def test_message_that_no_packet_holds_once_it_grew_stays_as_it_is(bench: Bench, udp: Build) -> None:
+    for size, reason, tail in ((65506, "", b"!"), (65507, router.TOO_LONG, b"a")):
+        passed = bench.router.forward(udp(f"{P}:5060", f"{S}:5060", b"a" * size), 0.0)
+        assert (passed.reason, passed.sip) == ("", reason)
+        assert passed.packet.endswith(tail)
+        assert checksums_right(passed.packet)
+
+
 def test_wrong_checksums_of_offload_are_made_right(bench: Bench, udp: Build) -> None:
     packet = udp(f"{P}:10000", f"{S}:20000", b"rtp")
     offloaded = packet[:10] + b"\0\0" + packet[12:26] + b"\xde\xad" + packet[28:]

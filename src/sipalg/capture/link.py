@@ -60,6 +60,8 @@ def find_packet(link_type: int, frame: bytes) -> Span | None:
     if start is None or len(frame) < start + _IP_HEADER_BYTES or frame[start] >> 4 != 4:
         return None
     (total_bytes,) = _WORD.unpack_from(frame, start + 2)
+    if 0 < total_bytes < _IP_HEADER_BYTES:
+        return None
     end = start + (total_bytes or len(frame) - start)
     return Span(start, min(end, len(frame)), end <= len(frame))
 

@@ -19,6 +19,8 @@ from sipalg.capture.timestamps import NS_PER_S
 
 #: Why a frame has nothing for the router.
 NOT_IPV4: Final = "not-ipv4"
+#: Why fragments stay as they are although their datagram was edited: it no longer reaches into the last one.
+TOO_SHORT: Final = "edited-too-short-for-its-fragments"
 
 
 @dataclass(slots=True)
@@ -96,9 +98,9 @@ class Rewriter:
         if group is None or whole is None:
             return
         passed = self._router.forward(whole, self._now)
-        pieces = None if passed.packet == whole else group.cut(passed.packet)
+        pieces = iter(group.parts) if passed.packet == whole else group.cut(passed.packet)
         if pieces is None:
-            pieces = iter(group.parts)
+            passed, pieces = Passed(whole, TOO_SHORT, passed.sip), iter(group.parts)
         self._count(passed, len(group.parts))
         for piece, place in pieces:
             self._fill(place, piece)

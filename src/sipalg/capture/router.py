@@ -44,6 +44,8 @@ UNCHANGED: Final = "already-as-the-receiver-sees-it"
 
 #: Why a SIP packet's payload isn't looked at.
 CUT: Final = "cut-by-the-capture"
+#: Why an edited message isn't sent: no IPv4 packet holds what it grew to.
+TOO_LONG: Final = "edited-too-long-for-a-packet"
 
 #: The first byte of the lowest address that no single host has: multicast, reserved, broadcast.
 _FIRST_MULTICAST: Final = 224
@@ -188,6 +190,8 @@ class Router:
         if verdict.commands:
             self._nat.run(verdict.commands, now)
             self._alg.commands_done(verdict.token, now)
+        if len(packet) - len(parsed.payload) + len(verdict.payload) > _LARGEST_PACKET_BYTES:
+            return None, TOO_LONG
         return None if verdict.payload == parsed.payload else verdict.payload, verdict.reason
 
     def _forward_icmp(
