@@ -114,6 +114,14 @@ def test_via_without_an_address_needs_the_source(via: str) -> None:
         ends_of(request(via))
 
 
+def test_request_of_a_phone_that_gives_its_name_comes_from_its_contact() -> None:
+    ends = ends_of(request("phone.lan", "sip:203.0.113.50", "Contact: <sip:a@192.168.33.10>"))
+    assert ends[:3] == (P, S, True)
+    assert ends.notes == ("source 192.168.33.10:5060: the Contact, as the topmost Via has no IPv4 address",)
+    with pytest.raises(UnknownEndError, match="--source"):
+        ends_of(request("phone.lan", "sip:203.0.113.50", "Contact: <sip:a@198.51.100.1>"))
+
+
 def test_message_without_via_needs_the_source() -> None:
     with pytest.raises(UnknownEndError, match="--source"):
         ends_of(b"OPTIONS sip:203.0.113.50 SIP/2.0\r\n\r\n")

@@ -58,7 +58,10 @@ def find_ends(
     elif destination is not None and in_networks(destination.host, inside):
         outbound = False
     elif via is None:
-        raise UnknownEndError("its topmost Via has no IPv4 address: say with --source IP:PORT who sent it")
+        contact = _first_uri(message, CONTACT)
+        if not message.method or contact is None or not in_networks(contact.host, inside):
+            raise UnknownEndError("its topmost Via has no IPv4 address: say with --source IP:PORT who sent it")
+        outbound = True
     else:
         outbound = in_networks(via.host, inside) if message.method else not _is_ours(via.host, inside, public_host)
     notes: list[str] = []
@@ -82,14 +85,15 @@ def _is_ours(host: str, inside: tuple[IPv4Network, ...], public_host: str) -> bo
 def _inside_sender(
     message: Message, via: Endpoint | None, inside: tuple[IPv4Network, ...], notes: list[str]
 ) -> Endpoint:
-    """A request's sender is its topmost Via; a response's Via names who gets it, and its Contact who sent it."""
+    """A request's sender is its topmost Via, else its Contact; a response's Via names who gets it, not who sent it."""
     if message.method and via is not None:
         notes.append(f"source {via}: the topmost Via's sent-by")
         return via
     contact = _first_uri(message, CONTACT)
     if contact is None or not in_networks(contact.host, inside):
         raise UnknownEndError("it is a response to the outside: say with --source IP:PORT which phone sent it")
-    notes.append(f"source {contact}: the Contact, as a response's Via names who gets it")
+    why = "the topmost Via has no IPv4 address" if message.method else "a response's Via names who gets it"
+    notes.append(f"source {contact}: the Contact, as {why}")
     return contact
 
 
