@@ -149,7 +149,8 @@ class Capture(Program):
     def __init__(self, net: Topology, host: str, interface: str) -> None:
         """Start capturing UDP on `interface`; it captures when the constructor returns."""
         self.path = net.directory / f"{host}-{interface}.pcap"
-        argv: list[str | Path] = ["tcpdump", "-i", interface, "-w", self.path, "-U", "-n", "-B", BUFFER_KIB, "--immediate-mode"]
+        argv: list[str | Path] = ["tcpdump", "-i", interface, "-w", self.path, "-U", "-n", "-B", BUFFER_KIB]
         # Who started it may write into the lab's directory; the user that tcpdump would become may not.
-        super().__init__(net, host, f"tcpdump-{host}-{interface}", *argv, "-Z", "root", "udp")
+        argv += ["--immediate-mode", "-Z", "root", "udp"]
+        super().__init__(net, host, f"tcpdump-{host}-{interface}", *argv)
         self.wait_for("listening on")

@@ -127,9 +127,11 @@ class Stage:
 
     def alg_status(self) -> dict[str, Any]:
         """Ask the running ALG for its status with `sipalg status --json`."""
-        argv = (sys.executable, "-m", "sipalg", "status", "--json", "--socket", self.alg_socket)
-        answer: dict[str, Any] = json.loads(self.net.run("router", *argv))
+        answer: dict[str, Any] = json.loads(self.net.run("router", *self._ask("status")))
         return answer
+
+    def _ask(self, table: str) -> list[str | Path]:
+        return [sys.executable, "-m", "sipalg", table, "--json", "--socket", self.alg_socket]
 
     def phone(self, user: str, host: str, tone_hz: int, **settings: Any) -> Phone:
         """Start a phone; it is registered when this returns, unless `registration_s` is 0.
@@ -166,9 +168,10 @@ class Stage:
 
     def hang_up(self, phone: Phone, other: Phone) -> None:
         """Let one end hang up; ScenarioError unless the other end hears of it."""
-        before = len(other.events)
+        own, before = len(phone.events), len(other.events)
         phone.command("hangup")
         self.expect(other.wait_for("CALL_CLOSED", 3.0, before), f"BYE never reached {other.settings.user}")
+        self.expect(phone.wait_for("CALL_CLOSED", 3.0, own), f"{phone.settings.user} can't hang up")
 
     # --- what is judged -----------------------------------------------------------------------------------------
 
@@ -268,8 +271,14 @@ class Stage:
         return f"; {user}'s contact is {found[1]}" if found else ""
 
     def _end_alg(self) -> None:
-        if self._alg is not None:
-            self._alg.stop()
+        if self._alg is None:
+            return
+        if self._keep is not None:
+            # What the ALG knew at the end is what one asks for first when a scenario failed.
+            for table in ("status", "mappings", "calls"):
+                text = self.net.run("router", *self._ask(table), check=False)
+                (self.net.directory / f"{table}.json").write_text(text)
+        self._alg.stop()
 
 
 def _copy_files(source: Path, target: Path) -> None:
