@@ -14,13 +14,14 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 
-from sipalg.codec.datagram import DEFAULT_MTU_BYTES, parse_udp, replace_payload
+from sipalg.codec.datagram import DEFAULT_MTU_BYTES, Address, parse_udp, replace_payload
 from sipalg.datapath.executor import KERNEL_ERROR, Failure, Trigger
 from sipalg.datapath.loop import FaultLog
 from sipalg.datapath.nfqueue import QueuedPacket
-from sipalg.engine.verdict import REPLACE, UDP, Command, Datagram, Endpoint, Event, Flow, OpenMapping, Verdict
+from sipalg.engine.verdict import ACCEPT, UDP, Command, Datagram, Endpoint, Event, Flow, OpenMapping, Verdict
 
 _LOG = logging.getLogger(__name__)
 
@@ -31,6 +32,12 @@ _ROUNDS: Final = 16
 _ATTEMPTS: Final = 4
 
 _SIOCGIFMTU: Final = 0x8921
+
+
+@lru_cache(maxsize=65536)
+def _endpoint(address: Address) -> Endpoint:
+    """Return the engine's form of an address; the same few thousand come again and again."""
+    return Endpoint(*address)
 
 
 class Engine(Protocol):
@@ -98,16 +105,17 @@ class Interfaces:
     """Interfaces by their number, looked up once and remembered until `forget`."""
 
     def __init__(self) -> None:
-        self._known: dict[int, Interface] = {}
+        #: What was looked up so far; only for reading, and only because each packet pays for a call.
+        self.known: dict[int, Interface] = {}
 
     def forget(self) -> None:
         """Look everything up anew: names and sizes change with links and addresses."""
-        self._known.clear()
+        self.known.clear()
 
     def __getitem__(self, ifindex: int) -> Interface:
-        known = self._known.get(ifindex)
+        known = self.known.get(ifindex)
         if known is None:
-            known = self._known[ifindex] = _look_up(ifindex)
+            known = self.known[ifindex] = _look_up(ifindex)
         return known
 
 
@@ -193,8 +201,7 @@ class Driver:
 
     def _decide(self, held: QueuedPacket, now: float) -> None:
         """Give one packet its verdict; exactly one, whatever happens."""
-        packet_id = held.packet_id
-        packet = held.packet
+        packet_id, _, in_ifindex, out_ifindex, packet = held
         try:
             parsed = parse_udp(packet)
             if isinstance(parsed, str):
@@ -203,30 +210,27 @@ class Driver:
                 self._queue.verdict_accept(packet_id)
                 return
             source, destination, payload = parsed
-            datagram = Datagram(
-                payload, Endpoint(*source), Endpoint(*destination), UDP, self.interfaces[held.in_ifindex].name
-            )
+            known = self.interfaces.known
+            name = (known.get(in_ifindex) or self.interfaces[in_ifindex]).name
+            datagram = Datagram(payload, _endpoint(source), _endpoint(destination), UDP, name)
             verdict = self._alg.receive_datagram(datagram, now)
             if verdict.commands:
                 verdict = self._run(verdict, datagram, now)
-            if verdict.action == REPLACE and not self._observe:
-                packet = self._rebuild(packet, verdict.payload, held.out_ifindex)
+            if verdict.action == ACCEPT or self._observe:
+                self.packets["accepted"] += 1
+                self._queue.verdict_accept(packet_id)
+                return
+            mtu_bytes = (known.get(out_ifindex) or self.interfaces[out_ifindex]).mtu_bytes
+            # Never 0, which many systems take for "no fragments"; unique enough for what is in flight at once.
+            self._identification = self._identification % 65535 + 1
+            changed = replace_payload(packet, verdict.payload, mtu_bytes, self._identification)
         except Exception:
             self.packets["failed"] += 1
             self.log.exception("packet", "passed-unchanged")
             self._queue.verdict_accept(packet_id)
             return
-        if packet is held.packet:
-            self.packets["accepted"] += 1
-            self._queue.verdict_accept(packet_id)
-        else:
-            self.packets["replaced"] += 1
-            self._queue.verdict_replace(packet_id, packet)
-
-    def _rebuild(self, packet: bytes, payload: bytes, out_ifindex: int) -> bytes:
-        mtu_bytes = self.interfaces[out_ifindex].mtu_bytes
-        self._identification = self._identification % 65535 + 1
-        return replace_payload(packet, payload, mtu_bytes, self._identification)
+        self.packets["replaced"] += 1
+        self._queue.verdict_replace(packet_id, changed)
 
     def _run(self, verdict: Verdict, datagram: Datagram, now: float) -> Verdict:
         """Run a verdict's commands, and those of the verdicts that follow where some fail; the one to obey."""
@@ -241,7 +245,7 @@ class Driver:
                 return verdict
         # The engine is told once more, so that it doesn't keep what was never made, and isn't listened to.
         self._alg.commands_failed(verdict.token, 0, KERNEL_ERROR, now)
-        return verdict._replace(action="accept", payload=datagram.payload, commands=())
+        return verdict._replace(action=ACCEPT, payload=datagram.payload, commands=())
 
     def _try(self, commands: Sequence[Command], datagram: Datagram) -> Failure | None:
         if self._observe:
