@@ -264,8 +264,9 @@ class Calls:
         """Store a changed dialog, with the mappings that its descriptions need now held and the others let go."""
         offer = dialog.offer
         offered = offer.ends if offer is not None and offer.inside and not offer.answered else ()
-        media = keys_of(dialog.local) + keys_of(offered)
-        keys = (before.keys[0], *dict.fromkeys(media))
+        # A line on hold by a zero address names no port, but its flows, and so its mappings, wait for the resumption.
+        kept = tuple((flow.protocol, flow.private) for flow in dialog.flows)
+        keys = tuple(dict.fromkeys((before.keys[0], *keys_of(dialog.local), *keys_of(offered), *kept)))
         if keys != before.keys:
             for added in keys:
                 if added not in before.keys:

@@ -196,7 +196,7 @@ class Mappings:
             self.drop(transaction, entry)
             return "ended"
         lease_s = self._lease_s(entry.mapping)
-        refresh = self._outlives_lease(key) and self.lease_until[key] <= transaction.now + 0.5 * lease_s
+        refresh = self._outlives_lease(key) and self._lease_middle(key) <= transaction.now
         if refresh:
             transaction.put(self.lease_until, key, transaction.now + lease_s)
             transaction.commands.append(RefreshMapping(entry.mapping, lease_s))
@@ -236,11 +236,12 @@ class Mappings:
 
     def _wake(self, transaction: Transaction, key: MappingKey) -> None:
         """Set the mapping's timer to the middle of its lease if it is needed for longer than that, else to its end."""
-        if self._outlives_lease(key):
-            at = self.lease_until[key] - 0.5 * self._lease_s(self.entries[key].mapping)
-        else:
-            at = self.idle_until[key]
+        at = self._lease_middle(key) if self._outlives_lease(key) else self.idle_until[key]
         transaction.wake(at, ("mapping", key))
+
+    def _lease_middle(self, key: MappingKey) -> float:
+        """When the mapping's lease is to be refreshed; one formula, so that a timer that is due always finds it due."""
+        return self.lease_until[key] - 0.5 * self._lease_s(self.entries[key].mapping)
 
     def _public(self, port: int) -> Endpoint:
         return Endpoint(self.settings.nat_address, port)

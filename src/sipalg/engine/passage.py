@@ -93,7 +93,7 @@ class Passage:
             if entry is None:
                 return NO_FREE_PORT
         if not message.status:
-            edits += self.headers.safety_net(message)
+            edits += self.headers.safety_net(message, own)
         if entry is None:
             return edits
         self.mappings.touch(transaction, key)

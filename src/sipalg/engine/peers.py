@@ -87,6 +87,7 @@ class Peers:
             transaction.remove(self.tended, (key, remote))
         for flow in self.flows.get(key, ()):
             transaction.commands.append(EndFlow(flow))
+            transaction.remove(self._refused_flows, flow)
         transaction.remove(self.hosts, key)
         transaction.remove(self.flows, key)
 

@@ -137,11 +137,11 @@ class Headers:
             self.advertised, entry.public_port, with_port=written_port != 0, default_port=default_port
         )
 
-    def safety_net(self, message: Message) -> list[Edit]:
+    def safety_net(self, message: Message, own: bytes) -> list[Edit]:
         """Edits for mapped private addresses of inside phones in an outbound request's target and Route.
 
         A phone inside that learnt another one's private address would otherwise send it to a server that can't reach
-        it (RFC 3261 §16.5 and §16.6).
+        it (RFC 3261 §16.5 and §16.6). A Route that names the sender's `own` address has been edited with the rest.
         """
         data = message.data
         hosts = self._mappings.hosts
@@ -154,7 +154,7 @@ class Headers:
         for kind, start, _, _ in message.fields:
             if kind == ROUTE:
                 routes = parse_list(data, start, value_end(data, start, message.head_end))
-                spans += [(kind, span) for span in routes or []]
+                spans += [(kind, span) for span in routes or [] if span.host != own]
         edits = []
         for kind, span in spans:
             if span.host in hosts:

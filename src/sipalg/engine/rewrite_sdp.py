@@ -157,10 +157,11 @@ def _map_section(
         rtcp = None
         public_rtcp = 0
     else:
-        own_rtcp = media.rtcp_port not in (0, media.port, media.port + 1) and media.rtcp_host in (b"", own)
-        size = 2 * media.ports - (1 if own_rtcp or media.rtcp_port == media.port else 0)
+        rtcp_here = media.rtcp_host in (b"", own) and media.rtcp_port != media.port
+        own_rtcp = rtcp_here and media.rtcp_port not in (0, media.port + 1)
+        size = 2 * media.ports - (0 if rtcp_here and not own_rtcp else 1)
         port = mappings.open_block(transaction, UDP, rtp, size, in_interface, even=True)
-        rtcp = Endpoint(host, media.rtcp_port or media.port + 1) if media.rtcp_port != media.port else None
+        rtcp = Endpoint(host, media.rtcp_port or media.port + 1) if rtcp_here else None
         public_rtcp = (port or 0) + (1 if rtcp else 0)
         if own_rtcp and rtcp is not None:
             entry = mappings.open(transaction, UDP, rtcp, "media", in_interface)
