@@ -66,10 +66,10 @@ _HOST: Final = rb"([0-9A-Za-z.-]+)(?::([0-9]{1,5}))?"
 #: a form that needs the whole grammar (9). Usual forms are read on the spot, since nearly every message has them.
 _FIELD: Final = re.compile(
     rb"\n(?:(\r?\n)"
-    rb"|[Vv](?:[Ii][Aa])?:[ \t]*SIP/2\.0/UDP[ ]" + _HOST + rb"(?=;)"
-    rb"|(?:[Cc](?i:ontact)|[Mm]):[ \t]*(?:\"[^\"\\\r\n]*\"[ ]*|[^\"<>,;:@\r\n]*)<(sips?):(?:[^@<>\s]*@)?"
+    rb"|[Vv](?:[Ii][Aa])?[ \t]*:[ \t]*SIP/2\.0/UDP[ \t]+" + _HOST + rb"(?=;)"
+    rb"|(?:[Cc](?i:ontact)|[Mm])[ \t]*:[ \t]*(?:\"[^\"\\\r\n]*\"[ ]*|[^\"<>,;:@\r\n]*)<(sips?):(?:[^@<>\s]*@)?"
     + _HOST
-    + rb"([;?][^<>\s]*)?>((?:;[^,\"\r\n]*)?)(?=\r?\n[^ \t])"
+    + rb"([;?][^<>\s]*)?>((?:;[^,\"\r\n]*(?:\"[^\"\\\r\n]*\"[^,\"\r\n]*)*)?)(?=\r?\n[^ \t])"
     rb"|([Vv](?:[Ii][Aa])?|[Cc](?i:ontact|ontent-(?:length|type|encoding))?|[Ee](?i:xpires)?|[LlMmBb]"
     rb"|[Rr](?i:oute|ecord-route|efer-to|eferred-by)?|[Pp](?i:ath)|[Ss](?i:ervice-route))[ \t]*:[ \t]*)"
 )

@@ -39,11 +39,15 @@ class Contacts:
     @staticmethod
     def may_leave(message: Message, spans: list[UriSpan]) -> bool:
         """Whether a REGISTER could take contacts back: cheaper to ask than to find out, and mostly no."""
-        return (
-            not spans
-            or any(b"=0" in span.field_parameters for span in spans)
-            or any(field[0] == EXPIRES for field in message.fields)
-        )
+        if not spans:
+            return True
+        for span in spans:
+            if b"=0" in span.field_parameters:
+                return True
+        for kind, start, _, _ in message.fields:
+            if kind == EXPIRES:
+                return message.data[start : start + 1] == b"0"
+        return False
 
     def follow_request(
         self, transaction: Transaction, message: Message, spans: list[UriSpan], asked: tuple[str, bytes, int]
