@@ -240,7 +240,7 @@ class Mappings:
         transaction.wake(at, ("mapping", key))
 
     def _lease_middle(self, key: MappingKey) -> float:
-        """When the mapping's lease is to be refreshed; one formula, so that a timer that is due always finds it due."""
+        """When the mapping's lease is to be refreshed; one formula, so that a due timer always finds it due."""
         return self.lease_until[key] - 0.5 * self._lease_s(self.entries[key].mapping)
 
     def _public(self, port: int) -> Endpoint:
