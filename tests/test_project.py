@@ -60,7 +60,7 @@ def test_version_is_the_same_everywhere() -> None:
 
 @pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_module_has_its_own_test_file(path: Path) -> None:
-    layer, *_ = path.relative_to(ROOT / "src/sipalg").parts
+    layer, *packages = path.relative_to(ROOT / "src/sipalg").parts[:-1] or (".",)
     stem = path.stem.lstrip("_")
     if path.parent.name == "sipalg":
         places = [ROOT / "tests"]
@@ -69,7 +69,9 @@ def test_module_has_its_own_test_file(path: Path) -> None:
         # What can be tried in namespaces only has its tests in tests/lab; the lab's own code that needs none has an
         # own place too.
         places = [ROOT / "tests" / place for place in (layer, f"{layer}_unit", "lab")]
-        found = [file for place in places for file in place.rglob(f"test_{stem}.py")]
+        # A package inside of a layer may have one test file for all of it: test_scenarios.py.
+        names = [f"test_{name}.py" for name in (stem, *packages)]
+        found = [file for place in places for name in names for file in place.rglob(name)]
     assert found, f"no test_{stem}.py in {', '.join(name_of(place) for place in places)}"
 
 
