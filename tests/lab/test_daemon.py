@@ -270,6 +270,16 @@ def test_a_port_forward_is_its_hosts_mapping_now_and_when_it_is_added(router: Ro
     assert until(lambda: (f"{ADDRESS['phone2']}:5061", f"{PUBLIC_ADDRESS}:5063") in router.mappings())
 
 
+def test_rules_that_get_in_the_way_later_are_told(router: Router) -> None:
+    router.run()
+    assert not any("SIP helper" in warning for warning in router.ask("status")["warnings"])
+    firewall.load(router.net, firewall.rules("loose", kernel_helper=True))
+    assert until(lambda: any("SIP helper" in warning for warning in router.ask("status")["warnings"]))
+    assert "SIP helper" in router.log.read_text()
+    firewall.load(router.net, firewall.rules("loose"))
+    assert until(lambda: not any("SIP helper" in warning for warning in router.ask("status")["warnings"]))
+
+
 def test_another_outside_address_is_written_from_the_next_packet_on(
     router: Router, phone: socket.socket, server: socket.socket
 ) -> None:

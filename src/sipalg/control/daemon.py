@@ -21,14 +21,11 @@ from typing import Final
 
 from sipalg.control import options as run_options
 from sipalg.control.log import LineHandler, is_journal
-from sipalg.control.options import Options
 from sipalg.control.server import SocketInUseError
 from sipalg.control.service import Service
 from sipalg.datapath import preflight
-from sipalg.datapath.admin_model import PortRange
 from sipalg.datapath.admin_rules import AdminRulesError
 from sipalg.datapath.netlink import NetlinkError
-from sipalg.datapath.preflight import Plan
 
 _LOG = logging.getLogger("sipalg")
 
@@ -46,7 +43,7 @@ def main(args: argparse.Namespace) -> int:
         options = run_options.read(args)
     except ArgumentTypeError as error:
         return _refuse([str(error)])
-    findings = preflight.check(plan_of(options))
+    findings = preflight.check(options.plan())
     errors = [finding.text for finding in findings if finding.severity == "error"]
     if errors:
         return _refuse(errors)
@@ -76,19 +73,6 @@ def main(args: argparse.Namespace) -> int:
             service.stop()
     _LOG.info("stopped")
     return 0
-
-
-def plan_of(options: Options) -> Plan:
-    """Return what preflight is to look at."""
-    return Plan(
-        inside=options.inside,
-        outside=options.outside,
-        ports=options.ports,
-        media_ports=PortRange(*options.media_ports),
-        queue_number=options.queue_number,
-        exempt=options.exempt,
-        allow_offload=options.allow_offload or options.mode == "observe",
-    )
 
 
 @contextlib.contextmanager

@@ -16,7 +16,9 @@ from typing import Final, Literal
 
 from sipalg.capture import arguments
 from sipalg.control.client import DEFAULT_SOCKET, SOCKET_VARIABLE, socket_path
+from sipalg.datapath.admin_model import PortRange
 from sipalg.datapath.nft_rules import TableSettings
+from sipalg.datapath.preflight import Plan
 from sipalg.engine.settings import Settings
 
 #: Where the defaults are taken from.
@@ -75,6 +77,18 @@ class Options:
             trusted_peers=self.trusted_peers,
             sip_timeout_s=self.sip_timeout_s,
             unreplied_timeout_s=unreplied_timeout_s,
+        )
+
+    def plan(self) -> Plan:
+        """Return what preflight is to look at; an observer is in nobody's way."""
+        return Plan(
+            inside=self.inside,
+            outside=self.outside,
+            ports=self.ports,
+            media_ports=PortRange(*self.media_ports),
+            queue_number=self.queue_number,
+            exempt=self.exempt,
+            allow_offload=self.allow_offload or self.mode == "observe",
         )
 
 

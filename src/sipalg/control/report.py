@@ -23,9 +23,8 @@ _COUNTERS = ("messages", "edits", "passes")
 class Report:
     """Answers about one service; its age is counted from here."""
 
-    def __init__(self, service: Service, warnings: list[str]) -> None:
+    def __init__(self, service: Service) -> None:
         self._service = service
-        self._warnings = warnings
         self._started = time.monotonic()
         # The table's counter may be an earlier process's.
         self._queued_before = service.table.packets_to_queue() if service.table.exists() else 0
@@ -58,9 +57,9 @@ class Report:
                 "verdicts_refused": service.queue.refused,
             },
         }
-        warnings = list(self._warnings)
+        warnings = list(service.warnings)
         if unseen:
-            warnings.append(f"{unseen} packets found the queue full or sipalg not running, and passed as plain NAT")
+            warnings.append(f"{unseen} packets found the queue full and passed as plain NAT, unchanged")
         faults = driver.log.total + service.loop.log.total
         if faults:
             warnings.append(f"{faults} faults of sipalg itself, see the log; their packets passed unchanged")

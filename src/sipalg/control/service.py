@@ -35,6 +35,7 @@ from sipalg.datapath.netlink import NetlinkError, NetlinkSocket
 from sipalg.datapath.nfqueue import PacketQueue
 from sipalg.datapath.nft_table import NftTable, find_features
 from sipalg.datapath.ports import PortsTaken, local_port_range, overlap
+from sipalg.datapath.preflight import check_rules
 from sipalg.datapath.standing import Standing
 from sipalg.engine.alg import Alg
 from sipalg.engine.verdict import UDP, AdmitPeer, Event, Mapping, OpenMapping
@@ -58,6 +59,8 @@ class Service:
         Raises OSError (NetlinkError among them), AdminRulesError and SocketInUseError; nothing is left then.
         """
         self.options = options
+        #: What people should know, as found at start and whenever the administrator's rules changed.
+        self.warnings = warnings
         self.loop = Loop()
         self.notifier = Notifier()
         observing = options.mode == "observe"
@@ -87,7 +90,7 @@ class Service:
             executor = Executor(self._standing, self._conntrack, options.sip_timeout_s)
             inside = frozenset(options.inside)
             self.driver = Driver(self.alg, self.queue, executor, inside, observe=observing, on_event=log_event)
-            report = Report(self, warnings)
+            report = Report(self)
             self._server = ControlServer(options.socket, self.loop, report.answers())
             stack.callback(self._server.close)
             self._rules_watch = RulesWatch(self.loop, self._read_rules, self._use_rules, self.table.settings.name)
@@ -151,12 +154,21 @@ class Service:
 
     def _use_rules(self, rules: AdminRules) -> None:
         """Go on with rules that the administrator changed."""
+        known = self._rule_warnings(self._rules)
+        found = self._rule_warnings(rules)
+        self.warnings = [warning for warning in self.warnings if warning not in known] + found
+        for warning in found:
+            if warning not in known:
+                _LOG.warning("warning: %s", warning)
         self._rules = rules
         self._ports.configure(self.nat_address, rules)
         adopted = takeover.forwards(rules, self.nat_address, self.options.ports)
         self._adopt_forwards(adopted, time.monotonic())
         self.driver.report_events()
         _LOG.info("rules-changed forwards=%d source_nat=%d", len(rules.forwards), len(rules.source_nat))
+
+    def _rule_warnings(self, rules: AdminRules) -> list[str]:
+        return [finding.text for finding in check_rules(self.options.plan(), rules)]
 
     def _adopt_forwards(self, forwards: Iterable[Mapping], now: float) -> None:
         inside = self._inside_networks()

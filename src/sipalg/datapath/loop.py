@@ -9,15 +9,18 @@ process that only spins means none.
 from __future__ import annotations
 
 import logging
-import selectors
+import math
+import select
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final, Protocol
 
-READ: Final = selectors.EVENT_READ
-WRITE: Final = selectors.EVENT_WRITE
+READ: Final = select.EPOLLIN
+WRITE: Final = select.EPOLLOUT
+
+_ASKED: Final = READ | WRITE
 
 _LOG = logging.getLogger(__name__)
 
@@ -73,31 +76,37 @@ class Loop:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self.log = FaultLog(clock)
         self._clock = clock
-        self._selector = selectors.DefaultSelector()
+        self._epoll = select.epoll()
+        self._handlers: dict[int, Callable[[int], None]] = {}
         self._chores: list[_Chore] = []
+        self._next_chore = math.inf
         self._next_due: Callable[[], float | None] = lambda: None
         self._run_timer: Callable[[], None] = lambda: None
         self._stopping = False
         self._faults_in_a_row = 0
 
     def watch(self, source: HasFileno, on_ready: Callable[[int], None], events: int = READ) -> None:
-        """Call `on_ready(events)` whenever the descriptor of `source` is ready for what `events` asks."""
-        self._selector.register(source, events, on_ready)
+        """Call `on_ready(events)` whenever the descriptor of `source` is ready for what `events` asks.
+
+        A connection that is gone is ready for everything, whatever was asked.
+        """
+        self._epoll.register(source.fileno(), events)
+        self._handlers[source.fileno()] = on_ready
 
     def change(self, source: HasFileno, events: int) -> None:
         """Watch `source` for other events with the same handler."""
-        self._selector.modify(source, events, self._selector.get_key(source).data)
+        self._epoll.modify(source.fileno(), events)
 
     def unwatch(self, source: HasFileno) -> None:
         """Watch `source` no more; before it is closed. One that isn't watched is no error."""
-        try:
-            self._selector.unregister(source)
-        except (KeyError, ValueError):
-            return
+        if self._handlers.pop(source.fileno(), None) is not None:
+            self._epoll.unregister(source.fileno())
 
     def every(self, interval_s: float, call: Callable[[], None]) -> None:
         """Call `call` every `interval_s` seconds from now on, or as soon after as the packets let it."""
-        self._chores.append(_Chore(interval_s, call, self._clock() + interval_s))
+        chore = _Chore(interval_s, call, self._clock() + interval_s)
+        self._chores.append(chore)
+        self._next_chore = min(self._next_chore, chore.due)
 
     def set_timer(self, next_due: Callable[[], float | None], run: Callable[[], None]) -> None:
         """Call `run` when the clock has passed what `next_due` says (None: nothing is due)."""
@@ -115,28 +124,36 @@ class Loop:
 
     def step(self, longest_s: float) -> None:
         """Wait at most `longest_s` seconds for something, and call all that is ready or due then."""
+        due = self._next_chore
+        timer_due = self._next_due()
+        if timer_due is not None and timer_due < due:
+            due = timer_due
+        wait_s = min(max(0.0, due - self._clock()), longest_s)
+        handlers = self._handlers
+        for number, events in self._epoll.poll(wait_s):
+            # A handler before this one may have taken it away.
+            handler = handlers.get(number)
+            if handler is not None:
+                self._call(handler, events if events & _ASKED == events else READ | WRITE)
         now = self._clock()
-        due = [chore.due for chore in self._chores]
         timer_due = self._next_due()
-        if timer_due is not None:
-            due.append(timer_due)
-        wait_s = max(0.0, min((*(moment - now for moment in due), longest_s)))
-        for key, events in self._selector.select(wait_s):
-            # A handler before this one may have closed it.
-            if self._selector.get_map().get(key.fd) == key:
-                self._call(key.data, events)
-        timer_due = self._next_due()
-        if timer_due is not None and timer_due <= self._clock():
+        if timer_due is not None and timer_due <= now:
             self._call(self._run_timer)
+        if self._next_chore <= now:
+            self._do_chores()
+
+    def close(self) -> None:
+        """Forget all descriptors, without closing them."""
+        self._handlers.clear()
+        self._epoll.close()
+
+    def _do_chores(self) -> None:
         for chore in self._chores:
             now = self._clock()
             if chore.due <= now:
                 chore.due = now + chore.interval_s
                 self._call(chore.call)
-
-    def close(self) -> None:
-        """Forget all descriptors, without closing them."""
-        self._selector.close()
+        self._next_chore = min(chore.due for chore in self._chores)
 
     def _call(self, handler: Callable[..., None], *arguments: int) -> None:
         try:
