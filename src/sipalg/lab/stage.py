@@ -85,8 +85,9 @@ class Stage:
             captures = [stack.enter_context(Capture(self.net, "router", name)) for name in names]
             *self._inside, self._outside = captures
             stack.enter_context(start_registrar(self.net, self.needs.record_route))
-            # Only what has been entered until here is undone if the ALG doesn't start.
             stack.callback(self._end_alg)
+            if self._keep is not None:
+                stack.callback(self._note_router)
             if self.mode == "sipalg":
                 self.start_alg()
             self._stack = stack.pop_all()
@@ -274,11 +275,18 @@ class Stage:
         if self._alg is None:
             return
         if self._keep is not None:
-            # What the ALG knew at the end is what one asks for first when a scenario failed.
+            # What it knew at the end is what one asks for first when a scenario failed.
             for table in ("status", "mappings", "calls"):
                 text = self.net.run("router", *self._ask(table), check=False)
                 (self.net.directory / f"{table}.json").write_text(text)
         self._alg.stop()
+
+    def _note_router(self) -> None:
+        """Write the router's rules and connections beside the captures."""
+        (self.net.directory / "ruleset.txt").write_text(self.net.run("router", "nft", "list", "ruleset", check=False))
+        (self.net.directory / "conntrack.txt").write_text(self.net.run("router", "conntrack", "-L", check=False))
+        queue = self.net.run("router", "cat", "/proc/net/netfilter/nfnetlink_queue", check=False)
+        (self.net.directory / "queue.txt").write_text(queue)
 
 
 def _copy_files(source: Path, target: Path) -> None:
