@@ -131,6 +131,9 @@ def _why_not_outward(description: Description, own: bytes) -> str:
             return SDP_NO_CONNECTION
         if _all_are(connections, own):
             ours = True
+            if not media.is_udp:
+                # No pinhole is made for it; port 9 says that this side will connect (RFC 4145 §4.1).
+                continue
             ports = (media.port, media.rtcp_port or media.port)
             last = media.port + 2 * media.ports - 1
             if min(ports) < FIRST_UNPRIVILEGED_PORT or last > MAX_PORT or media.ports > MAX_PORTS_PER_SECTION:
