@@ -6,6 +6,8 @@ corpus' replay and a person with a crash file all call the same thing.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 from sipalg.codec import body, headers, message, sdp, uri
 
 #: The kinds of field that hold a list of addresses.
@@ -40,15 +42,15 @@ def check_message(data: bytes) -> None:
     for read in (message.address_of_record, message.session_expires_s, message.expires_s):
         read(parsed)
     if parsed.method:
-        _check_uris([uri.parse_one(data, *parsed.uri)], data, *parsed.uri)
-    positions = [field[1] for field in parsed.fields]
-    assert positions == sorted(positions)
-    for kind, position, via, contact in parsed.fields:
-        end = message.value_end(data, position, parsed.head_end)
-        if via is None and contact is None:
-            _check_field(kind, data, position, end)
-        else:
-            _check_read_already(data, position, end, via, contact)
+        target = data[slice(*parsed.uri)]
+        _check_uris([uri.parse_one(target)], target)
+    for kind in (message.VIA, *ADDRESS_FIELDS):
+        after = 0
+        while (span := message.find_field(parsed, kind, after)) is not None:
+            start, end = span
+            assert after < start <= end <= parsed.head_end
+            _check_field(kind, data, start, end)
+            after = start
     start, end = body.sdp_span(parsed)
     assert (start, end) == (0, 0) or parsed.body <= start <= end <= parsed.body_end
     _check_description(data, start, end)
@@ -60,47 +62,30 @@ def check_sdp(data: bytes) -> None:
     _check_description(before + data + behind, len(before), len(before) + len(data))
 
 
-def _check_read_already(
-    data: bytes, start: int, end: int, via: headers.ViaSpan | None, contact: uri.UriSpan | None
-) -> None:
-    """Check that what was read while framing is what the whole grammar reads in the same line."""
-    value = data.index(b":", data.rindex(b"\n", 0, start)) + 1
-    if via is not None:
-        assert contact is None
-        assert via == headers.parse_via(data, value, end)
-        _check_via(data, via, start, end)
-    if contact is not None:
-        assert [contact] == uri.parse_list(data, value, end)
-        _check_uris([contact], data, start, end)
-
-
 def _check_field(kind: int, data: bytes, start: int, end: int) -> None:
     """Read a field's value and look at the spans."""
-    assert start <= end <= len(data)
-    if kind == message.VIA:
-        via = headers.parse_via(data, start, end)
-        if via is not None:
-            _check_via(data, via, start, end)
-    elif kind in ADDRESS_FIELDS:
-        _check_uris(uri.parse_list(data, start, end) or [], data, start, end)
+    if kind != message.VIA:
+        value = data[start:end]
+        _check_uris(uri.parse_list(value) or (), value)
+        return
+    text = headers.via_text(data, start, end)
+    via = headers.parse_via(text)
+    if via is None:
+        return
+    assert 0 <= via.start < via.end <= len(text)
+    assert text[via.start : via.end].startswith(via.host)
+    for low, high in headers.received_and_rport(data, start + via.end, end):
+        assert (low, high) == (0, 0) or start + via.end <= low < high <= end
 
 
-def _check_via(data: bytes, via: headers.ViaSpan, start: int, end: int) -> None:
-    """Check a Via's sent-by, and the places of what the server noted in it."""
-    assert start <= via.start < via.end <= end
-    assert data[via.start : via.end].startswith(via.host)
-    for low, high in headers.received_and_rport(data, via, end):
-        assert (low, high) == (0, 0) or via.end <= low < high <= end
-
-
-def _check_uris(uris: list[uri.UriSpan] | list[uri.UriSpan | None], data: bytes, start: int, end: int) -> None:
-    """URIs stand in order, apart from each other, and begin with their host."""
-    position = start
+def _check_uris(uris: Iterable[uri.UriSpan | None], value: bytes) -> None:
+    """Check that URIs stand in order, apart from each other, and begin with their host."""
+    position = 0
     for found in uris:
         if found is None:
             continue
-        assert position <= found.start < found.end <= end
-        assert data[found.start : found.end].startswith(found.host)
+        assert position <= found.start < found.end <= len(value)
+        assert value[found.start : found.end].startswith(found.host)
         assert found.expires_s is None or found.expires_s >= 0
         assert found.default_port in (5060, 5061)
         assert isinstance(found.over_stream, bool)
