@@ -71,6 +71,7 @@ class Stage:
         self._keep = keep
         self._stack = ExitStack()
         self._alg: Program | None = None
+        self._starts = 0
         #: What was heard, for people: one entry a judgement that went well.
         self.measured: list[str] = []
 
@@ -110,7 +111,9 @@ class Stage:
         for name in self.needs.inside:
             argv += ["--inside", name]
         argv += ["--socket", self.alg_socket, *self.needs.options]
-        self._alg = Program(self.net, "router", "sipalg", *argv)
+        # A log of its own each time: an earlier process was ready, too.
+        self._starts += 1
+        self._alg = Program(self.net, "router", f"sipalg-{self._starts}", *argv)
         self._alg.wait_for(r"\bready\b", 15.0)
 
     def signal_alg(self, number: signal.Signals) -> None:
