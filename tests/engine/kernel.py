@@ -98,14 +98,6 @@ class Kernel:
                 assert other.private != mapping.private, f"mapped twice: {other}, {mapping}"
                 assert other.public != mapping.public, f"one public port for two: {other}, {mapping}"
 
-    def check_pairs(self) -> None:
-        """Media ports that stand next to each other inside, the lower one even, do so outside."""
-        public = {mapping.private: mapping.public for mapping in self.mappings if mapping.purpose == "media"}
-        for private, address in public.items():
-            above = public.get(Endpoint(private.host, private.port + 1))
-            if private.port % 2 == 0 and above is not None:
-                assert above.port == address.port + 1, f"{private} and its neighbour are no pair outside"
-
     # What packets meet.
 
     def leave(self, protocol: int, private: Endpoint, remote: Endpoint) -> Endpoint:

@@ -150,7 +150,11 @@ class Ladder:
         holders.update(key for key, entry in entries.items() if entry.mapping.adopted)
         assert holders == {key: uses for key, uses in self.alg.mappings.uses.items() if uses}
         assert holders.keys() <= entries.keys(), "somebody holds a mapping that isn't there"
-        self.kernel.check_pairs()
+        for dialog in self.alg.calls.dialogs.values():
+            for end in dialog.local:
+                if end.rtp is not None and end.rtcp == (end.rtp.host, end.rtp.port + 1):
+                    public, beside = entries[UDP, end.rtp].public_port, entries[UDP, end.rtcp].public_port
+                    assert (public % 2, beside) == (0, public + 1), f"{end} is no pair outside"
 
     def receive(self, datagram: Datagram) -> Verdict:
         """Hand a datagram to the engine and its commands to the kernel, for as often as the kernel refuses."""
