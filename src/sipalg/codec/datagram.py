@@ -142,7 +142,8 @@ def replace_payload(
         packet_id = identification
     if udp_checksum:
         words = (
-            _from_bytes(payload, "big") * (256 if udp_bytes & 1 else 1)
+            # The remainder first: all that is added to it is small then.
+            _from_bytes(payload, "big") % 65535 * (256 if udp_bytes & 1 else 1)
             + _from_bytes(hosts, "big")
             + source_port
             + destination_port
