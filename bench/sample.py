@@ -16,7 +16,7 @@ from types import FrameType
 from typing import Final
 
 from bench.corpus import Corpus
-from bench.engine import EngineBench
+from bench.engine import STANDING, EngineBench
 from sipalg.engine.verdict import Datagram, Verdict
 
 _INTERVAL_S: Final = 0.001
@@ -64,9 +64,11 @@ class Sampler(EngineBench):
 def main(words: Sequence[str]) -> int:
     """Print the table."""
     samples: dict[str, list[float]] = {}
-    sampler = Sampler(Corpus(1, 1000), samples, words[0])
+    sampler = Sampler(Corpus(1, 500), samples, words[0])
     signal.signal(signal.SIGPROF, sampler.look)
-    sampler.run(int(words[1]) if len(words) > 1 else 20, 1)
+    sampler.register()
+    for _ in range(int(words[1]) if len(words) > 1 else 10):
+        (sampler.standing if words[0] in STANDING else sampler.calls)()
     each_us = median(samples[words[0]])
     print(f"{words[0]}: {each_us:.2f} µs a message (with sampling), {sampler.taken} samples")
     for title, counter in (("own", sampler.own), ("with callees", sampler.within), ("line", sampler.lines)):
