@@ -11,8 +11,8 @@ from ipaddress import IPv4Network
 from typing import Final, NamedTuple
 
 from sipalg.codec.address import in_networks, is_ipv4
-from sipalg.codec.headers import ViaSpan, parse_via, received_and_rport
-from sipalg.codec.message import CONTACT, ROUTE, VIA, Message, parse, value_end
+from sipalg.codec.headers import ViaSpan, parse_via, received_and_rport, via_text
+from sipalg.codec.message import CONTACT, ROUTE, VIA, Message, find_field, parse
 from sipalg.codec.uri import UriSpan, parse_list, parse_one
 from sipalg.engine.verdict import Endpoint
 
@@ -100,7 +100,7 @@ def _inside_sender(
 def _outside_target(message: Message, notes: list[str]) -> Endpoint:
     """A request goes to its first Route, else to its Request-URI; a response to where its topmost Via says."""
     if message.method:
-        target = _first_uri(message, ROUTE) or _endpoint_of(parse_one(message.data, *message.uri))
+        target = _first_uri(message, ROUTE) or _endpoint_of(parse_one(message.data[slice(*message.uri)]))
         if target is not None:
             return target
     else:
@@ -115,7 +115,7 @@ def _inside_target(
     message: Message, via: Endpoint | None, inside: tuple[IPv4Network, ...], notes: list[str]
 ) -> Endpoint:
     """The phone's private address: in a request's Request-URI or a response's Via, unless those are public ones."""
-    named = _endpoint_of(parse_one(message.data, *message.uri)) if message.method else via
+    named = _endpoint_of(parse_one(message.data[slice(*message.uri)])) if message.method else via
     if named is None or not in_networks(named.host, inside):
         raise UnknownEndError("it comes from outside: say with --destination IP:PORT which phone it is for")
     notes.append(f"destination {named}: the {'Request-URI' if message.method else 'topmost Via'}")
@@ -130,14 +130,13 @@ def _outside_sender(message: Message, via: Endpoint | None, notes: list[str]) ->
     return FAR_END
 
 
-def _topmost_via(message: Message) -> tuple[ViaSpan, int] | None:
-    """Return the topmost Via and the end of its field, None if there is none or it can't be read."""
-    for kind, start, via, _ in message.fields:
-        if kind == VIA:
-            end = value_end(message.data, start, message.head_end)
-            via = via or parse_via(message.data, start, end)
-            return None if via is None else (via, end)
-    return None
+def _topmost_via(message: Message) -> tuple[ViaSpan, int, int] | None:
+    """Return the topmost Via with the span of its field, None if there is none or it can't be read."""
+    field = find_field(message, VIA)
+    if field is None:
+        return None
+    via = parse_via(via_text(message.data, *field))
+    return None if via is None else (via, *field)
 
 
 def _sent_by(message: Message) -> Endpoint | None:
@@ -145,7 +144,7 @@ def _sent_by(message: Message) -> Endpoint | None:
     topmost = _topmost_via(message)
     if topmost is None or not is_ipv4(topmost[0].host):
         return None
-    return Endpoint(topmost[0].host.decode(), topmost[0].port or _DEFAULT_PORT)
+    return Endpoint(topmost[0].host.decode(), topmost[0].port)
 
 
 def _return_address(message: Message) -> Endpoint | None:
@@ -153,23 +152,21 @@ def _return_address(message: Message) -> Endpoint | None:
     topmost = _topmost_via(message)
     if topmost is None:
         return None
-    via, end = topmost
-    received, rport = (message.data[start:stop] for start, stop in received_and_rport(message.data, via, end))
+    via, begin, end = topmost
+    spans = received_and_rport(message.data, begin + via.end, end)
+    received, rport = (message.data[start:stop] for start, stop in spans)
     host = received if is_ipv4(received) else via.host
-    return Endpoint(host.decode(), int(rport or 0) or via.port or _DEFAULT_PORT) if is_ipv4(host) else None
+    return Endpoint(host.decode(), int(rport or 0) or via.port) if is_ipv4(host) else None
 
 
 def _first_uri(message: Message, wanted: int) -> Endpoint | None:
     """Return the address of the first URI in the first field of a kind, None if it isn't an IPv4 address."""
-    for kind, start, _, contact in message.fields:
-        if kind == wanted:
-            end = value_end(message.data, start, message.head_end)
-            uris = [contact] if contact else parse_list(message.data, start, end)
-            return _endpoint_of(uris[0]) if uris else None
-    return None
+    field = find_field(message, wanted)
+    uris = parse_list(message.data[slice(*field)]) if field else None
+    return _endpoint_of(uris[0]) if uris else None
 
 
 def _endpoint_of(uri: UriSpan | None) -> Endpoint | None:
     if uri is None or not is_ipv4(uri.host):
         return None
-    return Endpoint(uri.host.decode(), uri.port or uri.default_port)
+    return Endpoint(uri.host.decode(), uri.port)

@@ -11,7 +11,7 @@ import itertools
 import re
 from typing import Final
 
-from sipalg.codec.message import CONTENT_ENCODING, CONTENT_TYPE, Message, value_end
+from sipalg.codec.message import Message, value_end
 
 _SDP: Final = re.compile(rb"(?i:application/sdp)(?=[\s;]|\Z)")
 _MULTIPART: Final = re.compile(rb"(?i:multipart)/[^\s;]+")
@@ -25,17 +25,10 @@ _PART_ENCODED: Final = re.compile(
 
 def sdp_span(message: Message) -> tuple[int, int]:
     """The span of the session description in `message.data`; (0, 0) where there is none that may be edited."""
-    if message.body >= message.body_end:
+    content_type = message.content_type
+    if message.body >= message.body_end or not content_type or message.encoded:
         return (0, 0)
     data = message.data
-    content_type = 0
-    for kind, start, _, _ in message.fields:
-        if kind == CONTENT_TYPE:
-            content_type = start
-        elif kind == CONTENT_ENCODING:
-            return (0, 0)
-    if not content_type:
-        return (0, 0)
     if _SDP.match(data, content_type, message.head_end):
         return (message.body, message.body_end)
     if _MULTIPART.match(data, content_type, message.head_end):

@@ -8,49 +8,70 @@ Sources: RFC 3261 §18.2.1 and §20.42, RFC 3581.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from sipalg.codec.address import HOST
 
+#: What a sent-by without a port means (RFC 3261 §18.2.2).
+DEFAULT_PORT: Final = 5060
+#: Texts remembered with what was read in them: a phone's sent-by is the same in all of its messages.
+_REMEMBERED: Final = 8192
+
 _VIA: Final = re.compile(
     rb"\s*(?i:SIP)\s*/\s*2\.0\s*/\s*([A-Za-z0-9-]+)\s+(" + HOST + rb")(?:\s*:\s*([0-9]{1,5}))?(?=[\s;,]|\Z)"
 )
-_PARAMETERS_END: Final = re.compile(rb"[^,\"]*+(?:\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"[^,\"]*+)*+", re.DOTALL)
+#: What ends a Via's parameters is a comma (group 1) that isn't quoted.
+_QUOTED_OR_COMMA: Final = re.compile(rb"\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"|(,)", re.DOTALL)
 _RECEIVED: Final = re.compile(rb";\s*(?i:received)\s*=\s*(" + HOST + rb")")
 _RPORT: Final = re.compile(rb";\s*(?i:rport)\s*=\s*([0-9]{1,5})(?![0-9])")
 
 
 class ViaSpan(NamedTuple):
-    """A Via's sent-by: `start` to `end` is the span of host and port; `port` is 0 where none is written."""
+    """A Via's sent-by: `start` to `end` is the span of host and port; `port` is 5060 where none is written.
+
+    The last two are what a URI could have otherwise, so that both can be treated alike.
+    """
 
     transport: bytes
     host: bytes
     port: int
     start: int
     end: int
+    with_port: bool
+    default_port: int = DEFAULT_PORT
+    over_stream: bool = False
 
 
-def parse_via(data: bytes, start: int, end: int) -> ViaSpan | None:
-    """The first Via of a field's value in `data[start:end]`; None if it can't be read."""
-    match = _VIA.match(data, start, end)
+def via_text(data: bytes, start: int, end: int) -> bytes:
+    """The part of a Via's value in `data[start:end]` that `parse_via` reads: up to its first parameter."""
+    semicolon = data.find(b";", start, end)
+    return data[start : end if semicolon < 0 else semicolon]
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def parse_via(text: bytes) -> ViaSpan | None:
+    """The first Via of a field's value, as spans in `text`; None if it can't be read."""
+    match = _VIA.match(text)
     if match is None:
         return None
     transport, host, port = match.groups()
-    host_start, host_end = match.span(2)
+    start, host_end = match.span(2)
     if port is None:
-        return ViaSpan(transport, host, 0, host_start, host_end)
-    return ViaSpan(transport, host, int(port), host_start, match.end(3))
+        return ViaSpan(transport.upper(), host, DEFAULT_PORT, start, host_end, with_port=False)
+    return ViaSpan(transport.upper(), host, int(port), start, match.end(3), with_port=True)
 
 
-def received_and_rport(data: bytes, via: ViaSpan, end: int) -> tuple[tuple[int, int], tuple[int, int]]:
-    """The spans of the values of `received` and `rport` in this Via's parameters, (0, 0) where one is missing."""
-    own_end = _parameters_end(data, via.end, end)
-    received = _RECEIVED.search(data, via.end, own_end)
-    rport = _RPORT.search(data, via.end, own_end)
+def received_and_rport(data: bytes, start: int, end: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The spans of the values of `received` and `rport` in the first Via of `data[start:end]`.
+
+    (0, 0) where one is missing; `start` is the end of its sent-by.
+    """
+    own_end = end
+    for match in _QUOTED_OR_COMMA.finditer(data, start, end):
+        if match[1]:
+            own_end = match.start()
+            break
+    received = _RECEIVED.search(data, start, own_end)
+    rport = _RPORT.search(data, start, own_end)
     return received.span(1) if received else (0, 0), rport.span(1) if rport else (0, 0)
-
-
-def _parameters_end(data: bytes, start: int, end: int) -> int:
-    """Where this Via's parameters end: before the comma that begins the next Via, or at `end`."""
-    match = _PARAMETERS_END.match(data, start, end)
-    return match.end() if match else end

@@ -1,7 +1,7 @@
-"""A SIP message's frame: start line, the header fields that can hold addresses, and where the body lies.
+"""A SIP message's frame: start line, end of the header, where the body lies, and which fields hold an address.
 
-The first thing that looks at a payload's bytes. One pass finds the fields that the engine may edit, as offsets into
-the message as it came; what isn't asked for is never looked at, so that unknown headers, odd folding, NULs and 8-bit
+The first thing that looks at a payload's bytes. The frame is read in one pass; after that only the header lines in
+which a wanted address occurs are ever looked at (`fields_with`), so that unknown headers, odd folding, NULs and 8-bit
 bytes can't disturb anything. What can't be framed is answered with a reason, and the packet passes as it is.
 Sources: RFC 3261 §7 and §25.1, compact names from §7.3.3 and the IANA registry.
 """
@@ -10,9 +10,6 @@ from __future__ import annotations
 
 import re
 from typing import Final, NamedTuple
-
-from sipalg.codec.headers import ViaSpan
-from sipalg.codec.uri import UriSpan
 
 # Field kinds. Small integers, since the hot path compares them for every field.
 VIA: Final = 1
@@ -23,12 +20,8 @@ PATH: Final = 5
 SERVICE_ROUTE: Final = 6
 REFER_TO: Final = 7
 REFERRED_BY: Final = 8
-CONTENT_LENGTH: Final = 9
-CONTENT_TYPE: Final = 10
-CONTENT_ENCODING: Final = 11
-EXPIRES: Final = 12
 
-#: Field names for people, by kind: the rules' names are made of them.
+#: Field names for people, by kind: the rules' names are made of them. Kind 0 is any other field.
 FIELD_NAMES: Final[dict[int, str]] = {
     VIA: "via",
     CONTACT: "contact",
@@ -38,10 +31,6 @@ FIELD_NAMES: Final[dict[int, str]] = {
     SERVICE_ROUTE: "service-route",
     REFER_TO: "refer-to",
     REFERRED_BY: "referred-by",
-    CONTENT_LENGTH: "content-length",
-    CONTENT_TYPE: "content-type",
-    CONTENT_ENCODING: "content-encoding",
-    EXPIRES: "expires",
 }
 
 _KINDS: Final[dict[bytes, int]] = {name.encode(): kind for kind, name in FIELD_NAMES.items()} | {
@@ -49,35 +38,32 @@ _KINDS: Final[dict[bytes, int]] = {name.encode(): kind for kind, name in FIELD_N
     b"m": CONTACT,
     b"r": REFER_TO,
     b"b": REFERRED_BY,
-    b"l": CONTENT_LENGTH,
-    b"c": CONTENT_TYPE,
-    b"e": CONTENT_ENCODING,
 }
-#: The usual spellings, so that most names need no lower().
-_KINDS_AS_WRITTEN: Final[dict[bytes, int]] = _KINDS | {
+#: The usual spellings, and the usual fields that hold an address and aren't ours to edit: most names need no lower().
+_KINDS_AS_WRITTEN: Final[dict[bytes, int]] = {
     spelling: kind
-    for name, kind in _KINDS.items()
-    for spelling in (name.upper(), b"-".join(part.capitalize() for part in name.split(b"-")))
-}
+    for name, kind in (
+        _KINDS | dict.fromkeys((b"call-id", b"from", b"to", b"authorization", b"proxy-authorization", b"i"), 0)
+    ).items()
+    for written in (name, name.upper(), name.capitalize(), b"-".join(part.capitalize() for part in name.split(b"-")))
+    for spelling in (written, written + b" ")
+} | {b"Call-ID": 0, b"Call-ID ": 0}
 
-_HOST: Final = rb"([0-9A-Za-z.-]+)(?::([0-9]{1,5}))?"
-#: One step through the header, in one of four ways: the blank line (group 1); a Via in its usual form (2 and 3); a
-#: line with one Contact in its usual form (4 to 8); the name of any other field of interest, or of one of these two in
-#: a form that needs the whole grammar (9). Usual forms are read on the spot, since nearly every message has them.
-_FIELD: Final = re.compile(
+#: One step through the header's frame: the blank line (group 1); Content-Length's digits (2), or anything else there
+#: (3); Content-Type's value (4); a Content-Encoding (5); an `Expires: 0` (6); a Contact of `*` (7); a Route (8).
+_FRAME: Final = re.compile(
     rb"\n(?:(\r?\n)"
-    rb"|[Vv](?:[Ii][Aa])?[ \t]*:[ \t]*SIP/2\.0/UDP[ \t]+" + _HOST + rb"(?=;)"
-    rb"|(?:[Cc](?i:ontact)|[Mm])[ \t]*:[ \t]*(?:\"[^\"\\\r\n]*\"[ ]*|[^\"<>,;:@\r\n]*)<(sips?):(?:[^@<>\s]*@)?"
-    + _HOST
-    + rb"([;?][^<>\s]*)?>((?:;[^,\"\r\n]*(?:\"[^\"\\\r\n]*\"[^,\"\r\n]*)*)?)(?=\r?\n[^ \t])"
-    rb"|([Vv](?:[Ii][Aa])?|[Cc](?i:ontact|ontent-(?:length|type|encoding))?|[Ee](?i:xpires)?|[LlMmBb]"
-    rb"|[Rr](?i:oute|ecord-route|efer-to|eferred-by)?|[Pp](?i:ath)|[Ss](?i:ervice-route))[ \t]*:[ \t]*)"
+    rb"|(?:[Cc](?i:ontent-length)|[Ll])[ \t]*:[ \t]*(?:([0-9]{1,9})(?=[ \t]*\r?\n)|())"
+    rb"|(?:[Cc](?i:ontent-type)|[Cc])[ \t]*:[ \t]*()"
+    rb"|((?:[Cc](?i:ontent-encoding)|[Ee])[ \t]*:)"
+    rb"|([Ee](?i:xpires)[ \t]*:[ \t]*0+(?![0-9]))"
+    rb"|((?:[Cc](?i:ontact)|[Mm])[ \t]*:[ \t]*\*)"
+    rb"|([Rr](?i:oute)[ \t]*:))"
 )
 _START: Final = re.compile(
     rb"(?:\r?\n)*(?:([!#-'*+.0-9A-Z_`a-z~^|-]+) ([^\s]+) (?i:SIP)/2\.0"
     rb"|(?i:SIP)/2\.0 ([1-6][0-9][0-9])(?: [^\r\n]*)?)\r?(?=\n)"
 )
-_DIGITS: Final = re.compile(rb"[0-9]{1,9}(?=[ \t]*\r?\n)")
 
 #: The fields that name a dialog and a transaction: Call-ID (1), CSeq (2, 3), From (4) and To (5).
 _IDENTITY: Final = re.compile(
@@ -91,6 +77,7 @@ _TO: Final = re.compile(rb"\n(?i:to|t)[ \t]*:[ \t]*([^\r\n]*(?:\r?\n[ \t][^\r\n]
 _TAG: Final = re.compile(rb";\s*(?i:tag)\s*=\s*([^\s;,]+)")
 _BRACKETED_URI: Final = re.compile(rb"<([^<>]*)>")
 _BARE_URI: Final = re.compile(rb"([^\s;,<>\"]+)")
+_EXPIRES: Final = re.compile(rb"\n(?i:expires)[ \t]*:[ \t]*([0-9]{1,9})(?![0-9])")
 _SESSION_EXPIRES: Final = re.compile(rb"\n(?i:session-expires|x)[ \t]*:[ \t]*([0-9]{1,9})")
 
 #: Reasons for which a payload isn't taken for a SIP message. The packet passes as it came.
@@ -102,29 +89,30 @@ LENGTH_TWICE: Final = "content-length-twice"
 LENGTH_BEYOND: Final = "content-length-beyond-datagram"
 
 
-#: One field of interest: its kind, the offset of its value, and what is known of it already: a usual Via's sent-by, or
-#: a usual Contact line's only address. Both are None where the field is of another kind or takes the whole grammar.
-#: A plain tuple, since several are made for every message.
-Field = tuple[int, int, ViaSpan | None, UriSpan | None]
-
-
 class Message(NamedTuple):
     """One framed SIP message; all positions are offsets into `data`.
 
-    A request has a `method` and `status` 0, a response the reverse. `fields` is in the order of the message.
-    `head_end` is just behind the last header line's newline; the body is `data[body:body_end]`, and bytes behind
-    `body_end` belong to nobody. `length` is the span of Content-Length's digits, (0, 0) where there is no such field.
+    A request has a `method` and `status` 0, a response the reverse. The header's fields begin at `head`, the start
+    line's newline, and end at `head_end`, just behind the last one's. The body is `data[body:body_end]`, and bytes
+    behind `body_end` belong to nobody. `length` is the span of Content-Length's digits and `content_type` where that
+    field's value begins, (0, 0) and 0 where there is none. `expires_zero` and `star` tell of `Expires: 0` and
+    `Contact: *`, by which a REGISTER takes contacts back (RFC 3261 §10.2.2), `routed` of a Route field.
     """
 
     data: bytes
     method: bytes
     status: int
     uri: tuple[int, int]
-    fields: list[Field]
+    head: int
     head_end: int
     body: int
     body_end: int
     length: tuple[int, int]
+    content_type: int
+    encoded: bool
+    expires_zero: bool
+    star: bool
+    routed: bool
 
 
 class Identity(NamedTuple):
@@ -142,46 +130,34 @@ def parse(data: bytes) -> Message | str:
     start = _START.match(data)
     if start is None:
         return NOT_SIP if data.strip(b"\r\n\0 ") else KEEP_ALIVE
-    length = 0
+    head = start.end()
+    head_end = body = length = content_type = 0
     length_span = _NO_SPAN
-    fields: list[Field] = []
-    head_end = body = 0
+    encoded = expires_zero = star = routed = False
     body_end = len(data)
-    for match in _FIELD.finditer(data, start.end()):
+    for match in _FRAME.finditer(data, head):
         group = match.lastindex
-        if group == 9:
-            name = match[9]
-            kind = _KINDS_AS_WRITTEN.get(name) or _KINDS[name.lower()]
-            if kind != CONTENT_LENGTH:
-                fields.append((kind, match.end(), None, None))
-                continue
+        if group == 2:
             if length_span is not _NO_SPAN:
                 return LENGTH_TWICE
-            digits = _DIGITS.match(data, match.end())
-            if digits is None:
-                return LENGTH_MALFORMED
-            length_span = digits.span()
-            length = int(digits[0])
-        elif group == 8:
-            scheme, host, port, parameters, field_parameters = match.group(4, 5, 6, 7, 8)
-            begin, end = match.span(5)
-            if port is not None:
-                end = match.end(6)
-            contact = UriSpan(
-                scheme == b"sips", host, int(port) if port else 0, begin, end, parameters or b"", field_parameters
-            )
-            fields.append((CONTACT, begin, None, contact))
+            length_span = match.span(2)
+            length = int(match[2])
         elif group == 1:
             head_end = match.start() + 1
             body = match.end()
             break
+        elif group == 3:
+            return LENGTH_MALFORMED
+        elif group == 4:
+            content_type = match.end()
+        elif group == 5:
+            encoded = True
+        elif group == 6:
+            expires_zero = True
+        elif group == 7:
+            star = True
         else:
-            begin, end = match.span(2)
-            if group == 2:
-                via = ViaSpan(b"UDP", match[2], 0, begin, end)
-            else:
-                via = ViaSpan(b"UDP", match[2], int(match[3]), begin, match.end(3))
-            fields.append((VIA, begin, via, None))
+            routed = True
     if not body:
         # Some devices leave the blank line off where there is no body; a torn last line is no message.
         if data[-1] != 10:
@@ -192,18 +168,81 @@ def parse(data: bytes) -> Message | str:
             return LENGTH_BEYOND
         body_end = body + length
     status = start[3]
-    if status is None:
-        return Message(data, start[1], 0, start.span(2), fields, head_end, body, body_end, length_span)
-    return Message(data, b"", int(status), _NO_SPAN, fields, head_end, body, body_end, length_span)
+    return Message(
+        data,
+        start[1] or b"",
+        int(status) if status else 0,
+        _NO_SPAN if status else start.span(2),
+        head,
+        head_end,
+        body,
+        body_end,
+        length_span,
+        content_type,
+        encoded,
+        expires_zero,
+        star,
+        routed,
+    )
 
 
 _NO_SPAN: Final = (0, 0)
 
 
+def fields_with(message: Message, text: bytes) -> list[tuple[int, int, int]]:
+    """The editable fields in whose line `text` occurs, in order: (kind, offset of the value, its end).
+
+    A field of another kind, such as Call-ID or From, is left out: nobody may edit it.
+    """
+    data = message.data
+    head, head_end = message.head, message.head_end
+    find = data.find
+    found = []
+    at = find(text, head, head_end)
+    while at >= 0:
+        begin = data.rfind(b"\n", head, at) + 1
+        while data[begin] in _BLANKS and begin > head + 1:
+            begin = data.rfind(b"\n", head, begin - 1) + 1
+        colon = find(b":", begin, at)
+        name = data[begin:colon]
+        kind = _KINDS_AS_WRITTEN.get(name)
+        if kind is None:
+            kind = _KINDS.get(name.rstrip(_BLANKS).lower(), 0)
+        end = find(b"\n", at, head_end)
+        if kind:
+            end = value_end(data, at, head_end)
+            found.append((kind, colon + 1, end))
+        at = find(text, end, head_end)
+    return found
+
+
+_BLANKS: Final = b" \t"
+
+
+def find_field(message: Message, kind: int, after: int = 0) -> tuple[int, int] | None:
+    """The span of the first field of a kind behind `after`, from its colon to its value's end; None without one."""
+    match = _FINDERS[kind].search(message.data, max(after, message.head), message.head_end)
+    return (match.end(), value_end(message.data, match.end(), message.head_end)) if match else None
+
+
+def _finder(kind: int) -> re.Pattern[bytes]:
+    names = b"|".join(name for name, its_kind in _KINDS.items() if its_kind == kind)
+    return re.compile(rb"\n(?i:" + names + rb")[ \t]*:")
+
+
+_FINDERS: Final = {kind: _finder(kind) for kind in FIELD_NAMES}
+
+
+def is_topmost_via(message: Message, start: int) -> bool:
+    """Whether the Via whose value begins at `start` is the message's first: the sender's own (RFC 3261 §18.2.1)."""
+    begin = message.data.rfind(b"\n", message.head, start)
+    return begin == message.head or not _FINDERS[VIA].search(message.data, message.head, begin + 1)
+
+
 def value_end(data: bytes, start: int, head_end: int) -> int:
     """The offset behind a field's value that begins at `start`: the end of its last folded line, line end left out."""
     position = data.find(b"\n", start, head_end)
-    while 0 <= position < head_end - 1 and data[position + 1] in b" \t":
+    while 0 <= position < head_end - 1 and data[position + 1] in _BLANKS:
         position = data.find(b"\n", position + 1, head_end)
     if position < 0:
         return head_end
@@ -251,11 +290,8 @@ def session_expires_s(message: Message) -> int:
 
 def expires_s(message: Message) -> int | None:
     """The Expires field in seconds, None where there is none or it isn't a number (RFC 3261 §20.19)."""
-    for kind, start, _, _ in message.fields:
-        if kind == EXPIRES:
-            digits = _DIGITS.match(message.data, start)
-            return int(digits[0]) if digits else None
-    return None
+    match = _EXPIRES.search(message.data, message.head, message.head_end)
+    return int(match[1]) if match else None
 
 
 def _tag(value: bytes) -> bytes:

@@ -9,9 +9,14 @@ Sources: RFC 3261 §19.1, §20.10 and §25.1.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final, NamedTuple
 
 from sipalg.codec.address import HOST
+
+#: Texts remembered with what was read in them: a phone writes the same Contact into all of its messages. A flood of
+#: others only makes it forget.
+_REMEMBERED: Final = 8192
 
 _QUOTED: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _SIP: Final = rb"((?i:sips?)):(?:[^@<>\s]*@)?(" + HOST + rb")(?::([0-9]{1,5}))?([;?]"
@@ -37,74 +42,67 @@ _STREAM_TRANSPORT: Final = re.compile(rb";(?i:transport=(?:tcp|tls|ws|wss))(?=[;
 
 
 class UriSpan(NamedTuple):
-    """Where a SIP URI's address stands: `host` is its bytes, `start` and `end` the span of host and port.
+    """Where a SIP URI's address stands in its text: `host` is its bytes, `start` and `end` the span of host and port.
 
-    `port` is 0 where the URI names none; then `end` is the host's. `parameters` is the URI's own, from its first
-    `;` or `?`, `field_parameters` is what follows the URI in its field (such as `;expires=60`).
+    `port` is what the URI means, 5060 (5061 for sips) where it names none (RFC 3261 §19.1.2); `default_port` is that
+    one, and `with_port` whether one is written. `over_stream` says that the URI asks for TCP or TLS (§19.1.1), so
+    that a UDP mapping wouldn't serve it. `expires_s` is the Contact's own lifetime (§10.2.1.1), None without one.
     """
 
-    secure: bool
     host: bytes
     port: int
     start: int
     end: int
-    parameters: bytes
-    field_parameters: bytes
-
-    @property
-    def default_port(self) -> int:
-        """The port that a URI without one means: 5061 for sips, else 5060 (RFC 3261 §19.1.2)."""
-        return 5061 if self.secure else 5060
-
-    @property
-    def over_stream(self) -> bool:
-        """Whether the URI asks for TCP or TLS (RFC 3261 §19.1.1), so that a UDP mapping wouldn't serve it."""
-        return self.secure or _STREAM_TRANSPORT.search(self.parameters) is not None
-
-    @property
-    def expires_s(self) -> int | None:
-        """The Contact's own lifetime in seconds, None where it names none (RFC 3261 §10.2.1.1)."""
-        match = _EXPIRES.search(self.field_parameters)
-        return int(match[1]) if match else None
+    with_port: bool
+    default_port: int
+    over_stream: bool
+    expires_s: int | None
 
 
-def parse_list(data: bytes, start: int, end: int) -> list[UriSpan] | None:
-    """The SIP URIs with a host of a field's value in `data[start:end]`, in order; None if it can't be read.
+@lru_cache(maxsize=_REMEMBERED)
+def parse_list(value: bytes) -> tuple[UriSpan, ...] | None:
+    """The SIP URIs with a host of a field's value, in order, as spans in `value`; None if it can't be read.
 
     Addresses of other schemes, `*` and URIs without a host are skipped. None means that the list as a whole isn't
     understood: then nothing in it may be edited.
     """
     spans = []
-    position = start
+    position = 0
+    end = len(value)
     while True:
-        match = _BRACKETED.match(data, position, end) or _BARE.match(data, position, end)
+        match = _BRACKETED.match(value, position) or _BARE.match(value, position)
         if match is not None:
             spans.append(_span(match, match[5]))
         else:
-            match = _OTHER.match(data, position, end)
+            match = _OTHER.match(value, position)
             if match is None:
                 return None
         position = match.end()
         if not match[match.re.groups]:
-            return spans if position >= end or not data[position:end].strip() else None
+            return tuple(spans) if position >= end or not value[position:].strip() else None
 
 
-def parse_one(data: bytes, start: int, end: int) -> UriSpan | None:
-    """The SIP URI that fills `data[start:end]`, such as a Request-URI; None for anything else."""
-    match = _SINGLE.fullmatch(data, start, end)
+@lru_cache(maxsize=_REMEMBERED)
+def parse_one(text: bytes) -> UriSpan | None:
+    """The SIP URI that a text is, such as a Request-URI; None for anything else."""
+    match = _SINGLE.fullmatch(text)
     return _span(match, b"") if match else None
 
 
 def _span(match: re.Match[bytes], field_parameters: bytes) -> UriSpan:
     """The UriSpan of a match whose groups 1–4 are scheme, host, port and URI parameters."""
     scheme, host, port, parameters = match.group(1, 2, 3, 4)
-    span_start, host_end = match.span(2)
+    start, host_end = match.span(2)
+    secure = len(scheme) == 4
+    default_port = 5061 if secure else 5060
+    expires = _EXPIRES.search(field_parameters)
     return UriSpan(
-        len(scheme) == 4,
         host,
-        int(port) if port else 0,
-        span_start,
+        int(port) if port else default_port,
+        start,
         match.end(3) if port else host_end,
-        parameters or b"",
-        field_parameters,
+        port is not None,
+        default_port,
+        secure or _STREAM_TRANSPORT.search(parameters or b"") is not None,
+        int(expires[1]) if expires else None,
     )

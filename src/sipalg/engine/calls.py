@@ -250,6 +250,8 @@ class Calls:
         dialog = first._replace(expires_at=transaction.now + EARLY_S)
         for held in dialog.keys:
             self._mappings.hold(transaction, held)
+        for flow in (*dialog.flows, *dialog.retiring):
+            transaction.put(self.holders, flow, (*self.holders[flow], key))
         self._enter(transaction, key, dialog)
         return dialog
 

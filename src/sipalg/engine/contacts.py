@@ -8,9 +8,9 @@ Source: RFC 3261 §10.2 and §10.3.
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
-from sipalg.codec.message import EXPIRES, Message, address_of_record, expires_s
+from sipalg.codec.message import CONTACT, Identity, Message, address_of_record, expires_s, find_field, identify
 from sipalg.codec.uri import UriSpan
 from sipalg.engine.mappings import MappingKey, Mappings
 from sipalg.engine.policy import LINGER_S, MAX_CONTACTS_PER_MAPPING
@@ -25,6 +25,13 @@ ContactKey = tuple[MappingKey, bytes, str]
 _DEFAULT_EXPIRES_S: Final = 3600
 
 
+class Granted(NamedTuple):
+    """One of a phone's own contacts in a registrar's list: its mapping, and its lifetime if it names one."""
+
+    key: MappingKey
+    lifetime_s: int | None
+
+
 class Contacts:
     """Contacts and their ends: `expires_at` by contact, `lines` the mappings by line, `leaving` asked removals."""
 
@@ -36,64 +43,49 @@ class Contacts:
         self.numbers: dict[MappingKey, int] = {}
         self.leaving: dict[tuple[str, bytes, int], float] = {}
 
-    @staticmethod
-    def may_leave(message: Message, spans: list[UriSpan]) -> bool:
-        """Whether a REGISTER could take contacts back: cheaper to ask than to find out, and mostly no."""
-        if not spans:
-            return True
-        for span in spans:
-            if b"=0" in span.field_parameters:
-                return True
-        for kind, start, _, _ in message.fields:
-            if kind == EXPIRES:
-                return message.data[start : start + 1] == b"0"
-        return False
-
     def follow_request(
-        self, transaction: Transaction, message: Message, spans: list[UriSpan], asked: tuple[str, bytes, int]
+        self, transaction: Transaction, message: Message, spans: list[UriSpan], phone: str
     ) -> None:
-        """Note a REGISTER that takes contacts back; `asked` is the phone's address, the Call-ID and CSeq's number.
+        """Note a REGISTER of an inside phone that takes contacts back; `spans` are its own ones.
 
-        Only its 2xx carries it out. `spans` are the Contacts; none at all means `*`, or a query that changes nothing.
+        Only its 2xx carries it out. A REGISTER without Contacts is a query and changes nothing.
         """
-        general_s = expires_s(message)
-        lifetimes = [general_s if span.expires_s is None else span.expires_s for span in spans] or [general_s]
-        if all(lifetime_s == 0 for lifetime_s in lifetimes):
-            transaction.put(self.leaving, asked, transaction.now + LINGER_S)
-            transaction.wake(transaction.now + LINGER_S, ("leaving", asked))
+        if not message.star:
+            if not spans:
+                return
+            for span in spans:
+                if span.expires_s or (span.expires_s is None and not message.expires_zero):
+                    return
+        asked = _asked(identify(message), phone)
+        transaction.put(self.leaving, asked, transaction.now + LINGER_S)
+        transaction.wake(transaction.now + LINGER_S, ("leaving", asked))
 
     def follow_answer(
-        self,
-        transaction: Transaction,
-        message: Message,
-        spans: list[UriSpan],
-        asked: tuple[str, bytes, int],
-        registrar: str,
-        protocol_and_keys: list[MappingKey | None],
+        self, transaction: Transaction, message: Message, listed: list[Granted], phone: str, registrar: str
     ) -> None:
         """Take a 2xx to REGISTER at its word: what it lists is registered, what it no longer lists isn't.
 
-        `protocol_and_keys` holds the mapping of this phone for each of `spans`, None for another's contact. A 2xx that
-        lists nothing at all and wasn't asked to remove anything comes from a registrar that doesn't list: it renews.
+        `listed` are the phone's own contacts. A 2xx that lists nobody's at all, and wasn't asked to remove any, comes
+        from a registrar that doesn't list: it renews.
         """
-        line = (asked[0], address_of_record(message), registrar)
+        line = (phone, address_of_record(message), registrar)
         known = self.lines.get(line, ())
-        general_s = expires_s(message)
-        listed = []
-        for span, key in zip(spans, protocol_and_keys, strict=True):
-            if key is not None:
-                own_s = span.expires_s
-                lifetime_s = own_s if own_s is not None else general_s
-                if lifetime_s != 0:
-                    listed.append(key)
-                    self._grant(transaction, line, key, _DEFAULT_EXPIRES_S if lifetime_s is None else lifetime_s)
-        if not spans and asked not in self.leaving:
-            if general_s:
-                for key in known:
-                    self._grant(transaction, line, key, general_s)
+        lists_nobody = not listed and find_field(message, CONTACT) is None
+        if lists_nobody and _asked(identify(message), phone) not in self.leaving:
+            for key in known:
+                self._grant(transaction, line, key, expires_s(message) or 0)
             return
+        general_s = None
+        kept = []
+        for key, lifetime_s in listed:
+            if lifetime_s is None:
+                general_s = general_s or expires_s(message)
+                lifetime_s = _DEFAULT_EXPIRES_S if general_s is None else general_s
+            if lifetime_s:
+                kept.append(key)
+            self._grant(transaction, line, key, lifetime_s)
         for key in known:
-            if key not in listed:
+            if key not in kept:
                 self._end(transaction, line, key, parting=True)
 
     def look_after(self, transaction: Transaction, line: Line, key: MappingKey) -> None:
@@ -119,7 +111,9 @@ class Contacts:
         transaction.remove(self.numbers, key)
 
     def _grant(self, transaction: Transaction, line: Line, key: MappingKey, lifetime_s: int) -> None:
-        """Begin or renew a contact."""
+        """Begin or renew a contact; a lifetime of 0 renews nothing."""
+        if not lifetime_s:
+            return
         contact = (key, line[1], line[2])
         expires_at = transaction.now + max(float(lifetime_s), self.settings.sip_timeout_s)
         if contact not in self.expires_at:
@@ -155,3 +149,8 @@ class Contacts:
             transaction.put(self.lines, line, left)
         else:
             transaction.remove(self.lines, line)
+
+
+def _asked(identity: Identity, phone: str) -> tuple[str, bytes, int]:
+    """What names a REGISTER transaction of a phone: its address, Call-ID and CSeq's number."""
+    return (phone, identity.call_id, identity.number)

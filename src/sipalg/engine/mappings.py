@@ -39,7 +39,9 @@ class Entry(NamedTuple):
     key: MappingKey
     in_interface: str
     private_host: bytes
+    private_text: bytes
     public_port: int
+    public_text: bytes
 
 
 class Mappings:
@@ -59,7 +61,8 @@ class Mappings:
         self.parting: dict[MappingKey, bool] = {}
         #: Ports that the kernel refused, and until when they aren't tried again.
         self.refused: dict[PublicKey, float] = {}
-        self._cursor = settings.media_ports[0]
+        #: Where the search in media-ports goes on: behind the block that was given last.
+        self._cursor: dict[str, int] = {"next": settings.media_ports[0]}
 
     def of_public(self, protocol: int, port: int) -> Entry | None:
         """The mapping that a public port belongs to."""
@@ -82,7 +85,7 @@ class Mappings:
         entry = self.entries.get((protocol, private))
         if entry is not None:
             return entry
-        base = self._free_block(protocol, private, 1, transaction.now, even=False)
+        base = self._free_block(transaction, protocol, private, 1, even=False)
         if base is None:
             return None
         mapping = Mapping(protocol, private, Endpoint(self.settings.nat_address, base), purpose)
@@ -110,7 +113,7 @@ class Mappings:
         elif any(present):
             return None
         else:
-            free = self._free_block(protocol, first, size, transaction.now, even=even)
+            free = self._free_block(transaction, protocol, first, size, even=even)
             if free is None:
                 return None
             base = free
@@ -139,8 +142,8 @@ class Mappings:
         takes hold of it, it ends there and here at the same time.
         """
         key = (mapping.protocol, mapping.private)
-        host = mapping.private.host.encode()
-        entry = Entry(mapping, key, in_interface, host, mapping.public.port)
+        entry = self._entry(mapping, in_interface)
+        host = entry.private_host
         lease_s = self._lease_s(mapping)
         idle_s = self.settings.sip_timeout_s if mapping.purpose == "sip" else LINGER_S
         transaction.put(self.entries, key, entry)
@@ -226,6 +229,26 @@ class Mappings:
             del self.refused[key]
         self.refused[protocol, port] = now + LINGER_S
 
+    def _entry(self, mapping: Mapping, in_interface: str) -> Entry:
+        """A mapping with its texts made, so that a message costs none."""
+        host = mapping.private.host.encode()
+        port = mapping.public.port
+        advertised = self.settings.advertised_address.encode()
+        return Entry(
+            mapping,
+            (mapping.protocol, mapping.private),
+            in_interface,
+            host,
+            b"%b:%d" % (host, mapping.private.port),
+            port,
+            b"%b:%d" % (advertised, port),
+        )
+
+    def advertise_anew(self) -> None:
+        """Make the texts again after the advertised address has changed."""
+        for key, entry in self.entries.items():
+            self.entries[key] = self._entry(entry.mapping, entry.in_interface)
+
     def _lease_s(self, mapping: Mapping) -> float:
         """How long an element lives in the kernel unrefreshed: long, so that the hot path never has to refresh."""
         return 2.0 * self.settings.sip_timeout_s if mapping.purpose == "sip" else MEDIA_LEASE_S
@@ -255,18 +278,21 @@ class Mappings:
             and not self.ports_taken(protocol, port)
         )
 
-    def _free_block(self, protocol: int, first: Endpoint, size: int, now: float, *, even: bool) -> int | None:
+    def _free_block(
+        self, transaction: Transaction, protocol: int, first: Endpoint, size: int, *, even: bool
+    ) -> int | None:
         """Find `size` consecutive free public ports: the phone's own ports, else some of media-ports."""
         if (
             self.hosts.get(first.host.encode(), 0) + size > MAX_MAPPINGS_PER_HOST
             or len(self.entries) + size > MAX_MAPPINGS
         ):
             return None
+        now = transaction.now
         if not (even and first.port % 2) and all(self._free(protocol, first.port + step, now) for step in range(size)):
             return first.port
         for base in self._candidates(size, even):
             if all(self._free(protocol, base + step, now) for step in range(size)):
-                self._cursor = base + size
+                transaction.put(self._cursor, "next", base + size)
                 return base
         return None
 
@@ -275,7 +301,7 @@ class Mappings:
         low, high = self.settings.media_ports
         step = 2 if even else 1
         low += low % 2 if even else 0
-        first = max(self._cursor, low)
+        first = max(self._cursor["next"], low)
         first += (first - low) % step
         yield from range(first, high - size + 2, step)
         yield from range(low, min(first, high - size + 2), step)

@@ -49,6 +49,7 @@ class Passage:
         self.settings = self.mappings.settings = self.contacts.settings = settings
         self.calls.settings = self.peers.settings = settings
         self.headers.set_advertised(settings.advertised_address)
+        self.mappings.advertise_anew()
         self._exempt.clear()
 
     def edit(self, message: Message, datagram: Datagram) -> list[Edit] | str:
@@ -83,10 +84,10 @@ class Passage:
                 self.nat_aware[key] = True
             return found
         if self.nat_aware and key in self.nat_aware:
-            if not found.has_contact:
+            if not found.contacts:
                 return NAT_AWARE
             del self.nat_aware[key]
-        edits, entry, contacts, _ = found
+        edits, entry, contacts = found
         sdp = sdp_span(message) if message.body < message.body_end else _NO_SPAN
         if entry is None and sdp[1]:
             entry = self.mappings.open(transaction, protocol, source, "sip", in_interface)
@@ -111,8 +112,7 @@ class Passage:
             edits += _with_length(message, body.edits)
             ends = body.ends
         if message.method == b"REGISTER":
-            if self.contacts.may_leave(message, contacts):
-                self.contacts.follow_request(transaction, message, contacts, _asked(message, source))
+            self.contacts.follow_request(transaction, message, contacts, source.host)
         elif message.status or message.method in CALL_METHODS:
             self._follow_call(message, entry, ends, from_inside=True)
             if recipient is not None:
@@ -132,7 +132,7 @@ class Passage:
         transaction = self.transaction
         if self.peers.tended:
             self.peers.tend(transaction, recipient, source)
-        edits, contacts, keys = self.headers.edit_inward(message, recipient)
+        edits, contacts = self.headers.edit_inward(message, recipient)
         ends: Ends | None = None
         sdp = sdp_span(message)
         if sdp[1]:
@@ -140,8 +140,7 @@ class Passage:
             edits += _with_length(message, body.edits)
             ends = body.ends
         if 200 <= message.status < 300 and cseq_method(message) == b"REGISTER":
-            asked = _asked(message, destination)
-            self.contacts.follow_answer(transaction, message, contacts, asked, source.host, keys)
+            self.contacts.follow_answer(transaction, message, contacts, destination.host, source.host)
         elif message.status or message.method in CALL_METHODS:
             self._follow_call(message, recipient, ends, from_inside=False)
         return edits
@@ -172,9 +171,3 @@ def _with_length(message: Message, edits: list[Edit]) -> list[Edit]:
         return edits
     text = b"%d" % (int(message.data[start:end]) + growth)
     return [*edits, Edit(start, end - start, text, "content-length")]
-
-
-def _asked(message: Message, phone: Endpoint) -> tuple[str, bytes, int]:
-    """What names a REGISTER transaction of a phone: its address, Call-ID and CSeq's number."""
-    identity = identify(message)
-    return (phone.host, identity.call_id, identity.number)

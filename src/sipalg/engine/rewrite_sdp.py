@@ -98,7 +98,9 @@ def inward(mappings: Mappings, data: bytes, span: tuple[int, int], advertised: b
         elif all(is_unspecified(address.host) for address in connections):
             ends.append(HELD_END)
         elif not _all_are(connections, advertised):
-            ends.append(_outside_end(media, connections[0].host))
+            # An address that is a phone's of ours is no way out: nothing is opened towards it.
+            host = connections[0].host
+            ends.append(NO_END if host in mappings.hosts else _outside_end(media, host))
         else:
             ends.append(NO_END)
             private = _private_section(mappings, media, advertised, in_interface, edits)
