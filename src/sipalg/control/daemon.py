@@ -25,6 +25,7 @@ from sipalg.control.server import SocketInUseError
 from sipalg.control.service import Service
 from sipalg.datapath import preflight
 from sipalg.datapath.admin_rules import AdminRulesError
+from sipalg.datapath.loop import Loop
 from sipalg.datapath.netlink import NetlinkError
 
 _LOG = logging.getLogger("sipalg")
@@ -59,7 +60,7 @@ def main(args: argparse.Namespace) -> int:
         return _refuse([f"can't bind queue {options.queue_number}: {error.strerror}"])
     for warning in warnings:
         _LOG.warning("warning: %s", warning)
-    with stopped_by_signals(service):
+    with stopped_by_signals(service.loop):
         try:
             service.start()
         except OSError as error:
@@ -76,15 +77,15 @@ def main(args: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def stopped_by_signals(service: Service) -> Iterator[None]:
-    """Let SIGTERM and SIGINT stop the service's loop, at once and between two packets."""
+def stopped_by_signals(loop: Loop) -> Iterator[None]:
+    """Let SIGTERM and SIGINT stop the loop, at once and between two packets."""
     wake, thrown = socket.socketpair()
     with wake, thrown:
         for end in (wake, thrown):
             end.setblocking(False)
         before = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
         descriptor = signal.set_wakeup_fd(thrown.fileno(), warn_on_full_buffer=False)
-        service.loop.watch(wake, lambda _: service.loop.stop())
+        loop.watch(wake, lambda _: loop.stop())
         try:
             yield
         finally:

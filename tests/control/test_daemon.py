@@ -1,0 +1,82 @@
+"""What `sipalg run` says when it can't start; what it does when it can is tests/lab/test_daemon.py's."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import os
+import signal
+from collections.abc import Callable
+
+import pytest
+
+from sipalg.control import daemon
+from sipalg.control.options import Options
+from sipalg.control.server import SocketInUseError
+from sipalg.datapath.admin_rules import AdminRulesError
+from sipalg.datapath.loop import Loop
+from sipalg.datapath.netlink import NetlinkError
+from sipalg.datapath.preflight import Finding, Plan
+
+
+def arguments(*given: str) -> argparse.Namespace:
+    parser = argparse.ArgumentParser()
+    daemon.configure(parser)
+    return parser.parse_args(["--inside", "lan0", "--outside", "wan0", *given])
+
+
+def finding(*found: Finding) -> Callable[[Plan], list[Finding]]:
+    return lambda plan: list(found) if plan.outside == "wan0" else []
+
+
+def test_each_thing_in_the_way_is_a_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    found = finding(
+        Finding("error", "no-nft", "nft: program not found"),
+        Finding("error", "no-queue", "no queue"),
+        Finding("warning", "exemption", "not in the way"),
+    )
+    monkeypatch.setattr("sipalg.control.daemon.preflight.check", found)
+    assert daemon.main(arguments()) == 2
+    assert capsys.readouterr().err == "sipalg: nft: program not found\nsipalg: no queue\n"
+
+
+def test_interfaces_that_contradict_each_other(capsys: pytest.CaptureFixture[str]) -> None:
+    assert daemon.main(arguments("--inside", "wan0")) == 2
+    assert capsys.readouterr().err.startswith("sipalg: --outside wan0: is also given as --inside")
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (SocketInUseError("another sipalg (pid 7) is running"), "another sipalg (pid 7) is running"),
+        (AdminRulesError("nft: no answer in 20 s"), "nft: no answer in 20 s"),
+        (NetlinkError(errno.EPERM), "the kernel refuses: Operation not permitted"),
+        (PermissionError(errno.EPERM, "Operation not permitted"), "can't bind queue 5060: Operation not permitted"),
+    ],
+)
+def test_what_is_refused_is_one_line(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, said: str
+) -> None:
+    def refuse(options: Options, warnings: list[str]) -> None:
+        assert options.outside == "wan0"
+        assert warnings == ["look at this"]
+        raise error
+
+    monkeypatch.setattr("sipalg.control.daemon.preflight.check", finding(Finding("warning", "x", "look at this")))
+    monkeypatch.setattr("sipalg.control.daemon.Service", refuse)
+    assert daemon.main(arguments()) == 2
+    assert capsys.readouterr().err == f"sipalg: {said}\n"
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_stops_the_loop_and_its_handler_is_put_back(number: signal.Signals) -> None:
+    before = signal.getsignal(number)
+    loop = Loop()
+    with daemon.stopped_by_signals(loop):
+        assert signal.getsignal(number) is not before
+        os.kill(os.getpid(), number)
+        loop.run()
+    assert signal.getsignal(number) is before
+    loop.close()
