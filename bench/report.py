@@ -20,16 +20,20 @@ from bench.loop import MODES
 TARGETS_US: Final = {"REGISTER": 8.0, "REGISTER auth": 8.0, "INVITE": 20.0}
 #: Round trips a second, as a share of those of Linux's helper in the same run.
 TARGET_SHARE: Final = 0.4
+#: A load average from which on the page says that the machine wasn't idle.
+_BUSY_LOAD: Final = 0.5
 
 
 def machine() -> list[str]:
     """Return lines on the processor, the kernel, the Python and the date."""
     model = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                   if line.startswith("model name")), platform.machine())  # fmt: skip
+    load = os.getloadavg()[0]
+    busy = "" if load < _BUSY_LOAD else " — **busy with other work, so take these figures as ratios at best**"
     return [
         f"- {model}, {os.cpu_count()} cores; Linux {platform.release()}",
         f"- {platform.python_implementation()} {platform.python_version()}, interpreted",
-        f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; load average at the start {os.getloadavg()[0]:.2f}",
+        f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; load average at the start {load:.2f}{busy}",
     ]
 
 
