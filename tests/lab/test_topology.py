@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from sipalg.lab import topology
 from sipalg.lab.topology import (
     ADDRESS,
     NETNS_DIRECTORY,
@@ -16,6 +17,7 @@ from sipalg.lab.topology import (
     PUBLIC_ADDRESS,
     LabError,
     Topology,
+    may_administer,
     namespaces_refused,
 )
 
@@ -112,8 +114,16 @@ def test_an_error_on_the_way_up_leaves_nothing(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_without_root_the_reason_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
-    assert "unshare -Urnm" in namespaces_refused()
+    monkeypatch.setattr(topology, "may_administer", lambda: False)
+    assert "need root" in namespaces_refused()
+
+
+def test_rights_are_read_from_the_kernel() -> None:
+    assert may_administer()
+    assert may_administer("Name:\tx\nCapEff:\t0000000000201000\n")
+    assert not may_administer("CapEff:\t0000000000200000\n")
+    assert not may_administer("CapEff:\t0000000000001000\n")
+    assert not may_administer("")
 
 
 def test_a_socket_may_be_a_stream(net: Topology) -> None:

@@ -11,6 +11,7 @@ import pytest
 
 from sipalg.lab import command
 from sipalg.lab.scenario import Outcome
+from sipalg.lab.topology import LabError
 
 
 def call(*argv: str) -> int:
@@ -31,7 +32,7 @@ def no_lab(monkeypatch: pytest.MonkeyPatch) -> list[Outcome]:
     monkeypatch.setattr(command, "namespaces_refused", str)
     monkeypatch.setattr(command, "_kernel_helper_refused", str)
     monkeypatch.setattr(command, "run_all", run_all)
-    monkeypatch.setattr("os.geteuid", lambda: 0)
+    monkeypatch.setattr(command, "may_administer", lambda: True)
     return outcomes
 
 
@@ -123,7 +124,7 @@ def test_as_an_ordinary_user_it_starts_itself_in_a_namespace(
         commands.append(argv)
         return Done()
 
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr(command, "may_administer", lambda: False)
     monkeypatch.setattr("subprocess.run", run)
     assert call("--only", "call-out") == 0
     assert [argv[0] for argv in commands] == ["unshare", "unshare"]
@@ -132,13 +133,26 @@ def test_as_an_ordinary_user_it_starts_itself_in_a_namespace(
 
 
 @pytest.mark.usefixtures("no_lab")
+@pytest.mark.usefixtures("no_lab")
+def test_in_that_namespace_it_has_a_run_of_its_own(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse() -> None:
+        raise LabError("no mount")
+
+    monkeypatch.setenv("SIPALG_LAB_USER_NAMESPACE", "1")
+    monkeypatch.setattr(command, "mount_own_run", refuse)
+    assert call() == 2
+    assert capsys.readouterr().err == "sipalg lab: no mount\n"
+
+
 def test_where_that_is_refused_it_says_so(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Refused:
         returncode = 1
 
-    monkeypatch.setattr("os.geteuid", lambda: 1000)
+    monkeypatch.setattr(command, "may_administer", lambda: False)
     monkeypatch.setattr("subprocess.run", lambda *_, **__: Refused())
     assert call() == 2
     assert capsys.readouterr().err.count("\n") == 1

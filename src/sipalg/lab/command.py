@@ -1,7 +1,7 @@
 """`sipalg lab`: the scenarios in network namespaces, without an ALG, with Linux's own helper and with sipalg.
 
-As root it works as it is; as anybody else it starts itself once more in a user namespace of its own, where the system
-allows that. On a packet's way this is the command that lets one see the whole of it on one machine.
+As root it works as it is; as anybody else it starts itself once more in a user namespace of its own, where the
+system allows that. On a packet's way this is the command that lets one see the whole of it on one machine.
 """
 
 from __future__ import annotations
@@ -21,13 +21,11 @@ from sipalg.lab.scenario import Outcome
 from sipalg.lab.scenarios import SCENARIOS
 from sipalg.lab.stage import MODES, Mode
 from sipalg.lab.table import print_table, progress_line, to_json
-from sipalg.lab.topology import LabError, Topology, namespaces_refused
+from sipalg.lab.topology import LabError, Topology, may_administer, mount_own_run, namespaces_refused
 
 #: Set in the copy of itself that runs in a user namespace, so that there is only one.
 _INSIDE: Final = "SIPALG_LAB_USER_NAMESPACE"
 _UNSHARE: Final = ("unshare", "--user", "--map-root-user", "--net", "--mount")
-#: `ip netns` keeps its names under /run, which only root may write to: the copy gets one of its own.
-_OWN_RUN: Final = 'mount -t tmpfs tmpfs /run && exec "$@"'
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -59,9 +57,14 @@ def main(args: argparse.Namespace) -> int:
     missing = missing_packages()
     if missing:
         return _refuse(f"programs are missing; install them with: apt-get install {' '.join(missing)}")
-    if os.geteuid() != 0 and _INSIDE not in os.environ:
+    if not may_administer() and _INSIDE not in os.environ:
         return _again_in_user_namespace()
-    refused = namespaces_refused()
+    try:
+        if _INSIDE in os.environ:
+            mount_own_run()
+        refused = namespaces_refused()
+    except LabError as error:
+        refused = str(error)
     if refused:
         return _refuse(refused)
     if any(run.mode == "kernel" for run in runs) and (without := _kernel_helper_refused()):
@@ -113,10 +116,9 @@ def _list(runs: list[Run]) -> None:
 
 
 def _again_in_user_namespace() -> int:
-    start = [*_UNSHARE, "sh", "-c", _OWN_RUN, "sh"]
-    if subprocess.run([*start, "true"], capture_output=True, check=False).returncode:
+    if subprocess.run([*_UNSHARE, "true"], capture_output=True, check=False).returncode:
         return _refuse("needs root, since this system allows no unprivileged user namespaces")
-    argv = [*start, sys.executable, "-m", "sipalg", *sys.argv[1:]]
+    argv = [*_UNSHARE, sys.executable, "-m", "sipalg", *sys.argv[1:]]
     return subprocess.run(argv, env=os.environ | {_INSIDE: "1"}, check=False).returncode
 
 

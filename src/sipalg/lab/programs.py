@@ -11,6 +11,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -64,6 +65,12 @@ def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
     return True
 
 
+def one_user_only() -> bool:
+    """Whether this is a user namespace in which nobody can become another user, as tcpdump wants to."""
+    path = Path("/proc/self/setgroups")
+    return path.exists() and path.read_text().strip() == "deny"
+
+
 class Program:
     """One running program on one host; `log` is the file with all that it printed."""
 
@@ -71,7 +78,7 @@ class Program:
         """Start `argv` on `host`; `name` names the log file in the lab's directory."""
         self.name = name
         self.log = net.directory / f"{name}.log"
-        with self.log.open("ab") as output:
+        with self.log.open("wb") as output:
             self._process = subprocess.Popen(
                 net.command(host, *argv),
                 stdin=subprocess.DEVNULL,
@@ -115,8 +122,8 @@ class Program:
         wait_until(lambda: bool(found.search(self.text())) or not self.running, timeout_s)
         if not found.search(self.text()):
             said = self.text().strip().splitlines()
-            state = "no such line" if self.running else f"ended with {self.exit_code}"
-            raise LabError(f"{self.name}: {state} ({pattern}): {said[-1] if said else 'it printed nothing'}")
+            state = f"doesn't say {pattern}" if self.running else f"ended with {self.exit_code}"
+            raise LabError(f"{self.name} {state}: {said[-1] if said else 'it printed nothing'}")
 
     def wait(self, timeout_s: float) -> int | None:
         """Wait for its end, at most `timeout_s` seconds; give its exit code, or None if it still runs."""
@@ -144,13 +151,15 @@ class Program:
 
 
 class Capture(Program):
-    """tcpdump on one interface of one host, writing each packet at once to `path`."""
+    """tcpdump (or what stands for it) on one interface of one host, writing each packet at once to `path`."""
 
     def __init__(self, net: Topology, host: str, interface: str) -> None:
         """Start capturing UDP on `interface`; it captures when the constructor returns."""
         self.path = net.directory / f"{host}-{interface}.pcap"
-        argv: list[str | Path] = ["tcpdump", "-i", interface, "-w", self.path, "-U", "-n", "-B", BUFFER_KIB]
         # Who started it may write into the lab's directory; the user that tcpdump would become may not.
-        argv += ["--immediate-mode", "-Z", "root", "udp"]
-        super().__init__(net, host, f"tcpdump-{host}-{interface}", *argv)
+        argv = ["tcpdump", "-i", interface, "-w", str(self.path), "-U", "-n", "-B", BUFFER_KIB, "-Z", "root"]
+        argv += ["--immediate-mode", "udp"]
+        if one_user_only():
+            argv = [sys.executable, "-m", "sipalg.lab.sniff", interface, str(self.path)]
+        super().__init__(net, host, f"capture-{host}-{interface}", *argv)
         self.wait_for("listening on")

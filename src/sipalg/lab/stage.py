@@ -114,7 +114,7 @@ class Stage:
         # A log of its own each time: an earlier process was ready, too.
         self._starts += 1
         self._alg = Program(self.net, "router", f"sipalg-{self._starts}", *argv)
-        self._alg.wait_for(r"\bready\b", 15.0)
+        self._alg.wait_for("^ready$", 15.0)
 
     def signal_alg(self, number: signal.Signals) -> None:
         """Send sipalg a signal; SIGKILL waits for its end."""

@@ -23,6 +23,8 @@ from typing import Final, NamedTuple, Self
 
 NETNS_DIRECTORY: Final = Path("/run/netns")
 CLONE_NEWNET: Final = 0x40000000  # <linux/sched.h>
+CAP_NET_ADMIN: Final = 12  # <linux/capability.h>
+CAP_SYS_ADMIN: Final = 21
 
 PUBLIC_ADDRESS: Final = "203.0.113.1"
 OTHER_PUBLIC_ADDRESS: Final = "203.0.113.2"
@@ -207,10 +209,30 @@ _QUIET: Final = (
 )
 
 
+def may_administer(status: str | None = None) -> bool:
+    """Say whether this process may make namespaces and networks in them: CAP_SYS_ADMIN and CAP_NET_ADMIN.
+
+    `status` is the text of a /proc/…/status, by default this process's own.
+    """
+    text = Path("/proc/thread-self/status").read_text() if status is None else status
+    effective = next((line.split()[1] for line in text.splitlines() if line.startswith("CapEff:")), "0")
+    return all(int(effective, 16) >> capability & 1 for capability in (CAP_NET_ADMIN, CAP_SYS_ADMIN))
+
+
+def mount_own_run() -> None:
+    """Mount an empty /run of this mount namespace's own: `ip netns` keeps its names there, which only root may do.
+
+    Raises LabError if the kernel refuses.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.mount(b"tmpfs", b"/run", b"tmpfs", 0, None):
+        raise LabError(f"can't mount a /run of its own: {os.strerror(ctypes.get_errno())}")
+
+
 def namespaces_refused() -> str:
     """Why this process can't make network namespaces, in one line; "" if it can."""
-    if os.geteuid() != 0:
-        return "network namespaces need root, or an unprivileged user namespace: unshare -Urnm"
+    if not may_administer():
+        return "network namespaces need root; `sipalg lab` makes do with a user namespace where those are allowed"
     name = f"{unique_prefix()}-try"
     try:
         _batch([f"netns add {name}"])
