@@ -19,7 +19,7 @@ _END: Final = rb"[ \t]*(?=\r?\n|\Z)"
 _LINE: Final = re.compile(
     rb"\n(?:o=[^\s]+ [0-9]+ [0-9]+ IN (IP[46]) ([^\s]+)" + _END
     + rb"|c=IN (IP[46]) ([^\s/]+)(?:/[0-9/]+)?" + _END
-    + rb"|m=([^\s]+) ([0-9]{1,5})(?:/([0-9]{1,3}))? ([^\s]+)(?=[ \r\n]|\Z)"
+    + rb"|m=([^\s]+) ([0-9]{1,5})(?:/([1-9][0-9]{0,2}))? ([^\s]+)(?=[ \r\n]|\Z)"
     rb"|a=(?:rtcp:([0-9]{1,5})(?: IN IP4 ([^\s]+))?" + _END
     + rb"|(rtcp-mux)" + _END
     + rb"|(candidate):)|([cm]|a=rtcp)[=:])"
@@ -123,7 +123,8 @@ def parse(data: bytes, start: int, end: int) -> Description | str:
                 return PORT_MALFORMED
             if media is not None:
                 sections.append(_section(media, section, rtcp, mux))
-                section, rtcp, mux = [], None, False
+            # Neither attribute means anything at session level (RFC 3605 §2.1, RFC 5761 §5.1.1): none comes along.
+            section, rtcp, mux = [], None, False
             media = line
         elif group == 11:
             mux = True
