@@ -13,13 +13,13 @@ from typing import Final
 
 from sipalg.codec.message import Message, value_end
 
-_SDP: Final = re.compile(rb"(?i:application/sdp)(?=[\s;]|\Z)")
-_MULTIPART: Final = re.compile(rb"(?i:multipart)/[^\s;]+")
+_SDP: Final = re.compile(rb"(?i:application\s*/\s*sdp)(?=[\s;]|\Z)")
+_MULTIPART: Final = re.compile(rb"(?i:multipart)\s*/\s*[^\s;]+")
 _BOUNDARY: Final = re.compile(rb";\s*(?i:boundary)\s*=\s*(?:\"([^\"\r\n]{1,70})\"|([^\s;\"]{1,70}))")
 _PART_HEADERS_END: Final = re.compile(rb"\r?\n\r?\n")
 _PART_TYPE: Final = re.compile(rb"(?:\A|\n)(?i:content-type|c)[ \t]*:\s*(?i:application/sdp)(?=[\s;]|\Z)")
 _PART_ENCODED: Final = re.compile(
-    rb"(?:\A|\n)(?i:content-(?:transfer-)?encoding)[ \t]*:\s*(?!(?i:7bit|8bit|binary|identity))"
+    rb"(?:\A|\n)(?i:content-(?:transfer-)?encoding)[ \t]*:\s*+(?!(?i:7bit|8bit|binary|identity)(?:\s|\Z))"
 )
 
 
@@ -47,7 +47,8 @@ def _sdp_part(data: bytes, start: int, end: int, boundary: bytes) -> tuple[int, 
         )
     ]
     for (_, part_start), (part_end, _) in itertools.pairwise(delimiters):
-        headers_end = _PART_HEADERS_END.search(data, part_start, part_end)
+        # From the delimiter's own line end on, since a part may have no header at all (RFC 2046 §5.1).
+        headers_end = _PART_HEADERS_END.search(data, part_start - 1, part_end)
         if headers_end is None:
             continue
         headers = data[part_start : headers_end.start()]

@@ -19,7 +19,7 @@ DEFAULT_PORT: Final = 5060
 _REMEMBERED: Final = 8192
 
 _VIA: Final = re.compile(
-    rb"\s*(?i:SIP)\s*/\s*2\.0\s*/\s*([A-Za-z0-9-]+)\s+(" + HOST + rb")(?:\s*:\s*([0-9]{1,5}))?(?=[\s;,]|\Z)"
+    rb"\s*(?i:SIP)\s*/\s*2\.0\s*/\s*([A-Za-z0-9-]+)\s+(" + HOST + rb")(?:\s*:\s*([0-9]{1,5}))?(?=[\s;,]|\Z)(?!\s*:)"
 )
 #: What ends a Via's parameters is a comma (group 1) that isn't quoted.
 _QUOTED_OR_COMMA: Final = re.compile(rb"\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"|(,)", re.DOTALL)

@@ -49,15 +49,17 @@ _KINDS_AS_WRITTEN: Final[dict[bytes, int]] = {
     for spelling in (written, written + b" ")
 } | {b"Call-ID": 0, b"Call-ID ": 0}
 
+#: Blanks and folds, as many as there are; whatever follows, none is given back (RFC 3261 §25.1 `LWS`).
+_LWS: Final = rb"[ \t]*+(?:\r?\n[ \t]++)*+"
 #: One step through the header's frame: the blank line (group 1); Content-Length's digits (2), or anything else there
 #: (3); Content-Type's value (4); a Content-Encoding (5); an `Expires: 0` (6); a Contact of `*` (7); a Route (8).
 _FRAME: Final = re.compile(
     rb"\n(?:(\r?\n)"
-    rb"|(?:[Cc](?i:ontent-length)|[Ll])[ \t]*:[ \t]*(?:([0-9]{1,9})(?=[ \t]*\r?\n)|())"
-    rb"|(?:[Cc](?i:ontent-type)|[Cc])[ \t]*:[ \t]*()"
+    rb"|(?:[Cc](?i:ontent-length)|[Ll])[ \t]*:" + _LWS + rb"(?:([0-9]{1,9})(?=[ \t]*\r?\n(?![ \t]))|())"
+    rb"|(?:[Cc](?i:ontent-type)|[Cc])[ \t]*:" + _LWS + rb"()"
     rb"|((?:[Cc](?i:ontent-encoding)|[Ee])[ \t]*:)"
-    rb"|([Ee](?i:xpires)[ \t]*:[ \t]*0+(?![0-9]))"
-    rb"|((?:[Cc](?i:ontact)|[Mm])[ \t]*:[ \t]*\*)"
+    rb"|([Ee](?i:xpires)[ \t]*:" + _LWS + rb"0+(?![0-9]))"
+    rb"|((?:[Cc](?i:ontact)|[Mm])[ \t]*:" + _LWS + rb"\*)"
     rb"|([Rr](?i:oute)[ \t]*:))"
 )
 _START: Final = re.compile(
@@ -67,18 +69,19 @@ _START: Final = re.compile(
 
 #: The fields that name a dialog and a transaction: Call-ID (1), CSeq (2, 3), From (4) and To (5).
 _IDENTITY: Final = re.compile(
-    rb"\n(?:(?:[Cc](?i:all-id)|[Ii])[ \t]*:[ \t]*([^\s]+)"
-    rb"|[Cc](?i:seq)[ \t]*:[ \t]*([0-9]{1,10})[ \t]+([^\s]+)"
+    rb"\n(?:(?:[Cc](?i:all-id)|[Ii])[ \t]*:" + _LWS + rb"([^\s]+)"
+    rb"|[Cc](?i:seq)[ \t]*:" + _LWS + rb"([0-9]{1,10})(?=\s)" + _LWS + rb"([^\s]+)"
     rb"|[Ff](?i:rom)?[ \t]*:([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)"
-    rb"|[Tt]o?[ \t]*:([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*))"
+    rb"|[Tt][Oo]?[ \t]*:([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*))"
 )
-_CSEQ_METHOD: Final = re.compile(rb"\n(?i:cseq)[ \t]*:[ \t]*[0-9]{1,10}[ \t]+([^\s]+)")
+_CSEQ_METHOD: Final = re.compile(rb"\n(?i:cseq)[ \t]*:" + _LWS + rb"[0-9]{1,10}(?=\s)" + _LWS + rb"([^\s]+)")
 _TO: Final = re.compile(rb"\n(?i:to|t)[ \t]*:[ \t]*([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)")
 _TAG: Final = re.compile(rb";\s*(?i:tag)\s*=\s*([^\s;,]+)")
-_BRACKETED_URI: Final = re.compile(rb"<([^<>]*)>")
-_BARE_URI: Final = re.compile(rb"([^\s;,<>\"]+)")
-_EXPIRES: Final = re.compile(rb"\n(?i:expires)[ \t]*:[ \t]*([0-9]{1,9})(?![0-9])")
-_SESSION_EXPIRES: Final = re.compile(rb"\n(?i:session-expires|x)[ \t]*:[ \t]*([0-9]{1,9})")
+#: A URI in brackets, behind a display name that may hold brackets in its quotes.
+_BRACKETED_URI: Final = re.compile(rb"(?:\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"|[^\"<])*+<([^<>]*)>", re.DOTALL)
+_BARE_URI: Final = re.compile(rb"\s*([^\s;,<>\"]+)")
+_EXPIRES: Final = re.compile(rb"\n(?i:expires)[ \t]*:" + _LWS + rb"([0-9]{1,9})(?![0-9])")
+_SESSION_EXPIRES: Final = re.compile(rb"\n(?i:session-expires|x)[ \t]*:" + _LWS + rb"([0-9]{1,9})")
 
 #: Reasons for which a payload isn't taken for a SIP message. The packet passes as it came.
 NOT_SIP: Final = "not-sip"
@@ -200,17 +203,17 @@ def fields_with(message: Message, text: bytes) -> list[tuple[int, int, int]]:
     found = []
     at = find(text, head, head_end)
     while at >= 0:
-        begin = data.rfind(b"\n", head, at) + 1
+        begin = line = data.rfind(b"\n", head, at) + 1
         while data[begin] in _BLANKS and begin > head + 1:
             begin = data.rfind(b"\n", head, begin - 1) + 1
         colon = find(b":", begin, at)
-        name = data[begin:colon]
+        name = data[begin:colon] if colon >= 0 else b""
         kind = _KINDS_AS_WRITTEN.get(name)
         if kind is None:
             kind = _KINDS.get(name.rstrip(_BLANKS).lower(), 0)
-        end = find(b"\n", at, head_end)
+        # Behind the first fold the whole field is left behind: nobody walks back over the same folds again and again.
+        end = value_end(data, at, head_end) if kind or begin < line else find(b"\n", at, head_end)
         if kind:
-            end = value_end(data, at, head_end)
             found.append((kind, colon + 1, end))
         at = find(text, end, head_end)
     return found
@@ -278,7 +281,7 @@ def address_of_record(message: Message) -> bytes:
     match = _TO.search(message.data, 0, message.head_end)
     if match is None:
         return b""
-    uri = _BRACKETED_URI.search(match[1]) or _BARE_URI.match(match[1])
+    uri = _BRACKETED_URI.match(match[1]) or _BARE_URI.match(match[1])
     return uri[1] if uri else b""
 
 

@@ -22,7 +22,7 @@ _QUOTED: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
 _SIP: Final = rb"((?i:sips?)):(?:[^@<>\s]*@)?(" + HOST + rb")(?::([0-9]{1,5}))?([;?]"
 #: `Name <sip:user@host:port;params>;field-params,` — group 6 is the field's parameters, 7 the comma.
 _BRACKETED: Final = re.compile(
-    rb"\s*(?:" + _QUOTED + rb"\s*|[^\"<>,;:@]*)<" + _SIP + rb"[^<>]*)?>"
+    rb"\s*+(?:" + _QUOTED + rb"\s*|[^\"<>,;:@]*)<" + _SIP + rb"[^<>]*)?>"
     rb"([^,\"]*+(?:" + _QUOTED + rb"[^,\"]*+)*+)(,?)",
     re.DOTALL,
 )
