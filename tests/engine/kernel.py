@@ -110,12 +110,18 @@ class Kernel:
         self._carry(flow)
         return flow.public
 
-    def enter(self, protocol: int, public: Endpoint, remote: Endpoint, *, strict: bool = False) -> Endpoint | None:
-        """Where a packet from outside arrives, None if nowhere; `strict` forwards packets of standing flows only."""
+    def enter(
+        self, protocol: int, public: Endpoint, remote: Endpoint, *, strict: bool = False, inside: bool = False
+    ) -> Endpoint | None:
+        """Where a packet for a public address arrives, None if nowhere; one from inside needs no leave to.
+
+        `strict` forwards packets of standing flows only.
+        """
         private = self._holder(protocol, public, remote)
         if private is None and not strict:
             for mapping in self.mappings:
-                admitted = mapping.purpose == "media" or mapping.adopted or (mapping, remote.host) in self.peers
+                admitted = inside or mapping.purpose == "media" or mapping.adopted
+                admitted = admitted or (mapping, remote.host) in self.peers
                 if (mapping.protocol, mapping.public) == (protocol, public) and admitted:
                     private = mapping.private
         if private is not None:
