@@ -114,9 +114,11 @@ def _way(mode: Mode, network: Network) -> Iterator[int]:
         network.rules(_HELPER_RULES)
         yield 0
     elif mode.name == "sipalg":
-        words = [sys.executable, "-m", "sipalg", "run", "--inside", "lan0", "--outside", "wan0"]
-        with _process(network.command(network.router, *words)) as pid:
-            yield pid
+        with tempfile.TemporaryDirectory(prefix="sipalg-bench-") as directory:
+            # A socket of its own: an ALG may be running on this machine already.
+            words = [sys.executable, "-m", "sipalg", "run", "--inside", "lan0", "--outside", "wan0", "--socket"]
+            with _process(network.command(network.router, *words, Path(directory) / "socket")) as pid:
+                yield pid
     else:
         # The xt target, which kernels without nft's own `queue` have too.
         network.in_router("iptables", "-A", "FORWARD", "-p", "udp", "-j", "NFQUEUE", "--queue-num", _QUEUE,
