@@ -26,8 +26,8 @@ from sipalg.engine.verdict import ACCEPT, UDP, Command, Datagram, Endpoint, Even
 _LOG = logging.getLogger(__name__)
 
 #: Packets taken at once, and how often, before the rest of the program gets its turn: some 30 ms at full load.
-_PACKETS_AT_ONCE: Final = 64
-_ROUNDS: Final = 16
+_PACKETS_AT_ONCE: Final = 16
+_ROUNDS: Final = 64
 #: Verdicts that the engine may give for one packet, where commands fail; then the packet passes.
 _ATTEMPTS: Final = 4
 
