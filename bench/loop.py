@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -62,7 +63,9 @@ class LoopError(Exception):
 
 
 def compile_programs() -> None:
-    """Compile the C programs into bench/build/ where they are older than their sources."""
+    """Compile the C programs into bench/build/ where they are older than their sources; LoopError without gcc."""
+    if shutil.which("gcc") is None:
+        raise LoopError("the closed loop's generator is C: gcc is missing (Debian: apt-get install gcc libc6-dev)")
     BUILD.mkdir(exist_ok=True)
     newest = max(path.stat().st_mtime for path in [*_HERE.glob("*.c"), *_HERE.glob("*.h")])
     for name in ("loop", "noop"):
