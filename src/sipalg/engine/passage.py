@@ -93,7 +93,7 @@ class Passage:
             entry = self.mappings.open(transaction, protocol, source, "sip", in_interface)
             if entry is None:
                 return NO_FREE_PORT
-        if not message.status:
+        if not message.status and recipient is None:
             edits += self.headers.safety_net(message, own)
         if entry is None:
             return edits
