@@ -33,6 +33,8 @@ PACKAGES: Final = {
     "sipp": "sip-tester",
 }
 POLL_S: Final = 0.05
+#: How long a program has to end by itself.
+GRACE_S: Final = 3.0
 #: What tcpdump's kernel buffer holds, so that a flood doesn't overrun it.
 BUFFER_KIB: Final = "16384"
 
@@ -139,10 +141,10 @@ class Program:
                 os.killpg(self.pid, number)
 
     def stop(self) -> None:
-        """End it: SIGTERM, and SIGKILL after three seconds; its children end with it."""
+        """End it: SIGTERM, and SIGKILL after GRACE_S seconds; its children end with it."""
         self.signal(signal.SIGCONT)
         self.signal(signal.SIGTERM)
-        if self.wait(3.0) is None:
+        if self.wait(GRACE_S) is None:
             self.signal(signal.SIGKILL)
             self._process.wait()
         with suppress(ProcessLookupError, PermissionError):
