@@ -17,6 +17,7 @@ from sipalg.datapath.admin_rules import AdminRulesError
 from sipalg.datapath.loop import Loop
 from sipalg.datapath.netlink import NetlinkError
 from sipalg.datapath.preflight import Finding, Plan
+from sipalg.engine.verdict import Event
 
 
 def arguments(*given: str) -> argparse.Namespace:
@@ -59,7 +60,8 @@ def test_interfaces_that_contradict_each_other(capsys: pytest.CaptureFixture[str
 def test_what_is_refused_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, said: str
 ) -> None:
-    def refuse(options: Options, warnings: list[str]) -> None:
+    def refuse(options: Options, warnings: list[str], on_event: Callable[[Event], None]) -> None:
+        on_event(Event("x", ()))
         assert options.outside == "wan0"
         assert warnings == ["look at this"]
         raise error
@@ -67,7 +69,7 @@ def test_what_is_refused_is_one_line(
     monkeypatch.setattr("sipalg.control.daemon.preflight.check", finding(Finding("warning", "x", "look at this")))
     monkeypatch.setattr("sipalg.control.daemon.Service", refuse)
     assert daemon.main(arguments()) == 2
-    assert capsys.readouterr().err == f"sipalg: {said}\n"
+    assert capsys.readouterr().err == f"x\nsipalg: {said}\n"
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])

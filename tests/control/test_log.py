@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipalg.control.log import LineHandler, event_line, is_journal
+from sipalg.engine.verdict import Event
 
 
 class Clock:
@@ -80,6 +81,20 @@ def test_a_flood_is_cut_and_said() -> None:
     clock.now += 1.0
     handler.emit(record(logging.INFO, "quiet"))
     assert stream.getvalue().splitlines()[202:] == ["<6>quiet"]
+
+
+def test_events_have_their_priority_and_share_the_limit() -> None:
+    stream, clock = io.StringIO(), Clock()
+    handler = LineHandler(stream, priorities=True, clock=clock)
+    for _ in range(150):
+        handler.event(Event("registered", (("private", "192.168.33.10:5060"),)))
+        handler.event(Event("address-lost", ()))
+    lines = stream.getvalue().splitlines()
+    assert lines[:2] == ["<6>registered private=192.168.33.10:5060", "<4>address-lost"]
+    assert len(lines) == 200
+    plain = io.StringIO()
+    LineHandler(plain, clock=clock).event(Event("registered", ()))
+    assert plain.getvalue() == "registered\n"
 
 
 def test_a_stream_that_is_gone_is_no_error() -> None:

@@ -342,7 +342,7 @@ def test_a_table_that_somebody_removes_comes_back_with_its_mappings(
 
     def work() -> None:
         _enter(NETNS_DIRECTORY / router.net.namespace("router"))
-        service = Service(options, [])
+        service = Service(options, [], lambda _: None)
         try:
             service.start()
             started.set()

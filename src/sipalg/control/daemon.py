@@ -49,9 +49,9 @@ def main(args: argparse.Namespace) -> int:
     if errors:
         return _refuse(errors)
     warnings = [finding.text for finding in findings]
-    _set_up_log()
+    handler = _set_up_log()
     try:
-        service = Service(options, warnings)
+        service = Service(options, warnings, handler.event)
     except (SocketInUseError, AdminRulesError) as error:
         return _refuse([str(error)])
     except NetlinkError as error:
@@ -112,9 +112,10 @@ def _say_ready(service: Service) -> None:
         sys.stdout.flush()
 
 
-def _set_up_log() -> None:
+def _set_up_log() -> LineHandler:
     handler = LineHandler(sys.stderr, priorities=is_journal(os.environ, 2))
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
+    return handler
 
 
 def _refuse(reasons: list[str]) -> int:

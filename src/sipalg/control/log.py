@@ -17,8 +17,12 @@ from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Final, TextIO
 
+from sipalg.engine.verdict import Event
+
 _PLAIN_VALUE: Final = re.compile(r"[A-Za-z0-9_.:;@/,+*<>\[\]()-]+")
 _PRIORITIES: Final = ((logging.ERROR, "<3>"), (logging.WARNING, "<4>"), (logging.INFO, "<6>"))
+#: Events that a person should do something about.
+_WARNINGS: Final = frozenset({"address-lost", "too-many-peers", "too-many-contacts", "too-many-calls"})
 _LINES_A_SECOND: Final = 200
 _FRAMES_SHOWN: Final = 4
 
@@ -72,6 +76,17 @@ class LineHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write the record, unless this second has had its lines. A stream that is gone is no error."""
+        if self._admits():
+            self._write(self.format(record))
+
+    def event(self, event: Event) -> None:
+        """Write one of the engine's events; straight, since a thousand phones that come back make thousands."""
+        if self._admits():
+            priority = "" if not self._priorities else "<4>" if event.name in _WARNINGS else "<6>"
+            self._write(priority + event_line(event.name, event.facts))
+
+    def _admits(self) -> bool:
+        """Count a line, and tell whether this second has room for it."""
         now = self._clock()
         if now - self._second >= 1.0:
             self._second = now
@@ -82,8 +97,8 @@ class LineHandler(logging.Handler):
         self._lines += 1
         if self._lines > _LINES_A_SECOND:
             self._left_out += 1
-            return
-        self._write(self.format(record))
+            return False
+        return True
 
     def _write(self, line: str) -> None:
         try:

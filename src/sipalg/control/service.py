@@ -11,13 +11,12 @@ import contextlib
 import gc
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
 from sipalg.control import takeover
-from sipalg.control.log import event_line
 from sipalg.control.notify import Notifier
 from sipalg.control.options import Options
 from sipalg.control.report import Report
@@ -43,8 +42,6 @@ from sipalg.engine.verdict import UDP, AdmitPeer, Event, Mapping, OpenMapping
 _LOG = logging.getLogger("sipalg")
 
 _TIMEOUTS: Final = Path("/proc/sys/net/netfilter")
-#: Events that a person should do something about.
-_WARNINGS: Final = frozenset({"address-lost", "too-many-peers", "too-many-contacts", "too-many-calls"})
 _FORGET_S: Final = 60.0
 #: Packets make hardly any garbage that reference counts don't free at once, so it is looked for seldom.
 _GARBAGE_THRESHOLDS: Final = (20_000, 50, 100)
@@ -53,7 +50,7 @@ _GARBAGE_THRESHOLDS: Final = (20_000, 50, 100)
 class Service:
     """A running ALG; `loop.run()` between `start` and `stop`."""
 
-    def __init__(self, options: Options, warnings: list[str]) -> None:
+    def __init__(self, options: Options, warnings: list[str], on_event: Callable[[Event], None]) -> None:
         """Take hold of everything that can be refused: sockets, the queue, the control socket.
 
         Raises OSError (NetlinkError among them), AdminRulesError and SocketInUseError; nothing is left then.
@@ -89,7 +86,7 @@ class Service:
             stack.callback(self.queue.close)
             executor = Executor(self._standing, self._conntrack, options.sip_timeout_s)
             inside = frozenset(options.inside)
-            self.driver = Driver(self.alg, self.queue, executor, inside, observe=observing, on_event=log_event)
+            self.driver = Driver(self.alg, self.queue, executor, inside, observe=observing, on_event=on_event)
             report = Report(self)
             self._server = ControlServer(options.socket, self.loop, report.answers())
             stack.callback(self._server.close)
@@ -216,12 +213,6 @@ class Service:
             _LOG.error("table-gone why=%r consequence=plain-nat", str(error))
         else:
             _LOG.warning("table-put-back mappings=%d", count)
-
-
-def log_event(event: Event) -> None:
-    """Write one of the engine's events to the log."""
-    level = logging.WARNING if event.name in _WARNINGS else logging.INFO
-    _LOG.log(level, "%s", event_line(event.name, event.facts))
 
 
 def _kernel_timeout(name: str, default_s: float) -> float:
