@@ -320,8 +320,9 @@ def test_candidates_are_noticed(where: str) -> None:
 
 _texts = st.lists(
     st.sampled_from(
-        """v=0|o=- 1 1 IN IP4 10.0.0.1|o=x|c=IN IP4 10.0.0.1|c=IN IP4 10.0.0.1/127|c=IN IP6 ::1|c=x|m=audio 10000 RTP/AVP 0
-m=audio 70000 RTP/AVP 0|m=audio 10000/2 UDP|m=x|a=rtcp:1|a=rtcp:99999|a=rtcp:7 IN IP4 10.0.0.2|a=rtcp:|a=rtcp-mux
+        """v=0|o=- 1 1 IN IP4 10.0.0.1|o=x|c=IN IP4 10.0.0.1|c=IN IP4 10.0.0.1/127|c=IN IP6 ::1|c=x
+m=audio 10000 RTP/AVP 0|m=audio 70000 RTP/AVP 0|m=audio 10000/2 UDP|m=x
+a=rtcp:1|a=rtcp:99999|a=rtcp:7 IN IP4 10.0.0.2|a=rtcp:|a=rtcp-mux
 a=candidate:|a=sendrecv|\0\xff|""".replace("\n", "|").split("|")
     ),
     max_size=12,
