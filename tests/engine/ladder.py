@@ -107,6 +107,12 @@ class Ladder:
         self._run(commands)
         self.check()
 
+    def moves_to(self, address: str) -> None:
+        """Get another outside address, or none ("")."""
+        commands = self.alg.set_public(address, address, self.now)
+        self.kernel.nat_address = address
+        self.run(commands)
+
     def media_enters(self, remote: Endpoint, public: Endpoint, *, strict: bool = True) -> Endpoint | None:
         """Where an RTP packet from outside arrives; None if the firewall drops it."""
         return self.kernel.enter(UDP, public, remote, strict=strict)
@@ -201,7 +207,8 @@ class Phone:
         """Send a message; returns what leaves the router. `to` may be another phone's public address."""
         ladder = self.ladder
         remote = to if isinstance(to, Endpoint) else to.endpoint
-        destination = ladder.kernel.enter(UDP, remote, self.endpoint, inside=True) if remote.host == N else None
+        here = remote.host == ladder.kernel.nat_address
+        destination = ladder.kernel.enter(UDP, remote, self.endpoint, inside=True) if here else None
         verdict = ladder.receive(Datagram(payload, self.endpoint, destination or remote, UDP, self.interface))
         ladder.arrived_at = destination or remote
         if destination is None:
