@@ -146,5 +146,5 @@ class Router(RuleBasedStateMachine):
             self.ladder.finish()
 
 
-Router.TestCase.settings = settings(max_examples=60, stateful_step_count=25)
+Router.TestCase.settings = settings(max_examples=30, stateful_step_count=25)
 TestRouter = Router.TestCase

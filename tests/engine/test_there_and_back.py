@@ -157,7 +157,7 @@ LINES = st.lists(st.sampled_from(["Path", "Record-Route", "Contact", "m"]), max_
     media=st.lists(st.integers(1024, 65000), max_size=3, unique=True),
     lines=st.sampled_from([(), ("a=rtcp-mux",), ("a=rtcp:64999",), ("a=rtcp:64999 IN IP4 192.168.33.10",)]),
 )
-@settings(max_examples=200)
+@settings(max_examples=60)
 def test_generated_messages_go_there_and_back(
     method: str, port: str, contact: str, names: list[str], media: list[int], lines: tuple[str, ...]
 ) -> None:
