@@ -10,8 +10,17 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from sipalg.codec.message import CONTACT, Identity, Message, address_of_record, expires_s, find_field, identify
-from sipalg.codec.uri import UriSpan
+from sipalg.codec.fields import Spans
+from sipalg.codec.message import (
+    CONTACT,
+    Identity,
+    Message,
+    address_of_record,
+    expires_s,
+    find_field,
+    has_star,
+    identify,
+)
 from sipalg.engine.mappings import MappingKey, Mappings
 from sipalg.engine.policy import LINGER_S, MAX_CONTACTS_PER_MAPPING
 from sipalg.engine.settings import Settings
@@ -44,18 +53,18 @@ class Contacts:
         self.leaving: dict[tuple[str, bytes, int], float] = {}
 
     def follow_request(
-        self, transaction: Transaction, message: Message, spans: list[UriSpan], phone: str
+        self, transaction: Transaction, message: Message, spans: Spans, phone: str
     ) -> None:
         """Note a REGISTER of an inside phone that takes contacts back; `spans` are its own ones.
 
         Only its 2xx carries it out. A REGISTER without Contacts is a query and changes nothing.
         """
-        if not message.star:
-            if not spans:
-                return
+        if spans:
             for span in spans:
-                if span.expires_s or (span.expires_s is None and not message.expires_zero):
+                if span.expires_s or (span.expires_s is None and expires_s(message) != 0):
                     return
+        elif not has_star(message):
+            return
         asked = _asked(identify(message), phone)
         transaction.put(self.leaving, asked, transaction.now + LINGER_S)
         transaction.wake(transaction.now + LINGER_S, ("leaving", asked))
@@ -100,8 +109,11 @@ class Contacts:
 
     def forget_removal(self, transaction: Transaction, asked: tuple[str, bytes, int]) -> None:
         """Handle the timer of an asked removal: no answer came, or it has been acted on long ago."""
-        if self.leaving.get(asked, transaction.now) <= transaction.now:
+        until = self.leaving.get(asked, transaction.now)
+        if until <= transaction.now:
             transaction.remove(self.leaving, asked)
+        else:
+            transaction.wake(until, ("leaving", asked))
 
     def forget_mapping(self, transaction: Transaction, key: MappingKey) -> None:
         """Drop every contact of a mapping that has ended."""
