@@ -59,14 +59,15 @@ def run_all(
     """
     interrupted.clear()
     with ThreadPoolExecutor(labs_at_once) as pool:
-        futures = [submit(pool, run, keep, play) for run in runs]
+        # A signal may come at any place, also between two submissions.
         try:
+            futures = [submit(pool, run, keep, play) for run in runs]
             for future in as_completed(futures):
                 yield future.result()
-        finally:
-            if not all(future.done() for future in futures):
-                interrupted.set()
-                pool.shutdown(cancel_futures=True)
+        except BaseException:
+            interrupted.set()
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def submit(
