@@ -7,7 +7,7 @@ what came of them.
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor, as_completed
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -18,6 +18,7 @@ from sipalg.lab.stage import Mode, Stage
 
 #: Labs at once. More would make two cores late for 20 ms audio.
 LABS_AT_ONCE: Final = 6
+LOOK_S: Final = 0.5
 #: The scenario whose ladder is drawn, in sipalg's mode.
 LADDER_OF: Final = "call-out"
 
@@ -61,9 +62,11 @@ def run_all(
     with ThreadPoolExecutor(labs_at_once) as pool:
         # A signal may come at any place, also between two submissions.
         try:
-            futures = [submit(pool, run, keep, play) for run in runs]
-            for future in as_completed(futures):
-                yield future.result()
+            left = {submit(pool, run, keep, play) for run in runs}
+            while left:
+                # Not for longer: Python looks at a signal that came right before a wait only after it.
+                done, left = wait(left, LOOK_S, FIRST_COMPLETED)
+                yield from (future.result() for future in done)
         except BaseException:
             interrupted.set()
             pool.shutdown(cancel_futures=True)
