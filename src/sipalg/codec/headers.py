@@ -8,21 +8,18 @@ Sources: RFC 3261 §18.2.1 and §20.42, RFC 3581.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from sipalg.codec.address import HOST
 
 #: What a sent-by without a port means (RFC 3261 §18.2.2).
 DEFAULT_PORT: Final = 5060
-#: Texts remembered with what was read in them: a phone's sent-by is the same in all of its messages.
-_REMEMBERED: Final = 8192
 
 _VIA: Final = re.compile(
     rb"\s*(?i:SIP)\s*/\s*2\.0\s*/\s*([A-Za-z0-9-]+)\s+(" + HOST + rb")(?:\s*:\s*([0-9]{1,5}))?(?=[\s;,]|\Z)(?!\s*:)"
 )
-#: What ends a Via's parameters is a comma (group 1) that isn't quoted.
-_QUOTED_OR_COMMA: Final = re.compile(rb"\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"|(,)", re.DOTALL)
+#: What ends a Via's parameters is a comma (group 1) that isn't quoted; a quote that nobody closes reaches to the end.
+_QUOTED_OR_COMMA: Final = re.compile(rb"\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"?|(,)", re.DOTALL)
 _RECEIVED: Final = re.compile(rb";\s*(?i:received)\s*=\s*(" + HOST + rb")")
 _RPORT: Final = re.compile(rb";\s*(?i:rport)\s*=\s*([0-9]{1,5})(?![0-9])")
 
@@ -30,17 +27,18 @@ _RPORT: Final = re.compile(rb";\s*(?i:rport)\s*=\s*([0-9]{1,5})(?![0-9])")
 class ViaSpan(NamedTuple):
     """A Via's sent-by: `start` to `end` is the span of host and port; `port` is 5060 where none is written.
 
-    The last two are what a URI could have otherwise, so that both can be treated alike.
+    `over_stream` says that its transport isn't UDP. The fields are a URI's too, so that both can be treated alike;
+    a Via has no lifetime.
     """
 
-    transport: bytes
     host: bytes
     port: int
     start: int
     end: int
     with_port: bool
-    default_port: int = DEFAULT_PORT
-    over_stream: bool = False
+    default_port: int
+    over_stream: bool
+    expires_s: int | None
 
 
 def via_text(data: bytes, start: int, end: int) -> bytes:
@@ -49,7 +47,6 @@ def via_text(data: bytes, start: int, end: int) -> bytes:
     return data[start : end if semicolon < 0 else semicolon]
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def parse_via(text: bytes) -> ViaSpan | None:
     """The first Via of a field's value, as spans in `text`; None if it can't be read."""
     match = _VIA.match(text)
@@ -57,9 +54,16 @@ def parse_via(text: bytes) -> ViaSpan | None:
         return None
     transport, host, port = match.groups()
     start, host_end = match.span(2)
-    if port is None:
-        return ViaSpan(transport.upper(), host, DEFAULT_PORT, start, host_end, with_port=False)
-    return ViaSpan(transport.upper(), host, int(port), start, match.end(3), with_port=True)
+    return ViaSpan(
+        host,
+        int(port) if port else DEFAULT_PORT,
+        start,
+        match.end(3) if port else host_end,
+        port is not None,
+        DEFAULT_PORT,
+        transport.upper() != b"UDP",
+        None,
+    )
 
 
 def received_and_rport(data: bytes, start: int, end: int) -> tuple[tuple[int, int], tuple[int, int]]:

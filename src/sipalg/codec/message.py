@@ -33,35 +33,25 @@ FIELD_NAMES: Final[dict[int, str]] = {
     REFERRED_BY: "referred-by",
 }
 
-_KINDS: Final[dict[bytes, int]] = {name.encode(): kind for kind, name in FIELD_NAMES.items()} | {
+#: Kinds by name, long and compact, in lower case.
+KINDS: Final[dict[bytes, int]] = {name.encode(): kind for kind, name in FIELD_NAMES.items()} | {
     b"v": VIA,
     b"m": CONTACT,
     b"r": REFER_TO,
     b"b": REFERRED_BY,
 }
-#: The usual spellings, and the usual fields that hold an address and aren't ours to edit: most names need no lower().
-_KINDS_AS_WRITTEN: Final[dict[bytes, int]] = {
-    spelling: kind
-    for name, kind in (
-        _KINDS | dict.fromkeys((b"call-id", b"from", b"to", b"authorization", b"proxy-authorization", b"i"), 0)
-    ).items()
-    for written in (name, name.upper(), name.capitalize(), b"-".join(part.capitalize() for part in name.split(b"-")))
-    for spelling in (written, written + b" ")
-} | {b"Call-ID": 0, b"Call-ID ": 0}
-
 #: Blanks and folds, as many as there are; whatever follows, none is given back (RFC 3261 §25.1 `LWS`).
 _LWS: Final = rb"[ \t]*+(?:\r?\n[ \t]++)*+"
 #: One step through the header's frame: the blank line (group 1); Content-Length's digits (2), or anything else there
-#: (3); Content-Type's value (4); a Content-Encoding (5); an `Expires: 0` (6); a Contact of `*` (7); a Route (8).
+#: (3); Content-Type's value (4); a Content-Encoding (5).
 _FRAME: Final = re.compile(
     rb"\n(?:(\r?\n)"
     rb"|(?:[Cc](?i:ontent-length)|[Ll])[ \t]*:" + _LWS + rb"(?:([0-9]{1,9})(?=[ \t]*\r?\n(?![ \t]))|())"
     rb"|(?:[Cc](?i:ontent-type)|[Cc])[ \t]*:" + _LWS + rb"()"
-    rb"|((?:[Cc](?i:ontent-encoding)|[Ee])[ \t]*:)"
-    rb"|([Ee](?i:xpires)[ \t]*:" + _LWS + rb"0+(?![0-9]))"
-    rb"|((?:[Cc](?i:ontact)|[Mm])[ \t]*:" + _LWS + rb"\*)"
-    rb"|([Rr](?i:oute)[ \t]*:))"
+    rb"|((?:[Cc](?i:ontent-encoding)|[Ee])[ \t]*:))"
 )
+_BLANK_LINE: Final = re.compile(rb"\n\r?\n")
+_STAR: Final = re.compile(rb"\n(?i:contact|m)[ \t]*:" + _LWS + rb"\*")
 _START: Final = re.compile(
     rb"(?:\r?\n)*(?:([!#-'*+.0-9A-Z_`a-z~^|-]+) ([^\s]+) (?i:SIP)/2\.0"
     rb"|(?i:SIP)/2\.0 ([1-6][0-9][0-9])(?: [^\r\n]*)?)\r?(?=\n)"
@@ -98,8 +88,7 @@ class Message(NamedTuple):
     A request has a `method` and `status` 0, a response the reverse. The header's fields begin at `head`, the start
     line's newline, and end at `head_end`, just behind the last one's. The body is `data[body:body_end]`, and bytes
     behind `body_end` belong to nobody. `length` is the span of Content-Length's digits and `content_type` where that
-    field's value begins, (0, 0) and 0 where there is none. `expires_zero` and `star` tell of `Expires: 0` and
-    `Contact: *`, by which a REGISTER takes contacts back (RFC 3261 §10.2.2), `routed` of a Route field.
+    field's value begins, (0, 0) and 0 where there is none; `encoded` tells of a Content-Encoding.
     """
 
     data: bytes
@@ -113,9 +102,6 @@ class Message(NamedTuple):
     length: tuple[int, int]
     content_type: int
     encoded: bool
-    expires_zero: bool
-    star: bool
-    routed: bool
 
 
 class Identity(NamedTuple):
@@ -134,10 +120,14 @@ def parse(data: bytes) -> Message | str:
     if start is None:
         return NOT_SIP if data.strip(b"\r\n\0 ") else KEEP_ALIVE
     head = start.end()
+    body_end = len(data)
+    blank = _BLANK_LINE.search(data, head)
+    if blank is not None and blank.end() == body_end and _says_empty(data, head, body_end):
+        # Most messages have no body and say so in the usual words: nothing else of the frame is to be found in them.
+        return _message(data, start, blank.start() + 1, body_end, body_end, _NO_SPAN, 0, encoded=False)
     head_end = body = length = content_type = 0
     length_span = _NO_SPAN
-    encoded = expires_zero = star = routed = False
-    body_end = len(data)
+    encoded = False
     for match in _FRAME.finditer(data, head):
         group = match.lastindex
         if group == 2:
@@ -153,14 +143,8 @@ def parse(data: bytes) -> Message | str:
             return LENGTH_MALFORMED
         elif group == 4:
             content_type = match.end()
-        elif group == 5:
-            encoded = True
-        elif group == 6:
-            expires_zero = True
-        elif group == 7:
-            star = True
         else:
-            routed = True
+            encoded = True
     if not body:
         # Some devices leave the blank line off where there is no body; a torn last line is no message.
         if data[-1] != 10:
@@ -170,56 +154,43 @@ def parse(data: bytes) -> Message | str:
         if body + length > body_end:
             return LENGTH_BEYOND
         body_end = body + length
+    return _message(data, start, head_end, body, body_end, length_span, content_type, encoded=encoded)
+
+
+def _says_empty(data: bytes, head: int, end: int) -> bool:
+    """Whether the header that ends at `end` has a Content-Length of 0; asked with `find` first, in its usual words."""
+    if data.rfind(_LENGTH_ZERO, head, end + 2) >= 0:
+        return True
+    return _EMPTY.search(data, head, end + 2) is not None
+
+
+def _message(
+    data: bytes,
+    start: re.Match[bytes],
+    head_end: int,
+    body: int,
+    body_end: int,
+    length: tuple[int, int],
+    content_type: int,
+    *,
+    encoded: bool,
+) -> Message:
+    """Put a message together from its start line's match and its frame."""
     status = start[3]
-    return Message(
-        data,
-        start[1] or b"",
-        int(status) if status else 0,
-        _NO_SPAN if status else start.span(2),
-        head,
-        head_end,
-        body,
-        body_end,
-        length_span,
-        content_type,
-        encoded,
-        expires_zero,
-        star,
-        routed,
-    )
+    if status is None:
+        method, number, uri = start[1], 0, start.span(2)
+    else:
+        method, number, uri = b"", int(status), _NO_SPAN
+    values = (data, method, number, uri, start.end(), head_end, body, body_end, length, content_type, encoded)
+    # The NamedTuple's own constructor costs twice as much, and this is made for every packet.
+    return tuple.__new__(Message, values)
 
 
+_LENGTH_ZERO: Final = b"\nContent-Length: 0\r\n"
+_EMPTY: Final = re.compile(rb"\n(?:[Cc](?i:ontent-length)|[Ll])[ \t]*:[ \t]*0+[ \t]*\r\n(?![ \t])")
 _NO_SPAN: Final = (0, 0)
-
-
-def fields_with(message: Message, text: bytes) -> list[tuple[int, int, int]]:
-    """The editable fields in whose line `text` occurs, in order: (kind, offset of the value, its end).
-
-    A field of another kind, such as Call-ID or From, is left out: nobody may edit it.
-    """
-    data = message.data
-    head, head_end = message.head, message.head_end
-    find = data.find
-    found = []
-    at = find(text, head, head_end)
-    while at >= 0:
-        begin = line = data.rfind(b"\n", head, at) + 1
-        while data[begin] in _BLANKS and begin > head + 1:
-            begin = data.rfind(b"\n", head, begin - 1) + 1
-        colon = find(b":", begin, at)
-        name = data[begin:colon] if colon >= 0 else b""
-        kind = _KINDS_AS_WRITTEN.get(name)
-        if kind is None:
-            kind = _KINDS.get(name.rstrip(_BLANKS).lower(), 0)
-        # Behind the first fold the whole field is left behind: nobody walks back over the same folds again and again.
-        end = value_end(data, at, head_end) if kind or begin < line else find(b"\n", at, head_end)
-        if kind:
-            found.append((kind, colon + 1, end))
-        at = find(text, end, head_end)
-    return found
-
-
-_BLANKS: Final = b" \t"
+#: What begins a folded line (RFC 3261 §7.3.1).
+BLANKS: Final = b" \t"
 
 
 def find_field(message: Message, kind: int, after: int = 0) -> tuple[int, int] | None:
@@ -229,23 +200,17 @@ def find_field(message: Message, kind: int, after: int = 0) -> tuple[int, int] |
 
 
 def _finder(kind: int) -> re.Pattern[bytes]:
-    names = b"|".join(name for name, its_kind in _KINDS.items() if its_kind == kind)
+    names = b"|".join(name for name, its_kind in KINDS.items() if its_kind == kind)
     return re.compile(rb"\n(?i:" + names + rb")[ \t]*:")
 
 
 _FINDERS: Final = {kind: _finder(kind) for kind in FIELD_NAMES}
 
 
-def is_topmost_via(message: Message, start: int) -> bool:
-    """Whether the Via whose value begins at `start` is the message's first: the sender's own (RFC 3261 §18.2.1)."""
-    begin = message.data.rfind(b"\n", message.head, start)
-    return begin == message.head or not _FINDERS[VIA].search(message.data, message.head, begin + 1)
-
-
 def value_end(data: bytes, start: int, head_end: int) -> int:
     """The offset behind a field's value that begins at `start`: the end of its last folded line, line end left out."""
     position = data.find(b"\n", start, head_end)
-    while 0 <= position < head_end - 1 and data[position + 1] in _BLANKS:
+    while 0 <= position < head_end - 1 and data[position + 1] in BLANKS:
         position = data.find(b"\n", position + 1, head_end)
     if position < 0:
         return head_end
@@ -295,6 +260,11 @@ def expires_s(message: Message) -> int | None:
     """The Expires field in seconds, None where there is none or it isn't a number (RFC 3261 §20.19)."""
     match = _EXPIRES.search(message.data, message.head, message.head_end)
     return int(match[1]) if match else None
+
+
+def has_star(message: Message) -> bool:
+    """Whether a Contact is `*`, by which a REGISTER takes all contacts back (RFC 3261 §10.2.2)."""
+    return _STAR.search(message.data, message.head, message.head_end) is not None
 
 
 def _tag(value: bytes) -> bytes:

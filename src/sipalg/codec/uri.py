@@ -59,7 +59,6 @@ class UriSpan(NamedTuple):
     expires_s: int | None
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def parse_list(value: bytes) -> tuple[UriSpan, ...] | None:
     """The SIP URIs with a host of a field's value, in order, as spans in `value`; None if it can't be read.
 
@@ -68,18 +67,15 @@ def parse_list(value: bytes) -> tuple[UriSpan, ...] | None:
     """
     spans = []
     position = 0
-    end = len(value)
     while True:
-        match = _BRACKETED.match(value, position) or _BARE.match(value, position)
-        if match is not None:
-            spans.append(_span(match, match[5]))
-        else:
-            match = _OTHER.match(value, position)
-            if match is None:
-                return None
+        sip = _BRACKETED.match(value, position) or _BARE.match(value, position)
+        if sip is not None:
+            spans.append(_span(sip, sip[5]))
+        match = sip or _OTHER.match(value, position)
+        if match is None or not match[match.re.groups]:
+            rest = value[match.end() :] if match else value[position:]
+            return None if rest.strip() else tuple(spans)
         position = match.end()
-        if not match[match.re.groups]:
-            return tuple(spans) if position >= end or not value[position:].strip() else None
 
 
 @lru_cache(maxsize=_REMEMBERED)

@@ -34,6 +34,8 @@ from sipalg.engine.verdict import (
     Verdict,
 )
 
+#: A NamedTuple's own constructor costs twice as much, and a verdict is made for every packet.
+new: Final = tuple.__new__
 #: How many times the kernel may refuse before a message passes as it came: another port, and flows left out.
 _ATTEMPTS: Final = 4
 #: Events that nobody fetches are forgotten beyond this number.
@@ -247,7 +249,7 @@ class Alg:
         if not transaction.commands:
             if transaction.changed:
                 self._commit()
-            return Verdict(action, payload, tuple(edits), (), reason, 0)
+            return new(Verdict, (action, payload, tuple(edits), (), reason, 0))
         self._token += 1
         commands = tuple(transaction.commands)
         self._pending = _Pending(self._token, datagram, commands, attempt)

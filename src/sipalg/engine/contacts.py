@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from sipalg.codec.fields import Spans
+from sipalg.codec.fields import Address
 from sipalg.codec.message import (
     CONTACT,
     Identity,
@@ -53,7 +53,7 @@ class Contacts:
         self.leaving: dict[tuple[str, bytes, int], float] = {}
 
     def follow_request(
-        self, transaction: Transaction, message: Message, spans: Spans, phone: str
+        self, transaction: Transaction, message: Message, spans: list[Address], phone: str
     ) -> None:
         """Note a REGISTER of an inside phone that takes contacts back; `spans` are its own ones.
 

@@ -83,11 +83,11 @@ class Passage:
             if found == NAT_AWARE:
                 self.nat_aware[key] = True
             return found
+        edits, entry, contacts = found
         if self.nat_aware and key in self.nat_aware:
-            if not found.contacts:
+            if not contacts:
                 return NAT_AWARE
             del self.nat_aware[key]
-        edits, entry, contacts = found
         sdp = sdp_span(message) if message.body < message.body_end else _NO_SPAN
         if entry is None and sdp[1]:
             entry = self.mappings.open(transaction, protocol, source, "sip", in_interface)

@@ -8,21 +8,13 @@ Sources: RFC 3261 §18.2 (Via), §8.1.1.8 and §19.1 (Contact), RFC 3327, RFC 35
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT as _LOWEST
 from sipalg.codec.address import MAX_PORT, authority
-from sipalg.codec.headers import DEFAULT_PORT, ViaSpan, parse_via, received_and_rport, via_text
-from sipalg.codec.message import (
-    CONTACT,
-    FIELD_NAMES,
-    ROUTE,
-    VIA,
-    Message,
-    fields_with,
-    find_field,
-    is_topmost_via,
-)
+from sipalg.codec.fields import Address, Spans, fields_with
+from sipalg.codec.headers import received_and_rport
+from sipalg.codec.message import CONTACT, FIELD_NAMES, ROUTE, VIA, Message, find_field, value_end
 from sipalg.codec.uri import UriSpan, parse_list, parse_one
 from sipalg.engine.contacts import Granted
 from sipalg.engine.mappings import Entry, MappingKey, Mappings
@@ -31,15 +23,10 @@ from sipalg.engine.policy import NAT_AWARE, NO_FREE_PORT
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import TCP, UDP, Datagram, Edit, Endpoint
 
+#: A NamedTuple's own constructor costs twice as much, and edits are made for every packet.
+new: Final = tuple.__new__
+
 _REQUEST_URI: Final = "request-uri"
-
-
-class Outward(NamedTuple):
-    """An outbound message's header edits, the sender's mapping (None: not needed) and its own Contacts."""
-
-    edits: list[Edit]
-    entry: Entry | None
-    contacts: list[UriSpan]
 
 
 class Headers:
@@ -57,60 +44,41 @@ class Headers:
 
     def edit_outward(
         self, transaction: Transaction, message: Message, datagram: Datagram, entry: Entry | None, own: bytes
-    ) -> Outward | str:
+    ) -> tuple[list[Edit], Entry | None, list[Address]] | str:
         """Edit the places of an outbound message where the sender's `own` address stands, mapping what has to be.
 
-        Returns a reason instead if the sender's Contact is public already, or no public port is to be had.
+        Returns the edits, the packet's mapping (None: not needed) and the sender's own Contacts; or a reason if the
+        sender's Contact is public already, or no public port is to be had.
         """
         data = message.data
-        if data.find(self.advertised, message.head, message.head_end) >= 0 and self._is_nat_aware(message):
-            return NAT_AWARE
         source_port = datagram.source.port
         edits: list[Edit] = []
-        contacts: list[UriSpan] = []
-        for kind, start, end in fields_with(message, own):
-            spans: tuple[UriSpan | ViaSpan, ...]
-            if kind == VIA:
-                via = None if message.status else parse_via(via_text(data, start, end))
-                if via is None or via.transport != b"UDP" or not is_topmost_via(message, start):
-                    continue
-                spans = (via,)
-            else:
-                listed = parse_list(data[start:end]) or ()
-                spans = listed
-                if kind == CONTACT:
-                    contacts += [span for span in listed if span.host == own]
-            if [span for span in spans if span.host == own and not _LOWEST <= span.port <= MAX_PORT]:
-                # A web page that asks for port 22 gets nothing, and the list stays whole (RFC 6335 §6: system ports).
+        contacts: list[Address] = []
+        for kind, begin, spans in fields_with(message, own):
+            if (kind == VIA and message.status) or (len(spans) > 1 and _names_bad_port(spans, own)):
                 continue
             for span in spans:
-                if span.host != own:
+                host, port, start, end = span[:4]
+                if host != own or not _LOWEST <= port <= MAX_PORT:
                     continue
-                if span.port == source_port and entry is not None and not span.over_stream:
+                if port == source_port and entry is not None and not span.over_stream:
                     named = entry
+                elif kind == VIA and span.over_stream:
+                    continue
                 else:
-                    found = self._map(transaction, datagram, entry, span.port, TCP if span.over_stream else UDP)
+                    found = self._map(transaction, datagram, entry, port, TCP if span.over_stream else UDP)
                     if found is None:
                         return NO_FREE_PORT
                     entry, named = found
-                edits.append(
-                    Edit(
-                        start + span.start,
-                        span.end - span.start,
-                        self._public_text(transaction, named, kind, span),
-                        FIELD_NAMES[kind],
-                    )
-                )
-        return Outward(edits, entry, contacts)
-
-    def _is_nat_aware(self, message: Message) -> bool:
-        """Whether a Contact names the public address already: then the phone knows of the NAT, and is left alone."""
-        return any(
-            span.host == self.advertised
-            for kind, start, end in fields_with(message, self.advertised)
-            if kind == CONTACT
-            for span in parse_list(message.data[start:end]) or ()
-        )
+                text = self._public_text(transaction, named, kind, span)
+                edits.append(new(Edit, (begin + start, end - start, text, FIELD_NAMES[kind])))
+                if kind == CONTACT:
+                    contacts.append(span)
+        if not contacts and data.find(self.advertised, message.head, message.head_end) >= 0:
+            for kind, _, spans in fields_with(message, self.advertised):
+                if kind == CONTACT and any(span.host == self.advertised for span in spans):
+                    return NAT_AWARE
+        return edits, entry, contacts
 
     def _map(
         self, transaction: Transaction, datagram: Datagram, entry: Entry | None, port: int, protocol: int
@@ -135,7 +103,7 @@ class Headers:
         return entry, named
 
     def _public_text(
-        self, transaction: Transaction, entry: Entry, kind: int, span: UriSpan | ViaSpan
+        self, transaction: Transaction, entry: Entry, kind: int, span: Address
     ) -> bytes:
         """A mapping's public address in the style of the text that it replaces: without a port if that had none."""
         if span.with_port:
@@ -159,7 +127,7 @@ class Headers:
         target = parse_one(data[start:end])
         if target is not None and target.host in hosts:
             spans.append((_REQUEST_URI, start, target))
-        route = find_field(message, ROUTE) if message.routed else None
+        route = find_field(message, ROUTE) if b"oute" in data or b"OUTE" in data else None
         while route is not None:
             start, end = route
             spans += [("route", start, span) for span in parse_list(data[start:end]) or () if span.host != own]
@@ -189,16 +157,15 @@ class Headers:
                 target = parse_one(data[start:end])
                 if target is not None:
                     self._give_back(edits, start, target, _REQUEST_URI, recipient)
-        for kind, start, end in fields_with(message, advertised):
+        for kind, begin, addresses in fields_with(message, advertised):
             if kind == VIA:
-                if message.status and is_topmost_via(message, start):
-                    self._give_via_back(edits, data, start, end, recipient)
+                if message.status and addresses:
+                    self._give_via_back(edits, message, begin, addresses[0], recipient)
                 continue
-            for span in parse_list(data[start:end]) or ():
-                if span.host == advertised:
-                    entry = self._give_back(edits, start, span, FIELD_NAMES[kind], recipient)
-                    if entry is not None and kind == CONTACT:
-                        contacts.append(Granted(entry.key, span.expires_s))
+            for span in addresses:
+                entry = self._give_back(edits, begin, span, FIELD_NAMES[kind], recipient)
+                if entry is not None and kind == CONTACT:
+                    contacts.append(Granted(entry.key, span.expires_s))
         return edits, contacts
 
     def forget(self, transaction: Transaction, key: MappingKey) -> None:
@@ -207,7 +174,7 @@ class Headers:
             transaction.remove(self.bare, (key, kind))
 
     def _give_back(
-        self, edits: list[Edit], start: int, span: UriSpan, rule: str, recipient: Entry
+        self, edits: list[Edit], start: int, span: Address, rule: str, recipient: Entry
     ) -> Entry | None:
         """Append the edit for one URI if it is the recipient's; returns its mapping then."""
         if span.host != self.advertised:
@@ -219,18 +186,20 @@ class Headers:
         edits.append(Edit(start + span.start, span.end - span.start, text, rule))
         return entry
 
-    def _give_via_back(self, edits: list[Edit], data: bytes, start: int, end: int, recipient: Entry) -> None:
+    def _give_via_back(
+        self, edits: list[Edit], message: Message, begin: int, via: Address, recipient: Entry
+    ) -> None:
         """Append the edits for a response's topmost Via: sent-by, `received` and `rport` (RFC 3581 §4)."""
-        via = parse_via(via_text(data, start, end))
-        if via is None or via.host != self.advertised:
+        if via.host != self.advertised:
             return
         entry = self._mappings.of_public(recipient.key[0], via.port)
         if entry is None or entry.private_host != recipient.private_host:
             return
-        edits.append(
-            Edit(start + via.start, via.end - via.start, self._private_text(entry, VIA, DEFAULT_PORT), "via")
-        )
-        received, rport = received_and_rport(data, start + via.end, end)
+        text = self._private_text(entry, VIA, via.default_port)
+        edits.append(Edit(begin + via.start, via.end - via.start, text, "via"))
+        data = message.data
+        behind = begin + via.end
+        received, rport = received_and_rport(data, behind, value_end(data, behind, message.head_end))
         if received[1] and data[received[0] : received[1]] == self.advertised:
             edits.append(Edit(received[0], received[1] - received[0], recipient.private_host, "via-received"))
         if rport[1] and int(data[rport[0] : rport[1]]) == recipient.public_port:
@@ -242,3 +211,11 @@ class Headers:
         if self.bare and (entry.key, kind) in self.bare:
             return authority(entry.private_host, entry.key[1].port, with_port=False, default_port=default_port)
         return entry.private_text
+
+
+def _names_bad_port(spans: Spans, own: bytes) -> bool:
+    """Whether a list names a port at the sender's address that no phone serves: then the whole list stays.
+
+    A web page that asks for port 22 gets nothing (RFC 6335 §6: system ports).
+    """
+    return any(span.host == own and not _LOWEST <= span.port <= MAX_PORT for span in spans)

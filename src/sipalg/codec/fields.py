@@ -1,0 +1,90 @@
+"""The header fields that hold a given address: found by the address, read once, remembered by their text.
+
+Behind the frame on a packet's way. Nobody walks through the header: the address is looked for, and only the lines in
+which it occurs are read. What was read in a line is remembered, since a phone writes the same Contact, and the same
+Via up to its branch, into all of its messages; a flood of other lines only makes it forget.
+Sources: RFC 3261 §7.3.1 (folding), §18.2.1 (only the topmost Via is the sender's).
+"""
+
+from __future__ import annotations
+
+from functools import lru_cache
+from typing import Final
+
+from sipalg.codec.headers import ViaSpan, parse_via
+from sipalg.codec.message import BLANKS, KINDS, VIA, Message, find_field
+from sipalg.codec.uri import UriSpan, parse_list
+
+#: Addresses of one field; their spans count from the field's first byte.
+Address = UriSpan | ViaSpan
+Spans = tuple[Address, ...]
+
+#: How many lines are remembered: those of some thousand phones.
+_REMEMBERED: Final = 16384
+
+
+def fields_with(message: Message, text: bytes) -> list[tuple[int, int, Spans]]:
+    """The editable fields in whose lines `text` occurs, in order: (kind, offset of the field, its addresses).
+
+    Fields of other kinds, such as Call-ID or From, are left out: nobody may edit them. So is every Via but the
+    topmost one. A field that can't be read has no addresses.
+    """
+    data = message.data
+    head, head_end = message.head, message.head_end
+    found = []
+    at = data.find(text, head, head_end)
+    while at >= 0:
+        newline = data.rfind(b"\n", head, at)
+        end = data.find(b"\n", at, head_end)
+        begin = newline + 1
+        if data[begin] in BLANKS or (end + 1 < head_end and data[end + 1] in BLANKS):
+            begin, end = _unfolded(data, newline, end, head, head_end)
+            newline = begin - 1
+        stop = end
+        if data[begin] in _V:
+            stop = data.find(b";", begin, end)
+            if stop < 0:
+                stop = end
+        kind, spans = read(data[begin:stop])
+        if kind and (kind != VIA or newline == head or _is_topmost_via(message, begin)):
+            found.append((kind, begin, spans))
+        at = data.find(text, end, head_end)
+    return found
+
+
+_V: Final = b"Vv"
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def read(line: bytes) -> tuple[int, Spans]:
+    """The kind of a header field, 0 for one that nobody edits, and the addresses in it.
+
+    `line` is the field with its name, folded or not; a Via may end before its first parameter.
+    """
+    name, colon, value = line.partition(b":")
+    kind = KINDS.get(name.rstrip(BLANKS).lower(), 0) if colon else 0
+    if not kind:
+        return 0, ()
+    shift = len(name) + 1
+    if kind == VIA:
+        via = parse_via(value)
+        return kind, () if via is None else (via._replace(start=via.start + shift, end=via.end + shift),)
+    spans = parse_list(value) or ()
+    return kind, tuple(span._replace(start=span.start + shift, end=span.end + shift) for span in spans)
+
+
+def _unfolded(data: bytes, newline: int, end: int, head: int, head_end: int) -> tuple[int, int]:
+    """Where a field that is folded begins and ends, given the newlines around one of its lines."""
+    begin = newline + 1
+    while data[begin] in BLANKS and newline > head:
+        newline = data.rfind(b"\n", head, newline)
+        begin = newline + 1
+    while 0 <= end < head_end - 1 and data[end + 1] in BLANKS:
+        end = data.find(b"\n", end + 1, head_end)
+    return begin, head_end if end < 0 else end
+
+
+def _is_topmost_via(message: Message, begin: int) -> bool:
+    """Whether the Via at `begin` is the message's first."""
+    topmost = find_field(message, VIA)
+    return topmost is not None and message.data.rfind(b"\n", message.head, topmost[0]) + 1 == begin
