@@ -24,9 +24,9 @@ def received_of(value: bytes) -> tuple[bytes, bytes]:
 def test_usual_via() -> None:
     value = b"SIP/2.0/UDP 192.168.33.10:5060;branch=z9hG4bK776;rport"
     via = read(value)
-    assert via[:3] == (b"UDP", b"192.168.33.10", 5060)
+    assert (via.host, via.port, via.with_port) == (b"192.168.33.10", 5060, True)
     assert value[via.start : via.end] == b"192.168.33.10:5060"
-    assert (via.with_port, via.default_port, via.over_stream) == (True, 5060, False)
+    assert (via.default_port, via.over_stream, via.expires_s) == (5060, False, None)
 
 
 def test_sent_by_without_a_port_means_5060() -> None:
@@ -53,7 +53,7 @@ def test_sent_by_without_a_port_means_5060() -> None:
 )
 def test_forms(value: bytes, transport: bytes, sent_by: bytes, port: int) -> None:
     via = read(value)
-    assert (via.transport, via.port) == (transport, port)
+    assert (via.over_stream, via.port) == (transport != b"UDP", port)
     assert value[via.start : via.end] == sent_by
     assert sent_by.startswith(via.host)
 
