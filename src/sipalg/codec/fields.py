@@ -32,6 +32,7 @@ def fields_with(message: Message, text: bytes) -> list[tuple[int, int, Spans]]:
     data = message.data
     head, head_end = message.head, message.head_end
     found = []
+    via_due = True
     at = data.find(text, head, head_end)
     while at >= 0:
         newline = data.rfind(b"\n", head, at)
@@ -46,7 +47,12 @@ def fields_with(message: Message, text: bytes) -> list[tuple[int, int, Spans]]:
             if stop < 0:
                 stop = end
         kind, spans = read(data[begin:stop])
-        if kind and (kind != VIA or newline == head or _is_topmost_via(message, begin)):
+        if kind == VIA:
+            # Only the first one found can be the topmost: that is asked once, however many there are.
+            if via_due and (newline == head or _is_topmost_via(message, begin)):
+                found.append((kind, begin, spans))
+            via_due = False
+        elif kind:
             found.append((kind, begin, spans))
         at = data.find(text, end, head_end)
     return found
