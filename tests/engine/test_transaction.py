@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+from sipalg.engine.transaction import Transaction
+from sipalg.engine.verdict import UDP, CloseMapping, Endpoint, Event, Mapping
+
+MAPPING = Mapping(UDP, Endpoint("192.168.33.10", 5060), Endpoint("203.0.113.1", 5060), "sip")
+
+
+def test_rollback_puts_everything_back_in_reverse_order() -> None:
+    transaction = Transaction()
+    table = {"kept": 1, "changed": 2, "removed": 3}
+    transaction.put(table, "changed", 20)
+    transaction.put(table, "changed", 21)
+    transaction.remove(table, "removed")
+    transaction.put(table, "removed", 30)
+    transaction.put(table, "new", 4)
+    transaction.put(table, "brief", 5)
+    transaction.remove(table, "brief")
+    transaction.remove(table, "absent")
+    transaction.commands.append(CloseMapping(MAPPING))
+    transaction.tell("something", where=1)
+    assert transaction.changed
+    assert table == {"kept": 1, "changed": 21, "removed": 30, "new": 4}
+    transaction.rollback()
+    assert table == {"kept": 1, "changed": 2, "removed": 3}
+    assert (transaction.commands, transaction.events) == ([], [])
+    assert not transaction.changed
+
+
+def test_commit_keeps_everything() -> None:
+    transaction = Transaction()
+    table: dict[str, int] = {}
+    transaction.put(table, "new", 4)
+    transaction.commit()
+    transaction.rollback()
+    assert table == {"new": 4}
+
+
+def test_an_event_is_a_change_and_its_facts_are_texts() -> None:
+    transaction = Transaction()
+    assert not transaction.changed
+    transaction.tell("opened", private=MAPPING.private, number=7)
+    assert transaction.changed
+    assert transaction.events == [Event("opened", (("private", "192.168.33.10:5060"), ("number", "7")))]
+
+
+def test_timers_come_in_order_and_each_once() -> None:
+    transaction = Transaction()
+    assert transaction.next_due() is None
+    transaction.wake(30.0, ("late",))
+    transaction.wake(10.0, ("early",))
+    transaction.wake(20.0, ("late",))
+    transaction.wake(25.0, ("late",))
+    assert transaction.next_due() == 10.0
+    assert list(transaction.take_due(9.0)) == []
+    assert list(transaction.take_due(20.0)) == [("early",), ("late",)]
+    assert list(transaction.take_due(100.0)) == [], "the deadline that was brought forward is gone"
+    assert transaction.next_due() is None
+
+
+def test_a_timer_may_be_set_anew_while_it_is_handled() -> None:
+    transaction = Transaction()
+    transaction.wake(1.0, ("again",))
+    for _ in transaction.take_due(5.0):
+        transaction.wake(6.0, ("again",))
+    assert transaction.next_due() == 6.0
