@@ -58,11 +58,11 @@ def test_blocks_are_even_and_consecutive() -> None:
     table = Table(10003, 16384)
     assert table.block(10000) == 10000
     assert table.block(10001, host=P2) == 16386
-    assert table.block(10002, host=P2) == 16388
-    assert table.block(10004, host=P2) == 10004
-    assert table.block(10006, 1, even=False) == 10006
-    assert table.block(10007, 1, even=False) == 10007
-    assert table.block(10009) is None, "16384 is taken, the others are given"
+    assert table.block(10003, host=P2) == 16388
+    assert table.block(10006, host=P2) == 10006
+    assert table.block(10008, 1, even=False) == 10008
+    assert table.block(10009, 1, even=False) == 10009
+    assert table.block(10011) is None, "16384 is taken, the others are given"
 
 
 def test_the_search_goes_once_around() -> None:
