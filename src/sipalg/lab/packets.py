@@ -51,11 +51,6 @@ class Message(NamedTuple):
         return f"{line.partition(' ')[2]} ({method})"
 
     @property
-    def is_request(self) -> bool:
-        """Whether it is a request."""
-        return not self.text.startswith("SIP/2.0 ")
-
-    @property
     def key(self) -> tuple[str, str, str]:
         """What the ALG never changes and what tells messages apart: Call-ID, CSeq, method or status."""
         return (self.header("Call-ID"), self.header("CSeq"), self.name)

@@ -12,12 +12,11 @@ import re
 import signal
 import socket
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from sipalg.lab.programs import POLL_S, Program, wait_until
+from sipalg.lab.programs import Program, wait_until
 from sipalg.lab.registrar import KEY_PREFIX
 from sipalg.lab.topology import ADDRESS, SERVER_ADDRESS, LabError, Topology
 
@@ -181,15 +180,12 @@ class Phone:
         (self.directory / "contacts").write_text("")
 
     def _connect(self) -> None:
-        end = time.monotonic() + 8.0
-        while True:
-            try:
-                self._control.connect(("127.0.0.1", CONTROL_PORT))
-                return
-            except OSError as error:
-                if time.monotonic() > end or not self.program.running:
-                    raise LabError(f"{self.program.name}: no control socket: {error}") from None
-                time.sleep(POLL_S)
+        def connected() -> bool:
+            return self._control.connect_ex(("127.0.0.1", CONTROL_PORT)) == 0 or not self.program.running
+
+        if not wait_until(connected, 8.0) or not self.program.running:
+            said = self.program.text().strip().splitlines()
+            raise LabError(f"{self.program.name} has no control socket: {said[-1] if said else 'it printed nothing'}")
 
     def _read(self) -> None:
         # Netstrings: length, colon, that many bytes, comma.

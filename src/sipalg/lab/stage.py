@@ -165,8 +165,8 @@ class Stage:
         name = target.settings.user if isinstance(target, Phone) else uri
         caller.command("dial", uri)
         if not caller.wait_answered(ANSWER_S, caller_events):
-            closed = caller.closed_with(caller_events) or "no answer"
-            raise ScenarioError(f"call {caller.settings.user} to {name}: {closed[:60]}{self._contact_of(name)}")
+            closed = caller.closed_with(caller_events).partition(" (")[0] or "no answer"
+            raise ScenarioError(f"call {caller.settings.user} to {name}: {closed}{self._contact_of(name)}")
         if isinstance(target, Phone) and not target.wait_for("CALL_ESTABLISHED", ANSWER_S, target_events):
             raise ScenarioError(f"call {caller.settings.user} to {name}: no ACK came")
 
