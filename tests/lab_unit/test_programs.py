@@ -65,7 +65,12 @@ def test_a_stopped_one_ends_too(tmp_path: Path) -> None:
 
 def test_its_children_end_with_it(tmp_path: Path) -> None:
     child = "import time; print('child', flush=True); time.sleep(60)"
-    code = f"import subprocess, sys; subprocess.Popen([sys.executable, '-c', {child!r}])"
+    # The parent ends when its child is up, and not before.
+    code = (
+        "import subprocess, sys\n"
+        f"child = subprocess.Popen([sys.executable, '-c', {child!r}], stdout=subprocess.PIPE)\n"
+        "print(child.stdout.readline().decode())"
+    )
     with start(tmp_path, code) as program:
         program.wait_for("child")
         assert program.wait(5.0) == 0
