@@ -24,7 +24,7 @@ _ENGINE_NOTE: Final = (
     "A thousand phones, each with its own header order, names, lengths and User-Agent. A batch is one message of "
     "every phone; the figure is `receive_datagram` and, where there are commands, `commands_done`. Each output is "
     "compared, byte for byte, with a text made without sipalg's code. REGISTERs are refreshes of known phones, "
-    "INVITEs new calls."
+    "INVITEs new calls, whose RTP ports are mapped still from a call before or (new ports) aren't."
 )
 _LOOP_NOTE: Final = (
     "Registrations (REGISTER and its 200) of a thousand phones through a router namespace, own generator in C, one "
