@@ -166,6 +166,11 @@ def test_boundaries(parameter: bytes, boundary: bytes) -> None:
     assert found(field, multipart(TEXT_PART, SDP_PART, boundary=boundary)) == SDP
 
 
+def test_signed_bodies_are_read_all_the_same() -> None:
+    field = b'Content-Type: multipart/signed;protocol="application/pkcs7-signature";boundary=b1\r\n'
+    assert found(field, multipart(SDP_PART, b"Content-Type: application/pkcs7-signature\r\n\r\nxyz\r\n")) == SDP
+
+
 def test_lines_that_end_in_lf_only() -> None:
     body = multipart(TEXT_PART, SDP_PART).replace(b"\r\n", b"\n")
     assert found(MIXED.replace(b"\r\n", b"\n"), body) == SDP.replace(b"\r\n", b"\n")

@@ -103,6 +103,12 @@ def test_unknown_lines_nuls_and_8_bit_bytes_disturb_nothing() -> None:
     assert [(media.port, media.connections) for media in description.media] == [(10000, [])]
 
 
+def test_second_description_counts_to_the_first() -> None:
+    description = read(SESSION + AUDIO + ORIGIN + "m=video 10002 RTP/AVP 31\r\n")
+    assert [media.port for media in description.media] == [10000, 10002]
+    assert len(description.origins) == 2
+
+
 # Connections.
 
 
