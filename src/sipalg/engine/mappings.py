@@ -160,7 +160,11 @@ class Mappings:
     def hold(self, transaction: Transaction, key: MappingKey) -> None:
         """Add a holder: a contact or a dialog. A mapping that is gone has none."""
         if key in self.entries:
-            transaction.put(self.uses, key, self.uses.get(key, 0) + 1)
+            uses = self.uses.get(key, 0)
+            transaction.put(self.uses, key, uses + 1)
+            if not uses:
+                # One that an earlier process left may be about to run out in the kernel.
+                self._wake(transaction, key)
 
     def release(self, transaction: Transaction, key: MappingKey, *, parting: bool = False) -> None:
         """Take a holder away; `parting` says that the phone itself took its last contact back.
@@ -185,6 +189,7 @@ class Mappings:
         timeout_s = LINGER_S if key in self.parting else self.settings.sip_timeout_s
         if self.idle_until[key] < transaction.now + 0.9 * timeout_s:
             transaction.put(self.idle_until, key, transaction.now + timeout_s)
+            self._wake(transaction, key)
 
     def stay(self, transaction: Transaction, key: MappingKey) -> None:
         """Take back that a mapping is parting: a contact was granted again."""
