@@ -17,7 +17,6 @@ from sipalg.codec.message import (
     REFER_TO,
     ROUTE,
     VIA,
-    Identity,
     Message,
     address_of_record,
     cseq_method,
@@ -312,117 +311,6 @@ def test_value_end(value: bytes, rest: bytes, line_end: bytes) -> None:
 def test_value_that_the_header_cuts_off() -> None:
     assert value_end(b"abc\r\n", 0, 3) == 3
     assert value_end(b"abc\r\n ", 0, 5) == 3
-
-
-# What names a message.
-
-NAMES = (b"From: <sip:a@b>;tag=1", b"To: <sip:b@c>;tag=2", b"Call-ID: x@192.168.33.10", b"CSeq: 7 INVITE")
-
-
-@pytest.mark.parametrize(
-    "lines",
-    [
-        NAMES,
-        tuple(reversed(NAMES)),
-        (b'f:"A;tag=9" <sip:a@b;tag=8>;x=y;tag=1', b"t:sip:b@c;tag=2", b"i:x@192.168.33.10", b"cseq:7 INVITE"),
-        (
-            b"FROM : <sip:a@b> ; TAG = 1",
-            b"TO : <sip:b@c>;tag=2;x",
-            b"CALL-ID : x@192.168.33.10",
-            b"CSEQ : 0007  INVITE",
-        ),
-        (
-            b"fRoM:\r\n sip:a@b\r\n ;\r\n\ttag\r\n = 1",
-            b"tO :\r\n sip:b@c ;\r\n   tag    = 2",
-            b"call-id:\r\n x@192.168.33.10",
-            b"cSeq:\r\n 7\r\n  INVITE",
-        ),
-        (*NAMES, b"From: <sip:x@y>;tag=3", b"To: <sip:x@y>;tag=4", b"i: other", b"CSeq: 8 BYE"),
-    ],
-)
-def test_identity(lines: tuple[bytes, ...]) -> None:
-    message = header(*lines)
-    assert identify(message) == Identity(b"x@192.168.33.10", 7, b"INVITE", b"1", b"2")
-    assert cseq_method(message) == b"INVITE"
-
-
-@pytest.mark.parametrize(
-    "lines",
-    [
-        (),
-        (b"X-From: ;tag=1", b"Too: ;tag=1", b"Call-IDs: x", b"CSeqs: 1 INVITE"),
-        (b"From: <sip:a@b;tag=1>", b"To: <sip:a@b>;xtag=1", b"Call-ID:", b"CSeq: INVITE"),
-        (b"From:", b"To:", b"Call-ID: ", b"CSeq: 1"),
-        (b"Subject: x\r\n From: ;tag=1", b"CSeq: 12345678901 INVITE", b"CSeq: 1INVITE"),
-    ],
-)
-def test_names_that_are_missing(lines: tuple[bytes, ...]) -> None:
-    message = header(*lines)
-    assert identify(message) == Identity(b"", 0, b"", b"", b"")
-    assert cseq_method(message) == b""
-
-
-def test_names_in_the_body_are_none() -> None:
-    message = frame(REQUEST + b"\r\n" + b"\r\n".join(NAMES) + b"\r\n")
-    assert identify(message).call_id == cseq_method(message) == address_of_record(message) == b""
-
-
-@pytest.mark.parametrize(
-    ("to", "uri"),
-    [
-        (b"To: <sip:a@b;x>;y", b"sip:a@b;x"),
-        (b"t:sip:a@b;tag=1", b"sip:a@b"),
-        (b"TO :\r\n sip:a@b ; x", b"sip:a@b"),
-        (b'To: "A <x>, \\"" <sip:a@b>', b"sip:a@b"),
-        (b'To: A B<sip:a@b>;x="<y>"', b"sip:a@b"),
-        (b"To: <>", b""),
-        (b"To: ", b""),
-        (b"To: <sip:a", b""),
-        (b"X: y", b""),
-    ],
-)
-def test_address_of_record(to: bytes, uri: bytes) -> None:
-    assert address_of_record(header(to)) == uri
-
-
-@pytest.mark.parametrize(
-    ("field", "seconds"),
-    [
-        (b"Session-Expires: 1800;refresher=uac", 1800),
-        (b"x:90", 90),
-        (b"SESSION-EXPIRES :\r\n 90", 90),
-        (b"Session-Expires: x", 0),
-        (b"Min-SE: 90", 0),
-    ],
-)
-def test_session_expires(field: bytes, seconds: int) -> None:
-    assert session_expires_s(header(field)) == seconds
-
-
-@pytest.mark.parametrize(
-    ("field", "seconds"),
-    [
-        (b"Expires: 3600", 3600),
-        (b"EXPIRES :0", 0),
-        (b"expires:\r\n 60 ", 60),
-        (b"Expires: Thu, 01 Dec 1994 16:00:00 GMT", None),
-        (b"Expires: 10000000000", None),
-        (b"Min-Expires: 60", None),
-        (b"X: y", None),
-    ],
-)
-def test_expires(field: bytes, seconds: int | None) -> None:
-    assert expires_s(header(field)) == seconds
-
-
-@pytest.mark.parametrize("field", [b"Contact: *", b"m:*", b"CONTACT :\r\n * "])
-def test_star(field: bytes) -> None:
-    assert has_star(header(field))
-
-
-@pytest.mark.parametrize("field", [b"Contact: <sip:*@h>", b"X: y\r\n m: *", b"Contact: sip:a", b"Contact:"])
-def test_no_star(field: bytes) -> None:
-    assert not has_star(header(field))
 
 
 # Whatever comes.
