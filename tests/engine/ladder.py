@@ -20,7 +20,20 @@ from tests.engine.kernel import Kernel
 
 from sipalg.engine.alg import Alg
 from sipalg.engine.settings import Settings
-from sipalg.engine.verdict import ACCEPT, REPLACE, TCP, UDP, Command, Datagram, Edit, Endpoint, Mapping, Verdict
+from sipalg.engine.verdict import (
+    ACCEPT,
+    REPLACE,
+    TCP,
+    UDP,
+    CheckFlow,
+    Command,
+    Datagram,
+    Edit,
+    Endpoint,
+    Flow,
+    Mapping,
+    Verdict,
+)
 
 N = "203.0.113.1"
 #: A driver gives up after so many verdicts for one packet.
@@ -86,6 +99,11 @@ class Ladder:
     def flows(self) -> set[tuple[str, str, str]]:
         """The flows that the engine asked for and hasn't ended: private, public, remote."""
         return {(str(flow.private), str(flow.public), str(flow.remote)) for flow in self.kernel.asked_for}
+
+    @property
+    def checks(self) -> list[tuple[Flow, float]]:
+        """The flows that were to be checked in the last step, and for how long they are to stand from then on."""
+        return [(command.flow, command.timeout_s) for command in self.commands if isinstance(command, CheckFlow)]
 
     def wait(self, seconds: float) -> list[Command]:
         """Let time pass, with every timer at its time; returns the commands, which stay in `commands` too."""

@@ -152,8 +152,8 @@ def test_held_it_is_refreshed_in_the_middle_of_its_lease_for_good(sip_timeout_s:
         due = table.transaction.next_due()
         assert due is not None
         assert due < table.mappings.lease_until[KEY], "before the kernel forgets it"
-        assert len(list(table.transaction.take_due(due))) == 1
-        table.at(due)
+        for _ in table.transaction.take_due(due):
+            table.at(due)
         again = table.transaction.next_due()
         assert again is not None
         assert again > due
