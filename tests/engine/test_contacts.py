@@ -149,4 +149,4 @@ def test_another_address_ends_the_contacts_with_their_mappings() -> None:
     registers(phone, server, contact=two.format(P), granted=two.format(N))
     ladder.moves_to("203.0.113.2")
     contacts = ladder.alg.contacts
-    assert (contacts.expires_at, contacts.lines, contacts.numbers) == ({}, {}, {})
+    assert (contacts.expires_at, contacts.lines, contacts.by_mapping) == ({}, {}, {})
