@@ -126,7 +126,8 @@ class Router(RuleBasedStateMachine):
         self.refusals = 0
         if not self.has_mapping(call.phone):
             call.asks("OPTIONS")
-        for call.number in range(1, call.number + 1):
+        for number in range(1, call.number + 1):
+            call.number = number
             call.is_answered(487)
         for call.tag in ("b", "x"):
             call.hangs_up()
