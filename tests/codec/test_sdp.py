@@ -283,7 +283,7 @@ def test_rtcp_port_and_address() -> None:
 
 
 @pytest.mark.parametrize(
-    "line", ["a=rtcp:", "a=rtcp:x", "a=rtcp:65536", "a=rtcp:123456", "a=rtcp:10005 IN IP6 ::1", "a=rtcp:10005 1.2.3.4"]
+    "line", ["a=rtcp:", "a=rtcp:x", "a=rtcp:65536", "a=rtcp:123456", "a=rtcp:10005 1.2.3.4"]
 )
 def test_rtcp_against_the_grammar_makes_the_whole_unreadable(line: str) -> None:
     assert refusal(SESSION + AUDIO + line + "\r\n") == PORT_MALFORMED

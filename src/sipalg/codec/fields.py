@@ -21,6 +21,8 @@ Spans = tuple[Address, ...]
 
 #: How many lines are remembered: those of some thousand phones.
 _REMEMBERED: Final = 16384
+#: Longer ones aren't, so that nobody can fill the memory with them: a Contact with all its parameters is shorter.
+_LONGEST_REMEMBERED: Final = 512
 
 
 def fields_with(message: Message, text: bytes) -> list[tuple[int, int, Spans]]:
@@ -46,7 +48,7 @@ def fields_with(message: Message, text: bytes) -> list[tuple[int, int, Spans]]:
             stop = data.find(b";", begin, end)
             if stop < 0:
                 stop = end
-        kind, spans = read(data[begin:stop])
+        kind, spans = read(data[begin:stop]) if stop - begin <= _LONGEST_REMEMBERED else _read(data[begin:stop])
         if kind == VIA:
             # Only the first one found can be the topmost: that is asked once, however many there are.
             if via_due and (newline == head or _is_topmost_via(message, begin)):
@@ -61,8 +63,7 @@ def fields_with(message: Message, text: bytes) -> list[tuple[int, int, Spans]]:
 _V: Final = b"Vv"
 
 
-@lru_cache(maxsize=_REMEMBERED)
-def read(line: bytes) -> tuple[int, Spans]:
+def _read(line: bytes) -> tuple[int, Spans]:
     """The kind of a header field, 0 for one that nobody edits, and the addresses in it.
 
     `line` is the field with its name, folded or not; a Via may end before its first parameter.
@@ -77,6 +78,10 @@ def read(line: bytes) -> tuple[int, Spans]:
         return kind, () if via is None else (via._replace(start=via.start + shift, end=via.end + shift),)
     spans = parse_list(value) or ()
     return kind, tuple(span._replace(start=span.start + shift, end=span.end + shift) for span in spans)
+
+
+#: `_read`, remembered.
+read: Final = lru_cache(maxsize=_REMEMBERED)(_read)
 
 
 def _unfolded(data: bytes, newline: int, end: int, head: int, head_end: int) -> tuple[int, int]:

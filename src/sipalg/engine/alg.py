@@ -9,9 +9,11 @@ came, with a reason.
 from __future__ import annotations
 
 from dataclasses import replace
+from ipaddress import IPv4Network
 from typing import Final, NamedTuple
 
 from sipalg.codec.message import Message, parse
+from sipalg.engine import existing
 from sipalg.engine.mappings import MappingKey, PortsTaken
 from sipalg.engine.passage import Passage
 from sipalg.engine.policy import NOT_NATTED, NOTHING_TO_EDIT, STREAM
@@ -38,6 +40,10 @@ from sipalg.engine.verdict import (
 new: Final = tuple.__new__
 #: How many times the kernel may refuse before a message passes as it came: another port, and flows left out.
 _ATTEMPTS: Final = 4
+#: The methods that are counted by name (IANA's registry); a made-up one is "other".
+_METHODS: Final = frozenset(
+    b"INVITE ACK BYE CANCEL OPTIONS REGISTER PRACK SUBSCRIBE NOTIFY PUBLISH INFO REFER MESSAGE UPDATE".split()
+)
 #: Events that nobody fetches are forgotten beyond this number.
 _MAX_EVENTS: Final = 10_000
 
@@ -81,9 +87,11 @@ class Alg:
 
     def receive_datagram(self, datagram: Datagram, now: float) -> Verdict:
         """Decide about one packet. Its commands, if any, are to be run and reported before the next call."""
-        if self._pending is not None:
+        transaction = self._transaction
+        if self._pending is not None or transaction.commands or transaction.changed:
+            # Nobody reported on the last one, or it ended amid a message: no half of it may stay.
             self._give_up()
-        self._transaction.now = now
+        transaction.now = now
         return self._decide(datagram, 1)
 
     def commands_done(self, token: int, now: float) -> None:
@@ -105,6 +113,7 @@ class Alg:
         self._transaction.now = now
         failed = pending.commands[index] if index < len(pending.commands) else None
         if reason == NOT_NATTED or pending.attempt >= _ATTEMPTS or not self._avoid(pending, failed, reason, now):
+            self.calls.forget_refused()
             return self._pass(pending.datagram, reason)
         return self._decide(pending.datagram, pending.attempt + 1)
 
@@ -137,51 +146,41 @@ class Alg:
         """Take over a mapping that exists already: a port forward of the administrator's (`adopted`), a standing flow.
 
         `remote` is the standing flow's other end, `in_interface` where the phone is, "" if that isn't known yet. A
-        mapping that another one stands in the way of is left out.
+        port forward makes way for itself, a standing flow that meets another mapping is left out.
         """
-        key = (mapping.protocol, mapping.private)
-        transaction = self._transaction
-        transaction.now = now
-        entry = self.mappings.entries.get(key)
-        if entry is None and (mapping.protocol, mapping.public.port) not in self.mappings.by_public:
-            entry = self.mappings.add(transaction, mapping, in_interface)
-            if mapping.adopted:
-                self.mappings.hold(transaction, key)
-        if entry is not None and entry.mapping.public == mapping.public and remote is not None:
-            self.peers.admit(transaction, entry, remote)
-            transaction.put(self.peers.tended, (key, remote), -self.settings.sip_timeout_s)
-            self.peers.tend(transaction, entry, remote)
+        self._transaction.now = now
+        existing.adopt(self._passage, mapping, in_interface, remote)
         return self._commit()
 
-    def restore(self, mapping: Mapping, remaining_s: float, now: float) -> None:
-        """Take note of a mapping that an earlier process left in the kernel's maps, with its element's time left."""
-        key = (mapping.protocol, mapping.private)
-        if key in self.mappings.entries or (mapping.protocol, mapping.public.port) in self.mappings.by_public:
-            return
+    def disown(self, mapping: Mapping, now: float) -> tuple[Command, ...]:
+        """End the mapping of a port forward that is the administrator's no more."""
         self._transaction.now = now
-        self.mappings.add(self._transaction, mapping, "", remaining_s)
+        existing.disown(self._passage, mapping)
+        return self._commit()
+
+    def restore(self, mapping: Mapping, remaining_s: float, now: float, in_interface: str = "") -> None:
+        """Take note of a mapping that an earlier process left in the kernel's maps, with its element's time left."""
+        self._transaction.now = now
+        existing.restore(self._passage, mapping, remaining_s, in_interface)
         self._commit()
 
     def set_public(self, nat_address: str, advertised_address: str, now: float) -> tuple[Command, ...]:
-        """Go over to another outside address, or to none (""): mappings and flows of the old one end.
+        """Go over to another outside address, or to none (""): every mapping, flow and call of the old one ends.
 
-        Port forwards stay, since they are the administrator's. Each phone is warned of in an event; its next packet
-        gets a new mapping.
+        Port forwards are to be adopted again, for the new address. Each phone is warned of in an event; its next
+        packet gets a new mapping.
         """
-        transaction = self._transaction
-        transaction.now = now
+        self._transaction.now = now
         if nat_address != self.settings.nat_address:
-            for key in list(self.calls.dialogs):
-                self.calls.end(transaction, key)
-            for entry in list(self.mappings.entries.values()):
-                if not entry.mapping.adopted:
-                    transaction.tell("address-lost", private=entry.mapping.private, public=entry.mapping.public)
-                    self.mappings.drop(transaction, entry)
-                    self._passage.forget(entry)
+            existing.end_all(self._passage)
         self._passage.change(
             replace(self.settings, nat_address=nat_address, advertised_address=advertised_address)
         )
         return self._commit()
+
+    def set_exempt(self, exempt: tuple[IPv4Network, ...]) -> None:
+        """Go by other `except` networks from the next message on."""
+        self._passage.change(replace(self.settings, exempt=exempt))
 
     def media_seen(self, flow: Flow, now: float) -> None:
         """Tell the engine that a flow has carried packets since it was last looked at."""
@@ -234,7 +233,9 @@ class Alg:
             parts.append(replacement)
             position = offset + length
             rules[rule] = rules.get(rule, 0) + 1
-        method = message.method or b"%d" % message.status
+        method = message.method if message.method in _METHODS else b"other"
+        if message.status:
+            method = b"%d" % message.status
         self.methods[method] = self.methods.get(method, 0) + 1
         action: Action = ACCEPT
         reason = NOTHING_TO_EDIT
@@ -272,8 +273,10 @@ class Alg:
             if flow.private in opened:
                 self.mappings.refuse(flow.protocol, flow.public.port, now)
             else:
-                # The port has been told to the far end already: the call goes on without this flow.
-                self.calls.refused_flows[flow] = True
+                # The port has been told to the far end already: the call goes on without this flow, and from the
+                # second refusal on without any, since the message has to get through.
+                refused = [flow] if pending.attempt == 1 else _established(pending.commands)
+                self.calls.refused_flows.update(dict.fromkeys(refused, True))
                 self._note(Event("flow-refused", (("flow", f"{flow.private} {flow.remote}"), ("reason", reason))))
             return True
         return False
@@ -310,3 +313,8 @@ class Alg:
     def _note(self, event: Event) -> None:
         if len(self._events) < _MAX_EVENTS:
             self._events.append(event)
+
+
+def _established(commands: tuple[Command, ...]) -> list[Flow]:
+    """The flows that a verdict's commands establish."""
+    return [command.flow for command in commands if isinstance(command, EstablishFlow)]

@@ -22,6 +22,8 @@ from sipalg.engine.verdict import CheckFlow, EndFlow, EstablishFlow, Flow
 DialogKey = tuple[str, bytes, bytes, bytes]
 CallKey = tuple[str, bytes]
 
+#: The methods whose 2xx sets a session timer (RFC 4028 §1).
+_SESSION_METHODS: Final = frozenset((b"INVITE", b"UPDATE"))
 #: The methods that make, change or end a call.
 CALL_METHODS: Final = frozenset((b"INVITE", b"ACK", b"BYE", b"UPDATE", b"PRACK"))
 
@@ -46,6 +48,7 @@ class Dialog(NamedTuple):
 
     `local` and `remote` are the descriptions in force, `settled` both as the last final answer left them, `retiring`
     the flows that only wait for an ACK to end. `keys` are the mappings that it holds, its signalling one first.
+    `session_s` is the session timer that the last 2xx set, 0 without one; `invite` the first INVITE's CSeq number.
     """
 
     local: Ends
@@ -58,6 +61,7 @@ class Dialog(NamedTuple):
     confirmed: bool
     expires_at: float
     session_s: float
+    invite: int
 
 
 class Step(NamedTuple):
@@ -96,7 +100,7 @@ class Calls:
         inside, outside = (sender, recipient) if step.asked_inside else (recipient, sender)
         key = (*call, inside, outside)
         if step.status == 0:
-            self._follow_request(transaction, message, step, key, recipient)
+            self._follow_request(transaction, step, key, recipient)
         elif step.status >= 300:
             self._follow_failure(transaction, step, key, call, sender)
         else:
@@ -139,8 +143,13 @@ class Calls:
             if dialog.confirmed and not dialog.session_s:
                 self.dialogs[key] = dialog._replace(expires_at=now + self.settings.call_timeout_s)
 
+    def forget_refused(self) -> None:
+        """Forget the refused flows that no dialog holds: the message that wanted them has passed without."""
+        for flow in [flow for flow in self.refused_flows if flow not in self.holders]:
+            del self.refused_flows[flow]
+
     def _follow_request(
-        self, transaction: Transaction, message: Message, step: Step, key: DialogKey, recipient: bytes
+        self, transaction: Transaction, step: Step, key: DialogKey, recipient: bytes
     ) -> None:
         """A request: INVITE begins a dialog, BYE begins its end, ACK confirms it, all may carry a description."""
         dialog = self.dialogs.get(key)
@@ -148,13 +157,16 @@ class Calls:
             if step.method != b"INVITE" or recipient or self._too_many(transaction, key):
                 return
             dialog = self._begin(transaction, key, step)
+        elif step.method == b"INVITE" and not dialog.confirmed and dialog.invite != step.number:
+            dialog = dialog._replace(invite=step.number)
+            transaction.put(self.dialogs, key, dialog)
         if step.method == b"BYE":
             self._keep(transaction, key, dialog._replace(expires_at=transaction.now + LINGER_S), dialog)
             return
         changed = self._negotiate(transaction, key, step, dialog)
         if step.method == b"ACK":
             changed = self._settle(transaction, key, changed)
-        self._keep(transaction, key, self._extended(transaction, message, changed), dialog)
+        self._keep(transaction, key, self._extended(transaction, changed), dialog)
 
     def _follow_success(self, transaction: Transaction, message: Message, step: Step, key: DialogKey) -> None:
         """A provisional answer or a 2xx: it may fork the INVITE, answer an offer, or end the call as asked."""
@@ -174,7 +186,10 @@ class Calls:
                 changed = self._settle(transaction, key, changed)
             elif not changed.confirmed:
                 changed = self._confirm(transaction, key, step, changed)
-        self._keep(transaction, key, self._extended(transaction, message, changed), dialog)
+            if step.method in _SESSION_METHODS:
+                # Only the 2xx sets the session timer, and one without it ends it (RFC 4028 §7.2).
+                changed = changed._replace(session_s=float(session_expires_s(message)))
+        self._keep(transaction, key, self._extended(transaction, changed), dialog)
 
     def _follow_failure(
         self, transaction: Transaction, step: Step, key: DialogKey, call: CallKey, caller: bytes
@@ -199,7 +214,9 @@ class Calls:
         elif step.method == b"INVITE":
             side = 2 if step.asked_inside else 3
             for other in self.by_call.get(call, ()):
-                if other[side] == caller and not self.dialogs[other].confirmed:
+                dialog = self.dialogs[other]
+                # An answer to an earlier INVITE that comes again, a 401 whose ACK was lost, ends nothing.
+                if other[side] == caller and not dialog.confirmed and dialog.invite == step.number:
                     self.end(transaction, other)
 
     def _negotiate(self, transaction: Transaction, key: DialogKey, step: Step, dialog: Dialog) -> Dialog:
@@ -240,7 +257,7 @@ class Calls:
         """A dialog for an INVITE that nobody has answered yet."""
         expires_at = transaction.now + EARLY_S
         keys = (step.sip_key,)
-        dialog = Dialog((), (), ((), ()), None, (), (), keys, confirmed=False, expires_at=expires_at, session_s=0.0)
+        dialog = Dialog((), (), ((), ()), None, (), (), keys, False, expires_at, 0.0, step.number)
         self._mappings.hold(transaction, step.sip_key)
         self._enter(transaction, key, dialog)
         return dialog
@@ -281,13 +298,10 @@ class Calls:
         if dialog.expires_at < before.expires_at or (dialog.flows and not before.flows):
             self._wake(transaction, key, dialog)
 
-    def _extended(self, transaction: Transaction, message: Message, dialog: Dialog) -> Dialog:
-        """The dialog with its end moved on by a message that shows that it lives."""
-        session_s = session_expires_s(message)
-        if session_s:
-            dialog = dialog._replace(session_s=float(session_s))
+    def _extended(self, transaction: Transaction, dialog: Dialog) -> Dialog:
+        """The dialog with its end set anew by a message that shows that it lives; not for less than a tenth."""
         expires_at = self._call_end(transaction, dialog)
-        if expires_at - dialog.expires_at < 0.1 * (expires_at - transaction.now):
+        if 0 <= expires_at - dialog.expires_at < 0.1 * (expires_at - transaction.now):
             return dialog
         return dialog._replace(expires_at=expires_at)
 

@@ -1,14 +1,14 @@
 """The contacts that phones have registered, and for how long: what keeps a mapping open for incoming calls.
 
 A contact is an address of record at a registrar, reached through one mapping. It begins with the registrar's 2xx,
-lives for the longest of what was granted and sip-timeout, and ends when it runs out, when the registrar no longer
-lists it, or when the phone took it back. On a packet's way this reads REGISTER and its answer, and edits nothing.
+lives for the longest of what was granted and sip-timeout, and ends when it runs out or when the phone took it back.
+On a packet's way this reads REGISTER and its answer, and edits nothing.
 Source: RFC 3261 §10.2 and §10.3.
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypeVar
 
 from sipalg.codec.fields import Address
 from sipalg.codec.message import (
@@ -22,9 +22,12 @@ from sipalg.codec.message import (
     identify,
 )
 from sipalg.engine.mappings import MappingKey, Mappings
-from sipalg.engine.policy import LINGER_S, MAX_CONTACTS_PER_MAPPING
+from sipalg.engine.policy import LINGER_S, MAX_CONTACT_S, MAX_CONTACTS_PER_MAPPING
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
+
+Key = TypeVar("Key")
+Member = TypeVar("Member")
 
 #: An address of record, as the messages write it, at a registrar's address, for a phone's address.
 Line = tuple[str, bytes, str]
@@ -42,14 +45,14 @@ class Granted(NamedTuple):
 
 
 class Contacts:
-    """Contacts and their ends: `expires_at` by contact, `lines` the mappings by line, `leaving` asked removals."""
+    """Contacts: `expires_at` by contact, `lines` (mappings by line), `by_mapping` (the reverse), `leaving`."""
 
     def __init__(self, settings: Settings, mappings: Mappings) -> None:
         self.settings = settings
         self._mappings = mappings
         self.expires_at: dict[ContactKey, float] = {}
         self.lines: dict[Line, tuple[MappingKey, ...]] = {}
-        self.numbers: dict[MappingKey, int] = {}
+        self.by_mapping: dict[MappingKey, tuple[Line, ...]] = {}
         self.leaving: dict[tuple[str, bytes, int], float] = {}
 
     def follow_request(
@@ -61,8 +64,10 @@ class Contacts:
         """
         if spans:
             for span in spans:
-                if span.expires_s or (span.expires_s is None and expires_s(message) != 0):
-                    return
+                if span.expires_s == 0 or (span.expires_s is None and expires_s(message) == 0):
+                    break
+            else:
+                return
         elif not has_star(message):
             return
         asked = _asked(identify(message), phone)
@@ -72,30 +77,30 @@ class Contacts:
     def follow_answer(
         self, transaction: Transaction, message: Message, listed: list[Granted], phone: str, registrar: str
     ) -> None:
-        """Take a 2xx to REGISTER at its word: what it lists is registered, what it no longer lists isn't.
+        """Take a 2xx to REGISTER at its word: what it lists of the phone's own contacts is registered.
 
-        `listed` are the phone's own contacts. A 2xx that lists nobody's at all, and wasn't asked to remove any, comes
-        from a registrar that doesn't list: it renews.
+        A contact ends here only if the phone asked for it: what a registrar merely doesn't list runs out, so that
+        nobody who can only guess ends a registration. A 2xx without any Contact comes from a registrar that doesn't
+        list, and renews, unless it answers a removal.
         """
         line = (phone, address_of_record(message), registrar)
         known = self.lines.get(line, ())
-        lists_nobody = not listed and find_field(message, CONTACT) is None
-        if lists_nobody and _asked(identify(message), phone) not in self.leaving:
-            for key in known:
-                self._grant(transaction, line, key, expires_s(message) or 0)
-            return
-        general_s = None
+        removal = bool(self.leaving) and _asked(identify(message), phone) in self.leaving
         kept = []
         for key, lifetime_s in listed:
             if lifetime_s is None:
-                general_s = general_s or expires_s(message)
+                general_s = expires_s(message)
                 lifetime_s = _DEFAULT_EXPIRES_S if general_s is None else general_s
             if lifetime_s:
                 kept.append(key)
             self._grant(transaction, line, key, lifetime_s)
-        for key in known:
-            if key not in kept:
-                self._end(transaction, line, key, parting=True)
+        if removal:
+            for key in known:
+                if key not in kept:
+                    self._end(transaction, line, key, parting=True)
+        elif known and not listed and find_field(message, CONTACT) is None:
+            for key in known:
+                self._grant(transaction, line, key, expires_s(message) or 0)
 
     def look_after(self, transaction: Transaction, line: Line, key: MappingKey) -> None:
         """Handle a contact's timer: end it where nothing renewed it."""
@@ -117,23 +122,23 @@ class Contacts:
 
     def forget_mapping(self, transaction: Transaction, key: MappingKey) -> None:
         """Drop every contact of a mapping that has ended."""
-        for line, keys in [item for item in self.lines.items() if key in item[1]]:
+        for line in self.by_mapping.get(key, ()):
             transaction.remove(self.expires_at, (key, line[1], line[2]))
-            self._unlist(transaction, line, keys, key)
-        transaction.remove(self.numbers, key)
+            _take(transaction, self.lines, line, key)
+        transaction.remove(self.by_mapping, key)
 
     def _grant(self, transaction: Transaction, line: Line, key: MappingKey, lifetime_s: int) -> None:
         """Begin or renew a contact; a lifetime of 0 renews nothing."""
         if not lifetime_s:
             return
         contact = (key, line[1], line[2])
-        expires_at = transaction.now + max(float(lifetime_s), self.settings.sip_timeout_s)
+        expires_at = transaction.now + max(float(min(lifetime_s, MAX_CONTACT_S)), self.settings.sip_timeout_s)
         if contact not in self.expires_at:
-            number = self.numbers.get(key, 0)
-            if number >= MAX_CONTACTS_PER_MAPPING:
+            lines = self.by_mapping.get(key, ())
+            if len(lines) >= MAX_CONTACTS_PER_MAPPING:
                 transaction.tell("too-many-contacts", private=key[1], registrar=line[2])
                 return
-            transaction.put(self.numbers, key, number + 1)
+            transaction.put(self.by_mapping, key, (*lines, line))
             transaction.put(self.lines, line, (*self.lines.get(line, ()), key))
             self._mappings.hold(transaction, key)
             transaction.wake(expires_at, ("contact", line, key))
@@ -146,21 +151,19 @@ class Contacts:
     def _end(self, transaction: Transaction, line: Line, key: MappingKey, *, parting: bool) -> None:
         """End a contact; its mapping is parting if the phone took its last contact back."""
         transaction.remove(self.expires_at, (key, line[1], line[2]))
-        self._unlist(transaction, line, self.lines[line], key)
-        number = self.numbers[key] - 1
-        transaction.put(self.numbers, key, number)
-        self._mappings.release(transaction, key, parting=parting and number == 0)
+        _take(transaction, self.lines, line, key)
+        _take(transaction, self.by_mapping, key, line)
+        self._mappings.release(transaction, key, parting=parting and key not in self.by_mapping)
         transaction.tell("unregistered", private=key[1], aor=line[1].decode("utf-8", "replace"), registrar=line[2])
 
-    def _unlist(
-        self, transaction: Transaction, line: Line, keys: tuple[MappingKey, ...], key: MappingKey
-    ) -> None:
-        """Take one mapping out of a line's."""
-        left = tuple(other for other in keys if other != key)
-        if left:
-            transaction.put(self.lines, line, left)
-        else:
-            transaction.remove(self.lines, line)
+
+def _take(transaction: Transaction, table: dict[Key, tuple[Member, ...]], key: Key, member: Member) -> None:
+    """Take one member out of a table's tuple, and the tuple out of the table if it was the last."""
+    left = tuple(other for other in table[key] if other != member)
+    if left:
+        transaction.put(table, key, left)
+    else:
+        transaction.remove(table, key)
 
 
 def _asked(identity: Identity, phone: str) -> tuple[str, bytes, int]:

@@ -157,6 +157,12 @@ class Mappings:
         self._wake(transaction, key)
         return entry
 
+    def move(self, transaction: Transaction, entry: Entry, in_interface: str) -> Entry:
+        """Note where a mapping's phone is: one taken over at start isn't known until it speaks."""
+        moved = entry._replace(in_interface=in_interface)
+        transaction.put(self.entries, entry.key, moved)
+        return moved
+
     def hold(self, transaction: Transaction, key: MappingKey) -> None:
         """Add a holder: a contact or a dialog. A mapping that is gone has none."""
         if key in self.entries:

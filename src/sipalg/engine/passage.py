@@ -9,16 +9,24 @@ from __future__ import annotations
 
 from typing import Final
 
-from sipalg.codec.address import in_networks
+from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, in_networks
 from sipalg.codec.body import sdp_span
 from sipalg.codec.message import Message, cseq_method, identify
 from sipalg.engine import rewrite_sdp
 from sipalg.engine.calls import CALL_METHODS, Calls, Step
 from sipalg.engine.contacts import Contacts
-from sipalg.engine.mappings import Entry, Mappings, PortsTaken
+from sipalg.engine.mappings import Entry, MappingKey, Mappings, PortsTaken
 from sipalg.engine.media import Ends
 from sipalg.engine.peers import Peers
-from sipalg.engine.policy import EXEMPT, NAT_AWARE, NO_FREE_PORT, NO_MAPPING, NO_PUBLIC_ADDRESS
+from sipalg.engine.policy import (
+    EXEMPT,
+    MAX_NAT_AWARE,
+    NAT_AWARE,
+    NO_FREE_PORT,
+    NO_MAPPING,
+    NO_PUBLIC_ADDRESS,
+    PRIVILEGED_PORT,
+)
 from sipalg.engine.rewrite import Headers
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
@@ -74,14 +82,18 @@ class Passage:
         recipient = self.mappings.entries.get((protocol, destination))
         if recipient is None and settings.exempt and self._is_exempt(destination.host):
             return EXEMPT
+        if source.port < FIRST_UNPRIVILEGED_PORT:
+            return PRIVILEGED_PORT
         key = (protocol, source)
         entry = self.mappings.entries.get(key)
+        if entry is not None and entry.in_interface != in_interface:
+            entry = self.mappings.move(self.transaction, entry, in_interface)
         own = source.host.encode() if entry is None else entry.private_host
         transaction = self.transaction
         found = self.headers.edit_outward(transaction, message, datagram, entry, own)
         if isinstance(found, str):
             if found == NAT_AWARE:
-                self.nat_aware[key] = True
+                self._note_nat_aware(key)
             return found
         edits, entry, contacts = found
         if self.nat_aware and key in self.nat_aware:
@@ -125,7 +137,9 @@ class Passage:
         """Edit what comes for an inside phone; a str is the reason why the message passes."""
         payload, source, destination, protocol, _ = datagram
         recipient = self.mappings.entries.get((protocol, destination))
-        if recipient is None:
+        if not self.settings.nat_address:
+            return NO_PUBLIC_ADDRESS
+        if recipient is None or not (recipient.mapping.purpose == "sip" or recipient.mapping.adopted):
             return NO_MAPPING
         if self.settings.exempt and self._is_exempt(source.host):
             return EXEMPT
@@ -152,6 +166,12 @@ class Passage:
         identity = identify(message)
         step = Step(identity.method, message.status, identity.number, from_inside, ends, entry.key)
         self.calls.follow(self.transaction, message, identity, step)
+
+    def _note_nat_aware(self, key: MappingKey) -> None:
+        """Remember that a source is NAT aware; beyond the limit the oldest is forgotten."""
+        if key not in self.nat_aware and len(self.nat_aware) >= MAX_NAT_AWARE:
+            del self.nat_aware[next(iter(self.nat_aware))]
+        self.nat_aware[key] = True
 
     def _is_exempt(self, host: str) -> bool:
         """Whether a remote address is one that the administrator doesn't have NATed."""

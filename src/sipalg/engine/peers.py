@@ -49,7 +49,7 @@ class Peers:
             return
         transaction.put(self.flows, entry.key, (*flows, flow))
         if flow not in self._refused_flows:
-            transaction.commands.append(EstablishFlow(flow, self.settings.sip_timeout_s))
+            transaction.commands.append(EstablishFlow(flow, self.settings.sip_timeout_s, fixed=True))
         transaction.wake(transaction.now + 0.5 * self.settings.sip_timeout_s, ("peers", entry.key))
 
     def tend(self, transaction: Transaction, entry: Entry, remote: Endpoint) -> None:
@@ -60,13 +60,13 @@ class Peers:
             return
         transaction.put(self.tended, place, transaction.now)
         flow = Flow(entry.mapping.protocol, entry.mapping.private, entry.mapping.public, remote)
-        transaction.commands.append(CheckFlow(flow, self.settings.sip_timeout_s))
+        transaction.commands.append(CheckFlow(flow, self.settings.sip_timeout_s, fixed=True))
 
     def look_after(self, transaction: Transaction, key: MappingKey) -> None:
         """Handle the timer of a mapping's own flows: they are kept for as long as the mapping."""
         flows = self.flows.get(key)
         if flows:
-            transaction.commands.extend(CheckFlow(flow, self.settings.sip_timeout_s) for flow in flows)
+            transaction.commands.extend(CheckFlow(flow, self.settings.sip_timeout_s, fixed=True) for flow in flows)
             transaction.wake(transaction.now + 0.5 * self.settings.sip_timeout_s, ("peers", key))
 
     def renew(self, transaction: Transaction, entry: Entry) -> None:
@@ -84,7 +84,9 @@ class Peers:
             remote = self.remotes[key, host]
             transaction.commands.append(EndFlow(Flow(mapping.protocol, mapping.private, mapping.public, remote)))
             transaction.remove(self.remotes, (key, host))
-            transaction.remove(self.tended, (key, remote))
+        for place in [place for place in self.tended if place[0] == key]:
+            transaction.commands.append(EndFlow(Flow(mapping.protocol, mapping.private, mapping.public, place[1])))
+            transaction.remove(self.tended, place)
         for flow in self.flows.get(key, ()):
             transaction.commands.append(EndFlow(flow))
             transaction.remove(self._refused_flows, flow)

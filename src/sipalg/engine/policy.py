@@ -27,6 +27,10 @@ MAX_DIALOGS: Final = 65536
 MAX_PEERS_PER_MAPPING: Final = 64
 #: Lines (addresses of record at registrars) that one socket may register: a PBX's trunk with its numbers.
 MAX_CONTACTS_PER_MAPPING: Final = 1024
+#: How long a contact may be granted at the most, seconds: a week, so that no answer holds a mapping for years.
+MAX_CONTACT_S: Final = 7 * 86400
+#: Sources that are remembered as NAT aware: a flood only makes the oldest be found out again.
+MAX_NAT_AWARE: Final = 8192
 #: m= lines that are looked at: more is no call (audio, video, slides, text, fax, data and their refused remains).
 MAX_MEDIA_SECTIONS: Final = 32
 #: Ports behind a slash in m= (RFC 8866 §5.14): hierarchical encodings have a handful.
@@ -40,6 +44,7 @@ NO_MAPPING: Final = "no-mapping"
 NO_FREE_PORT: Final = "no-free-port"
 NAT_AWARE: Final = "nat-aware"
 NOT_NATTED: Final = "not-natted"
+PRIVILEGED_PORT: Final = "source-port-privileged"
 STREAM: Final = "stream-transport"
 SDP_ADDRESS_FOREIGN: Final = "sdp-address-not-ipv4"
 SDP_NO_CONNECTION: Final = "sdp-without-connection"

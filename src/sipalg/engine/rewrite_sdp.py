@@ -8,7 +8,7 @@ Sources: RFC 8866 §5, RFC 3264 §5 and §8.4, RFC 3605, RFC 3550 §11 (even RTP
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, MAX_PORT, is_ipv4, is_unspecified
 from sipalg.codec.sdp import NO_DESCRIPTION, Address, Description, Media, parse
@@ -35,6 +35,8 @@ class Body(NamedTuple):
 
 
 _UNTOUCHED = Body([], None)
+#: 224.0.0.0 and above is multicast, reserved or broadcast.
+_FIRST_MULTICAST: Final = 224
 
 
 def outward(
@@ -50,11 +52,11 @@ def outward(
     description = parse(data, *span)
     if isinstance(description, str):
         return _UNTOUCHED if description == NO_DESCRIPTION else description
+    if description.has_candidates:
+        return _UNTOUCHED
     reason = _why_not_outward(description, own)
     if reason:
         return reason
-    if description.has_candidates:
-        return _UNTOUCHED
     host = own.decode("ascii")
     edits: list[Edit] = []
     ends: list[MediaEnd] = []
@@ -136,13 +138,18 @@ def _why_not_outward(description: Description, own: bytes) -> str:
             if not media.is_udp:
                 # No pinhole is made for it; port 9 says that this side will connect (RFC 4145 §4.1).
                 continue
-            ports = (media.port, media.rtcp_port or media.port)
+            ports = (media.port, _own_rtcp_port(media, own) or media.port)
             last = media.port + 2 * media.ports - 1
             if min(ports) < FIRST_UNPRIVILEGED_PORT or last > MAX_PORT or media.ports > MAX_PORTS_PER_SECTION:
                 return SDP_PORT_PRIVILEGED
         elif not all(is_unspecified(address.host) or is_ipv4(address.host) for address in connections):
             foreign = True
     return SDP_ADDRESS_FOREIGN if foreign and not ours else ""
+
+
+def _own_rtcp_port(media: Media, own: bytes) -> int:
+    """The port that `a=rtcp` names at the sender's own address, 0 if it names none or another address (RFC 3605)."""
+    return media.rtcp_port if media.is_rtp and media.rtcp_host in (b"", own) else 0
 
 
 def _map_section(
@@ -177,7 +184,7 @@ def _map_section(
         return None
     if port != media.port:
         edits.append(_replace(media.port_span, b"%d" % port, "sdp-m"))
-    if media.rtcp_port and media.rtcp_host in (b"", own):
+    if public_rtcp and _own_rtcp_port(media, own):
         if public_rtcp != media.rtcp_port:
             edits.append(_replace(media.rtcp_port_span, b"%d" % public_rtcp, "sdp-rtcp"))
         if media.rtcp_host:
@@ -210,14 +217,19 @@ def _private_section(
 
 
 def _outside_end(media: Media, host: bytes) -> MediaEnd:
-    """The media end of an outside section; none where its address isn't an IPv4 literal."""
-    if not is_ipv4(host):
+    """The media end of an outside section; none where its address isn't one that a packet can be sent to."""
+    if not _is_host(host):
         return NO_END
     rtcp = None
     if media.is_rtp:
-        rtcp_host = media.rtcp_host if is_ipv4(media.rtcp_host) else host
+        rtcp_host = media.rtcp_host if _is_host(media.rtcp_host) else host
         rtcp = Endpoint(rtcp_host.decode("ascii"), min(media.rtcp_port or media.port + 1, MAX_PORT))
     return MediaEnd(Endpoint(host.decode("ascii"), media.port), rtcp, media.rtcp_mux, on_hold=False)
+
+
+def _is_host(host: bytes) -> bool:
+    """Whether an address is one host's: IPv4, not this network, loopback, multicast or broadcast (RFC 6890)."""
+    return is_ipv4(host) and 0 < int(host.partition(b".")[0]) < _FIRST_MULTICAST and not host.startswith(b"127.")
 
 
 def _all_are(connections: list[Address], host: bytes) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sipalg.engine.alg import Alg
+    from sipalg.engine.calls import DialogKey
 
 _PROTOCOLS = {17: "udp", 6: "tcp"}
 
@@ -86,9 +87,15 @@ def _calls(alg: Alg, now: float) -> list[dict[str, object]]:
             ],
         }
         for key, dialog in alg.calls.dialogs.items()
+        if dialog.confirmed or not _has_answered(alg, key)
     ]
 
 
 def _left(until: float, now: float) -> float:
     """Seconds from `now` to `until`, to the millisecond."""
     return round(max(0.0, until - now), 3)
+
+
+def _has_answered(alg: Alg, key: DialogKey) -> bool:
+    """Whether a dialog of the same call stands: then what waits for other forks' answers is no call of its own."""
+    return any(alg.calls.dialogs[other].confirmed for other in alg.calls.by_call[key[:2]])

@@ -113,17 +113,22 @@ class DismissPeer(NamedTuple):
 
 
 class EstablishFlow(NamedTuple):
-    """Make the conntrack entry, with what stands in its way deleted first; fails if another inside host holds it."""
+    """Make the conntrack entry, with what stands in its way deleted first; fails if another inside host holds it.
+
+    `fixed` asks for a timeout that the kernel doesn't shorten at the next packet (IPS_FIXED_TIMEOUT): for signalling.
+    """
 
     flow: Flow
     timeout_s: float
+    fixed: bool = False
 
 
 class CheckFlow(NamedTuple):
-    """Give the flow's entry `timeout_s` seconds; make it again where it is gone."""
+    """Give the flow's entry `timeout_s` seconds, `fixed` as above; make it again where it is gone."""
 
     flow: Flow
     timeout_s: float
+    fixed: bool = False
 
 
 class EndFlow(NamedTuple):

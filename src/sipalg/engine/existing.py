@@ -1,0 +1,66 @@
+"""Mappings that no message made: the administrator's port forwards, standing flows, what an earlier process left.
+
+Beside a packet's way: the driver tells of them at start, and whenever the administrator's rules or the router's
+address change. From then on a message meets them as it meets any other mapping.
+"""
+
+from __future__ import annotations
+
+from sipalg.engine.passage import Passage
+from sipalg.engine.verdict import Endpoint, Mapping
+
+
+def adopt(passage: Passage, mapping: Mapping, in_interface: str, remote: Endpoint | None) -> None:
+    """Take over a mapping; `remote` is a standing flow's other end, which is admitted, and its flow tended.
+
+    A port forward (`mapping.adopted`) is the administrator's word: our own mappings of its private address or public
+    port make way. A standing flow's mapping is left out if another one stands in its way.
+    """
+    transaction = passage.transaction
+    table = passage.mappings
+    key = (mapping.protocol, mapping.private)
+    entry = table.entries.get(key)
+    if mapping.adopted:
+        other = table.of_public(mapping.protocol, mapping.public.port)
+        for standing in (entry, other):
+            if standing is not None and standing.mapping != mapping and standing.key in table.entries:
+                table.drop(transaction, standing)
+                passage.forget(standing)
+        entry = table.entries.get(key)
+    if entry is None and (mapping.protocol, mapping.public.port) not in table.by_public:
+        entry = table.add(transaction, mapping, in_interface)
+        if mapping.adopted:
+            table.hold(transaction, key)
+    if entry is not None and entry.mapping.public == mapping.public and remote is not None:
+        passage.peers.admit(transaction, entry, remote)
+        transaction.put(passage.peers.tended, (key, remote), -passage.settings.sip_timeout_s)
+        passage.peers.tend(transaction, entry, remote)
+
+
+def disown(passage: Passage, mapping: Mapping) -> None:
+    """End the mapping of a port forward that the administrator has taken away; another one's is left alone."""
+    entry = passage.mappings.entries.get((mapping.protocol, mapping.private))
+    if entry is not None and entry.mapping == mapping:
+        passage.mappings.drop(passage.transaction, entry)
+        passage.forget(entry)
+
+
+def restore(passage: Passage, mapping: Mapping, remaining_s: float, in_interface: str) -> None:
+    """Take note of a mapping that an earlier process left in the kernel's maps, with its element's time left."""
+    table = passage.mappings
+    if (mapping.protocol, mapping.private) not in table.entries and (
+        mapping.protocol,
+        mapping.public.port,
+    ) not in table.by_public:
+        table.add(passage.transaction, mapping, in_interface, remaining_s)
+
+
+def end_all(passage: Passage) -> None:
+    """End every call and every mapping: the router's public address is gone. Each phone is told of in an event."""
+    transaction = passage.transaction
+    for key in list(passage.calls.dialogs):
+        passage.calls.end(transaction, key)
+    for entry in list(passage.mappings.entries.values()):
+        transaction.tell("address-lost", private=entry.mapping.private, public=entry.mapping.public)
+        passage.mappings.drop(transaction, entry)
+        passage.forget(entry)
