@@ -127,7 +127,7 @@ class Router(RuleBasedStateMachine):
         if not self.has_mapping(call.phone):
             call.asks("OPTIONS")
         for number in range(1, call.number + 1):
-            call.number = number
+            call.invited = number
             call.is_answered(487)
         for call.tag in ("b", "x"):
             call.hangs_up()
