@@ -6,6 +6,7 @@ address change. From then on a message meets them as it meets any other mapping.
 
 from __future__ import annotations
 
+from sipalg.engine.mappings import Entry
 from sipalg.engine.passage import Passage
 from sipalg.engine.verdict import Endpoint, Mapping
 
@@ -24,8 +25,7 @@ def adopt(passage: Passage, mapping: Mapping, in_interface: str, remote: Endpoin
         other = table.of_public(mapping.protocol, mapping.public.port)
         for standing in (entry, other):
             if standing is not None and standing.mapping != mapping and standing.key in table.entries:
-                table.drop(transaction, standing)
-                passage.forget(standing)
+                _end(passage, standing)
         entry = table.entries.get(key)
     if entry is None and (mapping.protocol, mapping.public.port) not in table.by_public:
         entry = table.add(transaction, mapping, in_interface)
@@ -41,8 +41,7 @@ def disown(passage: Passage, mapping: Mapping) -> None:
     """End the mapping of a port forward that the administrator has taken away; another one's is left alone."""
     entry = passage.mappings.entries.get((mapping.protocol, mapping.private))
     if entry is not None and entry.mapping == mapping:
-        passage.mappings.drop(passage.transaction, entry)
-        passage.forget(entry)
+        _end(passage, entry)
 
 
 def restore(passage: Passage, mapping: Mapping, remaining_s: float, in_interface: str) -> None:
@@ -62,5 +61,12 @@ def end_all(passage: Passage) -> None:
         passage.calls.end(transaction, key)
     for entry in list(passage.mappings.entries.values()):
         transaction.tell("address-lost", private=entry.mapping.private, public=entry.mapping.public)
-        passage.mappings.drop(transaction, entry)
-        passage.forget(entry)
+        _end(passage, entry)
+
+
+def _end(passage: Passage, entry: Entry) -> None:
+    """End a mapping, whoever holds it: its calls end with it, so that none lets go of the mapping that comes next."""
+    for key in [key for key, dialog in passage.calls.dialogs.items() if entry.key in dialog.keys]:
+        passage.calls.end(passage.transaction, key)
+    passage.mappings.drop(passage.transaction, entry)
+    passage.forget(entry)

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+from tests.engine.ladder import Ladder, port_forward
+from tests.engine.scenario import Outgoing, registers
+from tests.engine.wire import request
+
+from sipalg.engine.verdict import UDP, Endpoint, Mapping
+
+P, N = "192.168.33.10", "203.0.113.1"
+PHONE, S = Endpoint(P, 5060), Endpoint("203.0.113.50", 5060)
+
+
+def test_a_port_forward_makes_way_for_itself() -> None:
+    ladder = Ladder()
+    phone, server = ladder.phone(P), ladder.server(S.host)
+    registers(phone, server)
+    pbx = ladder.phone("192.168.33.20")
+    ladder.run(ladder.alg.adopt(port_forward(5060, pbx.endpoint), ladder.now))
+    assert ladder.mapped == {"192.168.33.20:5060": f"{N}:5060"}
+    registers(phone, server)
+    assert ladder.mapped[f"{P}:5060"] == f"{N}:16384"
+
+
+def test_calls_and_contacts_of_what_made_way_let_go_of_nothing_that_comes_later() -> None:
+    ladder = Ladder()
+    phone, server = ladder.phone(P), ladder.server(S.host)
+    registers(phone, server)
+    call = Outgoing(phone, server)
+    call.stands()
+    ladder.run(ladder.alg.adopt(port_forward(7000, PHONE), ladder.now))
+    assert ladder.mapped[f"{P}:5060"] == f"{N}:7000"
+    assert ladder.flows == set()
+    call.hangs_up()
+    ladder.wait(100_000)
+    assert ladder.mapped == {f"{P}:5060": f"{N}:7000"}
+    ladder.finish()
+
+
+def test_the_same_port_forward_twice_is_one() -> None:
+    ladder = Ladder()
+    forward = port_forward(7000, PHONE)
+    ladder.run(ladder.alg.adopt(forward, ladder.now, "lan0"))
+    assert ladder.alg.adopt(forward, ladder.now, "lan0") == ()
+    assert ladder.mapped == {f"{P}:5060": f"{N}:7000"}
+
+
+def test_a_port_forward_that_is_taken_away() -> None:
+    ladder = Ladder()
+    phone, server = ladder.phone(P), ladder.server(S.host)
+    forward = port_forward(7000, PHONE)
+    ladder.run(ladder.alg.adopt(forward, ladder.now, "lan0"))
+    Outgoing(phone, server).stands()
+    assert ladder.alg.disown(port_forward(7001, PHONE), ladder.now) == ()
+    ladder.run(ladder.alg.disown(forward, ladder.now))
+    assert f"{P}:5060" not in ladder.mapped
+    assert ladder.alg.disown(forward, ladder.now) == ()
+    registers(phone, server)
+    assert ladder.mapped[f"{P}:5060"] == f"{N}:5060"
+    ladder.finish()
+
+
+def test_a_standing_flow_is_left_out_where_another_mapping_is() -> None:
+    ladder = Ladder()
+    ladder.phone(P).sends(request("OPTIONS"), ladder.server(S.host))
+    other = Mapping(UDP, Endpoint("192.168.33.11", 5060), Endpoint(N, 5060), "sip")
+    assert ladder.alg.adopt(other, ladder.now, "lan0", S) == ()
+    assert ladder.mapped == {f"{P}:5060": f"{N}:5060"}
