@@ -22,6 +22,7 @@ class Outgoing:
     call: str = "c1"
     port: int = 10000
     number: int = 1
+    invited: int = 1
     tag: str = "b"
     own_tag: str = "a"
 
@@ -37,6 +38,8 @@ class Outgoing:
 
     def asks(self, method: str, *, body: str = "", to_tag: str = "", number: int = 0, contact: bool = True) -> bytes:
         """Send a request from the phone."""
+        if method == "INVITE":
+            self.invited = number or self.number
         message = request(
             method,
             via=self.own,
@@ -57,7 +60,7 @@ class Outgoing:
             method,
             via=str(self.public),
             call=self.call,
-            number=self.number,
+            number=self.invited if method == "INVITE" else self.number,
             tags=(self.own_tag, self.tag if tag is None else tag),
             contact="<sip:b@203.0.113.50>",
             body=body,
