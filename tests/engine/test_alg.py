@@ -1,9 +1,11 @@
 from __future__ import annotations
 
+from ipaddress import IPv4Network
+
 import pytest
 from tests.engine.ladder import Ladder, port_forward
 from tests.engine.scenario import M, Outgoing, registers
-from tests.engine.wire import audio, request, sdp
+from tests.engine.wire import audio, request, response, sdp
 
 from sipalg.engine import alg as module
 from sipalg.engine.verdict import (
@@ -285,3 +287,41 @@ def test_events_that_nobody_fetches_are_forgotten(monkeypatch: pytest.MonkeyPatc
         )
     assert [event.name for event in ladder.alg.take_events()] == ["mapping-opened", "peer-admitted"]
     assert ladder.alg.take_events() == []
+
+
+def test_exceptions_change_while_it_runs() -> None:
+    ladder = Ladder()
+    ladder.receive(OPTIONS)
+    ladder.alg.set_exempt((IPv4Network("203.0.113.0/24"),))
+    assert ladder.receive(OPTIONS).reason == "except"
+    ladder.alg.set_exempt(())
+    assert ladder.receive(OPTIONS).reason == ""
+
+
+def test_flows_that_are_refused_again_and_again_keep_no_message_from_passing_translated() -> None:
+    ladder = Ladder()
+    call = Outgoing(ladder.phone(P), ladder.server(S.host))
+    call.invite()
+    ladder.kernel.refuse = lambda command: "held" if isinstance(command, EstablishFlow) else ""
+    assert call.ok() is not None
+    assert ladder.verdict.action == REPLACE
+    assert ladder.flows == set()
+    call.ack()
+    call.hangs_up()
+    assert ladder.alg.calls.refused_flows == {}
+    ladder.finish()
+
+
+def test_a_refused_flow_is_forgotten_with_the_message_that_passes() -> None:
+    ladder = Ladder()
+    call = Outgoing(ladder.phone(P), ladder.server(S.host))
+    call.invite()
+    answer = Datagram(response(200, "INVITE", body=sdp(M.host, audio(M.port))), S, PHONE, UDP, "wan0")
+    alg = ladder.alg
+    verdict = alg.receive_datagram(answer, ladder.now)
+    verdict = alg.commands_failed(verdict.token, 0, "held", ladder.now)
+    assert len(verdict.commands) == 1
+    assert alg.commands_failed(verdict.token, 0, "not-natted", ladder.now).payload == answer.payload
+    assert alg.calls.refused_flows == {}
+    ladder.receive(answer)
+    assert len(ladder.flows) == 2

@@ -8,7 +8,7 @@ from tests.engine.scenario import M, Outgoing, registers
 from tests.engine.wire import audio, request, response, sdp
 
 from sipalg.engine import passage as module
-from sipalg.engine.verdict import Endpoint
+from sipalg.engine.verdict import UDP, Datagram, Endpoint
 
 P = "192.168.33.10"
 BODY = sdp(P, audio(10000))
@@ -130,3 +130,48 @@ def test_an_answer_to_a_register_that_isnt_ours_to_follow() -> None:
     assert server.sends(inward) == inward.replace(b"sip:203.0.113.1 ", b"sip:192.168.33.10 ") or ladder.verdict
     assert ladder.arrived_at == Endpoint(P, 5060)
     assert len(ladder.alg.contacts.expires_at) == 1
+
+
+def test_a_privileged_source_port_passes() -> None:
+    ladder = Ladder()
+    message = request("OPTIONS")
+    assert ladder.phone(P, 1023).sends(message, ladder.server("203.0.113.50")) == message
+    assert ladder.reason == "source-port-privileged"
+    assert ladder.mapped == {}
+
+
+def test_no_public_address_inward() -> None:
+    ladder = Ladder()
+    server = ladder.server("203.0.113.50")
+    ladder.phone(P).sends(request("OPTIONS"), server)
+    ladder.moves_to("")
+    answer = Datagram(response(200, "OPTIONS"), server.endpoint, Endpoint(P, 5060), UDP, "wan0")
+    assert ladder.receive(answer).payload == answer.payload
+    assert ladder.reason == "no-public-address"
+
+
+def test_what_comes_for_a_media_port_is_no_message_of_ours() -> None:
+    ladder = Ladder()
+    call = Outgoing(ladder.phone(P), ladder.server("203.0.113.50"))
+    call.invite()
+    message = request("OPTIONS", uri=f"sip:a@{N}:5060", via="203.0.113.50")
+    assert call.server.sends(message, Endpoint(N, 10000)) == message
+    assert ladder.reason == "no-mapping"
+
+
+def test_a_flood_of_nat_aware_sources_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "MAX_NAT_AWARE", 2)
+    ladder = Ladder()
+    message = request("OPTIONS", contact=f"<sip:a@{N}:5060>")
+    for host in ("192.168.33.10", "192.168.33.11", "192.168.33.12", "192.168.33.12"):
+        ladder.phone(host).sends(message, ladder.server("203.0.113.50"))
+    assert [key[1].host for key in ladder.alg.nat_aware] == ["192.168.33.11", "192.168.33.12"]
+
+
+def test_a_phone_that_moves_to_another_interface() -> None:
+    ladder = Ladder(inside_interfaces=frozenset(("lan0", "lan1")))
+    server = ladder.server("203.0.113.50")
+    ladder.phone(P).sends(request("OPTIONS"), server)
+    sent = ladder.phone(P, interface="lan1").sends(request("OPTIONS"), server)
+    assert b"UDP 203.0.113.1:5060;" in sent
+    assert [entry.in_interface for entry in ladder.alg.mappings.entries.values()] == ["lan1"]
