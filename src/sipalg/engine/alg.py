@@ -202,8 +202,13 @@ class Alg:
         return events
 
     def snapshot(self, now: float) -> dict[str, object]:
-        """The tables as plain values for people and JSON."""
-        return snapshot(self, now)
+        """The tables and counts as plain values for people and JSON; durations are seconds left from `now`."""
+        counts: dict[str, object] = {
+            "messages": {method.decode(): count for method, count in sorted(self.methods.items())},
+            "edits": dict(sorted(self.rules.items())),
+            "passes": dict(sorted(self.reasons.items())),
+        }
+        return snapshot(self._passage, now) | counts
 
     # What a message goes through.
 

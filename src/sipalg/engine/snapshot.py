@@ -5,40 +5,34 @@ Read only and off the packet's way; called between two packets.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from sipalg.engine.alg import Alg
-    from sipalg.engine.calls import DialogKey
+from sipalg.engine.calls import DialogKey
+from sipalg.engine.passage import Passage
 
 _PROTOCOLS = {17: "udp", 6: "tcp"}
 
 
-def snapshot(alg: Alg, now: float) -> dict[str, object]:
-    """All tables of `alg` as JSON-able values; durations are seconds left from `now`, never below 0."""
+def snapshot(passage: Passage, now: float) -> dict[str, object]:
+    """All tables of `passage` as JSON-able values; durations are seconds left from `now`, never below 0."""
     return {
-        "mappings": _mappings(alg, now),
-        "contacts": _contacts(alg, now),
-        "calls": _calls(alg, now),
+        "mappings": _mappings(passage, now),
+        "contacts": _contacts(passage, now),
+        "calls": _calls(passage, now),
         "phones": [
             {"protocol": _PROTOCOLS[protocol], "private": str(private), "nat_aware": True}
-            for protocol, private in alg.nat_aware
+            for protocol, private in passage.nat_aware
         ],
         "counters": {
-            "mappings": len(alg.mappings.entries),
-            "contacts": len(alg.contacts.expires_at),
-            "dialogs": len(alg.calls.dialogs),
-            "flows": len(alg.calls.holders),
+            "mappings": len(passage.mappings.entries),
+            "contacts": len(passage.contacts.expires_at),
+            "dialogs": len(passage.calls.dialogs),
+            "flows": len(passage.calls.holders),
         },
-        "messages": {method.decode("utf-8", "replace"): count for method, count in sorted(alg.methods.items())},
-        "edits": dict(sorted(alg.rules.items())),
-        "passes": dict(sorted(alg.reasons.items())),
     }
 
 
-def _mappings(alg: Alg, now: float) -> list[dict[str, object]]:
+def _mappings(passage: Passage, now: float) -> list[dict[str, object]]:
     """A row a mapping, in the order they were made; `ends_in_s` is None while somebody holds it."""
-    table = alg.mappings
+    table = passage.mappings
     rows: list[dict[str, object]] = []
     for key, entry in table.entries.items():
         uses = table.uses.get(key, 0)
@@ -52,13 +46,13 @@ def _mappings(alg: Alg, now: float) -> list[dict[str, object]]:
                 "interface": entry.in_interface,
                 "holders": uses,
                 "ends_in_s": None if uses else _left(table.idle_until[key], now),
-                "peers": list(alg.peers.hosts.get(key, ())),
+                "peers": list(passage.peers.hosts.get(key, ())),
             }
         )
     return rows
 
 
-def _contacts(alg: Alg, now: float) -> list[dict[str, object]]:
+def _contacts(passage: Passage, now: float) -> list[dict[str, object]]:
     """A row a contact."""
     return [
         {
@@ -67,11 +61,11 @@ def _contacts(alg: Alg, now: float) -> list[dict[str, object]]:
             "private": str(key[1]),
             "expires_in_s": _left(expires_at, now),
         }
-        for (key, aor, registrar), expires_at in alg.contacts.expires_at.items()
+        for (key, aor, registrar), expires_at in passage.contacts.expires_at.items()
     ]
 
 
-def _calls(alg: Alg, now: float) -> list[dict[str, object]]:
+def _calls(passage: Passage, now: float) -> list[dict[str, object]]:
     """A row a dialog, with its media flows as text."""
     return [
         {
@@ -86,8 +80,8 @@ def _calls(alg: Alg, now: float) -> list[dict[str, object]]:
                 for flow in (*dialog.flows, *dialog.retiring)
             ],
         }
-        for key, dialog in alg.calls.dialogs.items()
-        if dialog.confirmed or not _has_answered(alg, key)
+        for key, dialog in passage.calls.dialogs.items()
+        if dialog.confirmed or not _has_answered(passage, key)
     ]
 
 
@@ -96,6 +90,6 @@ def _left(until: float, now: float) -> float:
     return round(max(0.0, until - now), 3)
 
 
-def _has_answered(alg: Alg, key: DialogKey) -> bool:
+def _has_answered(passage: Passage, key: DialogKey) -> bool:
     """Whether a dialog of the same call stands: then what waits for other forks' answers is no call of its own."""
-    return any(alg.calls.dialogs[other].confirmed for other in alg.calls.by_call[key[:2]])
+    return any(passage.calls.dialogs[other].confirmed for other in passage.calls.by_call[key[:2]])
