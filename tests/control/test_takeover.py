@@ -11,7 +11,7 @@ from sipalg.control.takeover import InsideNetworks, closing, forwards, keepable,
 from sipalg.datapath.addresses import Address, Interface
 from sipalg.datapath.admin_rules import AdminRules, PortForward
 from sipalg.datapath.ctnetlink import SOURCE_NAT, Entry
-from sipalg.datapath.nft_table import Standing, StandingMapping
+from sipalg.datapath.nft_table import Elements, StandingMapping
 from sipalg.engine.verdict import TCP, UDP, CloseMapping, Endpoint, Mapping
 
 ROUTER = "203.0.113.1"
@@ -61,7 +61,7 @@ def test_of_what_stands_only_the_true_is_kept() -> None:
     forwarded = Mapping(UDP, Endpoint("192.168.33.20", 5060), Endpoint(ROUTER, 5062), "media", adopted=True)
     no_longer = Mapping(UDP, Endpoint("192.168.33.21", 5060), Endpoint(ROUTER, 5063), "sip", adopted=True)
     every = (ours, former, forwarded, no_longer)
-    standing = Standing(tuple(StandingMapping(mapping, 60.0) for mapping in every), ())
+    standing = Elements(tuple(StandingMapping(mapping, 60.0) for mapping in every), ())
     kept = keepable(standing, ROUTER, [forwarded._replace(purpose="sip")])
     assert [one.mapping for one in kept] == [ours, forwarded]
     assert closing(standing, kept) == [CloseMapping(former), CloseMapping(no_longer)]

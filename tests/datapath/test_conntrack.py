@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import argparse
 import errno
 from collections.abc import Iterator, Sequence
 
 import pytest
 
+from sipalg.control.options import configure, read
 from sipalg.datapath import ctnetlink, netlink
 from sipalg.datapath.conntrack import Conntrack, FlowState, FlowTakenError
 from sipalg.datapath.ctnetlink import DESTINATION_NAT, FIXED_TIMEOUT, SOURCE_NAT, Entry
 from sipalg.datapath.netlink import Message, NetlinkError
-from sipalg.engine.verdict import TCP, UDP, Endpoint, Flow
+from sipalg.engine.verdict import TCP, UDP, Endpoint, Flow, Mapping
 
 P, N, S = Endpoint("192.168.20.2", 10000), Endpoint("203.0.113.1", 19032), Endpoint("203.0.113.50", 4000)
 OTHER = Endpoint("192.168.20.3", 10000)
@@ -28,6 +30,12 @@ class Kernel:
         self.refuse = 0
         self.serial = 0
         self.closed = False
+        self.now = 1000.0
+
+    def pass_time(self, seconds: float) -> None:
+        """Let all entries' time go by."""
+        self.now += seconds
+        self.entries = [entry._replace(timeout_s=int(entry.timeout_s - seconds)) for entry in self.entries]
 
     def add(self, source: Endpoint, destination: Endpoint, reply: tuple[Endpoint, Endpoint], status: int = 0) -> Entry:
         self.serial += 1
@@ -108,7 +116,7 @@ def kernel() -> Kernel:
 @pytest.fixture
 def table(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Conntrack]:
     monkeypatch.setattr("sipalg.datapath.conntrack.NetlinkSocket", lambda: kernel)
-    with Conntrack() as conntrack:
+    with Conntrack(lambda: kernel.now) as conntrack:
         yield conntrack
     assert kernel.closed
 
@@ -193,8 +201,8 @@ def test_all_or_none(kernel: Kernel, table: Conntrack) -> None:
 
 
 def test_check_renews_or_makes_again(kernel: Kernel, table: Conntrack) -> None:
-    assert table.check(FLOW, 60) == FlowState(there=False, packets=None)
-    assert table.check(FLOW, 90) == FlowState(there=True, packets=(3, 4))
+    assert table.check(FLOW, 60) == FlowState(there=False, traffic=False)
+    assert table.check(FLOW, 90) == FlowState(there=True, traffic=False)
     assert only(kernel).timeout_s == 90
     before = only(kernel).identity
     assert table.check(FLOW, 3600, fixed=True).there
@@ -202,6 +210,60 @@ def test_check_renews_or_makes_again(kernel: Kernel, table: Conntrack) -> None:
     assert only(kernel).identity != before
     assert table.check(FLOW, 7200).there
     assert not only(kernel).status & FIXED_TIMEOUT
+
+
+def test_a_flow_whose_time_the_kernel_has_set_anew_has_carried_packets(kernel: Kernel, table: Conntrack) -> None:
+    table.establish(FLOW, 144)
+    for silent_s in (48, 47.9, 48.3):
+        kernel.pass_time(silent_s)
+        assert table.check(FLOW, 144) == FlowState(there=True, traffic=False)
+    # The kernel's 120 s for UDP streams: at the last packet, just now or half a minute ago.
+    for since_s in (0, 30):
+        kernel.pass_time(48)
+        kernel.entries = [only(kernel)._replace(timeout_s=120 - since_s)]
+        assert table.check(FLOW, 144) == FlowState(there=True, traffic=True)
+    kernel.pass_time(48)
+    assert table.check(FLOW, 144) == FlowState(there=True, traffic=False)
+
+
+@pytest.mark.parametrize("stream_s", [6, 30, 120, 180, 600])
+def test_the_engines_times_let_running_media_be_told_from_silence(
+    kernel: Kernel, table: Conntrack, stream_s: int
+) -> None:
+    options = argparse.ArgumentParser()
+    configure(options)
+    settings = read(options.parse_args(["--inside", "a", "--outside", "b"])).engine_settings(N.host, stream_s)
+    table.establish(FLOW, 3 * settings.flow_check_s)
+    kernel.pass_time(settings.flow_check_s)
+    kernel.entries = [only(kernel)._replace(timeout_s=stream_s - 1)]
+    assert table.check(FLOW, 3 * settings.flow_check_s).traffic
+
+
+def test_nothing_is_told_of_flows_that_were_given_nothing_or_a_fixed_time(kernel: Kernel, table: Conntrack) -> None:
+    kernel.add(P, S, (S, N))
+    assert table.check(FLOW, 3600, fixed=True) == FlowState(there=True, traffic=False)
+    kernel.pass_time(1000)
+    kernel.entries = [only(kernel)._replace(timeout_s=3599)]
+    assert table.check(FLOW, 144) == FlowState(there=True, traffic=False)
+    table.end(FLOW)
+    kernel.add(P, S, (S, N))
+    assert table.check(FLOW, 144) == FlowState(there=True, traffic=False)
+
+
+@pytest.mark.parametrize("others", [0, 20], ids=["few", "many"])
+def test_a_mapping_that_ends_takes_along_what_it_translated(kernel: Kernel, table: Conntrack, others: int) -> None:
+    second = S._replace(port=5080)
+    kernel.add(P, S, (S, N), SOURCE_NAT)
+    kernel.add(second, N, (P, second), DESTINATION_NAT)
+    stays = [
+        kernel.add(OTHER, second, (second, N), SOURCE_NAT),
+        kernel.add(P, second, (second, N._replace(port=9)), SOURCE_NAT),
+        kernel.add(S, N, (N, S)),
+        kernel.add(S, N._replace(port=9), (P, S), DESTINATION_NAT),
+    ]
+    ending = [Mapping(UDP, P._replace(port=20000 + n), N._replace(port=20000 + n), "sip") for n in range(others)]
+    assert table.end_mappings([*ending, Mapping(UDP, P, N, "sip")]) == 2
+    assert kernel.entries == stays
 
 
 def test_end_leaves_what_isnt_the_flow(kernel: Kernel, table: Conntrack) -> None:
@@ -241,6 +303,8 @@ def test_dumps_compare_for_kernels_that_dont(kernel: Kernel, table: Conntrack) -
     assert list(table.dump(TCP)) == []
     assert len(list(table.dump())) == 2
     assert [flow.public_port for flow in table.translated(N.host)] == [N.port]
+    kernel.add(S, N._replace(port=7), (OTHER, S), DESTINATION_NAT)
+    assert [flow.public_port for flow in table.translated(N.host)] == [N.port, 7]
 
 
 def test_other_refusals_are_the_kernels(kernel: Kernel, table: Conntrack) -> None:
@@ -253,7 +317,7 @@ def test_other_refusals_are_the_kernels(kernel: Kernel, table: Conntrack) -> Non
     entry = only(kernel)
     kernel.refuse = errno.EPERM
     with pytest.raises(NetlinkError):
-        table._delete([entry])
+        table.delete([entry])
     with pytest.raises(NetlinkError):
         table._replace([entry], FLOW, 60, fixed=False)
 

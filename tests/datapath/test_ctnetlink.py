@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipalg.datapath import ctnetlink, netlink
-from sipalg.datapath.ctnetlink import Entry, Translated, decode_entry, translated, whole_seconds
+from sipalg.datapath.ctnetlink import Entry, Translated, decode_entry, let_in, translated, whole_seconds
 from sipalg.engine.verdict import TCP, UDP, Endpoint, Flow
 
 P, N, S = Endpoint("192.168.20.2", 10000), Endpoint("203.0.113.1", 19032), Endpoint("203.0.113.50", 4000)
@@ -66,13 +66,17 @@ def test_dumps_ask_for_what_is_wanted() -> None:
     assert ctnetlink.dump().body == b"\2\0\0\0"
     for message, compared in (
         (ctnetlink.dump(UDP), 0x8),
-        (ctnetlink.dump(reply_destination=N.host), 0x2),
+        (ctnetlink.dump(destination=N.host), 0x2),
         (ctnetlink.dump(UDP, N.host), 0xA),
+        (ctnetlink.dump(UDP, N.host, N.port), 0x2A),
     ):
         attributes = netlink.attributes(message.body, 4)
         flags = netlink.attributes(attributes[25])
         assert int.from_bytes(flags[1], sys.byteorder) == 0
         assert flags[2] == struct.pack("=I", compared)
+    came = netlink.attributes(ctnetlink.dump(UDP, N.host, N.port, original=True).body, 4)
+    assert netlink.attributes(came[25]) == {1: struct.pack("=I", 0x2A), 2: bytes(4)}
+    assert set(came) == {1, 25}
 
 
 def test_translated_flows_of_an_address() -> None:
@@ -101,9 +105,19 @@ def test_the_fast_way_says_what_the_long_way_says(protocol: int, p: Endpoint, n:
     # A gap between the tuples sends it the long way.
     slow = body(there, netlink.u32(3, 0), back)
     assert list(translated(iter([data]), address)) == list(translated(iter([slow]), address))
+    # From the far end to the public endpoint, and answered by the phone.
+    came, came_slow = (
+        body(ctnetlink.encode_tuple(1, protocol, s, n), *gap, ctnetlink.encode_tuple(2, protocol, p, s))
+        for gap in ((), (netlink.u32(3, 0),))
+    )
+    found = list(let_in(iter([came]), address))
+    assert found == list(let_in(iter([came_slow]), address))
+    private = inet_aton(p.host) + p.port.to_bytes(2, "big")
+    assert found == ([] if p.host == n.host else [Translated(protocol, n.port, private)])
 
 
 @given(st.binary(max_size=120))
 def test_any_bytes_are_read_without_raising(data: bytes) -> None:
     assert decode_entry(data) is None or isinstance(decode_entry(data), Entry)
     assert len(list(translated(iter([data]), b"\0\0\0\0"))) <= 1
+    assert len(list(let_in(iter([data]), b"\0\0\0\0"))) <= 1

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 import pytest
 
 from sipalg.datapath.conntrack import FlowState, FlowTakenError
-from sipalg.datapath.executor import Executor, Failure, MapCommand, Trigger
+from sipalg.datapath.executor import Executor, Failure, Trigger
 from sipalg.datapath.netlink import NetlinkError
+from sipalg.datapath.nft_table import MapCommand
 from sipalg.engine.verdict import (
     UDP,
     AdmitPeer,
@@ -42,7 +43,8 @@ class Kernel:
     def __init__(self) -> None:
         self.done: list[tuple[str, object]] = []
         self.fixed: list[bool] = []
-        self.packets: tuple[int, int] | None = None
+        self.traffic = False
+        self.cannot_end: OSError | None = None
         self.refuse: dict[Command, Exception] = {}
         self.leaves_as: Endpoint | OSError | None = None
 
@@ -62,10 +64,16 @@ class Kernel:
     def check(self, flow: Flow, timeout_s: float, *, fixed: bool = False) -> FlowState:
         self.fixed.append(fixed)
         self._flow("check", flow, CheckFlow(flow, timeout_s))
-        return FlowState(True, self.packets)
+        return FlowState(True, self.traffic)
 
     def end(self, flow: Flow) -> None:
         self._flow("end", flow, EndFlow(flow))
+
+    def end_mappings(self, mappings: Sequence[Mapping]) -> int:
+        if self.cannot_end is not None:
+            raise self.cannot_end
+        self.done.append(("end all of", tuple(mappings)))
+        return len(mappings)
 
     def _flow(self, what: str, flow: Flow, command: Command) -> None:
         error = self.refuse.get(command)
@@ -87,7 +95,7 @@ def kernel() -> Kernel:
 
 @pytest.fixture
 def executor(kernel: Kernel) -> Executor:
-    return Executor(kernel, kernel, 3600.0)
+    return Executor(kernel, kernel)
 
 
 def test_maps_go_first_in_one_transaction_then_the_flows(kernel: Kernel, executor: Executor) -> None:
@@ -114,8 +122,8 @@ def test_no_map_command_means_no_transaction(kernel: Kernel, executor: Executor)
 
 def test_signalling_flows_keep_their_time_whatever_packets_come(kernel: Kernel, executor: Executor) -> None:
     commands = (
-        EstablishFlow(FLOW, 3600.0),
-        CheckFlow(FLOW, 3600.0),
+        EstablishFlow(FLOW, 150.0, fixed=True),
+        CheckFlow(FLOW, 150.0, fixed=True),
         EstablishFlow(OTHER_FLOW, 150.0),
         CheckFlow(OTHER_FLOW, 150.0),
     )
@@ -241,15 +249,34 @@ def test_one_that_fails_does_not_keep_the_others_from_being_done(kernel: Kernel,
 
 
 def test_flows_that_carry_packets_are_told_once_for_each_time_they_did(kernel: Kernel, executor: Executor) -> None:
-    def seen(packets: tuple[int, int] | None) -> list[Flow]:
-        kernel.packets = packets
+    for traffic in (False, True, False, True):
+        kernel.traffic = traffic
         assert executor.run_each((CheckFlow(FLOW, 60.0),)) == []
-        return executor.take_seen()
+        assert executor.take_seen() == [FLOW] * traffic
+    assert executor.take_seen() == []
 
-    assert seen(None) == []
-    assert seen((0, 0)) == []
-    assert seen((5, 0)) == [FLOW]
-    assert seen((5, 0)) == []
-    assert seen((5, 9)) == [FLOW]
-    executor.run_each((EndFlow(FLOW),))
-    assert seen((5, 9)) == [FLOW]
+
+# What still uses a mapping that ends
+
+SIP = Mapping(UDP, PHONE._replace(port=5060), ROUTER._replace(port=5060), "sip")
+
+
+@pytest.mark.parametrize("each", [False, True])
+def test_a_sip_mapping_that_ends_takes_its_flows_along(kernel: Kernel, executor: Executor, each: bool) -> None:
+    commands = (CloseMapping(MAPPING), CloseMapping(SIP), EndFlow(FLOW))
+    assert not (executor.run_each(commands) if each else executor.run(commands))
+    assert kernel.done[1:] == [("end", FLOW), ("end all of", (SIP,))]
+
+
+def test_flows_that_cannot_be_ended_are_told_where_no_packet_waits(kernel: Kernel, executor: Executor) -> None:
+    kernel.cannot_end = NetlinkError(errno.EPERM)
+    assert executor.run((CloseMapping(SIP),)) is None
+    assert [(one.place, one.reason) for one in executor.run_each((EndFlow(FLOW), CloseMapping(SIP)))] == [
+        (1, "kernel-error")
+    ]
+
+
+def test_an_opening_that_is_undone_ends_no_flows(kernel: Kernel, executor: Executor) -> None:
+    kernel.refuse[EstablishFlow(FLOW, 60.0)] = FlowTakenError("taken")
+    assert executor.run((OpenMapping(SIP, 30.0), EstablishFlow(FLOW, 60.0))) is not None
+    assert kernel.done == [("maps", (OpenMapping(SIP, 30.0),)), ("maps", (CloseMapping(SIP),))]

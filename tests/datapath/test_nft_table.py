@@ -12,7 +12,7 @@ import pytest
 from sipalg.datapath import netlink, nft_codec, nft_table
 from sipalg.datapath.netlink import Message, NetlinkError
 from sipalg.datapath.nft_rules import Features, TableSettings
-from sipalg.datapath.nft_table import MapCommand, NftTable, Standing, StandingMapping, StandingPeer
+from sipalg.datapath.nft_table import Elements, MapCommand, NftTable, StandingMapping, StandingPeer
 from sipalg.engine.verdict import (
     UDP,
     AdmitPeer,
@@ -279,7 +279,7 @@ def listing(name: str, *elements: bytes) -> list[Message]:
 
 
 def test_mappings_and_peers_are_read_back(table: NftTable, kernel: FakeKernel) -> None:
-    assert table.elements() == Standing((), ())
+    assert table.elements() == Elements((), ())
     private, public = b"\xc0\xa8\x14\x09", b"\xcb\0\x71\x01"
     sip_out = b"\x11\0\0\0" + private + b"\x13\xc4\0\0"
     sip_in = b"\x11\0\0\0" + public + b"\x04\0\0\0"
@@ -292,7 +292,7 @@ def test_mappings_and_peers_are_read_back(table: NftTable, kernel: FakeKernel) -
         "sip_private": listing("sip_private", stand(sip_out)),
         "sip_peers": listing("sip_peers", stand(sip_in + b"\xc0\0\2\1", None, 1000), stand(b"short")),
     }
-    assert table.elements() == Standing(
+    assert table.elements() == Elements(
         (StandingMapping(SIP, 2.5), StandingMapping(MEDIA._replace(adopted=True), math.inf)),
         (StandingPeer(UDP, SIP.public, "192.0.2.1", 1.0),),
     )

@@ -161,3 +161,12 @@ def test_overlap_is_what_both_hold(one: PortRange, other: PortRange) -> None:
     both = overlap(one, other)
     held = set(range(one.low, one.high + 1)) & set(range(other.low, other.high + 1))
     assert held == (set() if both is None else set(range(both.low, both.high + 1)))
+
+
+def test_what_makes_no_sense_counts_as_taken_and_is_counted(world: World) -> None:
+    world.sockets("udp", "no address at all")
+    assert world.taken(UDP, 19032)
+    assert world.taken.log.total == 1
+    world.sockets("udp")
+    assert not world.taken(UDP, 19032)
+    assert world.taken.log.total == 1

@@ -13,7 +13,7 @@ from sipalg.datapath.admin_rules import read_admin_rules
 from sipalg.datapath.conntrack import Conntrack, FlowState, FlowTakenError
 from sipalg.datapath.ctnetlink import FIXED_TIMEOUT
 from sipalg.datapath.ports import PortsTaken
-from sipalg.engine.verdict import UDP, Endpoint, Flow
+from sipalg.engine.verdict import UDP, Endpoint, Flow, Mapping
 from sipalg.lab import firewall
 from sipalg.lab.topology import ADDRESS, NETNS_DIRECTORY, PUBLIC_ADDRESS, Topology, _enter
 
@@ -219,13 +219,15 @@ def test_the_same_phones_previous_call_makes_way(table: Conntrack) -> None:
     assert table.source_nat_of(UDP, PRIVATE, REMOTE) == PUBLIC
 
 
-def test_check_makes_again_what_is_gone_and_counts_packets(net: Topology, table: Conntrack, ends: Ends) -> None:
-    net.sysctl("router", "net.netfilter.nf_conntrack_acct", 1)
-    assert table.check(FLOW, 60) == FlowState(False, None)
+def test_check_makes_again_what_is_gone_and_tells_traffic(net: Topology, table: Conntrack, ends: Ends) -> None:
+    net.sysctl("router", "net.netfilter.nf_conntrack_acct", 0)
+    assert table.check(FLOW, 600) == FlowState(False, False)
+    assert table.check(FLOW, 600) == FlowState(True, False)
     assert ends.from_server() == REMOTE
-    assert ends.from_server() == REMOTE
+    assert table.check(FLOW, 600) == FlowState(True, True)
     assert ends.from_phone() == PUBLIC
-    assert table.check(FLOW, 900) == FlowState(True, (1, 2))
+    assert table.check(FLOW, 900) == FlowState(True, True)
+    assert table.check(FLOW, 900) == FlowState(True, False)
     entry = table.find(UDP, PRIVATE, REMOTE)
     assert entry is not None
     assert 890 <= entry.timeout_s <= 900
@@ -254,6 +256,21 @@ def test_a_fixed_timeout_outlives_packets_and_can_be_renewed_and_control(table: 
     assert entry.status & FIXED_TIMEOUT
     assert table.check(FLOW, 60).there
     assert timeout_s() <= 60
+
+
+def test_a_mapping_ends_with_the_flows_that_it_let_in_and_control(net: Topology, table: Conntrack, ends: Ends) -> None:
+    firewall.load(net, firewall.rules("loose"))
+    forward = f"udp dport {PUBLIC.port} dnat to {PRIVATE}"
+    net.run("router", "nft", "add", "rule", "ip", "nat", "prerouting", *forward.split())
+    assert ends.from_server() == REMOTE
+    other = FLOW._replace(remote=Endpoint(REMOTE.host, 9))
+    table.establish(other, 60)
+    taken = [(flow.protocol, flow.public_port) for flow in table.translated(PUBLIC_ADDRESS)]
+    assert taken == [(UDP, PUBLIC.port)] * 2
+    assert table.end_mappings([Mapping(UDP, Endpoint(PRIVATE.host, 1), PUBLIC, "sip")]) == 0
+    assert table.end_mappings([Mapping(UDP, PRIVATE, PUBLIC, "sip")]) == 2
+    assert list(table.translated(PUBLIC_ADDRESS)) == []
+    firewall.load(net, firewall.rules("strict"))
 
 
 def test_a_lost_address_ends_its_flows_only(table: Conntrack) -> None:

@@ -84,7 +84,7 @@ class Service:
             self._standing = Standing(self.table)
             self.queue = PacketQueue(options.queue_number)
             stack.callback(self.queue.close)
-            executor = Executor(self._standing, self._conntrack, options.sip_timeout_s)
+            executor = Executor(self._standing, self._conntrack)
             inside = frozenset(options.inside)
             self.driver = Driver(self.alg, self.queue, executor, inside, observe=observing, on_event=on_event)
             report = Report(self)

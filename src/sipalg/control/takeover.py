@@ -14,7 +14,7 @@ from typing import NamedTuple
 from sipalg.datapath.addresses import Address, Interface
 from sipalg.datapath.admin_rules import AdminRules
 from sipalg.datapath.ctnetlink import SOURCE_NAT, Entry
-from sipalg.datapath.nft_table import Standing, StandingMapping
+from sipalg.datapath.nft_table import Elements, StandingMapping
 from sipalg.engine.verdict import UDP, CloseMapping, Endpoint, Mapping
 
 
@@ -55,7 +55,7 @@ def forwards(rules: AdminRules, nat_address: str, ports: Sequence[int]) -> Itera
             yield Mapping(UDP, forward.private, public, "sip" if signalling else "media", adopted=True)
 
 
-def keepable(standing: Standing, nat_address: str, adopted: Iterable[Mapping]) -> list[StandingMapping]:
+def keepable(standing: Elements, nat_address: str, adopted: Iterable[Mapping]) -> list[StandingMapping]:
     """Return what of our maps still is true: mappings of this address, and adopted ones that are still forwarded."""
     still = {(mapping.private, mapping.public) for mapping in adopted}
     return [
@@ -66,7 +66,7 @@ def keepable(standing: Standing, nat_address: str, adopted: Iterable[Mapping]) -
     ]
 
 
-def closing(standing: Standing, kept: Iterable[StandingMapping]) -> list[CloseMapping]:
+def closing(standing: Elements, kept: Iterable[StandingMapping]) -> list[CloseMapping]:
     """Return the commands that take the rest out of the maps."""
     keep = {one.mapping for one in kept}
     return [CloseMapping(one.mapping) for one in standing.mappings if one.mapping not in keep]

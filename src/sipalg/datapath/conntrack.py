@@ -9,18 +9,24 @@ previous call) are deleted, but never another inside host's.
 from __future__ import annotations
 
 import errno
-from collections.abc import Iterator, Sequence
+import itertools
+import time
+from collections.abc import Callable, Iterator, Sequence
 from socket import inet_aton
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from sipalg.datapath import ctnetlink
 from sipalg.datapath.ctnetlink import DESTINATION_NAT, FIXED_TIMEOUT, SOURCE_NAT, Entry, Translated
-from sipalg.datapath.netlink import NetlinkError, NetlinkSocket
-from sipalg.engine.verdict import Endpoint, Flow
+from sipalg.datapath.netlink import Message, NetlinkError, NetlinkSocket
+from sipalg.engine.verdict import UDP, Endpoint, Flow, Mapping
 
 #: RTP that keeps coming makes the entry in its way again, between our deleting it and our next try.
 _ATTEMPTS: Final = 4
+#: Public endpoints up to which each is asked for by itself, instead of all flows of their addresses.
+_FEW_ENDPOINTS: Final = 8
+#: How far the kernel's clock and ours may be apart between its giving a timeout and our noting when.
+_CLOCKS_APART_S: Final = 0.25
 
 
 class FlowTakenError(Exception):
@@ -28,10 +34,17 @@ class FlowTakenError(Exception):
 
 
 class FlowState(NamedTuple):
-    """What `check` found: was the entry `there`, and its packets (private → remote, back) if accounting is on."""
+    """What `check` found: was the entry `there`, and has it carried packets since it was last given time."""
 
     there: bool
-    packets: tuple[int, int] | None
+    traffic: bool
+
+
+class _Given(NamedTuple):
+    """The time that a flow's entry was given, and when."""
+
+    timeout_s: int
+    at: float
 
 
 class Conntrack:
@@ -41,8 +54,11 @@ class Conntrack:
     full). Hosts must be IPv4 literals.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._socket = NetlinkSocket()
+        self._clock = clock
+        #: What flows without a fixed timeout were given last; those that `end` takes are forgotten.
+        self._given: dict[Flow, _Given] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -82,24 +98,31 @@ class Conntrack:
             for flow in made:
                 self.end(flow)
             raise
+        self._note(flows, timeout_s, fixed)
 
     def check(self, flow: Flow, timeout_s: float, *, fixed: bool = False) -> FlowState:
         """Give the flow's entry `timeout_s` from now, and make it where it is gone. Raises FlowTakenError.
 
         A fixed timeout can't be changed (EPERM since Linux 6.0) nor the bit be cleared, so such an entry is replaced.
+        Traffic is told without the kernel's counters, which are off by default: each packet sets the entry's time to
+        the kernel's own timeout, and then what is left isn't what was given less what has passed. Of fixed ones
+        nothing can be told.
         """
         entry = self.find(flow.protocol, flow.private, flow.remote)
         if entry is None or not _is_same(entry, flow):
             self.establish(flow, timeout_s, fixed=fixed)
-            return FlowState(False, None)
+            return FlowState(False, False)
+        traffic = self._was_renewed(entry, flow)
         self._renew(entry, flow, timeout_s, fixed)
-        return FlowState(True, entry.packets)
+        self._note([flow], timeout_s, fixed)
+        return FlowState(True, traffic)
 
     def end(self, flow: Flow) -> None:
         """Delete the flow's entry; one that is gone, or that isn't this flow's, is left alone."""
+        self._given.pop(flow, None)
         entry = self.find(flow.protocol, flow.private, flow.remote)
         if entry is not None and _is_same(entry, flow):
-            self._delete([entry])
+            self.delete([entry])
 
     def find(self, protocol: int, source: Endpoint, destination: Endpoint) -> Entry | None:
         """Return the entry that a packet source → destination belongs to, in whichever direction, or None."""
@@ -113,19 +136,22 @@ class Conntrack:
 
     def dump(self, protocol: int | None = None, reply_destination: str = "") -> Iterator[Entry]:
         """Yield all entries, or those of a protocol and those whose answers go to the address given."""
-        for message in self._socket.request(ctnetlink.dump(protocol, reply_destination)):
-            entry = ctnetlink.decode_entry(message.body)
-            if (
-                entry is not None
-                and protocol in (None, entry.protocol)
-                and reply_destination in ("", entry.reply_destination.host)
-            ):
+        for entry in self._entries(ctnetlink.dump(protocol, reply_destination)):
+            if protocol in (None, entry.protocol) and reply_destination in ("", entry.reply_destination.host):
                 yield entry
 
     def translated(self, public_host: str) -> Iterator[Translated]:
-        """Yield all flows of inside hosts whose answers go to the address; made for speed, see ctnetlink."""
-        messages = self._socket.request(ctnetlink.dump(reply_destination=public_host))
-        return ctnetlink.translated((message.body for message in messages), inet_aton(public_host))
+        """Yield all flows that hold a port of the address for another host; made for speed, see ctnetlink.
+
+        Those whose answers go to the address, and those that came in to it and were forwarded.
+        """
+        address = inet_aton(public_host)
+        answered = self._socket.request(ctnetlink.dump(destination=public_host))
+        let_in = self._socket.request(ctnetlink.dump(destination=public_host, original=True))
+        return itertools.chain(
+            ctnetlink.translated((message.body for message in answered), address),
+            ctnetlink.let_in((message.body for message in let_in), address),
+        )
 
     def source_nat_of(self, protocol: int, private: Endpoint, remote: Endpoint) -> Endpoint | None:
         """Return the endpoint that the flow private → remote leaves from: `private` itself where it isn't translated.
@@ -146,10 +172,55 @@ class Conntrack:
             if (entry.reply_destination.host == public_host and entry.status & SOURCE_NAT)
             or (entry.original_destination.host == public_host and entry.status & DESTINATION_NAT)
         ]
-        self._delete(doomed)
+        self.delete(doomed)
+        self._given = {flow: given for flow, given in self._given.items() if flow.public.host != public_host}
         return len(doomed)
 
-    def _delete(self, entries: Sequence[Entry]) -> None:
+    def end_mappings(self, mappings: Sequence[Mapping]) -> int:
+        """Delete every UDP flow that one of the mappings has translated; return how many.
+
+        Those that leave by it, and those that came in through it: each would keep its way to a phone that has the
+        public endpoint no more. Other hosts' flows with the same public endpoint stay.
+        """
+        by_public = {mapping.public: mapping.private for mapping in mappings}
+        asked = set(by_public)
+        if len(asked) > _FEW_ENDPOINTS:
+            asked = {public._replace(port=0) for public in asked}
+        doomed = [
+            entry
+            for host, port in asked
+            for original in (False, True)
+            for entry in self._entries(ctnetlink.dump(UDP, host, port, original=original))
+            if entry.protocol == UDP and _is_translated_by(entry, by_public, original)
+        ]
+        self.delete(doomed)
+        return len(doomed)
+
+    def _entries(self, question: Message) -> Iterator[Entry]:
+        for message in self._socket.request(question):
+            entry = ctnetlink.decode_entry(message.body)
+            if entry is not None:
+                yield entry
+
+    def _was_renewed(self, entry: Entry, flow: Flow) -> bool:
+        """Tell whether the kernel has given the entry another timeout since we did."""
+        given = self._given.get(flow)
+        if given is None:
+            return False
+        left_s = given.timeout_s - (self._clock() - given.at)
+        # The kernel tells whole seconds, rounded down.
+        return not entry.timeout_s - _CLOCKS_APART_S <= left_s <= entry.timeout_s + 1 + _CLOCKS_APART_S
+
+    def _note(self, flows: Sequence[Flow], timeout_s: float, fixed: bool) -> None:
+        """Remember what flows were given now."""
+        for flow in flows:
+            if fixed:
+                self._given.pop(flow, None)
+            else:
+                self._given[flow] = _Given(ctnetlink.whole_seconds(timeout_s), self._clock())
+
+    def delete(self, entries: Sequence[Entry]) -> None:
+        """Delete exactly these entries; one that is gone is no error."""
         for result in self._socket.acknowledge([ctnetlink.delete(entry) for entry in entries]):
             if result not in (0, errno.ENOENT):
                 raise NetlinkError(result)
@@ -197,6 +268,13 @@ def _is_same(entry: Entry, flow: Flow) -> bool:
         and entry.original_destination == entry.reply_source == flow.remote
         and entry.reply_destination == flow.public
     )
+
+
+def _is_translated_by(entry: Entry, by_public: dict[Endpoint, Endpoint], original: bool) -> bool:
+    """Tell whether the entry came in (`original`), or leaves, by one of the private endpoints `by_public`."""
+    if original:
+        return bool(entry.status & DESTINATION_NAT) and by_public.get(entry.original_destination) == entry.reply_source
+    return bool(entry.status & SOURCE_NAT) and by_public.get(entry.reply_destination) == entry.original_source
 
 
 def _owner(entry: Entry, flow: Flow) -> str:

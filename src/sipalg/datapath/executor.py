@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from typing import Final, NamedTuple, Protocol
 
 from sipalg.datapath.conntrack import FlowState, FlowTakenError
+from sipalg.datapath.nft_table import MapCommand
 from sipalg.engine.verdict import (
     AdmitPeer,
     CheckFlow,
@@ -22,15 +23,14 @@ from sipalg.engine.verdict import (
     Endpoint,
     EstablishFlow,
     Flow,
+    Mapping,
     OpenMapping,
-    RefreshMapping,
 )
 
 PORT_TAKEN: Final = "port-taken"
 NOT_NATTED: Final = "not-natted"
 KERNEL_ERROR: Final = "kernel-error"
 
-MapCommand = OpenMapping | RefreshMapping | CloseMapping | AdmitPeer | DismissPeer
 FlowCommand = EstablishFlow | CheckFlow | EndFlow
 
 #: How long something lives that had to be put back: until the engine refreshes it or takes it away again.
@@ -56,6 +56,9 @@ class Flows(Protocol):
     def end(self, flow: Flow) -> None:
         """Delete the entry."""
 
+    def end_mappings(self, mappings: Sequence[Mapping]) -> int:
+        """Delete the UDP flows that these mappings have translated."""
+
     def source_nat_of(self, protocol: int, private: Endpoint, remote: Endpoint) -> Endpoint | None:
         """Return what the entry private → remote leaves as (`private` itself where untranslated); None without one."""
 
@@ -79,15 +82,10 @@ class Trigger(NamedTuple):
 class Executor:
     """Runs commands against the kernel's maps and conntrack. Never raises: what fails is returned."""
 
-    def __init__(self, maps: Maps, flows: Flows, sip_timeout_s: float) -> None:
-        """Take the maps and conntrack to work on; flows that are given `sip_timeout_s` are signalling's.
-
-        Those get a fixed timeout, which packets don't set back to the kernel's own much shorter one for UDP.
-        """
+    def __init__(self, maps: Maps, flows: Flows) -> None:
+        """Take the maps and conntrack to work on."""
         self._maps = maps
         self._flows = flows
-        self._sip_timeout_s = sip_timeout_s
-        self._packets: dict[Flow, tuple[int, int]] = {}
         self._seen: list[Flow] = []
 
     def run(self, commands: Sequence[Command], trigger: Trigger | None = None) -> Failure | None:
@@ -107,10 +105,15 @@ class Executor:
             if failure is not None:
                 self._undo(commands, index)
                 return failure
+        # Nothing is promised by it, so that a failure is no reason to undo what is.
+        self._end_flows_of_closed(commands)
         return None
 
     def run_each(self, commands: Sequence[Command]) -> list[Failure]:
         """Run commands that don't depend on each other; those that failed are returned, the others were run."""
+        return self._run_each(commands) + self._end_flows_of_closed(commands)
+
+    def _run_each(self, commands: Sequence[Command]) -> list[Failure]:
         failures: list[Failure] = []
         if self._run_maps(commands) is not None:
             for index, command in enumerate(commands):
@@ -125,17 +128,27 @@ class Executor:
         return failures
 
     def take_seen(self) -> list[Flow]:
-        """Return the flows that `CheckFlow` has found with more packets than before, since the last call.
-
-        None are ever found where the kernel doesn't count (net.netfilter.nf_conntrack_acct=0, the default).
-        """
+        """Return the flows that `CheckFlow` has found to have carried packets, since the last call."""
         seen, self._seen = self._seen, []
         return seen
 
-    def _compare(self, flow: Flow, state: FlowState) -> None:
-        if state.packets is not None and state.packets != self._packets.get(flow, (0, 0)):
-            self._packets[flow] = state.packets
-            self._seen.append(flow)
+    def _end_flows_of_closed(self, commands: Sequence[Command]) -> list[Failure]:
+        """End what still uses sip mappings that were closed.
+
+        Flows that servers opened aren't the engine's, and would go on to reach a phone that has left: past whoever
+        gets the port next.
+        """
+        closed = [
+            (index, command.mapping)
+            for index, command in enumerate(commands)
+            if isinstance(command, CloseMapping) and command.mapping.purpose == "sip"
+        ]
+        if closed:
+            try:
+                self._flows.end_mappings([mapping for _, mapping in closed])
+            except OSError as error:
+                return [Failure(closed[0][0], KERNEL_ERROR, str(error))]
+        return []
 
     def _refuse_untranslated(self, commands: Sequence[Command], trigger: Trigger | None) -> Failure | None:
         if trigger is None:
@@ -166,13 +179,11 @@ class Executor:
     def _run_flow(self, index: int, command: FlowCommand) -> Failure | None:
         try:
             if isinstance(command, EstablishFlow):
-                fixed = command.timeout_s == self._sip_timeout_s
-                self._flows.establish(command.flow, command.timeout_s, fixed=fixed)
+                self._flows.establish(command.flow, command.timeout_s, fixed=command.fixed)
             elif isinstance(command, CheckFlow):
-                fixed = command.timeout_s == self._sip_timeout_s
-                self._compare(command.flow, self._flows.check(command.flow, command.timeout_s, fixed=fixed))
+                if self._flows.check(command.flow, command.timeout_s, fixed=command.fixed).traffic:
+                    self._seen.append(command.flow)
             else:
-                self._packets.pop(command.flow, None)
                 self._flows.end(command.flow)
         except FlowTakenError as error:
             return Failure(index, PORT_TAKEN, str(error))
@@ -183,7 +194,7 @@ class Executor:
     def _undo(self, commands: Sequence[Command], failed: int) -> None:
         """Take back the flows before `failed`, and all map commands, latest first; as well as it goes."""
         done = [c for index, c in enumerate(commands) if index < failed or isinstance(c, MapCommand)]
-        self.run_each([back for command in reversed(done) if (back := _opposite(command)) is not None])
+        self._run_each([back for command in reversed(done) if (back := _opposite(command)) is not None])
 
 
 def _opposite(command: Command) -> Command | None:
@@ -197,7 +208,7 @@ def _opposite(command: Command) -> Command | None:
             return DismissPeer(mapping, peer)
         case DismissPeer(mapping, peer):
             return AdmitPeer(mapping, peer, _PUT_BACK_S)
-        case EstablishFlow(flow, _):
+        case EstablishFlow(flow):
             return EndFlow(flow)
         case EndFlow(flow):
             return EstablishFlow(flow, _PUT_BACK_S)

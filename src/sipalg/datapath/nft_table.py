@@ -52,7 +52,7 @@ class StandingPeer(NamedTuple):
     timeout_s: float
 
 
-class Standing(NamedTuple):
+class Elements(NamedTuple):
     """All mappings and peers that the table holds."""
 
     mappings: tuple[StandingMapping, ...]
@@ -140,10 +140,10 @@ class NftTable:
                 return False
             raise
 
-    def elements(self) -> Standing:
+    def elements(self) -> Elements:
         """Read back the mappings and peers that stand, to go on with them after a restart; nothing without table."""
         if not self.exists():
-            return Standing((), ())
+            return Elements((), ())
         ours = self._dump(SIP_PRIVATE)
         let_in = {key for name in (DNAT_MAP, MEDIA_MAP) for key, _, _ in self._dump(name)}
         signalling = {key for key, _, _ in ours}
@@ -167,7 +167,7 @@ class NftTable:
                 protocol, host, port = _KEY.unpack_from(key)
                 public = Endpoint(socket.inet_ntoa(host), port)
                 peers.append(StandingPeer(protocol, public, socket.inet_ntoa(key[_KEY.size :]), timeout_s))
-        return Standing(tuple(mappings), tuple(peers))
+        return Elements(tuple(mappings), tuple(peers))
 
     def packets_to_queue(self) -> int:
         """Count the packets that were given to the queue since the table was made, whether anybody took them or not.

@@ -16,6 +16,7 @@ from typing import Final
 from sipalg.datapath.admin_conclusions import AdminRules
 from sipalg.datapath.admin_model import PortRange
 from sipalg.datapath.ctnetlink import Translated
+from sipalg.datapath.loop import FaultLog
 from sipalg.engine.verdict import TCP, UDP, Endpoint
 
 #: Refreshing takes at most one part in so many of the time, however many flows there are.
@@ -63,7 +64,8 @@ class PortsTaken:
     """The callable that the engine asks: `taken(protocol, port)`.
 
     `flows` lists a public address's flows (`Conntrack.translated`); `avoid` are ports of media-ports that the kernel
-    may give to local programs at any time. What can't be read leaves the last picture standing: nothing here raises.
+    may give to local programs at any time. What can't be read leaves the last picture standing, and what makes no
+    sense counts as taken: the call never raises.
     """
 
     def __init__(
@@ -87,6 +89,8 @@ class PortsTaken:
         self._codes = {UDP: bytearray(65536), TCP: bytearray(65536)}
         self._holders: dict[tuple[int, int], set[bytes]] = {}
         self._expires = float("-inf")
+        #: What went wrong in here and shouldn't have.
+        self.log = FaultLog(clock)
 
     def configure(self, nat_address: str, rules: AdminRules) -> None:
         """Tell the address that the ports are on ("" for none yet) and the administrator's rules; both may change."""
@@ -106,7 +110,11 @@ class PortsTaken:
 
     def __call__(self, protocol: int, port: int) -> bool:
         """Tell whether somebody else may be using the public port; a protocol without ports has none free."""
-        return self._code(protocol, port) != _FREE
+        try:
+            return self._code(protocol, port) != _FREE
+        except Exception:
+            self.log.exception("ports", "port-counts-as-taken")
+            return True
 
     def taken_by_others(self, protocol: int, port: int, private: Endpoint) -> bool:
         """As the call, but a port that only flows of `private` itself hold is free for it: its mapping is adopted."""

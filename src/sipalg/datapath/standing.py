@@ -10,7 +10,8 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from sipalg.datapath.executor import MapCommand, Maps
+from sipalg.datapath.executor import Maps
+from sipalg.datapath.nft_table import MapCommand
 from sipalg.engine.verdict import AdmitPeer, CloseMapping, DismissPeer, Mapping, OpenMapping
 
 
