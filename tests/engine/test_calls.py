@@ -318,3 +318,20 @@ def test_a_refused_flow_isnt_asked_for_by_the_next_fork() -> None:
     assert ladder.commands == []
     call.is_answered(486)
     ladder.finish()
+
+
+def test_an_invite_with_credentials_whose_401_went_another_way() -> None:
+    ladder, call = stage()
+    call.invite()
+    call.number = 2
+    call.invite()
+    assert dialogs(ladder) == {(b"a", b""): False}
+    call.invited = 1
+    call.is_answered(401)
+    assert dialogs(ladder) == {(b"a", b""): False}, "the answer to an earlier INVITE ends nothing"
+    call.invited = 2
+    call.ok()
+    call.ack()
+    assert ladder.flows == FLOWS
+    call.hangs_up()
+    ladder.finish()

@@ -150,3 +150,17 @@ def test_another_address_ends_the_contacts_with_their_mappings() -> None:
     ladder.moves_to("203.0.113.2")
     contacts = ladder.alg.contacts
     assert (contacts.expires_at, contacts.lines, contacts.by_mapping) == ({}, {}, {})
+
+
+def test_a_contact_that_was_taken_back_and_is_granted_again() -> None:
+    ladder = Ladder(sip_timeout_s=300.0)
+    phone, server = ladder.phone(P), ladder.server("203.0.113.50")
+    registers(phone, server)
+    registers(phone, server, number=2, contact="*", expires="0", granted=None)
+    ladder.wait(10)
+    assert set(ladder.alg.mappings.parting) == {(17, phone.endpoint)}
+    registers(phone, server, number=3)
+    assert ladder.alg.mappings.parting == {}
+    ladder.wait(290)
+    assert set(ladder.mapped) == {f"{P}:5060"}
+    ladder.finish()

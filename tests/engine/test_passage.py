@@ -175,3 +175,27 @@ def test_a_phone_that_moves_to_another_interface() -> None:
     sent = ladder.phone(P, interface="lan1").sends(request("OPTIONS"), server)
     assert b"UDP 203.0.113.1:5060;" in sent
     assert [entry.in_interface for entry in ladder.alg.mappings.entries.values()] == ["lan1"]
+
+
+def test_nat_awareness_ends_with_a_private_contact() -> None:
+    ladder = Ladder()
+    phone, server = ladder.phone(P), ladder.server("203.0.113.50")
+    aware = request("OPTIONS", contact=f"<sip:a@{N}:5060>")
+    bye = request("BYE", contact=None)
+    for message in (aware, bye):
+        assert phone.sends(message, server) == message
+    assert phone.sends(request("OPTIONS"), server) != request("OPTIONS")
+    assert ladder.alg.nat_aware == {}
+    assert phone.sends(bye, server) != bye
+
+
+def test_excepted_both_ways() -> None:
+    ladder = Ladder(exempt=(IPv4Network("203.0.113.50/32"),))
+    phone, server = ladder.phone(P), ladder.server("203.0.113.50")
+    message = request("OPTIONS")
+    phone.sends(message, ladder.server("203.0.113.60"))
+    assert phone.sends(message, server) == message
+    assert ladder.reason == "except"
+    inward = request("OPTIONS", uri=f"sip:a@{N}:5060", via="203.0.113.50")
+    assert server.sends(inward) == inward
+    assert ladder.reason == "except"

@@ -180,3 +180,43 @@ def test_the_highest_port_has_no_rtcp_above() -> None:
     call.invite()
     call.ok(Endpoint("203.0.113.60", 65535))
     assert all(int(remote.rpartition(":")[2]) <= 65535 for _, _, remote in ladder.flows)
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (sdp(P, *[audio(10000)] * 33), "sdp-too-many-sections"),
+        (sdp(P, audio(900)), "sdp-port-privileged"),
+        (sdp(P, audio(10000, "a=rtcp:900")), "sdp-port-privileged"),
+        (sdp(P, "m=audio 65534/2 RTP/AVP 0"), "sdp-port-privileged"),
+        (sdp(P, "m=audio 10000/9 RTP/AVP 0"), "sdp-port-privileged"),
+        (sdp("phone.lan", audio(10000)), "sdp-address-not-ipv4"),
+        (sdp(P, audio(10000)).replace(f"c=IN IP4 {P}\n", ""), "sdp-without-connection"),
+        (sdp(P, "m=audio 65536 RTP/AVP 0"), "sdp-port-malformed"),
+    ],
+)
+def test_reasons_to_pass_whole(body: str, reason: str) -> None:
+    ladder = Ladder()
+    message = request("INVITE", body=body)
+    assert ladder.phone(P).sends(message, ladder.server("203.0.113.50")) == message
+    assert ladder.reason == reason
+    assert ladder.mapped == {}
+
+
+def test_rtcp_outward() -> None:
+    assert outward(Ladder(10005), sdp(P, audio(10000, f"a=rtcp:10005 IN IP4 {P}"))) == sdp(
+        N, audio(10000, f"a=rtcp:16384 IN IP4 {N}")
+    )
+    assert outward(Ladder(), sdp(P, audio(10000, "a=rtcp:10005"))) == sdp(N, audio(10000, "a=rtcp:10005"))
+    assert outward(Ladder(), sdp(P, audio(10001, "a=rtcp:10001"))) == sdp(N, audio(16384, "a=rtcp:16384"))
+    foreign = "a=rtcp:900 IN IP4 198.51.100.9"
+    assert outward(Ladder(), sdp(P, audio(10000, foreign))) == sdp(N, audio(10000, foreign))
+
+
+def test_a_tcp_sections_port_hinders_nothing() -> None:
+    lines = "m=application 9 TCP/BFCP *"
+    assert outward(Ladder(), sdp(P, audio(10000), lines)) == sdp(N, audio(10000), lines)
+
+
+def test_hold_keeps_a_zero_address_and_o_follows() -> None:
+    assert outward(Ladder(), sdp(ZERO, audio(10000), origin=P)) == sdp(ZERO, audio(10000), origin=N)
