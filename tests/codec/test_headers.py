@@ -98,7 +98,8 @@ def test_what_is_no_via(value: bytes) -> None:
         (b"SIP/2.0/UDP a;branch=1, SIP/2.0/UDP b;received=192.0.2.1;rport=1", b"", b""),
         (b"SIP/2.0/UDP a, SIP/2.0/UDP b;received=192.0.2.1;rport=1", b"", b""),
         (b"SIP/2.0/UDP a;received=1.2.3.4,SIP/2.0/UDP b;rport=1", b"1.2.3.4", b""),
-        (b'SIP/2.0/UDP a;x="a,SIP/2.0/UDP b;rport=7', b"", b"7"),
+        (b'SIP/2.0/UDP a;rport=7;x="a,SIP/2.0/UDP b;received=1.2.3.4', b"", b"7"),
+        (b'SIP/2.0/UDP a;x=";rport=1";rport=7;rport=8', b"", b"7"),
         (b'SIP/2.0/UDP a;x="a,\\"b,\\\\";rport=7,SIP/2.0/UDP b;received=1.2.3.4', b"", b"7"),
     ],
 )

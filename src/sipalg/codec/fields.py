@@ -8,10 +8,10 @@ Sources: RFC 3261 §7.3.1 (folding), §18.2.1 (only the topmost Via is the sende
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Final
 
 from sipalg.codec.headers import ViaSpan, parse_via
+from sipalg.codec.memory import Memory
 from sipalg.codec.message import BLANKS, KINDS, VIA, Message, find_field
 from sipalg.codec.uri import UriSpan, parse_list
 
@@ -21,8 +21,6 @@ Spans = tuple[Address, ...]
 
 #: How many lines are remembered: those of some thousand phones.
 _REMEMBERED: Final = 16384
-#: Longer ones aren't, so that nobody can fill the memory with them: a Contact with all its parameters is shorter.
-_LONGEST_REMEMBERED: Final = 512
 
 
 def fields_with(message: Message, text: bytes) -> list[tuple[int, int, Spans]]:
@@ -48,7 +46,7 @@ def fields_with(message: Message, text: bytes) -> list[tuple[int, int, Spans]]:
             stop = data.find(b";", begin, end)
             if stop < 0:
                 stop = end
-        kind, spans = read(data[begin:stop]) if stop - begin <= _LONGEST_REMEMBERED else _read(data[begin:stop])
+        kind, spans = _LINES[data[begin:stop]]
         if kind == VIA:
             # Only the first one found can be the topmost: that is asked once, however many there are.
             if via_due and (newline == head or _is_topmost_via(message, begin)):
@@ -63,7 +61,7 @@ def fields_with(message: Message, text: bytes) -> list[tuple[int, int, Spans]]:
 _V: Final = b"Vv"
 
 
-def _read(line: bytes) -> tuple[int, Spans]:
+def read(line: bytes) -> tuple[int, Spans]:
     """The kind of a header field, 0 for one that nobody edits, and the addresses in it.
 
     `line` is the field with its name, folded or not; a Via may end before its first parameter.
@@ -80,8 +78,7 @@ def _read(line: bytes) -> tuple[int, Spans]:
     return kind, tuple(span._replace(start=span.start + shift, end=span.end + shift) for span in spans)
 
 
-#: `_read`, remembered.
-read: Final = lru_cache(maxsize=_REMEMBERED)(_read)
+_LINES: Final = Memory(read, _REMEMBERED)
 
 
 def _unfolded(data: bytes, newline: int, end: int, head: int, head_end: int) -> tuple[int, int]:

@@ -18,10 +18,16 @@ DEFAULT_PORT: Final = 5060
 _VIA: Final = re.compile(
     rb"\s*(?i:SIP)\s*/\s*2\.0\s*/\s*([A-Za-z0-9-]+)\s+(" + HOST + rb")(?:\s*:\s*([0-9]{1,5}))?(?=[\s;,]|\Z)(?!\s*:)"
 )
-#: What ends a Via's parameters is a comma (group 1) that isn't quoted; a quote that nobody closes reaches to the end.
-_QUOTED_OR_COMMA: Final = re.compile(rb"\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"?|(,)", re.DOTALL)
-_RECEIVED: Final = re.compile(rb";\s*(?i:received)\s*=\s*(" + HOST + rb")")
-_RPORT: Final = re.compile(rb";\s*(?i:rport)\s*=\s*([0-9]{1,5})(?![0-9])")
+#: What counts in a Via's parameters: `received` (group 1), `rport` (2), and the comma that ends them (3) if it isn't
+#: quoted. A quote that nobody closes reaches to the end.
+_PARAMETER: Final = re.compile(
+    rb";\s*(?:[Rr](?:(?i:eceived)\s*=\s*(" + HOST + rb")|(?i:port)\s*=\s*([0-9]{1,5})(?![0-9])))"
+    rb"|(,)|\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"?",
+    re.DOTALL,
+)
+
+
+_NO_SPAN: Final = (0, 0)
 
 
 class ViaSpan(NamedTuple):
@@ -71,11 +77,13 @@ def received_and_rport(data: bytes, start: int, end: int) -> tuple[tuple[int, in
 
     (0, 0) where one is missing; `start` is the end of its sent-by.
     """
-    own_end = end
-    for match in _QUOTED_OR_COMMA.finditer(data, start, end):
-        if match[1]:
-            own_end = match.start()
+    received = rport = _NO_SPAN
+    for match in _PARAMETER.finditer(data, start, end):
+        group = match.lastindex
+        if group == 3:
             break
-    received = _RECEIVED.search(data, start, own_end)
-    rport = _RPORT.search(data, start, own_end)
-    return received.span(1) if received else (0, 0), rport.span(1) if rport else (0, 0)
+        if group == 1 and received is _NO_SPAN:
+            received = match.span(1)
+        elif group == 2 and rport is _NO_SPAN:
+            rport = match.span(2)
+    return received, rport

@@ -11,6 +11,11 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from sipalg.codec.memory import Memory
+
+#: A NamedTuple's own constructor costs twice as much, and a message is made for every packet.
+new: Final = tuple.__new__
+
 # Field kinds. Small integers, since the hot path compares them for every field.
 VIA: Final = 1
 CONTACT: Final = 2
@@ -50,6 +55,8 @@ _FRAME: Final = re.compile(
     rb"|(?:[Cc](?i:ontent-type)|[Cc])[ \t]*:" + _LWS + rb"()"
     rb"|((?:[Cc](?i:ontent-encoding)|[Ee])[ \t]*:))"
 )
+#: A Content-Length of 0 in a line of its own.
+_EMPTY: Final = re.compile(rb"\n(?:[Cc](?i:ontent-length)|[Ll])[ \t]*:[ \t]*0+[ \t]*\r\n(?![ \t])")
 _BLANK_LINE: Final = re.compile(rb"\n\r?\n")
 _STAR: Final = re.compile(rb"\n(?i:contact|m)[ \t]*:" + _LWS + rb"\*")
 _START: Final = re.compile(
@@ -64,14 +71,14 @@ _IDENTITY: Final = re.compile(
     rb"|[Ff](?i:rom)?[ \t]*:([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)"
     rb"|[Tt][Oo]?[ \t]*:([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*))"
 )
-_CSEQ_METHOD: Final = re.compile(rb"\n(?i:cseq)[ \t]*:" + _LWS + rb"[0-9]{1,10}(?=\s)" + _LWS + rb"([^\s]+)")
-_TO: Final = re.compile(rb"\n(?i:to|t)[ \t]*:[ \t]*([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)")
+_CSEQ_METHOD: Final = re.compile(rb"\n[Cc](?i:seq)[ \t]*:" + _LWS + rb"[0-9]{1,10}(?=\s)" + _LWS + rb"([^\s]+)")
+_TO: Final = re.compile(rb"\n[Tt][Oo]?[ \t]*:[ \t]*([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)")
 _TAG: Final = re.compile(rb";\s*(?i:tag)\s*=\s*([^\s;,]+)")
 #: A URI in brackets, behind a display name that may hold brackets in its quotes.
 _BRACKETED_URI: Final = re.compile(rb"(?:\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"|[^\"<])*+<([^<>]*)>", re.DOTALL)
 _BARE_URI: Final = re.compile(rb"\s*([^\s;,<>\"]+)")
-_EXPIRES: Final = re.compile(rb"\n(?i:expires)[ \t]*:" + _LWS + rb"([0-9]{1,9})(?![0-9])")
-_SESSION_EXPIRES: Final = re.compile(rb"\n(?i:session-expires|x)[ \t]*:" + _LWS + rb"([0-9]{1,9})")
+_EXPIRES: Final = re.compile(rb"\n[Ee](?i:xpires)[ \t]*:" + _LWS + rb"([0-9]{1,9})(?![0-9])")
+_SESSION_EXPIRES: Final = re.compile(rb"\n(?:[Ss](?i:ession-expires)|[Xx])[ \t]*:" + _LWS + rb"([0-9]{1,9})")
 
 #: Reasons for which a payload isn't taken for a SIP message. The packet passes as it came.
 NOT_SIP: Final = "not-sip"
@@ -116,15 +123,19 @@ class Identity(NamedTuple):
 
 def parse(data: bytes) -> Message | str:
     """Frame a datagram's payload; a str is the reason why it can't be (one of the constants above). Never raises."""
-    start = _START.match(data)
+    head = data.find(b"\n")
+    if head <= 1:
+        head = data.find(b"\n", len(data) - len(data.lstrip(b"\r\n")))
+    start = _STARTS[data[: head + 1]]
     if start is None:
         return NOT_SIP if data.strip(b"\r\n\0 ") else KEEP_ALIVE
-    head = start.end()
+    method, status, uri = start
     body_end = len(data)
     blank = _BLANK_LINE.search(data, head)
-    if blank is not None and blank.end() == body_end and _says_empty(data, head, body_end):
-        # Most messages have no body and say so in the usual words: nothing else of the frame is to be found in them.
-        return _message(data, start, blank.start() + 1, body_end, body_end, _NO_SPAN, 0, encoded=False)
+    if blank is not None and blank.end() == body_end and _says_empty(data, head, blank.start()):
+        # Most messages have no body and say so: nothing else of the frame is to be found in them.
+        head_end = blank.start() + 1
+        return new(Message, (data, method, status, uri, head, head_end, body_end, body_end, _NO_SPAN, 0, False))
     head_end = body = length = content_type = 0
     length_span = _NO_SPAN
     encoded = False
@@ -154,41 +165,29 @@ def parse(data: bytes) -> Message | str:
         if body + length > body_end:
             return LENGTH_BEYOND
         body_end = body + length
-    return _message(data, start, head_end, body, body_end, length_span, content_type, encoded=encoded)
+    values = (data, method, status, uri, head, head_end, body, body_end, length_span, content_type, encoded)
+    return new(Message, values)
 
 
-def _says_empty(data: bytes, head: int, end: int) -> bool:
-    """Whether the header that ends at `end` has a Content-Length of 0; asked with `find` first, in its usual words."""
-    if data.rfind(_LENGTH_ZERO, head, end + 2) >= 0:
-        return True
-    return _EMPTY.search(data, head, end + 2) is not None
+def _says_empty(data: bytes, head: int, last: int) -> bool:
+    """Whether a header whose last newline is at `last` has a Content-Length of 0: most have it in their last line."""
+    newline = data.rfind(b"\n", head, last)
+    return (_EMPTY.match(data, newline) or _EMPTY.search(data, head, last + 2)) is not None
 
 
-def _message(
-    data: bytes,
-    start: re.Match[bytes],
-    head_end: int,
-    body: int,
-    body_end: int,
-    length: tuple[int, int],
-    content_type: int,
-    *,
-    encoded: bool,
-) -> Message:
-    """Put a message together from its start line's match and its frame."""
-    status = start[3]
-    if status is None:
-        method, number, uri = start[1], 0, start.span(2)
-    else:
-        method, number, uri = b"", int(status), _NO_SPAN
-    values = (data, method, number, uri, start.end(), head_end, body, body_end, length, content_type, encoded)
-    # The NamedTuple's own constructor costs twice as much, and this is made for every packet.
-    return tuple.__new__(Message, values)
+def _read_start(line: bytes) -> tuple[bytes, int, tuple[int, int]] | None:
+    """The method, status and Request-URI's span of a start line with its newline; newlines may stand before it."""
+    start = _START.match(line)
+    if start is None:
+        return None
+    if start[3]:
+        return b"", int(start[3]), _NO_SPAN
+    return start[1], 0, start.span(2)
 
 
-_LENGTH_ZERO: Final = b"\nContent-Length: 0\r\n"
-_EMPTY: Final = re.compile(rb"\n(?:[Cc](?i:ontent-length)|[Ll])[ \t]*:[ \t]*0+[ \t]*\r\n(?![ \t])")
 _NO_SPAN: Final = (0, 0)
+#: Start lines remembered: those of some thousand phones.
+_STARTS: Final = Memory(_read_start, 8192)
 #: What begins a folded line (RFC 3261 §7.3.1).
 BLANKS: Final = b" \t"
 
@@ -244,10 +243,17 @@ def cseq_method(message: Message) -> bytes:
 def address_of_record(message: Message) -> bytes:
     """To's URI, which in a REGISTER is the address of record that is registered (RFC 3261 §10.2)."""
     match = _TO.search(message.data, 0, message.head_end)
-    if match is None:
-        return b""
-    uri = _BRACKETED_URI.match(match[1]) or _BARE_URI.match(match[1])
+    return _URIS[match[1]] if match else b""
+
+
+def _read_uri(value: bytes) -> bytes:
+    """The URI of a From or To value, without brackets; b"" if there is none."""
+    uri = _BRACKETED_URI.match(value) or _BARE_URI.match(value)
     return uri[1] if uri else b""
+
+
+#: To's values remembered: a phone registers the same address of record all day, and its To has no tag in requests.
+_URIS: Final = Memory(_read_uri, 8192)
 
 
 def session_expires_s(message: Message) -> int:

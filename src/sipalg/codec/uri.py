@@ -9,10 +9,10 @@ Sources: RFC 3261 §19.1, §20.10 and §25.1.
 from __future__ import annotations
 
 import re
-from functools import lru_cache
 from typing import Final, NamedTuple
 
 from sipalg.codec.address import HOST
+from sipalg.codec.memory import Memory
 
 #: Texts remembered with what was read in them: a phone writes the same Contact into all of its messages. A flood of
 #: others only makes it forget.
@@ -78,11 +78,17 @@ def parse_list(value: bytes) -> tuple[UriSpan, ...] | None:
         position = match.end()
 
 
-@lru_cache(maxsize=_REMEMBERED)
 def parse_one(text: bytes) -> UriSpan | None:
     """The SIP URI that a text is, such as a Request-URI; None for anything else."""
+    return _SINGLES[text]
+
+
+def _read_one(text: bytes) -> UriSpan | None:
     match = _SINGLE.fullmatch(text)
     return _span(match, b"") if match else None
+
+
+_SINGLES: Final = Memory(_read_one, _REMEMBERED)
 
 
 def _span(match: re.Match[bytes], field_parameters: bytes) -> UriSpan:
