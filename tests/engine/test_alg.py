@@ -325,3 +325,12 @@ def test_a_refused_flow_is_forgotten_with_the_message_that_passes() -> None:
     assert alg.calls.refused_flows == {}
     ladder.receive(answer)
     assert len(ladder.flows) == 2
+
+
+def test_a_timer_of_a_mapping_that_was_never_made_does_nothing() -> None:
+    ladder = Ladder()
+    ladder.kernel.refuse = lambda _command: "not-natted"
+    ladder.receive(INVITE)
+    assert ladder.alg.next_timer() is not None
+    assert ladder.wait(4000) == []
+    ladder.finish()

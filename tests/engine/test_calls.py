@@ -335,3 +335,19 @@ def test_an_invite_with_credentials_whose_401_went_another_way() -> None:
     assert ladder.flows == FLOWS
     call.hangs_up()
     ladder.finish()
+
+
+def test_a_call_that_turns_to_fax_lets_go_of_its_audio_ports() -> None:
+    ladder, call = stage()
+    call.stands()
+    call.number = 2
+    call.asks("INVITE", to_tag="b", body=sdp(P, "m=image 10010 udptl t38"))
+    call.is_answered(200, body=sdp(OTHER.host, "m=image 40000 udptl t38"))
+    fax = {(f"{P}:10010", f"{N}:10010", "203.0.113.61:40000")}
+    assert ladder.flows == FLOWS | fax
+    call.ack()
+    assert ladder.flows == fax
+    ladder.wait(65)
+    assert set(ladder.mapped) == {f"{P}:5060", f"{P}:10010"}
+    call.hangs_up()
+    ladder.finish()

@@ -164,3 +164,10 @@ def test_a_contact_that_was_taken_back_and_is_granted_again() -> None:
     ladder.wait(290)
     assert set(ladder.mapped) == {f"{P}:5060"}
     ladder.finish()
+
+
+def test_a_query_is_no_removal() -> None:
+    ladder = Ladder()
+    phone, server = ladder.phone(P), ladder.server("203.0.113.50")
+    phone.sends(request("REGISTER", contact=None, more="Expires: 0\n"), server)
+    assert ladder.alg.contacts.leaving == {}

@@ -174,3 +174,42 @@ def test_a_redirection_to_another_phone_names_a_public_address() -> None:
     message = response(302, "INVITE", via="203.0.113.50", contact=f"<sip:b@{N}:16384>")
     assert phone.sends(message, server) == message
     assert ladder.reason == "nat-aware"
+
+
+def test_an_answers_via_with_everything_the_server_noted() -> None:
+    _, phone, server = stage(5060)
+    sent = phone.sends(request("OPTIONS", more=f"Record-Route: <sip:{P};lr>\nPath: <sip:{P}:5060;lr>\n"), server)
+    assert f"Record-Route: <sip:{N}:16384;lr>\r\nPath: <sip:{N}:16384;lr>\r\n".encode() in sent
+    public = Endpoint(N, 16384)
+    for before, after in (
+        (f";received={N};rport=16384", f";received={P};rport=5060"),
+        (f";rport=16384;received={N}", f";rport=5060;received={P}"),
+        (";rport", ";rport"),
+        (f";x={N}", f";x={N}"),
+    ):
+        answer = response(200, "OPTIONS", via=f"{public}{before}", more=f"Via: SIP/2.0/UDP {public};rport=16384\n")
+        expected = response(200, "OPTIONS", via=f"{P}:5060{after}", more=f"Via: SIP/2.0/UDP {public};rport=16384\n")
+        assert server.sends(answer, public) == expected
+
+
+def test_an_answer_whose_topmost_via_is_another_ones() -> None:
+    _, phone, server = stage()
+    phone.sends(request("OPTIONS"), server)
+    answer = response(200, "OPTIONS", via="198.51.100.9", more=f"Via: SIP/2.0/UDP {N}:5060;rport=5060\n")
+    assert server.sends(answer) == answer
+    noted = response(200, "OPTIONS", via=f"198.51.100.9;received={N}")
+    assert server.sends(noted) == noted
+
+
+def test_a_target_that_cant_be_read_stays() -> None:
+    _, phone, server = stage()
+    phone.sends(request("OPTIONS"), server)
+    message = request("OPTIONS", uri=f"sip:{N}:x", via="203.0.113.50", contact=None)
+    assert server.sends(message) == message
+
+
+def test_a_requests_vias_stay_on_the_way_in() -> None:
+    _, phone, server = stage()
+    phone.sends(request("OPTIONS"), server)
+    message = request("OPTIONS", uri="sip:a@203.0.113.1:5060", via="203.0.113.50", more=f"Via: SIP/2.0/UDP {N}:5060\n")
+    assert server.sends(message) == message.replace(b"OPTIONS sip:a@203.0.113.1", b"OPTIONS sip:a@192.168.33.10")

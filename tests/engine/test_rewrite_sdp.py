@@ -220,3 +220,9 @@ def test_a_tcp_sections_port_hinders_nothing() -> None:
 
 def test_hold_keeps_a_zero_address_and_o_follows() -> None:
     assert outward(Ladder(), sdp(ZERO, audio(10000), origin=P)) == sdp(ZERO, audio(10000), origin=N)
+
+
+def test_each_section_with_a_connection_of_its_own() -> None:
+    own, public = (f"m=audio 10000 RTP/AVP 0\nc=IN IP4 {host}" for host in (P, N))
+    session = f"c=IN IP4 {P}\n"
+    assert outward(Ladder(), sdp(P, own).replace(session, "", 1)) == sdp(N, public).replace(f"c=IN IP4 {N}\n", "", 1)
