@@ -211,5 +211,13 @@ def test_a_target_that_cant_be_read_stays() -> None:
 def test_a_requests_vias_stay_on_the_way_in() -> None:
     _, phone, server = stage()
     phone.sends(request("OPTIONS"), server)
-    message = request("OPTIONS", uri="sip:a@203.0.113.1:5060", via="203.0.113.50", more=f"Via: SIP/2.0/UDP {N}:5060\n")
-    assert server.sends(message) == message.replace(b"OPTIONS sip:a@203.0.113.1", b"OPTIONS sip:a@192.168.33.10")
+    for via in ("203.0.113.50", f"{N}:5060"):
+        message = request("OPTIONS", uri=f"sip:a@{N}:5060", via=via, more=f"Via: SIP/2.0/UDP {N}:5060\n")
+        assert server.sends(message) == message.replace(b"OPTIONS sip:a@203.0.113.1", b"OPTIONS sip:a@192.168.33.10")
+
+
+def test_an_answers_via_that_cant_be_read_stays() -> None:
+    _, phone, server = stage()
+    phone.sends(request("OPTIONS"), server)
+    answer = response(200, "OPTIONS").replace(b"SIP/2.0/UDP 203", b"SIP/2.0 203")
+    assert server.sends(answer) == answer
