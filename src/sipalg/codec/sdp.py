@@ -12,6 +12,10 @@ import re
 from typing import Final, NamedTuple
 
 from sipalg.codec.address import MAX_PORT
+from sipalg.codec.memory import Memory
+
+#: A NamedTuple's own constructor costs twice as much, and a description is many of them.
+new: Final = tuple.__new__
 
 _END: Final = rb"[ \t]*(?=\r?\n|\Z)"
 #: One line that can hold an address: o= (1, 2), c= (3, 4), m= (5 to 8), a=rtcp (9, 10), rtcp-mux (11), a candidate
@@ -68,12 +72,21 @@ class Media(NamedTuple):
     @property
     def is_udp(self) -> bool:
         """Whether the media runs over UDP, so that a UDP pinhole serves it."""
-        return _TCP not in self.protocol.upper()
+        return _PROTOCOLS[self.protocol][0]
 
     @property
     def is_rtp(self) -> bool:
         """Whether the media is RTP and so has RTCP beside it (RFC 3550 §11)."""
-        return b"RTP/" in self.protocol.upper()
+        return _PROTOCOLS[self.protocol][1]
+
+
+def _read_protocol(protocol: bytes) -> tuple[bool, bool]:
+    """Whether media of an m= line's protocol runs over UDP, and whether it is RTP."""
+    upper = protocol.upper()
+    return _TCP not in upper, b"RTP/" in upper
+
+
+_PROTOCOLS: Final = Memory(_read_protocol, 256)
 
 
 class Description(NamedTuple):
@@ -109,9 +122,9 @@ def parse(data: bytes, start: int, end: int) -> Description | str:
     for line in _LINE.finditer(data, start, end):
         group = line.lastindex
         if group == 2:
-            origins.append(Address(line[2], line.span(2), line[1] == b"IP4"))
+            origins.append(new(Address, (line[2], line.span(2), line[1] == b"IP4")))
         elif group == 4:
-            address = Address(line[4], line.span(4), line[3] == b"IP4")
+            address = new(Address, (line[4], line.span(4), line[3] == b"IP4"))
             if media is not None:
                 section.append(address)
             elif session is None:
@@ -138,7 +151,7 @@ def parse(data: bytes, start: int, end: int) -> Description | str:
             rtcp = line
     if media is not None:
         sections.append(_section(media, section, rtcp, mux))
-    return Description(origins, session, sections, candidates)
+    return new(Description, (origins, session, sections, candidates))
 
 
 def _section(
@@ -151,7 +164,7 @@ def _section(
         rtcp_port, rtcp_port_span = int(rtcp[9]), rtcp.span(9)
         if rtcp[10]:
             rtcp_host, rtcp_host_span = rtcp[10], rtcp.span(10)
-    return Media(
+    values = (
         kind,
         int(port),
         media.span(6),
@@ -164,3 +177,4 @@ def _section(
         rtcp_host_span,
         mux,
     )
+    return new(Media, values)

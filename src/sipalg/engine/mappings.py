@@ -9,7 +9,7 @@ Sources: RFC 4787 §4 (REQ-1 endpoint-independent mapping, REQ-4 port parity, §
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, MAX_PORT
 from sipalg.engine.policy import LINGER_S, MAX_MAPPINGS, MAX_MAPPINGS_PER_HOST, MEDIA_LEASE_S
@@ -23,6 +23,9 @@ from sipalg.engine.verdict import (
     Purpose,
     RefreshMapping,
 )
+
+#: A NamedTuple's own constructor costs twice as much, and a media port is looked up in every description.
+new: Final = tuple.__new__
 
 #: A mapping is found by its protocol and private address, or by its protocol and public port.
 MappingKey = tuple[int, Endpoint]
@@ -106,27 +109,28 @@ class Mappings:
         Returns the first public port. None if no block is free, or if some of the ports are mapped already in another
         order: a description that is edited by halves would be worse than none.
         """
-        privates = [Endpoint(first.host, first.port + step) for step in range(size)]
-        present = [self.entries.get((protocol, private)) for private in privates]
-        if present[0] is not None:
-            base = present[0].public_port
-        elif any(present):
-            return None
-        else:
-            free = self._free_block(transaction, protocol, first, size, even=even)
-            if free is None:
-                return None
-            base = free
+        host, first_port = first
+        base: int | None = None
         missing = []
-        for step, entry in enumerate(present):
+        for step in range(size):
+            private = new(Endpoint, (host, first_port + step)) if step else first
+            entry = self.entries.get((protocol, private))
             if entry is None:
-                if not self._free(protocol, base + step, transaction.now):
-                    return None
-                missing.append(Mapping(protocol, privates[step], self._public(base + step), "media"))
-            elif entry.public_port != base + step:
+                missing.append((step, private))
+            elif step == 0:
+                base = entry.public_port
+            elif base is None or entry.public_port != base + step:
                 return None
-        for mapping in missing:
-            self.add(transaction, mapping, in_interface)
+        if not missing:
+            return base
+        if base is None:
+            base = self._free_block(transaction, protocol, first, size, even=even)
+            if base is None:
+                return None
+        elif not all(self._free(protocol, base + step, transaction.now) for step, _ in missing):
+            return None
+        for step, private in missing:
+            self.add(transaction, Mapping(protocol, private, self._public(base + step), "media"), in_interface)
         return base
 
     def add(

@@ -26,9 +26,12 @@ from sipalg.engine.policy import (
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import UDP, Edit, Endpoint
 
+#: A NamedTuple's own constructor costs twice as much, and edits and ends are made for every description.
+new: Final = tuple.__new__
+
 
 class Body(NamedTuple):
-    """What became of a description: the edits in order, and the sender's media ends (None: nothing to negotiate)."""
+    """What became of a description: edits in any order, and the sender's media ends (None: nothing to negotiate)."""
 
     edits: list[Edit]
     ends: Ends | None
@@ -54,32 +57,43 @@ def outward(
         return _UNTOUCHED if description == NO_DESCRIPTION else description
     if description.has_candidates:
         return _UNTOUCHED
-    reason = _why_not_outward(description, own)
-    if reason:
-        return reason
+    if len(description.media) > MAX_MEDIA_SECTIONS:
+        return SDP_TOO_MANY_SECTIONS
     host = own.decode("ascii")
     edits: list[Edit] = []
     ends: list[MediaEnd] = []
+    ours = foreign = False
+    session = [] if description.connection is None else [description.connection]
+    speaks = _edit_connections(session, own, advertised, edits)
     for media in description.media:
-        connections = description.connections_of(media)
-        if media.port == 0 or not media.is_udp:
+        connections = media.connections or session
+        if connections is not session and _edit_connections(connections, own, advertised, edits):
+            speaks = True
+        if media.port == 0:
             ends.append(NO_END)
-        elif connections and all(is_unspecified(address.host) for address in connections):
-            ends.append(HELD_END)
-        elif not _all_are(connections, own):
+        elif not connections:
+            return SDP_NO_CONNECTION
+        elif _all_are(connections, own):
+            ours = True
+            if not media.is_udp:
+                # No pinhole is made for it; port 9 says that this side will connect (RFC 4145 §4.1).
+                ends.append(NO_END)
+                continue
+            end = _map_section(transaction, mappings, media, host, own, advertised, in_interface, edits)
+            if isinstance(end, str):
+                return end
+            ends.append(end)
+        elif not all(is_unspecified(address.host) or is_ipv4(address.host) for address in connections):
+            foreign = True
             ends.append(NO_END)
         else:
-            end = _map_section(transaction, mappings, media, host, own, advertised, in_interface, edits)
-            if end is None:
-                return NO_FREE_PORT
-            ends.append(end)
-    if _speaks_of(description, own):
-        edits += [
-            _replace(address.span, advertised, rule)
-            for address, rule in _addresses(description)
-            if address.host == own and address.is_ip4
-        ]
-    edits.sort()
+            held = media.is_udp and all(is_unspecified(address.host) for address in connections)
+            ends.append(HELD_END if held else NO_END)
+    if foreign and not ours:
+        return SDP_ADDRESS_FOREIGN
+    if speaks:
+        # The connections are the sender's own, or on hold: o= is to follow them.
+        _edit_connections(description.origins, own, advertised, edits, "sdp-o")
     return Body(edits, tuple(ends))
 
 
@@ -118,38 +132,22 @@ def inward(mappings: Mappings, data: bytes, span: tuple[int, int], advertised: b
                 edits.append(_replace(address.span, private, rule))
     else:
         edits = []
-    edits.sort()
     return Body(edits, tuple(ends))
 
 
-def _why_not_outward(description: Description, own: bytes) -> str:
-    """Why a whole message must pass because of its description; "" if it needn't."""
-    if len(description.media) > MAX_MEDIA_SECTIONS:
-        return SDP_TOO_MANY_SECTIONS
-    ours = foreign = False
-    for media in description.media:
-        if media.port == 0:
-            continue
-        connections = description.connections_of(media)
-        if not connections:
-            return SDP_NO_CONNECTION
-        if _all_are(connections, own):
-            ours = True
-            if not media.is_udp:
-                # No pinhole is made for it; port 9 says that this side will connect (RFC 4145 §4.1).
-                continue
-            ports = (media.port, _own_rtcp_port(media, own) or media.port)
-            last = media.port + 2 * media.ports - 1
-            if min(ports) < FIRST_UNPRIVILEGED_PORT or last > MAX_PORT or media.ports > MAX_PORTS_PER_SECTION:
-                return SDP_PORT_PRIVILEGED
-        elif not all(is_unspecified(address.host) or is_ipv4(address.host) for address in connections):
-            foreign = True
-    return SDP_ADDRESS_FOREIGN if foreign and not ours else ""
-
-
-def _own_rtcp_port(media: Media, own: bytes) -> int:
-    """The port that `a=rtcp` names at the sender's own address, 0 if it names none or another address (RFC 3605)."""
-    return media.rtcp_port if media.is_rtp and media.rtcp_host in (b"", own) else 0
+def _edit_connections(
+    addresses: list[Address], own: bytes, advertised: bytes, edits: list[Edit], rule: str = "sdp-c"
+) -> bool:
+    """Append the edits of those that are the sender's own; returns whether one is, or is on hold."""
+    speaks = False
+    for host, span, is_ip4 in addresses:
+        if host == own:
+            speaks = True
+            if is_ip4:
+                edits.append(_replace(span, advertised, rule))
+        elif is_unspecified(host):
+            speaks = True
+    return speaks
 
 
 def _map_section(
@@ -161,35 +159,48 @@ def _map_section(
     advertised: bytes,
     in_interface: str,
     edits: list[Edit],
-) -> MediaEnd | None:
-    """Give a media section its public ports and append their edits; None if there are none to be had."""
-    rtp = Endpoint(host, media.port)
-    if not media.is_rtp:
-        port = mappings.open_block(transaction, UDP, rtp, media.ports, in_interface, even=False)
-        rtcp = None
-        public_rtcp = 0
+) -> MediaEnd | str:
+    """Give a media section its public ports and append their edits; a str is the reason why it can't have them."""
+    private_port, ports, is_rtp = media.port, media.ports, media.is_rtp
+    # RTCP that goes to another address is none of ours (RFC 3605).
+    rtcp_is_ours = is_rtp and (not media.rtcp_host or media.rtcp_host == own)
+    rtcp_port = media.rtcp_port if rtcp_is_ours else 0
+    if (
+        private_port < FIRST_UNPRIVILEGED_PORT
+        or 0 < rtcp_port < FIRST_UNPRIVILEGED_PORT
+        or private_port + 2 * ports - 1 > MAX_PORT
+        or ports > MAX_PORTS_PER_SECTION
+    ):
+        return SDP_PORT_PRIVILEGED
+    rtp = new(Endpoint, (host, private_port))
+    rtcp: Endpoint | None = None
+    public_rtcp = 0
+    if not is_rtp:
+        port = mappings.open_block(transaction, UDP, rtp, ports, in_interface, even=False)
+    elif not rtcp_is_ours or rtcp_port == private_port:
+        port = mappings.open_block(transaction, UDP, rtp, 2 * ports - 1, in_interface, even=True)
+        public_rtcp = port or 0
+    elif rtcp_port in (0, private_port + 1):
+        port = mappings.open_block(transaction, UDP, rtp, 2 * ports, in_interface, even=True)
+        rtcp = new(Endpoint, (host, private_port + 1))
+        public_rtcp = (port or 0) + 1
     else:
-        rtcp_here = media.rtcp_host in (b"", own) and media.rtcp_port != media.port
-        own_rtcp = rtcp_here and media.rtcp_port not in (0, media.port + 1)
-        size = 2 * media.ports - (0 if rtcp_here and not own_rtcp else 1)
-        port = mappings.open_block(transaction, UDP, rtp, size, in_interface, even=True)
-        rtcp = Endpoint(host, media.rtcp_port or media.port + 1) if rtcp_here else None
-        public_rtcp = (port or 0) + (1 if rtcp else 0)
-        if own_rtcp and rtcp is not None:
-            entry = mappings.open(transaction, UDP, rtcp, "media", in_interface)
-            if entry is None:
-                return None
-            public_rtcp = entry.public_port
+        port = mappings.open_block(transaction, UDP, rtp, 2 * ports - 1, in_interface, even=True)
+        rtcp = new(Endpoint, (host, rtcp_port))
+        entry = mappings.open(transaction, UDP, rtcp, "media", in_interface)
+        if entry is None:
+            return NO_FREE_PORT
+        public_rtcp = entry.public_port
     if port is None:
-        return None
-    if port != media.port:
+        return NO_FREE_PORT
+    if port != private_port:
         edits.append(_replace(media.port_span, b"%d" % port, "sdp-m"))
-    if public_rtcp and _own_rtcp_port(media, own):
-        if public_rtcp != media.rtcp_port:
+    if rtcp_port:
+        if public_rtcp != rtcp_port:
             edits.append(_replace(media.rtcp_port_span, b"%d" % public_rtcp, "sdp-rtcp"))
         if media.rtcp_host:
             edits.append(_replace(media.rtcp_host_span, advertised, "sdp-rtcp"))
-    return MediaEnd(rtp, rtcp, media.rtcp_mux, on_hold=False)
+    return new(MediaEnd, (rtp, rtcp, media.rtcp_mux, False))
 
 
 def _private_section(
@@ -234,13 +245,10 @@ def _is_host(host: bytes) -> bool:
 
 def _all_are(connections: list[Address], host: bytes) -> bool:
     """Whether every c= that holds for a section is this address."""
-    return bool(connections) and all(address.is_ip4 and address.host == host for address in connections)
-
-
-def _speaks_of(description: Description, own: bytes) -> bool:
-    """Whether the description's connections are the sender's own, or on hold, so that o= is to follow them."""
-    connections = [address for address, rule in _addresses(description) if rule == "sdp-c"]
-    return any(address.host == own or is_unspecified(address.host) for address in connections)
+    for address in connections:
+        if address.host != host or not address.is_ip4:
+            return False
+    return bool(connections)
 
 
 def _addresses(description: Description) -> list[tuple[Address, str]]:
@@ -253,4 +261,5 @@ def _addresses(description: Description) -> list[tuple[Address, str]]:
 
 
 def _replace(span: tuple[int, int], text: bytes, rule: str) -> Edit:
-    return Edit(span[0], span[1] - span[0], text, rule)
+    start, end = span
+    return new(Edit, (start, end - start, text, rule))
