@@ -6,7 +6,7 @@ from tests.engine.scenario import M, Outgoing
 from tests.engine.wire import audio, request, sdp
 
 from sipalg.engine import calls as module
-from sipalg.engine.verdict import EndFlow, Endpoint, EstablishFlow
+from sipalg.engine.verdict import EndFlow, Endpoint, EstablishFlow, Flow
 
 P, N = "192.168.33.10", "203.0.113.1"
 FLOWS = {(f"{P}:1000{step}", f"{N}:1000{step}", f"203.0.113.60:3000{step}") for step in (0, 1)}
@@ -351,3 +351,55 @@ def test_a_call_that_turns_to_fax_lets_go_of_its_audio_ports() -> None:
     assert set(ladder.mapped) == {f"{P}:5060", f"{P}:10010"}
     call.hangs_up()
     ladder.finish()
+
+
+def test_a_200_that_comes_again_after_the_call_revives_nothing() -> None:
+    ladder, call = stage()
+    call.stands()
+    ladder.wait(5)
+    call.hangs_up()
+    call.ok()
+    assert ladder.flows == set()
+    assert dialogs(ladder) == {}
+
+
+def test_what_comes_late_keeps_no_call_alive_that_is_being_hung_up() -> None:
+    ladder, call = stage()
+    call.stands()
+    call.bye()
+    call.number = 1
+    call.ack()
+    call.ok()
+    call.is_asked("UPDATE", 3, body=sdp(OTHER.host, audio(OTHER.port)))
+    for public in (10000, 10001):
+        flow = Flow(17, Endpoint(P, public), Endpoint(N, public), Endpoint(M.host, public + 20000))
+        ladder.alg.media_seen(flow, ladder.now)
+    ladder.wait(33)
+    assert ladder.flows == set()
+    assert dialogs(ladder) == {}
+
+
+def test_one_of_several_early_dialogs_is_hung_up() -> None:
+    ladder, call = stage()
+    call.invite()
+    call.ok(status=183, tag="x")
+    call.ok(OTHER, status=183, tag="y")
+    call.tag = "x"
+    call.hangs_up()
+    assert ladder.flows == OTHER_FLOWS
+    call.tag = "y"
+    call.ok(OTHER)
+    assert dialogs(ladder)[b"a", b"y"]
+    ladder.wait(33)
+    assert ladder.flows == OTHER_FLOWS
+    call.hangs_up()
+    ladder.finish()
+
+
+def test_two_calls_of_two_callers_with_one_id() -> None:
+    ladder, call = stage()
+    other = Outgoing(call.phone, call.server, own_tag="q", tag="z", port=10010)
+    call.stands()
+    other.invite()
+    call.hangs_up()
+    assert dialogs(ladder) == {(b"q", b""): False}

@@ -49,6 +49,7 @@ class Dialog(NamedTuple):
     `local` and `remote` are the descriptions in force, `settled` both as the last final answer left them, `retiring`
     the flows that only wait for an ACK to end. `keys` are the mappings that it holds, its signalling one first.
     `session_s` is the session timer that the last 2xx set, 0 without one; `invite` the first INVITE's CSeq number.
+    `hanging_up` says that a BYE waits for its answer: what comes late keeps no call alive.
     """
 
     local: Ends
@@ -62,6 +63,7 @@ class Dialog(NamedTuple):
     expires_at: float
     session_s: float
     invite: int
+    hanging_up: bool = False
 
 
 class Step(NamedTuple):
@@ -140,7 +142,7 @@ class Calls:
         """Media still runs on a flow: its calls without session timer go on for another call-timeout."""
         for key in self.holders.get(flow, ()):
             dialog = self.dialogs[key]
-            if dialog.confirmed and not dialog.session_s:
+            if dialog.confirmed and not dialog.session_s and not dialog.hanging_up:
                 self.dialogs[key] = dialog._replace(expires_at=now + self.settings.call_timeout_s)
 
     def forget_refused(self) -> None:
@@ -161,7 +163,8 @@ class Calls:
             dialog = dialog._replace(invite=step.number)
             transaction.put(self.dialogs, key, dialog)
         if step.method == b"BYE":
-            self._keep(transaction, key, dialog._replace(expires_at=transaction.now + LINGER_S), dialog)
+            parting = dialog._replace(expires_at=transaction.now + LINGER_S, hanging_up=True)
+            self._keep(transaction, key, parting, dialog)
             return
         changed = self._negotiate(transaction, key, step, dialog)
         if step.method == b"ACK":
@@ -173,7 +176,7 @@ class Calls:
         dialog = self.dialogs.get(key)
         if step.method == b"BYE":
             if dialog is not None and step.status >= 200:
-                self.end(transaction, key)
+                self._hang_up(transaction, key)
             return
         if dialog is None:
             first = self.dialogs.get((*key[:3], b"") if step.asked_inside else (*key[:2], b"", key[3]))
@@ -200,9 +203,10 @@ class Calls:
             if dialog is None:
                 return
             if step.status in (401, 407):
-                self._keep(transaction, key, dialog._replace(expires_at=self._call_end(transaction, dialog)), dialog)
+                back = dialog._replace(expires_at=self._call_end(transaction, dialog), hanging_up=False)
+                self._keep(transaction, key, back, dialog)
             else:
-                self.end(transaction, key)
+                self._hang_up(transaction, key)
         elif dialog is not None and dialog.confirmed:
             offer = dialog.offer
             if offer is not None and (offer.asked_inside, offer.number) == (step.asked_inside, step.number):
@@ -218,6 +222,14 @@ class Calls:
                 # An answer to an earlier INVITE that comes again, a 401 whose ACK was lost, ends nothing.
                 if other[side] == caller and not dialog.confirmed and dialog.invite == step.number:
                     self.end(transaction, other)
+
+    def _hang_up(self, transaction: Transaction, key: DialogKey) -> None:
+        """End a dialog as asked, and with it what waits for other answers: a 2xx that is repeated revives nothing."""
+        answered = self.dialogs[key].confirmed
+        self.end(transaction, key)
+        for other in self.by_call.get(key[:2], ()) if answered else ():
+            if (other[2] == key[2] or other[3] == key[3]) and not self.dialogs[other].confirmed:
+                self.end(transaction, other)
 
     def _negotiate(self, transaction: Transaction, key: DialogKey, step: Step, dialog: Dialog) -> Dialog:
         """Take a message's description for an offer or an answer, and make the flows that follow (RFC 3264 §4)."""
@@ -300,6 +312,8 @@ class Calls:
 
     def _extended(self, transaction: Transaction, dialog: Dialog) -> Dialog:
         """The dialog with its end set anew by a message that shows that it lives; not for less than a tenth."""
+        if dialog.hanging_up:
+            return dialog
         expires_at = self._call_end(transaction, dialog)
         if 0 <= expires_at - dialog.expires_at < 0.1 * (expires_at - transaction.now):
             return dialog
