@@ -228,10 +228,10 @@ def identify(message: Message) -> Identity:
             if not method:
                 number, method = int(match[2]), match[3]
         elif group == 4:
-            from_tag = from_tag or _tag(match[4])
+            from_tag = from_tag or _TAGS[match[4]]
         else:
-            to_tag = to_tag or _tag(match[5])
-    return Identity(call_id, number, method, from_tag, to_tag)
+            to_tag = to_tag or _TAGS[match[5]]
+    return new(Identity, (call_id, number, method, from_tag, to_tag))
 
 
 def cseq_method(message: Message) -> bytes:
@@ -273,7 +273,11 @@ def has_star(message: Message) -> bool:
     return _STAR.search(message.data, message.head, message.head_end) is not None
 
 
-def _tag(value: bytes) -> bytes:
+def _read_tag(value: bytes) -> bytes:
     """The tag of a From or To value; one inside the brackets or a quoted display name doesn't count (§19.3)."""
     tag = _TAG.search(value, max(value.rfind(b">"), 0))
     return tag[1] if tag else b""
+
+
+#: From's and To's values remembered: they are the same in all messages of a dialog.
+_TAGS: Final = Memory(_read_tag, 8192)

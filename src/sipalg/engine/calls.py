@@ -18,6 +18,9 @@ from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import CheckFlow, EndFlow, EstablishFlow, Flow
 
+#: A NamedTuple's own constructor costs twice as much, and these are made for every call.
+new: Final = tuple.__new__
+
 #: Inside host, Call-ID, the inside's tag and the outside's; a tag is b"" while its side hasn't answered.
 DialogKey = tuple[str, bytes, bytes, bytes]
 CallKey = tuple[str, bytes]
@@ -158,8 +161,9 @@ class Calls:
         if dialog is None:
             if step.method != b"INVITE" or recipient or self._too_many(transaction, key):
                 return
-            dialog = self._begin(transaction, key, step)
-        elif step.method == b"INVITE" and not dialog.confirmed and dialog.invite != step.number:
+            self._begin(transaction, key, step)
+            return
+        if step.method == b"INVITE" and not dialog.confirmed and dialog.invite != step.number:
             dialog = dialog._replace(invite=step.number)
             transaction.put(self.dialogs, key, dialog)
         if step.method == b"BYE":
@@ -237,8 +241,7 @@ class Calls:
             return dialog
         offer = dialog.offer
         if offer is None or not _answers(offer, step):
-            in_request = step.status == 0
-            asked = Offer(step.from_inside, in_request, step.asked_inside, step.number, step.ends, answered=False)
+            asked = _offer_of(step)
             if offer is not None and asked == offer._replace(answered=False):
                 return dialog
             return dialog._replace(offer=asked)
@@ -265,14 +268,19 @@ class Calls:
         self._end_flows(transaction, key, dialog.retiring)
         return dialog._replace(retiring=(), settled=(dialog.local, dialog.remote))
 
-    def _begin(self, transaction: Transaction, key: DialogKey, step: Step) -> Dialog:
-        """A dialog for an INVITE that nobody has answered yet."""
+    def _begin(self, transaction: Transaction, key: DialogKey, step: Step) -> None:
+        """A dialog for an INVITE that nobody has answered yet, with what it offers."""
+        keys: tuple[MappingKey, ...] = (step.sip_key,)
+        offer = None
+        if step.ends is not None:
+            offer = _offer_of(step)
+            if step.from_inside:
+                keys = tuple(dict.fromkeys((step.sip_key, *keys_of(step.ends))))
+        for held in keys:
+            self._mappings.hold(transaction, held)
         expires_at = transaction.now + EARLY_S
-        keys = (step.sip_key,)
-        dialog = Dialog((), (), ((), ()), None, (), (), keys, False, expires_at, 0.0, step.number)
-        self._mappings.hold(transaction, step.sip_key)
-        self._enter(transaction, key, dialog)
-        return dialog
+        values = ((), (), ((), ()), offer, (), (), keys, False, expires_at, 0.0, step.number, False)
+        self._enter(transaction, key, new(Dialog, values))
 
     def _fork(self, transaction: Transaction, key: DialogKey, first: Dialog) -> Dialog:
         """A dialog that one of the answers to an INVITE makes: it begins with what the INVITE offered."""
@@ -371,6 +379,11 @@ class Calls:
         if dialog.flows:
             at = min(at, transaction.now + self.settings.flow_check_s)
         transaction.wake(at, ("dialog", key))
+
+
+def _offer_of(step: Step) -> Offer:
+    """The offer that a message's description is, if it isn't an answer."""
+    return new(Offer, (step.from_inside, step.status == 0, step.asked_inside, step.number, step.ends, False))
 
 
 def _answers(offer: Offer, step: Step) -> bool:
