@@ -168,10 +168,24 @@ def test_the_safety_net_takes_mapped_addresses_only() -> None:
     assert ladder.rules == ["request-uri", "via"]
 
 
-def test_a_redirection_to_another_phone_names_a_public_address() -> None:
+def test_a_redirection_to_another_phone_makes_nobody_nat_aware() -> None:
     ladder, phone, server = stage()
     phone.sends(request("OPTIONS"), server)
-    message = response(302, "INVITE", via="203.0.113.50", contact=f"<sip:b@{N}:16384>")
+    other = ladder.phone("192.168.33.11")
+    other.sends(request("OPTIONS", via=str(other.endpoint), contact=None), server)
+    message = response(302, "INVITE", via="203.0.113.50", contact=f"<sip:b@{ladder.public_of(other)}>")
+    assert phone.sends(message, server) == message
+    assert ladder.reason == "nothing-to-edit"
+    assert ladder.alg.nat_aware == {}
+    own = response(200, "INVITE", via="203.0.113.50", contact=f"<sip:b@{ladder.public_of(phone)}>, <sip:x@y>")
+    assert phone.sends(own, server) == own
+    assert ladder.reason == "nat-aware"
+    assert len(ladder.alg.nat_aware) == 1
+
+
+def test_a_public_contact_among_others() -> None:
+    ladder, phone, server = stage()
+    message = response(200, "INVITE", via="203.0.113.50", contact=f"<sip:x@y>, <sip:b@{N}>")
     assert phone.sends(message, server) == message
     assert ladder.reason == "nat-aware"
 

@@ -76,9 +76,16 @@ class Headers:
                     contacts.append(span)
         if not contacts and data.find(self.advertised, message.head, message.head_end) >= 0:
             for kind, _, spans in fields_with(message, self.advertised):
-                if kind == CONTACT and any(span.host == self.advertised for span in spans):
+                if kind == CONTACT and any(self._is_own_public(span, own) for span in spans):
                     return NAT_AWARE
         return edits, entry, contacts
+
+    def _is_own_public(self, span: Address, own: bytes) -> bool:
+        """Whether a Contact is the public address and, as far as known, no other phone's: a redirection names one."""
+        if span.host != self.advertised:
+            return False
+        entry = self._mappings.of_public(TCP if span.over_stream else UDP, span.port)
+        return entry is None or entry.private_host == own
 
     def _map(
         self, transaction: Transaction, datagram: Datagram, entry: Entry | None, port: int, protocol: int
