@@ -211,8 +211,15 @@ def test_an_answer_whose_topmost_via_is_another_ones() -> None:
     phone.sends(request("OPTIONS"), server)
     answer = response(200, "OPTIONS", via="198.51.100.9", more=f"Via: SIP/2.0/UDP {N}:5060;rport=5060\n")
     assert server.sends(answer) == answer
-    noted = response(200, "OPTIONS", via=f"198.51.100.9;received={N}")
-    assert server.sends(noted) == noted
+
+
+def test_what_the_server_noted_of_a_phone_that_names_itself_is_hidden_too() -> None:
+    _, phone, server = stage()
+    phone.sends(request("OPTIONS", via="phone.lan"), server)
+    answer = response(200, "OPTIONS", via=f"phone.lan;received={N};rport=5060")
+    assert server.sends(answer) == response(200, "OPTIONS", via=f"phone.lan;received={P};rport=5060")
+    other = response(200, "OPTIONS", via="phone.lan;received=198.51.100.1;rport=5060")
+    assert server.sends(other) == other
 
 
 def test_a_target_that_cant_be_read_stays() -> None:

@@ -197,13 +197,12 @@ class Headers:
         self, edits: list[Edit], message: Message, begin: int, via: Address, recipient: Entry
     ) -> None:
         """Append the edits for a response's topmost Via: sent-by, `received` and `rport` (RFC 3581 §4)."""
-        if via.host != self.advertised:
-            return
-        entry = self._mappings.of_public(recipient.key[0], via.port)
-        if entry is None or entry.private_host != recipient.private_host:
-            return
-        text = self._private_text(entry, VIA, via.default_port)
-        edits.append(Edit(begin + via.start, via.end - via.start, text, "via"))
+        if via.host == self.advertised:
+            entry = self._mappings.of_public(recipient.key[0], via.port)
+            if entry is None or entry.private_host != recipient.private_host:
+                return
+            text = self._private_text(entry, VIA, via.default_port)
+            edits.append(Edit(begin + via.start, via.end - via.start, text, "via"))
         data = message.data
         behind = begin + via.end
         received, rport = received_and_rport(data, behind, value_end(data, behind, message.head_end))
