@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from tests.engine.ladder import Ladder
 from tests.engine.scenario import M, Outgoing
-from tests.engine.wire import audio, request, sdp
+from tests.engine.wire import audio, response, sdp
 
 from sipalg.engine import calls as module
 from sipalg.engine.verdict import EndFlow, Endpoint, EstablishFlow, Flow
@@ -102,15 +102,8 @@ def test_answers_to_unknown_calls_change_nothing() -> None:
 def test_a_session_timer_ends_a_call_that_isnt_refreshed() -> None:
     ladder, call = stage()
     call.invite()
-    answer = sdp(M.host, audio(M.port))
-    call.server.sends(
-        request("X")
-        .replace(b"X sip:b@203.0.113.50 SIP/2.0", b"SIP/2.0 200 OK")
-        .replace(b"CSeq: 1 X", b"CSeq: 1 INVITE")
-        .replace(b"To: <sip:b@example.org>", b"To: <sip:b@example.org>;tag=b")
-        .replace(b"Content-Length: 0\r\n\r\n", b"Session-Expires: 90\r\nContent-Type: application/sdp\r\n\r\n")
-        + answer.replace("\n", "\r\n").encode()
-    )
+    body = sdp(M.host, audio(M.port))
+    call.server.sends(response(200, "INVITE", more="Session-Expires: 90\n", body=body))
     call.ack()
     assert ladder.flows == FLOWS
     ladder.wait(121)

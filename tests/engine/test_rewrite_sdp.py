@@ -226,3 +226,14 @@ def test_each_section_with_a_connection_of_its_own() -> None:
     own, public = (f"m=audio 10000 RTP/AVP 0\nc=IN IP4 {host}" for host in (P, N))
     session = f"c=IN IP4 {P}\n"
     assert outward(Ladder(), sdp(P, own).replace(session, "", 1)) == sdp(N, public).replace(f"c=IN IP4 {N}\n", "", 1)
+
+
+def test_an_address_of_ours_that_is_said_to_be_ipv6_stays() -> None:
+    line = f"m=audio 10000 RTP/AVP 0\nc=IN IP6 {P}\nm=audio 10002 RTP/AVP 0\nc=IN IP4 {{}}"
+    assert outward(Ladder(), sdp(ZERO, line.format(P), origin=P)) == sdp(ZERO, line.format(N), origin=N)
+
+
+def test_inward_without_a_connection_for_the_session() -> None:
+    ladder = two_phones()
+    body = sdp(N, audio(16386)).replace(f"c=IN IP4 {N}\n", "") + f"c=IN IP4 {N}\n"
+    assert inward(ladder, body) == body.replace(N, "192.168.33.11").replace("16386", "10000")
