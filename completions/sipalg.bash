@@ -33,8 +33,8 @@ _sipalg() {
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
             ;;
-        --public | --ports | --media-ports | --sip-timeout | --except | --trusted-peers | --queue | --source | \
-            --destination | --media-port | --at-once)
+        --public | --ports | --media-ports | --reserved-ports | --sip-timeout | --except | --trusted-peers | --queue | \
+            --source | --destination | --media-port | --at-once)
             return
             ;;
     esac
@@ -42,8 +42,8 @@ _sipalg() {
     case $command in
         '') options='run status mappings calls explain rewrite lab --help --version' ;;
         run)
-            options='--inside --outside --public --ports --media-ports --sip-timeout --except --trusted-peers --mode'
-            options+=' --socket --queue --allow-offload --help'
+            options='--inside --outside --public --ports --media-ports --reserved-ports --sip-timeout --except'
+            options+=' --trusted-peers --mode --socket --queue --allow-offload --help'
             ;;
         status | mappings | calls) options='--json --socket --help' ;;
         explain) options='--inside --public --source --destination --media-port --raw --json --help' ;;

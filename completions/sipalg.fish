@@ -18,6 +18,7 @@ complete -c sipalg -n $run -x -l outside -a '(command ls /sys/class/net)' -d 'Th
 complete -c sipalg -n $run -x -l public -d 'The address to write into messages'
 complete -c sipalg -n $run -x -l ports -d 'The SIP ports of the servers'
 complete -c sipalg -n $run -x -l media-ports -d 'Where public media ports are taken from'
+complete -c sipalg -n $run -x -l reserved-ports -d 'Ports that never become public ones'
 complete -c sipalg -n $run -x -l sip-timeout -d 'How long a SIP flow may be silent'
 complete -c sipalg -n $run -x -l except -d 'A remote network that is not translated'
 complete -c sipalg -n $run -x -l mode -a 'enforce observe' -d 'Change messages, or only look'

@@ -72,6 +72,45 @@ def test_what_is_refused_is_one_line(
     assert capsys.readouterr().err == f"x\nsipalg: {said}\n"
 
 
+def test_what_should_never_happen_is_one_line_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    class Half:
+        """A service that can't be started."""
+
+        def __init__(self, *_: object) -> None:
+            self.loop = Loop()
+
+        def start(self) -> None:
+            raise ValueError("of\ntwo lines")
+
+        def stop(self) -> None:
+            self.loop.close()
+
+    class NotEvenHalf:
+        def __init__(self, *_: object) -> None:
+            raise ValueError("of\ntwo lines")
+
+    monkeypatch.setattr("sipalg.control.daemon.preflight.check", finding())
+    for kind in (Half, NotEvenHalf):
+        monkeypatch.setattr("sipalg.control.daemon.Service", kind)
+        assert daemon.main(arguments()) == 2
+        (line,) = capsys.readouterr().err.splitlines()
+        assert line.startswith("fault where=start consequence=not-started")
+        assert "ValueError" in line
+
+
+def test_a_hangup_is_only_told(caplog: pytest.LogCaptureFixture) -> None:
+    loop = Loop()
+    with daemon.stopped_by_signals(loop):
+        os.kill(os.getpid(), signal.SIGHUP)
+        loop.step(1.0)
+        assert [record.getMessage().split()[:2] for record in caplog.records] == [["signal-ignored", "signal=SIGHUP"]]
+        os.kill(os.getpid(), signal.SIGTERM)
+        loop.run()
+    loop.close()
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_stops_the_loop_and_its_handler_is_put_back(number: signal.Signals) -> None:
     before = signal.getsignal(number)

@@ -11,7 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipalg.control.options import Options, configure, duration, interface, queue_number, read
+from sipalg.control.options import (
+    Options,
+    configure,
+    duration,
+    interface,
+    queue_number,
+    read,
+    reserved_ports,
+)
+from sipalg.datapath.admin_model import PortRange
 from sipalg.engine.settings import Settings
 
 
@@ -82,6 +91,19 @@ def test_queue_numbers() -> None:
     for text in ("65536", "-1", "x", ""):
         with pytest.raises(ArgumentTypeError, match="no queue number"):
             queue_number(text)
+
+
+def test_reserved_ports() -> None:
+    assert reserved_ports("80") == (PortRange(80, 80),)
+    assert reserved_ports("5070, 20000-20999,1-65535") == (
+        PortRange(5070, 5070),
+        PortRange(20000, 20999),
+        PortRange(1, 65535),
+    )
+    assert options("--reserved-ports=80,90-91").reserved_ports == (PortRange(80, 80), PortRange(90, 91))
+    for text, said in (("", "is no port"), ("80,", "is no port"), ("1-2-3", "is no port"), ("9-8", "ends before")):
+        with pytest.raises(ArgumentTypeError, match=said):
+            reserved_ports(text)
 
 
 def test_what_nobody_says_is_the_engines_default(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,10 +1,12 @@
-"""The answers that need arithmetic: what passed unseen, and what people should know."""
+"""The answers: counters, facts, and what people should know."""
 
 from __future__ import annotations
 
 import argparse
 import json
 from collections import Counter
+from dataclasses import replace
+from ipaddress import IPv4Network
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -13,9 +15,13 @@ import pytest
 from sipalg.control.options import Options, configure, read
 from sipalg.control.report import Report
 from sipalg.control.service import Service as RealService
+from sipalg.control.unseen import Unseen
+from sipalg.datapath.admin_model import PortRange
 from sipalg.datapath.nfqueue import QueueStatistics
 from sipalg.datapath.nft_rules import Features
 from sipalg.engine.alg import Alg
+
+VPN, SITE = IPv4Network("10.1.0.0/16"), IPv4Network("10.8.0.0/24")
 
 
 class Table:
@@ -59,6 +65,9 @@ class Service:
             packets=Counter(replaced=5), not_asked=Counter(fragment=1), commands_failed=Counter(), log=log
         )
         self.warnings = ["known from the start"]
+        self.unseen = Unseen(self.table, self.queue)
+        self.inherited: list[int] = []
+        self.ports = SimpleNamespace(log=log)
 
 
 @pytest.fixture
@@ -75,35 +84,36 @@ def status(report: Report) -> dict[str, Any]:
     return answer
 
 
-def unseen(report: Report) -> int:
-    count: int = status(report)["counters"]["queue"]["passed_unseen"]
-    return count
-
-
-def test_packets_that_never_came_are_counted_from_the_start_of_this_process(service: Service) -> None:
+def test_packets_that_passed_unseen_are_counted_and_warned_of(service: Service) -> None:
     report = report_on(service)
-    assert unseen(report) == 0
     service.table.queued = 150
     service.queue.received = 30
     service.queue.kernel = QueueStatistics(15, 0, 0, 45)
-    assert unseen(report) == 5
-    assert "5 packets found the queue full and passed as plain NAT, unchanged" in status(report)["warnings"]
-
-
-def test_a_table_that_was_made_anew_counts_from_zero(service: Service) -> None:
-    report = report_on(service)
-    service.table.queued = 20
-    service.queue.received = 20
-    assert unseen(report) == 0
-    service.table.there = False
-    assert unseen(report) == 0
+    answer = status(report)
+    assert answer["counters"]["queue"]["passed_unseen"] == 5
+    assert "5 packets found the queue full and passed as plain NAT, unchanged" in answer["warnings"]
 
 
 def test_warnings_are_those_of_the_start_and_faults(service: Service) -> None:
     report = report_on(service)
     assert status(report)["warnings"] == ["known from the start"]
     service.driver.log.total = 2
-    assert status(report)["warnings"][1].startswith("4 faults of sipalg itself")
+    assert status(report)["warnings"][1].startswith("6 faults of sipalg itself")
+
+
+def test_what_is_kept_of_earlier_calls_is_told_with_what_is_not(service: Service) -> None:
+    service.inherited = [1, 2]
+    (told,) = status(report_on(service))["warnings"][1:]
+    assert told.startswith("2 media flows of calls that began before this start are kept open")
+    assert "those calls aren't in `calls`" in told
+
+
+def test_exemptions_are_told_by_whose_they_are(service: Service) -> None:
+    service.options = replace(service.options, exempt=(VPN,), reserved_ports=(PortRange(7, 7), PortRange(8, 9)))
+    service.alg.set_exempt((VPN, SITE))
+    facts = status(report_on(service))["status"]
+    assert (facts["except"], facts["except_by_the_rules"]) == (["10.1.0.0/16"], ["10.8.0.0/24"])
+    assert facts["reserved_ports"] == ["7", "8-9"]
 
 
 def test_the_facts(service: Service) -> None:

@@ -1,11 +1,18 @@
-"""Whose notification makes the administrator's rules worth reading again."""
+"""When the administrator's rules are read again: after whose notification, and after which silence."""
 
 from __future__ import annotations
 
+import socket
+import threading
+from collections.abc import Iterator
+
 import pytest
 
-from sipalg.control.rules import concerns
+from sipalg.control import rules
+from sipalg.control.rules import RulesWatch, concerns
 from sipalg.datapath import netlink
+from sipalg.datapath.admin_rules import AdminRules, AdminRulesError
+from sipalg.datapath.loop import Loop
 from sipalg.datapath.netlink import Message, nfnetlink
 
 NF_TABLES = 10
@@ -34,3 +41,83 @@ def test_another_tables_rules_do(kind: int) -> None:
 )
 def test_ours_and_what_is_no_rule_do_not(message: Message) -> None:
     assert not concerns(message, "sipalg")
+
+
+# Rules of the old iptables, of which the kernel tells nothing
+
+
+class Rules:
+    """Rules that a test may change, and what came of them; waits for the thread that reads them."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+        self.legacy = ""
+        self.error: AdminRulesError | None = None
+        self.read = 0
+        self.told: list[AdminRules] = []
+        self.loop = Loop(lambda: self.now)
+        self.watch = RulesWatch(self.loop, self.read_all, self.told.append, "sipalg", self.read_legacy)
+
+    def read_all(self) -> AdminRules:
+        self.read += 1
+        return AdminRules()
+
+    def read_legacy(self) -> str:
+        if self.error is not None:
+            raise self.error
+        return self.legacy
+
+    def pass_time(self, seconds: float) -> None:
+        self.now += seconds
+        self.loop.step(0)
+        for thread in threading.enumerate():
+            if thread.name == "rules":
+                thread.join()
+        self.loop.step(0)
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rules]:
+    class NoNetlink:
+        """Notifications that never come."""
+
+        def __init__(self, groups: tuple[int, ...]) -> None:
+            assert groups
+            self.end, self.other = socket.socketpair()
+
+        def fileno(self) -> int:
+            return self.end.fileno()
+
+        def close(self) -> None:
+            self.end.close()
+            self.other.close()
+
+    monkeypatch.setattr(rules, "NetlinkSocket", NoNetlink)
+    world = Rules()
+    yield world
+    world.watch.close()
+    world.loop.close()
+
+
+def test_the_old_iptables_is_compared_every_minute(world: Rules) -> None:
+    world.legacy = "-A POSTROUTING -j MASQUERADE"
+    world.pass_time(59)
+    assert world.read == 0
+    world.pass_time(1)
+    assert (world.read, len(world.told)) == (1, 1)
+    for _ in range(3):
+        world.pass_time(60)
+    assert world.read == 1
+    world.legacy = ""
+    world.pass_time(60)
+    assert (world.read, len(world.told)) == (2, 2)
+
+
+def test_rules_that_cannot_be_read_are_tried_again(world: Rules, caplog: pytest.LogCaptureFixture) -> None:
+    world.error = AdminRulesError("iptables-legacy-save: no answer")
+    world.pass_time(60)
+    assert world.told == []
+    assert "rules-unreadable why='iptables-legacy-save: no answer'" in caplog.text
+    world.error = None
+    world.pass_time(60)
+    assert len(world.told) == 1

@@ -7,12 +7,21 @@ from typing import Any
 
 import pytest
 
-from sipalg.control.takeover import InsideNetworks, closing, forwards, keepable, signalling_flows
+from sipalg.control.takeover import (
+    InsideNetworks,
+    closing,
+    exempt_networks,
+    forwards,
+    keepable,
+    media_flows,
+    signalling_flows,
+    stranded,
+)
 from sipalg.datapath.addresses import Address, Interface
-from sipalg.datapath.admin_rules import AdminRules, PortForward
-from sipalg.datapath.ctnetlink import SOURCE_NAT, Entry
+from sipalg.datapath.admin_rules import AdminRules, Exemption, PortForward
+from sipalg.datapath.ctnetlink import DESTINATION_NAT, SOURCE_NAT, Entry
 from sipalg.datapath.nft_table import Elements, StandingMapping
-from sipalg.engine.verdict import TCP, UDP, CloseMapping, Endpoint, Mapping
+from sipalg.engine.verdict import TCP, UDP, CloseMapping, Endpoint, Flow, Mapping
 
 ROUTER = "203.0.113.1"
 PHONE = Endpoint("192.168.33.10", 5060)
@@ -53,6 +62,21 @@ def test_port_forwards(protocol: int, public: Endpoint, private: Endpoint, purpo
         assert [(one.private, one.public, one.purpose, one.adopted) for one in found] == [
             (private, Endpoint(ROUTER, public.port), purpose, True)
         ]
+
+
+def test_the_first_forward_of_a_port_and_of_a_host_counts() -> None:
+    pbx, other = Endpoint("192.168.33.20", 5060), Endpoint("192.168.33.21", 5060)
+    pairs = [(5060, pbx), (5060, other), (5070, pbx), (5071, other)]
+    rules = AdminRules(forwards=tuple(PortForward(UDP, Endpoint("", port), host, "x") for port, host in pairs))
+    found = [(one.public.port, one.private) for one in forwards(rules, ROUTER, PORTS)]
+    assert found == [(5060, pbx), (5071, other)]
+    assert list(forwards(rules, "", PORTS)) == []
+
+
+def test_exemptions_for_everybody_count() -> None:
+    site, vpn, lan = (IPv4Network(text) for text in ("10.8.0.0/24", "10.9.0.0/24", "192.168.33.0/24"))
+    every = (Exemption(site, (), "x"), Exemption(vpn, (lan,), "x"), Exemption(site, (), "y"))
+    assert exempt_networks(AdminRules(exemptions=every)) == (site,)
 
 
 def test_of_what_stands_only_the_true_is_kept() -> None:
@@ -97,7 +121,49 @@ def test_a_standing_flow_to_a_sip_port_is_its_phones_mapping() -> None:
         flow(original_source=Endpoint(ROUTER, 5060)),
         flow(original_destination=Endpoint("203.0.113.50", 53)),
         flow(original_destination=Endpoint("10.99.0.10", 5060)),
+        flow(reply_destination=Endpoint(ROUTER, 1023)),
+        flow(original_source=Endpoint(PHONE.host, 1023)),
     ],
 )
 def test_other_flows_are_left_alone(other: Entry) -> None:
     assert list(signalling_flows([other], ROUTER, PORTS, (IPv4Network("10.99.0.0/24"),))) == []
+
+
+# Flows of calls, and of an address that is gone
+
+MEDIA = Mapping(UDP, PHONE._replace(port=10000), Endpoint(ROUTER, 10000), "media")
+FAR_END = Endpoint("203.0.113.60", 4000)
+
+
+def media(**changes: Any) -> Entry:
+    ends = {"original_source": MEDIA.private, "original_destination": FAR_END, "reply_source": FAR_END}
+    return flow(**{**ends, "reply_destination": MEDIA.public, **changes})
+
+
+def test_the_flows_of_media_mappings_are_the_calls_that_go_on() -> None:
+    others = [flow(), media(status=DESTINATION_NAT), media(protocol=TCP), media(original_source=PHONE)]
+    sip = Mapping(UDP, PHONE, Endpoint(ROUTER, 1024), "sip")
+    kept = [StandingMapping(MEDIA, 60.0), StandingMapping(sip, 60.0)]
+    assert media_flows([*others, media()], kept) == [Flow(UDP, MEDIA.private, MEDIA.public, FAR_END)]
+
+
+def test_flows_of_an_address_that_was_lost_are_stranded() -> None:
+    now = ("203.0.113.9", "192.168.33.1")
+    let_in = flow(
+        original_source=SERVER,
+        original_destination=Endpoint(ROUTER, 1024),
+        reply_source=PHONE,
+        reply_destination=SERVER,
+        status=DESTINATION_NAT,
+    )
+    lost = [flow(), let_in, media()]
+    others = [
+        flow(protocol=TCP),
+        flow(status=0),
+        flow(reply_destination=Endpoint("203.0.113.9", 1024)),
+        flow(original_destination=Endpoint("203.0.113.50", 53)),
+        let_in._replace(original_destination=Endpoint("192.168.33.1", 1024)),
+    ]
+    assert stranded([*lost, *others], now, PORTS, [MEDIA]) == lost
+    assert stranded(lost, now, PORTS, []) == lost[:2]
+    assert stranded(lost, (ROUTER,), PORTS, [MEDIA]) == []

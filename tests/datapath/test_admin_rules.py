@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import pytest
 
-from sipalg.datapath.admin_rules import AdminRulesError, evaluate, run_program
+from sipalg.datapath import admin_rules
+from sipalg.datapath.admin_rules import AdminRulesError, evaluate, read_legacy_rules, run_program
 
 PBX = "192.168.20.5"
 
@@ -64,3 +66,30 @@ def test_a_program_that_fails_is_one_clear_error() -> None:
     with pytest.raises(AdminRulesError, match=r"ls /nonexistent/x: "):
         run_program("ls", "/nonexistent/x")
     assert run_program("echo", "x") == "x\n"
+
+
+def test_the_old_iptables_rules_are_the_same_whatever_they_have_counted(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    saved = ["# Generated on Monday", "*nat", ":POSTROUTING ACCEPT [5:300]", "-A POSTROUTING -j MASQUERADE", "COMMIT"]
+    asked: list[str] = []
+
+    def save(*command: str) -> str:
+        asked.extend(command)
+        return "\n".join(saved)
+
+    tables = tmp_path / "ip_tables_names"
+    monkeypatch.setattr(admin_rules, "_LEGACY_TABLES", tables)
+    monkeypatch.setattr(admin_rules, "run_program", save)
+    monkeypatch.setattr("sipalg.datapath.admin_rules.shutil.which", lambda name: name)
+    assert read_legacy_rules() == ""
+    tables.write_text("")
+    assert read_legacy_rules() == ""
+    assert asked == []
+    tables.write_text("nat\n")
+    before = read_legacy_rules()
+    assert asked == ["iptables-legacy-save"]
+    saved[0], saved[2] = "# Generated on Tuesday", ":POSTROUTING ACCEPT [6:400]"
+    assert read_legacy_rules() == before
+    saved.insert(3, "-A POSTROUTING -d 10.8.0.0/24 -j ACCEPT")
+    assert read_legacy_rules() != before

@@ -60,7 +60,9 @@ def test_no_source_nat() -> None:
 
 def test_exemptions_that_the_plan_doesnt_have() -> None:
     vpn, lan = IPv4Network("10.1.2.0/24"), IPv4Network("192.168.122.0/24")
-    exemption = (Exemption(vpn, (), "x"),)
+    # Without a source it is taken for --except, and nothing is to be said.
+    assert rules(exemptions=(Exemption(vpn, (), "x"),)) == []
+    exemption = (Exemption(vpn, (lan,), "x"),)
     assert rules(exemptions=exemption) == [("warning", "exemption")]
     assert rules(replace(PLAN, exempt=(IPv4Network("10.0.0.0/8"),)), exemptions=exemption) == []
     libvirt = ("224.0.0.0/24", "255.255.255.255/32", str(lan))
@@ -97,6 +99,10 @@ def test_interfaces() -> None:
     assert finding.code == "same-interface"
     (finding,) = preflight.check_interfaces(replace(PLAN, inside=("lan9",), outside="lan0"), known)
     assert finding.text == "--inside lan9: no such interface; there are: lan0, wan0"
+    long = "a" * 16
+    known[long] = known["lan0"]
+    (finding,) = preflight.check_interfaces(replace(PLAN, inside=(long,), outside="lan0"), known)
+    assert finding.text.startswith(f"--inside {long}: is no interface name, which has at most 15 bytes")
 
 
 def test_media_ports_and_the_local_range() -> None:

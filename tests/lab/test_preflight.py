@@ -65,7 +65,6 @@ def test_what_the_rules_have_against_it(net: Topology) -> None:
     firewall.load(net, firewall.rules("strict", kernel_helper=True))
     assert codes(net, replace(PLAN, exempt=())) == [
         ("error", "kernel-helper"),
-        ("warning", "exemption"),
         ("advice", "dnat-not-accepted"),
     ]
     net.run("router", "nft", "flush", "ruleset")

@@ -25,12 +25,13 @@ from sipalg.control.server import SocketInUseError
 from sipalg.control.service import Service
 from sipalg.datapath import preflight
 from sipalg.datapath.admin_rules import AdminRulesError
-from sipalg.datapath.loop import Loop
+from sipalg.datapath.loop import FaultLog, Loop
 from sipalg.datapath.netlink import NetlinkError
 
 _LOG = logging.getLogger("sipalg")
 
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
+_MOST_SIGNALS: Final = 64
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -50,6 +51,7 @@ def main(args: argparse.Namespace) -> int:
         return _refuse(errors)
     warnings = [finding.text for finding in findings]
     handler = _set_up_log()
+    log = FaultLog()
     try:
         service = Service(options, warnings, handler.event)
     except (SocketInUseError, AdminRulesError) as error:
@@ -58,6 +60,9 @@ def main(args: argparse.Namespace) -> int:
         return _refuse([f"the kernel refuses: {error.strerror}"])
     except OSError as error:
         return _refuse([f"can't bind queue {options.queue_number}: {error.strerror}"])
+    except Exception:
+        log.exception("start", "not-started")
+        return 2
     for warning in warnings:
         _LOG.warning("warning: %s", warning)
     with stopped_by_signals(service.loop):
@@ -66,6 +71,10 @@ def main(args: argparse.Namespace) -> int:
         except OSError as error:
             service.stop()
             return _refuse([f"the kernel refuses the rules: {error.strerror}"])
+        except Exception:
+            service.stop()
+            log.exception("start", "not-started")
+            return 2
         try:
             _say_ready(service)
             service.loop.run()
@@ -78,14 +87,22 @@ def main(args: argparse.Namespace) -> int:
 
 @contextlib.contextmanager
 def stopped_by_signals(loop: Loop) -> Iterator[None]:
-    """Let SIGTERM and SIGINT stop the loop, at once and between two packets."""
+    """Let SIGTERM and SIGINT stop the loop, at once and between two packets; SIGHUP only makes a line in the log."""
+
+    def take(_events: int) -> None:
+        for number in wake.recv(_MOST_SIGNALS):
+            if number in _SIGNALS:
+                loop.stop()
+            else:
+                _LOG.warning("signal-ignored signal=SIGHUP instead=restart, which keeps mappings and calls' audio")
+
     wake, thrown = socket.socketpair()
     with wake, thrown:
         for end in (wake, thrown):
             end.setblocking(False)
-        before = {number: signal.signal(number, lambda *_: None) for number in _SIGNALS}
+        before = {number: signal.signal(number, lambda *_: None) for number in (*_SIGNALS, signal.SIGHUP)}
         descriptor = signal.set_wakeup_fd(thrown.fileno(), warn_on_full_buffer=False)
-        loop.watch(wake, lambda _: loop.stop())
+        loop.watch(wake, take)
         try:
             yield
         finally:

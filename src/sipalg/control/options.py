@@ -18,7 +18,7 @@ from sipalg.capture import arguments
 from sipalg.control.client import DEFAULT_SOCKET, SOCKET_VARIABLE, socket_path
 from sipalg.datapath.admin_model import PortRange
 from sipalg.datapath.nft_rules import TableSettings
-from sipalg.datapath.preflight import Plan
+from sipalg.datapath.preflight import LONGEST_INTERFACE_NAME_BYTES, Plan
 from sipalg.engine.settings import Settings
 
 #: Where the defaults are taken from.
@@ -31,7 +31,6 @@ _BY_CLOCK: Final = re.compile(r"(?:(\d+)d ?)?(\d{1,2}):([0-5]\d)(?::([0-5]\d))?"
 #: Below, phones that refresh every minute would come and go; above, the kernel's tables take no such timeout.
 _SHORTEST_TIMEOUT_S: Final = 10
 _LONGEST_TIMEOUT_S: Final = 30 * 86400
-_LONGEST_INTERFACE_NAME: Final = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +49,7 @@ class Options:
     socket: Path
     queue_number: int
     allow_offload: bool
+    reserved_ports: tuple[PortRange, ...] = ()
 
     def engine_settings(self, nat_address: str, stream_timeout_s: float) -> Settings:
         """Return the engine's settings; `stream_timeout_s` is the kernel's timeout of UDP streams."""
@@ -105,6 +105,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=_ENGINE.media_ports,
         metavar="LOW-HIGH",
         help="public ports for media where the phone's own is taken (default: 16384-32767)",
+    )
+    add(
+        "--reserved-ports",
+        type=reserved_ports,
+        default=(),
+        metavar="PORTS",
+        help="ports that never become public ones: 5070,20000-20999",
     )
     add(
         "--sip-timeout",
@@ -165,12 +172,27 @@ def read(args: argparse.Namespace) -> Options:
         socket=socket_path(args.socket),
         queue_number=args.queue,
         allow_offload=args.allow_offload,
+        reserved_ports=args.reserved_ports,
     )
+
+
+def reserved_ports(text: str) -> tuple[PortRange, ...]:
+    """Read ports and ranges `LOW-HIGH` with commas between them."""
+    found = []
+    for part in text.split(","):
+        low, dash, high = (piece.strip() for piece in part.partition("-"))
+        ports = PortRange(arguments.port(low), arguments.port(high if dash else low))
+        if ports.low > ports.high:
+            raise ArgumentTypeError(f"{part.strip()!r} ends before it begins; an example: 5070,20000-20999")
+        found.append(ports)
+    return tuple(found)
 
 
 def interface(text: str) -> str:
     """Read an interface's name as Linux allows it."""
-    valid = 0 < len(text.encode()) <= _LONGEST_INTERFACE_NAME and text not in (".", "..")
+    if len(text.encode()) > LONGEST_INTERFACE_NAME_BYTES:
+        raise ArgumentTypeError(f"{text!r} is no interface name, which has at most 15 bytes: see `ip link`")
+    valid = text and text not in (".", "..")
     if not valid or any(character in "/:" or character.isspace() for character in text):
         raise ArgumentTypeError(f"{text!r} is no interface name; an example: lan0")
     return text

@@ -26,8 +26,6 @@ class Report:
     def __init__(self, service: Service) -> None:
         self._service = service
         self._started = time.monotonic()
-        # The table's counter may be an earlier process's.
-        self._queued_before = service.table.packets_to_queue() if service.table.exists() else 0
 
     def answers(self) -> dict[str, Callable[[], Mapping[str, Any]]]:
         """Return the commands, and what answers them."""
@@ -43,8 +41,8 @@ class Report:
         snapshot = self._snapshot()
         tables = snapshot["counters"]
         driver = service.driver
+        unseen = service.unseen.count()
         queue = service.queue.statistics()
-        unseen = self._unseen(queue.waiting)
         counters = {
             "packets": dict(driver.packets),
             **{name: snapshot[name] for name in _COUNTERS},
@@ -60,7 +58,13 @@ class Report:
         warnings = list(service.warnings)
         if unseen:
             warnings.append(f"{unseen} packets found the queue full and passed as plain NAT, unchanged")
-        faults = driver.log.total + service.loop.log.total
+        inherited = len(service.inherited)
+        if inherited:
+            warnings.append(
+                f"{inherited} media flows of calls that began before this start are kept open until they fall silent; "
+                "those calls aren't in `calls`, and their ends go unnoticed"
+            )
+        faults = driver.log.total + service.loop.log.total + service.ports.log.total
         if faults:
             warnings.append(f"{faults} faults of sipalg itself, see the log; their packets passed unchanged")
         return {
@@ -90,19 +94,14 @@ class Report:
             "advertised_address": settings.advertised_address,
             "ports": list(options.ports),
             "media_ports": "-".join(map(str, options.media_ports)),
+            "reserved_ports": [f"{low}-{high}" if low < high else str(low) for low, high in options.reserved_ports],
+            "except": [str(network) for network in options.exempt],
+            "except_by_the_rules": [str(network) for network in settings.exempt if network not in options.exempt],
             "sip_timeout_s": options.sip_timeout_s,
             "uptime_s": round(time.monotonic() - self._started, 3),
             "queue": options.queue_number,
             "kernel": kernel,
         }
-
-    def _unseen(self, waiting: int) -> int:
-        """Count the packets that the table sent to the queue and that never came: they passed as plain NAT."""
-        service = self._service
-        queued = service.table.packets_to_queue() if service.table.exists() else 0
-        # A counter below what it was is that of a table made anew.
-        queued -= self._queued_before if queued >= self._queued_before else 0
-        return max(0, queued - service.queue.received - waiting)
 
     def _snapshot(self) -> dict[str, Any]:
         return self._service.alg.snapshot(time.monotonic())

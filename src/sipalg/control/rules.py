@@ -1,7 +1,8 @@
 """The administrator's rules, read again whenever somebody changed them, without keeping packets waiting.
 
 Listing a large rule set takes nft its time, so that it is done beside the packet loop, in a thread that only reads;
-the loop hears of the result through a descriptor, as it does of everything else.
+the loop hears of the result through a descriptor, as it does of everything else. The kernel tells of changes in
+nf_tables; of those that the old iptables makes it tells nothing, so that these are compared every minute.
 """
 
 from __future__ import annotations
@@ -14,39 +15,47 @@ from collections.abc import Callable
 from queue import SimpleQueue
 from typing import Final
 
-from sipalg.datapath import netlink
-from sipalg.datapath.admin_rules import AdminRules, AdminRulesError
+from sipalg.datapath.admin_rules import AdminRules, AdminRulesError, read_legacy_rules
 from sipalg.datapath.loop import Loop
 from sipalg.datapath.netlink import Message, NetlinkError, NetlinkSocket
+from sipalg.datapath.nft_guard import NFNLGRP_NFTABLES, changed_table
 
 _LOG = logging.getLogger(__name__)
 
-_GROUP_NFTABLES: Final = 7  # NFNLGRP_NFTABLES
-_NF_TABLES: Final = 10  # NFNL_SUBSYS_NFTABLES
-#: NFT_MSG_… of generations, which name no table, and of sets' elements: lists of attackers change all day.
-_OF_NO_INTEREST: Final = frozenset({12, 14, 15})
+#: NFT_MSG_… of sets' elements, which are of no interest: lists of attackers change all day.
+_ELEMENTS: Final = frozenset({12, 14})
 #: A change seldom comes alone; and reading must not become all that the machine does.
 _SETTLE_S: Final = 2.0
+_COMPARE_LEGACY_S: Final = 60.0
 
 
 class RulesWatch:
     """Calls `on_rules` in the loop with the rules as `read` returns them, some seconds after they were changed."""
 
     def __init__(
-        self, loop: Loop, read: Callable[[], AdminRules], on_rules: Callable[[AdminRules], None], own_table: str
+        self,
+        loop: Loop,
+        read: Callable[[], AdminRules],
+        on_rules: Callable[[AdminRules], None],
+        own_table: str,
+        read_legacy: Callable[[], str] = read_legacy_rules,
     ) -> None:
         self._loop = loop
         self._read = read
         self._on_rules = on_rules
         self._own_table = own_table
+        self._read_legacy = read_legacy
+        #: The old iptables' rules as of the last reading; None before the first.
+        self._legacy: str | None = None
         self._changed = False
         self._reading = False
         self._results: SimpleQueue[AdminRules | AdminRulesError] = SimpleQueue()
-        self._netlink = NetlinkSocket(groups=(_GROUP_NFTABLES,))
+        self._netlink = NetlinkSocket(groups=(NFNLGRP_NFTABLES,))
         self._wake_end, self._thread_end = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         loop.watch(self._netlink, self._take_notifications)
         loop.watch(_Descriptor(self._wake_end), self._take_result)
         loop.every(_SETTLE_S, self._begin)
+        loop.every(_COMPARE_LEGACY_S, self._compare_legacy)
 
     def close(self) -> None:
         """Watch no more. A reading that is under way ends by itself."""
@@ -67,12 +76,21 @@ class RulesWatch:
     def _begin(self) -> None:
         if self._changed and not self._reading:
             self._changed = False
-            self._reading = True
-            threading.Thread(target=self._run, name="rules", daemon=True).start()
+            self._start_reading(only_if_legacy_changed=False)
 
-    def _run(self) -> None:
+    def _compare_legacy(self) -> None:
+        if not self._reading:
+            self._start_reading(only_if_legacy_changed=True)
+
+    def _start_reading(self, *, only_if_legacy_changed: bool) -> None:
+        self._reading = True
+        threading.Thread(target=self._run, args=(only_if_legacy_changed,), name="rules", daemon=True).start()
+
+    def _run(self, only_if_legacy_changed: bool) -> None:
         try:
-            self._results.put(self._read())
+            before, self._legacy = self._legacy, self._read_legacy()
+            if not only_if_legacy_changed or self._legacy != before:
+                self._results.put(self._read())
         except AdminRulesError as error:
             self._results.put(error)
         finally:
@@ -91,14 +109,8 @@ class RulesWatch:
 
 
 def concerns(message: Message, own_table: str) -> bool:
-    """Tell whether a notification is of a change in the rules of another table than ours.
-
-    Attribute 1 is the table's name in all of nf_tables' messages that are looked at.
-    """
-    if message.kind >> 8 != _NF_TABLES or message.kind & 0xFF in _OF_NO_INTEREST:
-        return False
-    name = netlink.attributes(message.body, 4).get(1)
-    return name is not None and netlink.string(name) != own_table
+    """Tell whether a notification is of a change in the rules of another table than ours."""
+    return message.kind & 0xFF not in _ELEMENTS and changed_table(message) not in (None, own_table)
 
 
 class _Descriptor:

@@ -11,28 +11,33 @@ import contextlib
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
+from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final
 
 from sipalg.control import takeover
+from sipalg.control.inherited import InheritedMedia
 from sipalg.control.notify import Notifier
 from sipalg.control.options import Options
 from sipalg.control.report import Report
 from sipalg.control.rules import RulesWatch
 from sipalg.control.server import ControlServer
+from sipalg.control.unseen import Unseen
 from sipalg.datapath import addresses, nft_codec
 from sipalg.datapath.addresses import AddressWatch, primary_address
 from sipalg.datapath.admin_model import PortRange
 from sipalg.datapath.admin_rules import AdminRules, read_admin_rules
 from sipalg.datapath.conntrack import Conntrack
+from sipalg.datapath.ctnetlink import Entry
 from sipalg.datapath.driver import Driver
 from sipalg.datapath.executor import Executor
 from sipalg.datapath.loop import Loop
 from sipalg.datapath.netlink import NetlinkError, NetlinkSocket
 from sipalg.datapath.nfqueue import PacketQueue
-from sipalg.datapath.nft_table import NftTable, find_features
+from sipalg.datapath.nft_table import Elements, NftTable, StandingMapping, find_features
 from sipalg.datapath.ports import PortsTaken, local_port_range, overlap
 from sipalg.datapath.preflight import check_rules
 from sipalg.datapath.standing import Standing
@@ -43,6 +48,10 @@ _LOG = logging.getLogger("sipalg")
 
 _TIMEOUTS: Final = Path("/proc/sys/net/netfilter")
 _FORGET_S: Final = 60.0
+#: How often the table's counter is read, so that little is lost with the table.
+_COUNT_S: Final = 10.0
+#: How long a media mapping of an earlier process lives if conntrack has no flow of it.
+_UNUSED_MEDIA_S: Final = 600.0
 #: Packets make hardly any garbage that reference counts don't free at once, so it is looked for seldom.
 _GARBAGE_THRESHOLDS: Final = (20_000, 50, 100)
 
@@ -68,18 +77,20 @@ class Service:
             self._conntrack = stack.enter_context(Conntrack())
             self.nat_address = primary_address(options.outside)
             self._rules = self._read_rules()
+            self._forwards = list(takeover.forwards(self._rules, self.nat_address, options.ports))
             avoid = overlap(PortRange(*options.media_ports), local_port_range())
-            self._ports = PortsTaken(self._conntrack.translated, avoid=avoid)
-            self._ports.configure(self.nat_address, self._rules)
+            self.ports = PortsTaken(self._conntrack.translated, reserved=options.reserved_ports, avoid=avoid)
+            self.ports.configure(self.nat_address, self._rules)
+            exempt = self._exempt_networks()
             stream_timeout_s = _kernel_timeout("nf_conntrack_udp_timeout_stream", 120)
             settings = options.engine_settings(self.nat_address, stream_timeout_s)
-            self.alg = Alg(settings, self._ports)
+            self.alg = Alg(replace(settings, exempt=exempt), self.ports)
             with NetlinkSocket() as probe:
                 features = find_features(probe)
             # To observe changes nothing, the lifetime of flows included.
             features = features._replace(ct_timeout=features.ct_timeout and not observing)
             table_settings = options.table_settings(_kernel_timeout("nf_conntrack_udp_timeout", 30))
-            self.table = NftTable(table_settings, features)
+            self.table = NftTable(replace(table_settings, exempt=exempt), features)
             stack.callback(self.table.close)
             self._standing = Standing(self.table)
             self.queue = PacketQueue(options.queue_number)
@@ -87,6 +98,8 @@ class Service:
             executor = Executor(self._standing, self._conntrack)
             inside = frozenset(options.inside)
             self.driver = Driver(self.alg, self.queue, executor, inside, observe=observing, on_event=on_event)
+            self.inherited = InheritedMedia(self.alg, self._conntrack)
+            self.unseen = Unseen(self.table, self.queue)
             report = Report(self)
             self._server = ControlServer(options.socket, self.loop, report.answers())
             stack.callback(self._server.close)
@@ -98,11 +111,12 @@ class Service:
         """Write the rules, take over what exists, and begin with the packets. Raises NetlinkError."""
         now = time.monotonic()
         observing = self.options.mode == "observe"
-        adopted = list(takeover.forwards(self._rules, self.nat_address, self.options.ports))
         found = self.table.elements()
-        kept = takeover.keepable(found, self.nat_address, adopted)
+        kept = takeover.keepable(found, self.nat_address, self._forwards)
         self._standing.install([] if observing else takeover.closing(found, kept))
+        entries = list(self._conntrack.dump(UDP))
         if not observing:
+            self._end_stranded(entries, found)
             by_public = {(one.mapping.protocol, one.mapping.public): one.mapping for one in kept}
             self._standing.note([OpenMapping(one.mapping, one.timeout_s) for one in kept])
             self._standing.note(
@@ -112,10 +126,10 @@ class Service:
                     if (peer.protocol, peer.public) in by_public
                 ]
             )
-        self._adopt_forwards(adopted, now)
-        for one in kept:
-            self.alg.restore(one.mapping, min(one.timeout_s, self.options.sip_timeout_s), now)
-        self._adopt_flows(now)
+        self._adopt_forwards(self._forwards, now)
+        self._restore(kept, entries, now)
+        self._adopt_flows(entries, now)
+        self._tell_exempt()
         self.driver.report_events()
         self._watch_all()
         gc.collect()
@@ -143,6 +157,9 @@ class Service:
         loop.set_timer(self.driver.next_timer, self.driver.run_timer)
         loop.every(_FORGET_S, self._standing.forget_ended)
         loop.every(_FORGET_S, self.driver.interfaces.forget)
+        loop.every(_COUNT_S, self.unseen.look)
+        if len(self.inherited):
+            loop.every(self.alg.settings.flow_check_s, self.inherited.look)
         if self.notifier.watchdog_interval_s is not None:
             loop.every(self.notifier.watchdog_interval_s, self.notifier.alive)
 
@@ -150,7 +167,9 @@ class Service:
         return read_admin_rules(self.options.outside, self.options.inside)
 
     def _use_rules(self, rules: AdminRules) -> None:
-        """Go on with rules that the administrator changed."""
+        """Go on with rules that the administrator changed; with the same as before nothing is to be done."""
+        if rules == self._rules:
+            return
         known = self._rule_warnings(self._rules)
         found = self._rule_warnings(rules)
         self.warnings = [warning for warning in self.warnings if warning not in known] + found
@@ -158,11 +177,36 @@ class Service:
             if warning not in known:
                 _LOG.warning("warning: %s", warning)
         self._rules = rules
-        self._ports.configure(self.nat_address, rules)
-        adopted = takeover.forwards(rules, self.nat_address, self.options.ports)
-        self._adopt_forwards(adopted, time.monotonic())
+        self.ports.configure(self.nat_address, rules)
+        self._use_exempt_networks()
+        now = time.monotonic()
+        before, self._forwards = self._forwards, list(takeover.forwards(rules, self.nat_address, self.options.ports))
+        for mapping in before:
+            if mapping not in self._forwards:
+                self.driver.run_commands(self.alg.disown(mapping, now))
+        self._adopt_forwards((mapping for mapping in self._forwards if mapping not in before), now)
         self.driver.report_events()
         _LOG.info("rules-changed forwards=%d source_nat=%d", len(rules.forwards), len(rules.source_nat))
+
+    def _exempt_networks(self) -> tuple[IPv4Network, ...]:
+        """Return what isn't NATed: what --except says, and what the administrator's rules leave as it is."""
+        return tuple(dict.fromkeys((*self.options.exempt, *takeover.exempt_networks(self._rules))))
+
+    def _use_exempt_networks(self) -> None:
+        exempt = self._exempt_networks()
+        if exempt == self.alg.settings.exempt:
+            return
+        self.alg.set_exempt(exempt)
+        try:
+            self.table.change(replace(self.table.settings, exempt=exempt))
+        except NetlinkError as error:
+            _LOG.error("exemptions-not-in-the-table why=%r", str(error))
+        self._tell_exempt()
+
+    def _tell_exempt(self) -> None:
+        found = [str(one) for one in self.alg.settings.exempt if one not in self.options.exempt]
+        if found:
+            _LOG.info("rules-exempt networks=%s as-if=--except", ",".join(found))
 
     def _rule_warnings(self, rules: AdminRules) -> list[str]:
         return [finding.text for finding in check_rules(self.options.plan(), rules)]
@@ -173,13 +217,37 @@ class Service:
             interface = inside.interface_of(mapping.private.host)
             self.driver.run_commands(self.alg.adopt(mapping, now, interface))
 
-    def _adopt_flows(self, now: float) -> None:
+    def _end_stranded(self, entries: Iterable[Entry], found: Elements) -> None:
+        """End the flows of an address that was lost while no process looked."""
+        router = {address.host for address in addresses.addresses()}
+        former = [one.mapping for one in found.mappings]
+        stranded = takeover.stranded(entries, router, self.options.ports, former)
+        if stranded:
+            self._conntrack.delete(stranded)
+            _LOG.warning("flows-of-a-lost-address-ended flows=%d", len(stranded))
+
+    def _restore(self, kept: Sequence[StandingMapping], entries: Iterable[Entry], now: float) -> None:
+        """Go on with an earlier process's mappings, and with the media flows that stand."""
+        inside = self._inside_networks()
+        flows = takeover.media_flows(entries, kept)
+        used = {flow.private for flow in flows}
+        for mapping, timeout_s in kept:
+            idle_s = self.options.sip_timeout_s
+            if mapping.purpose == "media":
+                idle_s = timeout_s if mapping.private in used else _UNUSED_MEDIA_S
+            interface = inside.interface_of(mapping.private.host)
+            self.alg.restore(mapping, min(timeout_s, idle_s), now, interface)
+        if self.options.mode == "enforce":
+            self.inherited.take(flows)
+            if len(self.inherited):
+                _LOG.info("media-inherited flows=%d", len(self.inherited))
+
+    def _adopt_flows(self, entries: Iterable[Entry], now: float) -> None:
         if not self.nat_address:
             return
-        options = self.options
         inside = self._inside_networks()
-        entries = self._conntrack.dump(UDP, self.nat_address)
-        for flow in takeover.signalling_flows(entries, self.nat_address, options.ports, options.exempt):
+        settings = self.alg.settings
+        for flow in takeover.signalling_flows(entries, self.nat_address, settings.ports, settings.exempt):
             interface = inside.interface_of(flow.mapping.private.host)
             self.driver.run_commands(self.alg.adopt(flow.mapping, now, interface, flow.remote))
 
@@ -195,18 +263,20 @@ class Service:
             return
         before, self.nat_address = self.nat_address, address
         _LOG.warning("outside-address-changed before=%s now=%s", before or "none", address or "none")
-        self._ports.configure(address, self._rules)
+        self.ports.configure(address, self._rules)
         self.driver.run_commands(self.alg.set_public(address, self.options.public or address, time.monotonic()))
         observing = self.options.mode == "observe"
         if before and not observing and all(one.host != before for one in addresses.addresses()):
             self._conntrack.end_all(before)
-        self._adopt_forwards(takeover.forwards(self._rules, address, self.options.ports), time.monotonic())
+        self._forwards = list(takeover.forwards(self._rules, address, self.options.ports))
+        self._adopt_forwards(self._forwards, time.monotonic())
         self.driver.report_events()
 
     def _look_at_table(self, _events: int) -> None:
         """Put the table back where somebody removed or changed it."""
         if self.table.guard is None or not self.table.guard.changed():
             return
+        self.unseen.look()
         try:
             count = self._standing.put_back()
         except NetlinkError as error:

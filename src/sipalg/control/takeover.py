@@ -7,15 +7,16 @@ what conntrack translates; what contradicts something earlier is left out.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import NamedTuple
 
+from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT
 from sipalg.datapath.addresses import Address, Interface
 from sipalg.datapath.admin_rules import AdminRules
-from sipalg.datapath.ctnetlink import SOURCE_NAT, Entry
+from sipalg.datapath.ctnetlink import DESTINATION_NAT, SOURCE_NAT, Entry
 from sipalg.datapath.nft_table import Elements, StandingMapping
-from sipalg.engine.verdict import UDP, CloseMapping, Endpoint, Mapping
+from sipalg.engine.verdict import UDP, CloseMapping, Endpoint, Flow, Mapping
 
 
 class StandingFlow(NamedTuple):
@@ -47,12 +48,24 @@ def forwards(rules: AdminRules, nat_address: str, ports: Sequence[int]) -> Itera
     """Yield the administrator's port forwards on `nat_address` as mappings.
 
     One to or from a SIP port is for signalling; others may be a PBX's media, and mustn't bring that into the queue.
+    A port that is forwarded twice goes where the first rule says; a host that has two gets messages with the first.
     """
-    for forward in rules.forwards:
-        if forward.protocol == UDP and forward.public.host in ("", nat_address):
-            public = Endpoint(nat_address, forward.public.port)
+    known: set[Endpoint] = set()
+    for forward in rules.forwards if nat_address else ():
+        public = Endpoint(nat_address, forward.public.port)
+        if (
+            forward.protocol == UDP
+            and forward.public.host in ("", nat_address)
+            and not known.intersection((public, forward.private))
+        ):
+            known.update((public, forward.private))
             signalling = forward.private.port in ports or public.port in ports
             yield Mapping(UDP, forward.private, public, "sip" if signalling else "media", adopted=True)
+
+
+def exempt_networks(rules: AdminRules) -> tuple[IPv4Network, ...]:
+    """Return the networks that the administrator's rules don't translate packets to, wherever these come from."""
+    return tuple(dict.fromkeys(one.destination for one in rules.exemptions if not one.sources))
 
 
 def keepable(standing: Elements, nat_address: str, adopted: Iterable[Mapping]) -> list[StandingMapping]:
@@ -75,7 +88,10 @@ def closing(standing: Elements, kept: Iterable[StandingMapping]) -> list[CloseMa
 def signalling_flows(
     entries: Iterable[Entry], nat_address: str, ports: Sequence[int], exempt: Sequence[IPv4Network]
 ) -> Iterator[StandingFlow]:
-    """Yield the translated flows from inside to a SIP port, as conntrack has them."""
+    """Yield the translated flows from inside to a SIP port, as conntrack has them.
+
+    Privileged ports are no phone's, and never become a public port of ours.
+    """
     for entry in entries:
         remote = entry.original_destination
         if (
@@ -84,6 +100,45 @@ def signalling_flows(
             and entry.reply_destination.host == nat_address
             and entry.original_source.host != nat_address
             and remote.port in ports
+            and min(entry.original_source.port, entry.reply_destination.port) >= FIRST_UNPRIVILEGED_PORT
             and not any(IPv4Address(remote.host) in network for network in exempt)
         ):
             yield StandingFlow(Mapping(UDP, entry.original_source, entry.reply_destination, "sip"), remote)
+
+
+def media_flows(entries: Iterable[Entry], kept: Iterable[StandingMapping]) -> list[Flow]:
+    """Return the flows of the media mappings that are kept, as conntrack has them: calls that go on, or just ended."""
+    media = {
+        (one.mapping.private, one.mapping.public) for one in kept if one.mapping.purpose == "media"
+    }
+    return [
+        Flow(UDP, entry.original_source, entry.reply_destination, entry.original_destination)
+        for entry in entries
+        if entry.protocol == UDP
+        and entry.status & SOURCE_NAT
+        and (entry.original_source, entry.reply_destination) in media
+    ]
+
+
+def stranded(
+    entries: Iterable[Entry], router: Collection[str], ports: Sequence[int], former: Iterable[Mapping]
+) -> list[Entry]:
+    """Return the SIP flows, and those of `former` mappings, that are translated to an address of the router no more.
+
+    It changed while nobody looked. The phone's next packets would go on to leave as the old address, for as long as
+    they keep the flow alive, and no answer would come back. `router` are the addresses that the router has.
+    """
+    mapped = {(mapping.private, mapping.public) for mapping in former}
+    found = []
+    for entry in entries:
+        if entry.protocol != UDP:
+            continue
+        if entry.status & SOURCE_NAT:
+            public, private, remote = entry.reply_destination, entry.original_source, entry.original_destination
+        elif entry.status & DESTINATION_NAT:
+            public, private, remote = entry.original_destination, entry.reply_source, entry.original_source
+        else:
+            continue
+        if public.host not in router and (remote.port in ports or (private, public) in mapped):
+            found.append(entry)
+    return found

@@ -245,7 +245,8 @@ class Conclusions:
         saved = [f for f in concerned if f.base == base and f.place > place and (whole or f.step.chain == step.chain)]
         if not self._to_outside(rule) or not saved:
             return
-        if rule.other or rule.ports or rule.protocols or not rule.destinations or rule.not_destinations:
+        narrow = rule.other or rule.ports or rule.protocols or rule.in_interfaces or rule.not_in_interfaces
+        if narrow or not rule.destinations or rule.not_destinations:
             self._note(rule, "spares flows source NAT, not by destination alone; name networks with --except")
         elif len(saved) != len(concerned):
             self._note(rule, "spares flows source NAT that another rule translates; see which one wins")

@@ -8,6 +8,7 @@ depends on more than `admin_model.Rule` can carry are listed as unevaluable, in 
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from collections.abc import Sequence
@@ -41,11 +42,14 @@ __all__ = (
     "Unevaluable",
     "evaluate",
     "read_admin_rules",
+    "read_legacy_rules",
 )
 
 _LEGACY_TABLES: Final = Path("/proc/net/ip_tables_names")
 _OLD_HELPER_SWITCH: Final = Path("/proc/sys/net/netfilter/nf_conntrack_helper")
 _PROGRAM_TIMEOUT_S: Final = 20.0
+#: A chain's packets and bytes.
+_COUNTERS: Final = re.compile(r" \[\d+:\d+\]$")
 
 
 class AdminRulesError(Exception):
@@ -62,7 +66,7 @@ def read_admin_rules(outside: str, inside: Sequence[str] = (), own_table: str = 
     from_nft = from_legacy = ""
     if '"xt":' in document:
         from_nft = _save("iptables-nft-save")
-    if _LEGACY_TABLES.exists() and _LEGACY_TABLES.read_text().strip():
+    if _legacy_in_use():
         from_legacy = _save("iptables-legacy-save")
     helper_on = _OLD_HELPER_SWITCH.exists() and _OLD_HELPER_SWITCH.read_text().strip() == "1"
     return evaluate(
@@ -74,6 +78,19 @@ def read_admin_rules(outside: str, inside: Sequence[str] = (), own_table: str = 
         iptables_legacy=from_legacy,
         automatic_helpers=helper_on,
     )
+
+
+def read_legacy_rules() -> str:
+    """Return the old iptables' rules without what changes by itself; "" where it isn't in use.
+
+    The kernel tells nobody when they change, so whoever wants to know has to compare. Raises AdminRulesError.
+    """
+    saved = _save("iptables-legacy-save") if _legacy_in_use() else ""
+    return "\n".join(_COUNTERS.sub("", line) for line in saved.splitlines() if not line.startswith("#"))
+
+
+def _legacy_in_use() -> bool:
+    return _LEGACY_TABLES.exists() and bool(_LEGACY_TABLES.read_text().strip())
 
 
 def _save(program: str) -> str:

@@ -11,7 +11,8 @@ from typing import Final
 from sipalg.datapath import netlink, nft_codec
 from sipalg.datapath.netlink import Message, NetlinkError, NetlinkSocket
 
-_NFNLGRP_NFTABLES: Final = 7
+NFNLGRP_NFTABLES: Final = 7
+_NEW_GENERATION: Final = 15  # NFT_MSG_NEWGEN
 
 
 class TableGuard:
@@ -20,7 +21,7 @@ class TableGuard:
     def __init__(self, table: str, own_port: int) -> None:
         self._table = table
         self._own_port = own_port
-        self._netlink = NetlinkSocket(groups=(_NFNLGRP_NFTABLES,))
+        self._netlink = NetlinkSocket(groups=(NFNLGRP_NFTABLES,))
 
     def fileno(self) -> int:
         """Return the descriptor, for a selector: readable when rules were changed, ours or others'."""
@@ -42,13 +43,18 @@ class TableGuard:
         self._netlink.close()
 
 
-def concerns(message: Message, table: str, own_port: int) -> bool:
-    """Tell whether a notification is of a change in this table of the ip family by another socket than `own_port`.
+def changed_table(message: Message) -> str | None:
+    """Return the name of the table that a notification of nf_tables is about; None for others, and for generations.
 
-    In all of nf_tables' messages but the generation's, attribute 1 is the table's name.
+    In all of its messages but the generation's, attribute 1 is the table's name.
     """
-    kind, _, body, port = message
-    if port == own_port or kind >> 8 != nft_codec.NF_TABLES or body[:1] != bytes((nft_codec.IPV4,)):
-        return False
-    name = netlink.attributes(body, 4).get(1)
-    return name is not None and netlink.string(name) == table
+    if message.kind >> 8 != nft_codec.NF_TABLES or message.kind & 0xFF == _NEW_GENERATION:
+        return None
+    name = netlink.attributes(message.body, 4).get(1)
+    return None if name is None else netlink.string(name)
+
+
+def concerns(message: Message, table: str, own_port: int) -> bool:
+    """Tell whether a notification is of a change in this table of the ip family by another socket than `own_port`."""
+    own_family = message.body[:1] == bytes((nft_codec.IPV4,))
+    return message.port != own_port and own_family and changed_table(message) == table

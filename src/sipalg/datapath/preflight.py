@@ -41,6 +41,8 @@ _NOBODY: Final = Endpoint("192.0.2.0", 9)
 
 Severity = Literal["error", "warning", "advice"]
 _SEVERITIES: Final = ("error", "warning", "advice")
+#: IFNAMSIZ less its NUL; longer ones are alternative names (ip link property), which rules can't compare.
+LONGEST_INTERFACE_NAME_BYTES: Final = 15
 _MEDIA_PORTS: Final = PortRange(16384, 32767)
 
 
@@ -115,7 +117,10 @@ def check_interfaces(plan: Plan, known: dict[str, Interface]) -> Iterator[Findin
         yield Finding("error", "no-inside", "no inside interface: name the one that the phones are behind (--inside)")
     listed = ", ".join(sorted(known)) or "none"
     for option, name in (*(("--inside", name) for name in plan.inside), ("--outside", plan.outside)):
-        if name not in known:
+        if len(name.encode()) > LONGEST_INTERFACE_NAME_BYTES:
+            text = f"{option} {name}: is no interface name, which has at most 15 bytes; there are: {listed}"
+            yield Finding("error", "no-interface", text)
+        elif name not in known:
             text = f"{option} {name}: no such interface; there are: {listed}"
             yield Finding("error", "no-interface", text)
         elif not known[name].up:
@@ -209,8 +214,12 @@ def check_rules(plan: Plan, rules: AdminRules) -> Iterator[Finding]:
     for destination, sources, where in rules.exemptions:
         # What never leaves a network of the router's own (libvirt writes such rules) is nobody's SIP server.
         local = destination in sources or destination.is_multicast or destination.network_address == _BROADCAST
-        if not local and not any(destination.subnet_of(network) for network in plan.exempt):
-            text = f"{where}: {destination} isn't translated; add --except {destination}"
+        # What nobody's packets are translated to is as good as given with --except (see takeover.exempt_networks).
+        if sources and not local and not any(destination.subnet_of(network) for network in plan.exempt):
+            text = (
+                f"{where}: {destination} isn't translated for {_list(sources)}; "
+                f"add --except {destination} if that is where all phones are"
+            )
             yield Finding("warning", "exemption", text)
     if rules.dnat_accepted != "yes":
         certainly = "doesn't let" if rules.dnat_accepted == "no" else "perhaps doesn't let"
