@@ -38,11 +38,13 @@ def fields_with(message: Message, text: bytes) -> list[tuple[int, int, Spans]]:
         newline = data.rfind(b"\n", head, at)
         end = data.find(b"\n", at, head_end)
         begin = newline + 1
-        if data[begin] in BLANKS or (end + 1 < head_end and data[end + 1] in BLANKS):
+        first = data[begin]
+        if first in BLANKS or (end + 1 < head_end and data[end + 1] in BLANKS):
             begin, end = _unfolded(data, newline, end, head, head_end)
             newline = begin - 1
+            first = data[begin]
         stop = end
-        if data[begin] in _V:
+        if first in _V:
             stop = data.find(b";", begin, end)
             if stop < 0:
                 stop = end

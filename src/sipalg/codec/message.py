@@ -57,7 +57,8 @@ _FRAME: Final = re.compile(
 )
 #: A Content-Length of 0 in a line of its own.
 _EMPTY: Final = re.compile(rb"\n(?:[Cc](?i:ontent-length)|[Ll])[ \t]*:[ \t]*0+[ \t]*\r\n(?![ \t])")
-_BLANK_LINE: Final = re.compile(rb"\n\r?\n")
+#: The blank line behind the header, or a Route (group 1) before it.
+_BLANK_LINE: Final = re.compile(rb"\n(?:\r?\n|([Rr])(?i:oute)[ \t]*:)")
 _STAR: Final = re.compile(rb"\n(?i:contact|m)[ \t]*:" + _LWS + rb"\*")
 _START: Final = re.compile(
     rb"(?:\r?\n)*(?:([!#-'*+.0-9A-Z_`a-z~^|-]+) ([^\s]+) (?i:SIP)/2\.0"
@@ -95,7 +96,8 @@ class Message(NamedTuple):
     A request has a `method` and `status` 0, a response the reverse. The header's fields begin at `head`, the start
     line's newline, and end at `head_end`, just behind the last one's. The body is `data[body:body_end]`, and bytes
     behind `body_end` belong to nobody. `length` is the span of Content-Length's digits and `content_type` where that
-    field's value begins, (0, 0) and 0 where there is none; `encoded` tells of a Content-Encoding.
+    field's value begins, (0, 0) and 0 where there is none; `encoded` tells of a Content-Encoding. `route` is
+    the newline before the first Route, 0 without one.
     """
 
     data: bytes
@@ -109,6 +111,7 @@ class Message(NamedTuple):
     length: tuple[int, int]
     content_type: int
     encoded: bool
+    route: int
 
 
 class Identity(NamedTuple):
@@ -132,10 +135,14 @@ def parse(data: bytes) -> Message | str:
     method, status, uri = start
     body_end = len(data)
     blank = _BLANK_LINE.search(data, head)
+    route = 0
+    while blank is not None and blank.lastindex:
+        route = route or blank.start()
+        blank = _BLANK_LINE.search(data, blank.end())
     if blank is not None and blank.end() == body_end and _says_empty(data, head, blank.start()):
         # Most messages have no body and say so: nothing else of the frame is to be found in them.
         head_end = blank.start() + 1
-        return new(Message, (data, method, status, uri, head, head_end, body_end, body_end, _NO_SPAN, 0, False))
+        return new(Message, (data, method, status, uri, head, head_end, body_end, body_end, _NO_SPAN, 0, False, route))
     head_end = body = length = content_type = 0
     length_span = _NO_SPAN
     encoded = False
@@ -165,7 +172,7 @@ def parse(data: bytes) -> Message | str:
         if body + length > body_end:
             return LENGTH_BEYOND
         body_end = body + length
-    values = (data, method, status, uri, head, head_end, body, body_end, length_span, content_type, encoded)
+    values = (data, method, status, uri, head, head_end, body, body_end, length_span, content_type, encoded, route)
     return new(Message, values)
 
 
@@ -199,8 +206,12 @@ def find_field(message: Message, kind: int, after: int = 0) -> tuple[int, int] |
 
 
 def _finder(kind: int) -> re.Pattern[bytes]:
-    names = b"|".join(name for name, its_kind in KINDS.items() if its_kind == kind)
-    return re.compile(rb"\n(?i:" + names + rb")[ \t]*:")
+    names = b"|".join(
+        b"[%b%b](?i:%b)" % (name[:1].upper(), name[:1], name[1:])
+        for name, its_kind in KINDS.items()
+        if its_kind == kind
+    )
+    return re.compile(rb"\n(?:" + names + rb")[ \t]*:")
 
 
 _FINDERS: Final = {kind: _finder(kind) for kind in FIELD_NAMES}

@@ -41,9 +41,13 @@ new: Final = tuple.__new__
 #: How many times the kernel may refuse before a message passes as it came: another port, and flows left out.
 _ATTEMPTS: Final = 4
 #: The methods that are counted by name (IANA's registry); a made-up one is "other".
-_METHODS: Final = frozenset(
+_METHODS: Final = (
     b"INVITE ACK BYE CANCEL OPTIONS REGISTER PRACK SUBSCRIBE NOTIFY PUBLISH INFO REFER MESSAGE UPDATE".split()
 )
+#: What a message is counted as, by its method or status.
+_COUNTED: Final[dict[bytes | int, bytes]] = {method: method for method in _METHODS} | {
+    status: b"%d" % status for status in range(100, 700)
+}
 #: Events that nobody fetches are forgotten beyond this number.
 _MAX_EVENTS: Final = 10_000
 
@@ -230,17 +234,14 @@ class Alg:
         """Apply the edits, and hand out the commands under a token if there are any."""
         payload = datagram.payload
         edits.sort()
-        parts = []
+        parts: list[bytes] = []
         position = 0
         rules = self.rules
         for offset, length, replacement, rule in edits:
-            parts.append(payload[position:offset])
-            parts.append(replacement)
+            parts += (payload[position:offset], replacement)
             position = offset + length
             rules[rule] = rules.get(rule, 0) + 1
-        method = message.method if message.method in _METHODS else b"other"
-        if message.status:
-            method = b"%d" % message.status
+        method = _COUNTED.get(message.status or message.method, b"other")
         self.methods[method] = self.methods.get(method, 0) + 1
         action: Action = ACCEPT
         reason = NOTHING_TO_EDIT

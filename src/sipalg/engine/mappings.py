@@ -196,7 +196,7 @@ class Mappings:
 
     def touch(self, transaction: Transaction, key: MappingKey) -> None:
         """Note that the phone spoke from this sip mapping: written at most every tenth of sip-timeout."""
-        timeout_s = LINGER_S if key in self.parting else self.settings.sip_timeout_s
+        timeout_s = LINGER_S if self.parting and key in self.parting else self.settings.sip_timeout_s
         if self.idle_until[key] < transaction.now + 0.9 * timeout_s:
             transaction.put(self.idle_until, key, transaction.now + timeout_s)
             self._wake(transaction, key)

@@ -58,19 +58,22 @@ class Headers:
             if (kind == VIA and message.status) or (len(spans) > 1 and _names_bad_port(spans, own)):
                 continue
             for span in spans:
-                host, port, start, end = span[:4]
+                host, port, start, end, with_port, _, over_stream, _ = span
                 if host != own or not _LOWEST <= port <= MAX_PORT:
                     continue
-                if port == source_port and entry is not None and not span.over_stream:
+                if port == source_port and entry is not None and not over_stream:
                     named = entry
-                elif kind == VIA and span.over_stream:
+                elif kind == VIA and over_stream:
                     continue
                 else:
-                    found = self._map(transaction, datagram, entry, port, TCP if span.over_stream else UDP)
+                    found = self._map(transaction, datagram, entry, port, TCP if over_stream else UDP)
                     if found is None:
                         return NO_FREE_PORT
                     entry, named = found
-                text = self._public_text(transaction, named, kind, span)
+                if with_port and not self.bare:
+                    text = named.public_text
+                else:
+                    text = self._public_text(transaction, named, kind, span)
                 edits.append(new(Edit, (begin + start, end - start, text, FIELD_NAMES[kind])))
                 if kind == CONTACT:
                     contacts.append(span)
@@ -134,7 +137,7 @@ class Headers:
         target = parse_one(data[start:end])
         if target is not None and target.host in hosts:
             spans.append((_REQUEST_URI, start, target))
-        route = find_field(message, ROUTE) if b"oute" in data or b"OUTE" in data else None
+        route = find_field(message, ROUTE, message.route) if message.route else None
         while route is not None:
             start, end = route
             spans += [("route", start, span) for span in parse_list(data[start:end]) or () if span.host != own]
