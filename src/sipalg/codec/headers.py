@@ -22,7 +22,7 @@ _VIA: Final = re.compile(
 #: quoted. A quote that nobody closes reaches to the end.
 _PARAMETER: Final = re.compile(
     rb";\s*(?:[Rr](?:(?i:eceived)\s*=\s*(" + HOST + rb")|(?i:port)\s*=\s*([0-9]{1,5})(?![0-9])))"
-    rb"|(,)|\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"?",
+    rb"|(,)|\"[^\"\\]*+(?:\\.[^\"\\]*+)*\"?",
     re.DOTALL,
 )
 

@@ -46,7 +46,7 @@ KINDS: Final[dict[bytes, int]] = {name.encode(): kind for kind, name in FIELD_NA
     b"b": REFERRED_BY,
 }
 #: Blanks and folds, as many as there are; whatever follows, none is given back (RFC 3261 §25.1 `LWS`).
-_LWS: Final = rb"[ \t]*+(?:\r?\n[ \t]++)*+"
+_LWS: Final = rb"[ \t]*+(?:\r?\n[ \t]++)*"
 #: One step through the header's frame: the blank line (group 1); Content-Length's digits (2), or anything else there
 #: (3); Content-Type's value (4); a Content-Encoding (5).
 _FRAME: Final = re.compile(
@@ -76,7 +76,7 @@ _CSEQ_METHOD: Final = re.compile(rb"\n[Cc](?i:seq)[ \t]*:" + _LWS + rb"[0-9]{1,1
 _TO: Final = re.compile(rb"\n[Tt][Oo]?[ \t]*:[ \t]*([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)")
 _TAG: Final = re.compile(rb";\s*(?i:tag)\s*=\s*([^\s;,]+)")
 #: A URI in brackets, behind a display name that may hold brackets in its quotes.
-_BRACKETED_URI: Final = re.compile(rb"(?:\"[^\"\\]*+(?:\\.[^\"\\]*+)*+\"|[^\"<])*+<([^<>]*)>", re.DOTALL)
+_BRACKETED_URI: Final = re.compile(rb"(?:\"[^\"\\]*+(?:\\.[^\"\\]*+)*\"|[^\"<])*<([^<>]*)>", re.DOTALL)
 _BARE_URI: Final = re.compile(rb"\s*([^\s;,<>\"]+)")
 _EXPIRES: Final = re.compile(rb"\n[Ee](?i:xpires)[ \t]*:" + _LWS + rb"([0-9]{1,9})(?![0-9])")
 _SESSION_EXPIRES: Final = re.compile(rb"\n(?:[Ss](?i:ession-expires)|[Xx])[ \t]*:" + _LWS + rb"([0-9]{1,9})")

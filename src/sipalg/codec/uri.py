@@ -18,23 +18,23 @@ from sipalg.codec.memory import Memory
 #: others only makes it forget.
 _REMEMBERED: Final = 8192
 
-_QUOTED: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*+"'
+_QUOTED: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*"'
 _SIP: Final = rb"((?i:sips?)):(?:[^@<>\s]*@)?(" + HOST + rb")(?::([0-9]{1,5}))?([;?]"
 #: `Name <sip:user@host:port;params>;field-params,` — group 6 is the field's parameters, 7 the comma.
 _BRACKETED: Final = re.compile(
     rb"\s*+(?:" + _QUOTED + rb"\s*|[^\"<>,;:@]*)<" + _SIP + rb"[^<>]*)?>"
-    rb"([^,\"]*+(?:" + _QUOTED + rb"[^,\"]*+)*+)(,?)",
+    rb"([^,\"]*+(?:" + _QUOTED + rb"[^,\"]*+)*)(,?)",
     re.DOTALL,
 )
 #: `sip:user@host:port;field-params,`: without brackets every parameter is the field's (RFC 3261 §20.10).
 _BARE: Final = re.compile(
     rb"\s*((?i:sips?)):(?:[^@<>\s,;?]*@)?(" + HOST + rb")(?::([0-9]{1,5}))?()(?=[\s;,?]|\Z)"
-    rb"([^,\"<>]*+(?:" + _QUOTED + rb"[^,\"<>]*+)*+)(,?)",
+    rb"([^,\"<>]*+(?:" + _QUOTED + rb"[^,\"<>]*+)*)(,?)",
     re.DOTALL,
 )
 #: Anything else up to the next comma at top level: another scheme, `*`, an absent host.
 _OTHER: Final = re.compile(
-    rb"\s*(?:" + _QUOTED + rb"\s*|[^\"<>,]+)?(?:<[^<>]*>)?([^,\"<>]*+(?:" + _QUOTED + rb"[^,\"<>]*+)*+)(,?)", re.DOTALL
+    rb"\s*(?:" + _QUOTED + rb"\s*|[^\"<>,]+)?(?:<[^<>]*>)?([^,\"<>]*+(?:" + _QUOTED + rb"[^,\"<>]*+)*)(,?)", re.DOTALL
 )
 _SINGLE: Final = re.compile(_SIP + rb"[^<>\s]*)?")
 _EXPIRES: Final = re.compile(rb";\s*(?i:expires)\s*=\s*\"?([0-9]{1,9})")
