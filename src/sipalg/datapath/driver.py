@@ -14,7 +14,6 @@ import struct
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Final, NamedTuple, Protocol
 
 from sipalg.codec.datagram import DEFAULT_MTU_BYTES, Address, parse_udp, replace_payload
@@ -31,13 +30,20 @@ _ROUNDS: Final = 64
 #: Verdicts that the engine may give for one packet, where commands fail; then the packet passes.
 _ATTEMPTS: Final = 4
 
+#: Addresses remembered with the engine's form of them.
+_REMEMBERED: Final = 65536
+
 _SIOCGIFMTU: Final = 0x8921
 
 
-@lru_cache(maxsize=65536)
-def _endpoint(address: Address) -> Endpoint:
-    """Return the engine's form of an address; the same few thousand come again and again."""
-    return Endpoint(*address)
+class Endpoints(dict[Address, Endpoint]):
+    """The engine's form of an address, remembered: the same few thousand come again and again."""
+
+    def __missing__(self, address: Address) -> Endpoint:
+        if len(self) >= _REMEMBERED:
+            self.clear()
+        endpoint = self[address] = Endpoint(*address)
+        return endpoint
 
 
 class Engine(Protocol):
@@ -159,6 +165,7 @@ class Driver:
         self._on_event = on_event
         self._clock = clock
         self._identification = 0
+        self._endpoints = Endpoints()
 
     def drain(self, _events: int = 0) -> None:
         """Give every waiting packet its verdict, up to some number, so that others get their turn; never raises."""
@@ -212,7 +219,9 @@ class Driver:
             source, destination, payload = parsed
             known = self.interfaces.known
             name = (known.get(in_ifindex) or self.interfaces[in_ifindex]).name
-            datagram = Datagram(payload, _endpoint(source), _endpoint(destination), UDP, name)
+            endpoints = self._endpoints
+            # The constructor of a NamedTuple costs twice as much.
+            datagram = tuple.__new__(Datagram, (payload, endpoints[source], endpoints[destination], UDP, name))
             verdict = self._alg.receive_datagram(datagram, now)
             if verdict.commands:
                 verdict = self._run(verdict, datagram, now)

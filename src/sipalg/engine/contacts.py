@@ -145,7 +145,7 @@ class Contacts:
             aor = line[1].decode("utf-8", "replace")
             transaction.tell("registered", private=key[1], aor=aor, registrar=line[2], granted_s=lifetime_s)
         transaction.put(self.expires_at, contact, expires_at)
-        if key in self._mappings.parting:
+        if self._mappings.parting and key in self._mappings.parting:
             self._mappings.stay(transaction, key)
 
     def _end(self, transaction: Transaction, line: Line, key: MappingKey, *, parting: bool) -> None:

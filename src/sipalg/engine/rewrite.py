@@ -175,7 +175,7 @@ class Headers:
             for span in addresses:
                 entry = self._give_back(edits, begin, span, FIELD_NAMES[kind], recipient)
                 if entry is not None and kind == CONTACT:
-                    contacts.append(Granted(entry.key, span.expires_s))
+                    contacts.append(new(Granted, (entry.key, span.expires_s)))
         return edits, contacts
 
     def forget(self, transaction: Transaction, key: MappingKey) -> None:
@@ -187,33 +187,41 @@ class Headers:
         self, edits: list[Edit], start: int, span: Address, rule: str, recipient: Entry
     ) -> Entry | None:
         """Append the edit for one URI if it is the recipient's; returns its mapping then."""
-        if span.host != self.advertised:
+        host, port, first, last, _, default_port, over_stream, _ = span
+        if host != self.advertised:
             return None
-        entry = self._mappings.of_public(TCP if span.over_stream else UDP, span.port)
-        if entry is None or entry.private_host != recipient.private_host:
-            return None
-        text = self._private_text(entry, CONTACT, span.default_port)
-        edits.append(Edit(start + span.start, span.end - span.start, text, rule))
+        entry = self._own_mapping(TCP if over_stream else UDP, port, recipient)
+        if entry is not None:
+            text = self._private_text(entry, CONTACT, default_port)
+            edits.append(new(Edit, (start + first, last - first, text, rule)))
         return entry
+
+    def _own_mapping(self, protocol: int, port: int, recipient: Entry) -> Entry | None:
+        """The recipient's mapping with this public port, mostly `recipient`; None if it isn't the recipient's."""
+        if port == recipient.public_port and protocol == recipient.key[0]:
+            return recipient
+        entry = self._mappings.of_public(protocol, port)
+        return entry if entry is not None and entry.private_host == recipient.private_host else None
 
     def _give_via_back(
         self, edits: list[Edit], message: Message, begin: int, via: Address, recipient: Entry
     ) -> None:
         """Append the edits for a response's topmost Via: sent-by, `received` and `rport` (RFC 3581 §4)."""
-        if via.host == self.advertised:
-            entry = self._mappings.of_public(recipient.key[0], via.port)
-            if entry is None or entry.private_host != recipient.private_host:
+        host, port, first, last, _, default_port, _, _ = via
+        if host == self.advertised:
+            entry = self._own_mapping(recipient.key[0], port, recipient)
+            if entry is None:
                 return
-            text = self._private_text(entry, VIA, via.default_port)
-            edits.append(Edit(begin + via.start, via.end - via.start, text, "via"))
+            text = self._private_text(entry, VIA, default_port)
+            edits.append(new(Edit, (begin + first, last - first, text, "via")))
         data = message.data
-        behind = begin + via.end
-        received, rport = received_and_rport(data, behind, value_end(data, behind, message.head_end))
-        if received[1] and data[received[0] : received[1]] == self.advertised:
-            edits.append(Edit(received[0], received[1] - received[0], recipient.private_host, "via-received"))
-        if rport[1] and int(data[rport[0] : rport[1]]) == recipient.public_port:
-            port = b"%d" % recipient.mapping.private.port
-            edits.append(Edit(rport[0], rport[1] - rport[0], port, "via-rport"))
+        behind = begin + last
+        (start, end), rport = received_and_rport(data, behind, value_end(data, behind, message.head_end))
+        if end and data[start:end] == self.advertised:
+            edits.append(new(Edit, (start, end - start, recipient.private_host, "via-received")))
+        start, end = rport
+        if end and int(data[start:end]) == recipient.public_port:
+            edits.append(new(Edit, (start, end - start, b"%d" % recipient.key[1].port, "via-rport")))
 
     def _private_text(self, entry: Entry, kind: int, default_port: int) -> bytes:
         """A mapping's private address as its phone writes it in this kind of field."""
