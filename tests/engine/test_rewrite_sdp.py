@@ -237,3 +237,19 @@ def test_inward_without_a_connection_for_the_session() -> None:
     ladder = two_phones()
     body = sdp(N, audio(16386)).replace(f"c=IN IP4 {N}\n", "") + f"c=IN IP4 {N}\n"
     assert inward(ladder, body) == body.replace(N, "192.168.33.11").replace("16386", "10000")
+
+
+def test_a_call_goes_on_without_rtcp_if_the_port_beside_is_anothers_now() -> None:
+    ladder = Ladder()
+    call = Outgoing(ladder.phone(P), ladder.server("203.0.113.50"))
+    call.invite("a=rtcp-mux")
+    call.is_answered(200, body=sdp(M.host, audio(M.port, "a=rtcp-mux")))
+    call.ack()
+    ladder.wait(65)
+    other = ladder.phone("192.168.33.11")
+    fax = sdp("192.168.33.11", "m=image 10001 udptl t38")
+    other.sends(request("INVITE", via=str(other.endpoint), call="c2", body=fax), ladder.server("203.0.113.50"))
+    assert ladder.mapped["192.168.33.11:10001"] == f"{N}:10001"
+    again = call.invite("a=rtcp-mux", to_tag=call.tag)
+    assert f"c=IN IP4 {N}".encode() in again
+    assert b"m=audio 10000 " in again

@@ -17,8 +17,8 @@ class MediaEnd(NamedTuple):
     """One side of one m= line.
 
     `rtp` is None where no packets go: refused, on hold by a zero address, over TCP, or an address that isn't ours to
-    serve. `ports` counts the RTP ports behind a slash. `rtcp` is None where the line has no RTCP. `on_hold` says that
-    the address was zero: what stood before stays.
+    serve. `rtcp` is None where the line has no RTCP. `on_hold` says that the address was zero, so that what stood
+    before stays.
     """
 
     rtp: Endpoint | None

@@ -184,6 +184,11 @@ def _map_section(
         port = mappings.open_block(transaction, UDP, rtp, 2 * ports, in_interface, even=True)
         rtcp = new(Endpoint, (host, private_port + 1))
         public_rtcp = (port or 0) + 1
+        if port is None and not rtcp_port:
+            # The port beside is another's, so RTCP goes nowhere; a call without it is better than none.
+            rtcp = None
+            port = mappings.open_block(transaction, UDP, rtp, 1, in_interface, even=False)
+            transaction.tell("rtcp-without-port", private=rtp)
     else:
         port = mappings.open_block(transaction, UDP, rtp, 2 * ports - 1, in_interface, even=True)
         rtcp = new(Endpoint, (host, rtcp_port))
