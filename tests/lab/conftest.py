@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-import pytest
+import socket
+from collections.abc import Iterator
 
-from sipalg.lab.topology import namespaces_refused
+import pytest
+from tests.lab.router import PATIENCE_S, PHONE, SERVER, Router
+
+from sipalg.lab import firewall
+from sipalg.lab.topology import Topology, namespaces_refused
 
 
 @pytest.fixture(scope="session")
@@ -13,3 +18,37 @@ def namespaces() -> None:
     refused = namespaces_refused()
     if refused:
         pytest.skip(refused)
+
+
+@pytest.fixture(scope="module")
+def net(request: pytest.FixtureRequest) -> Iterator[Topology]:
+    request.getfixturevalue("namespaces")
+    with Topology(("phone1", "phone2", "server")) as topology:
+        yield topology
+
+
+@pytest.fixture
+def router(net: Topology) -> Iterator[Router]:
+    """A router with its administrator's rules, no flows and no sipalg, whatever the test before left."""
+    firewall.load(net, firewall.rules("loose"))
+    router = Router(net)
+    yield router
+    router.end()
+    net.run("router", "nft", "delete", "table", "ip", "sipalg", check=False)
+    net.run("router", "conntrack", "-F", check=False)
+
+
+@pytest.fixture
+def phone(net: Topology) -> Iterator[socket.socket]:
+    with net.socket("phone1") as end:
+        end.bind((PHONE, 5060))
+        end.settimeout(PATIENCE_S)
+        yield end
+
+
+@pytest.fixture
+def server(net: Topology) -> Iterator[socket.socket]:
+    with net.socket("server") as end:
+        end.bind((SERVER, 5060))
+        end.settimeout(PATIENCE_S)
+        yield end
