@@ -19,6 +19,7 @@ from sipalg.engine.passage import Passage
 from sipalg.engine.policy import NOT_NATTED, NOTHING_TO_EDIT, STREAM
 from sipalg.engine.settings import Settings
 from sipalg.engine.snapshot import snapshot
+from sipalg.engine.transaction import Told, event_of
 from sipalg.engine.verdict import (
     ACCEPT,
     REPLACE,
@@ -77,7 +78,7 @@ class Alg:
         self.nat_aware = self._passage.nat_aware
         self._pending: _Pending | None = None
         self._token = 0
-        self._events: list[Event] = []
+        self._events: list[Told] = []
         self.methods: dict[bytes, int] = {}
         self.rules: dict[str, int] = {}
         self.reasons: dict[str, int] = {}
@@ -203,7 +204,7 @@ class Alg:
     def take_events(self) -> list[Event]:
         """The events since the last call, oldest first."""
         events, self._events = self._events, []
-        return events
+        return [event_of(told) for told in events]
 
     def snapshot(self, now: float) -> dict[str, object]:
         """The tables and counts as plain values for people and JSON; durations are seconds left from `now`."""
@@ -283,7 +284,7 @@ class Alg:
                 # second refusal on without any, since the message has to get through.
                 refused = [flow] if pending.attempt == 1 else _established(pending.commands)
                 self.calls.refused_flows.update(dict.fromkeys(refused, True))
-                self._note(Event("flow-refused", (("flow", f"{flow.private} {flow.remote}"), ("reason", reason))))
+                self._note(("flow-refused", {"flow": f"{flow.private} {flow.remote}", "reason": reason}))
             return True
         return False
 
@@ -309,16 +310,16 @@ class Alg:
         transaction = self._transaction
         commands = tuple(transaction.commands)
         if transaction.events:
-            for event in transaction.events:
-                self._note(event)
+            for told in transaction.events:
+                self._note(told)
             transaction.events.clear()
         transaction.commit()
         self._pending = None
         return commands
 
-    def _note(self, event: Event) -> None:
+    def _note(self, told: Told) -> None:
         if len(self._events) < _MAX_EVENTS:
-            self._events.append(event)
+            self._events.append(told)
 
 
 def _established(commands: tuple[Command, ...]) -> list[Flow]:

@@ -274,7 +274,9 @@ class Mappings:
 
     def _wake(self, transaction: Transaction, key: MappingKey) -> None:
         """Set the mapping's timer to the middle of its lease if it is needed for longer than that, else to its end."""
-        at = self._lease_middle(key) if self._outlives_lease(key) else self.idle_until[key]
+        at = self.idle_until[key]
+        if at > self.lease_until[key] or self.uses.get(key):
+            at = self._lease_middle(key)
         transaction.wake(at, ("mapping", key))
 
     def _lease_middle(self, key: MappingKey) -> float:

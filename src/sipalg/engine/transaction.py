@@ -23,6 +23,16 @@ _ABSENT: Final = object()
 Subject = tuple[Any, ...]
 
 
+#: An event before its texts are made: its name and facts.
+Told = tuple[str, dict[str, Any]]
+
+
+def event_of(told: Told) -> Event:
+    """An event with its facts as texts; made when somebody asks, which is not while a packet waits."""
+    name, facts = told
+    return Event(name, tuple((fact, str(value)) for fact, value in facts.items()))
+
+
 class Transaction:
     """The undo log, the commands and the events of the message that is being handled; reused for the next one.
 
@@ -38,7 +48,7 @@ class Transaction:
         #: The time of the message or timer that is being handled, monotonic seconds.
         self.now = 0.0
         self.commands: list[Command] = []
-        self.events: list[Event] = []
+        self.events: list[Told] = []
         self.due: list[tuple[float, int, Subject]] = []
         self.armed: dict[Subject, float] = {}
 
@@ -72,8 +82,8 @@ class Transaction:
                 yield subject
 
     def tell(self, name: str, **facts: object) -> None:
-        """Note an event for the log; its facts are texts in the order given."""
-        self.events.append(Event(name, tuple((fact, str(value)) for fact, value in facts.items())))
+        """Note an event for the log, with its facts in the order given: immutable values, whose texts come later."""
+        self.events.append((name, facts))
 
     @property
     def changed(self) -> bool:
