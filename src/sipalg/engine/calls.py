@@ -195,7 +195,8 @@ class Calls:
                 changed = self._confirm(transaction, key, step, changed)
             if step.method in _SESSION_METHODS:
                 # Only the 2xx sets the session timer, and one without it ends it (RFC 4028 §7.2).
-                changed = changed._replace(session_s=float(session_expires_s(message)))
+                session_s = float(session_expires_s(message))
+                changed = changed if session_s == changed.session_s else changed._replace(session_s=session_s)
         self._keep(transaction, key, self._extended(transaction, changed), dialog)
 
     def _follow_failure(
@@ -215,9 +216,10 @@ class Calls:
             offer = dialog.offer
             if offer is not None and (offer.asked_inside, offer.number) == (step.asked_inside, step.number):
                 local, remote = dialog.settled
-                back = dialog._replace(offer=None)
                 if offer.answered:
-                    back = self._with_flows(transaction, key, back, local, remote)
+                    back = self._with_flows(transaction, key, dialog, None, local, remote)
+                else:
+                    back = dialog._replace(offer=None)
                 self._keep(transaction, key, self._settle(transaction, key, back), dialog)
         elif step.method == b"INVITE":
             side = 2 if step.asked_inside else 3
@@ -242,24 +244,30 @@ class Calls:
         offer = dialog.offer
         if offer is None or not _answers(offer, step):
             asked = _offer_of(step)
-            if offer is not None and asked == offer._replace(answered=False):
+            if offer is not None and asked[:-1] == offer[:-1]:
                 return dialog
             return dialog._replace(offer=asked)
         local, remote = (step.ends, offer.ends) if step.from_inside else (offer.ends, step.ends)
-        answered = dialog._replace(offer=offer._replace(answered=True))
-        return self._with_flows(transaction, key, answered, without_muxed_rtcp(local, remote), remote)
+        answered = new(Offer, (*offer[:-1], True))
+        return self._with_flows(transaction, key, dialog, answered, without_muxed_rtcp(local, remote), remote)
 
     def _with_flows(
-        self, transaction: Transaction, key: DialogKey, dialog: Dialog, local: Ends, remote: Ends
+        self,
+        transaction: Transaction,
+        key: DialogKey,
+        dialog: Dialog,
+        offer: Offer | None,
+        local: Ends,
+        remote: Ends,
     ) -> Dialog:
-        """The dialog with two descriptions in force: new flows begin, those no longer named retire."""
+        """The dialog with an offer and two descriptions in force: new flows begin, those no longer named retire."""
         flows = flows_between(self._mappings, local, remote, dialog.flows)
         before = tuple(dict.fromkeys((*dialog.flows, *dialog.retiring)))
         for flow in flows:
             if flow not in before:
                 self._begin_flow(transaction, key, flow)
         retiring = tuple(flow for flow in before if flow not in flows)
-        return dialog._replace(local=local, remote=remote, flows=flows, retiring=retiring)
+        return dialog._replace(local=local, remote=remote, offer=offer, flows=flows, retiring=retiring)
 
     def _settle(self, transaction: Transaction, key: DialogKey, dialog: Dialog) -> Dialog:
         """The dialog with what was negotiated made final: the flows that only waited for it end."""
@@ -300,23 +308,31 @@ class Calls:
         self._wake(transaction, key, dialog)
 
     def _keep(self, transaction: Transaction, key: DialogKey, dialog: Dialog, before: Dialog) -> None:
-        """Store a changed dialog, with the mappings that its descriptions need now held and the others let go."""
+        """Store a dialog if it has changed, with its timer."""
+        if dialog is before:
+            return
+        if dialog.offer is not before.offer or dialog.local is not before.local or dialog.flows is not before.flows:
+            dialog = self._with_keys(transaction, dialog, before)
+        transaction.put(self.dialogs, key, dialog)
+        if dialog.expires_at < before.expires_at or (dialog.flows and not before.flows):
+            self._wake(transaction, key, dialog)
+
+    def _with_keys(self, transaction: Transaction, dialog: Dialog, before: Dialog) -> Dialog:
+        """The dialog with the mappings that its descriptions need now held, and the others let go."""
         offer = dialog.offer
         offered = offer.ends if offer is not None and offer.inside and not offer.answered else ()
         # A line on hold by a zero address names no port, but its flows, and so its mappings, wait for the resumption.
         kept = tuple((flow.protocol, flow.private) for flow in dialog.flows)
         keys = tuple(dict.fromkeys((before.keys[0], *keys_of(dialog.local), *keys_of(offered), *kept)))
-        if keys != before.keys:
-            for added in keys:
-                if added not in before.keys:
-                    self._mappings.hold(transaction, added)
-            for dropped in before.keys:
-                if dropped not in keys:
-                    self._mappings.release(transaction, dropped)
-        if keys != before.keys or dialog != before:
-            transaction.put(self.dialogs, key, dialog._replace(keys=keys))
-        if dialog.expires_at < before.expires_at or (dialog.flows and not before.flows):
-            self._wake(transaction, key, dialog)
+        if keys == before.keys:
+            return dialog
+        for added in keys:
+            if added not in before.keys:
+                self._mappings.hold(transaction, added)
+        for dropped in before.keys:
+            if dropped not in keys:
+                self._mappings.release(transaction, dropped)
+        return dialog._replace(keys=keys)
 
     def _extended(self, transaction: Transaction, dialog: Dialog) -> Dialog:
         """The dialog with its end set anew by a message that shows that it lives; not for less than a tenth."""

@@ -12,6 +12,9 @@ from typing import Final, NamedTuple
 from sipalg.engine.mappings import MappingKey, Mappings
 from sipalg.engine.verdict import UDP, Endpoint, Flow
 
+#: A NamedTuple's own constructor costs twice as much.
+new: Final = tuple.__new__
+
 
 class MediaEnd(NamedTuple):
     """One side of one m= line.
@@ -51,30 +54,30 @@ def flows_between(mappings: Mappings, local: Ends, remote: Ends, before: tuple[F
     A line on hold keeps its flows of `before`: audio goes on where it was when the call is resumed, and music on hold
     in the other direction never stops.
     """
+    entries = mappings.entries
     flows: list[Flow] = []
     for ours, theirs in zip(local, remote, strict=False):
         if ours.rtp is None or theirs.rtp is None:
             if ours.on_hold or theirs.on_hold:
                 flows.extend(_kept(before, ours, theirs))
             continue
-        flows.extend(_flow(mappings, ours.rtp, theirs.rtp))
-        if ours.rtcp is not None and theirs.rtcp is not None:
-            flows.extend(_flow(mappings, ours.rtcp, theirs.rtcp))
+        for private, outside in ((ours.rtp, theirs.rtp), (ours.rtcp, theirs.rtcp)):
+            if private is not None and outside is not None:
+                # None where the private port has lost its mapping.
+                entry = entries.get((UDP, private))
+                if entry is not None:
+                    flows.append(new(Flow, (UDP, private, entry.mapping.public, outside)))
     return tuple(dict.fromkeys(flows))
 
 
 def without_muxed_rtcp(local: Ends, remote: Ends) -> Ends:
     """The inside ends, with no RTCP port of its own where both sides agreed to send it with RTP (RFC 5761 §5.1.1)."""
+    if not any(end.mux for end in local):
+        return local
     return tuple(
         end._replace(rtcp=None) if place < len(remote) and end.mux and remote[place].mux else end
         for place, end in enumerate(local)
     )
-
-
-def _flow(mappings: Mappings, private: Endpoint, remote: Endpoint) -> tuple[Flow, ...]:
-    """The flow between two ports; none where the private one has lost its mapping."""
-    entry = mappings.entries.get((UDP, private))
-    return () if entry is None else (Flow(UDP, private, entry.mapping.public, remote),)
 
 
 def _kept(before: tuple[Flow, ...], ours: MediaEnd, theirs: MediaEnd) -> list[Flow]:

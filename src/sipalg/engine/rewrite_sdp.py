@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final, NamedTuple
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, MAX_PORT, is_ipv4, is_unspecified
+from sipalg.codec.memory import Memory
 from sipalg.codec.sdp import NO_DESCRIPTION, Address, Description, Media, parse
 from sipalg.engine.mappings import Mappings
 from sipalg.engine.media import HELD_END, NO_END, Ends, MediaEnd
@@ -234,18 +235,28 @@ def _private_section(
 
 def _outside_end(media: Media, host: bytes) -> MediaEnd:
     """The media end of an outside section; none where its address isn't one that a packet can be sent to."""
-    if not _is_host(host):
+    text = _HOSTS[host]
+    if not text:
         return NO_END
     rtcp = None
     if media.is_rtp:
-        rtcp_host = media.rtcp_host if _is_host(media.rtcp_host) else host
-        rtcp = Endpoint(rtcp_host.decode("ascii"), min(media.rtcp_port or media.port + 1, MAX_PORT))
-    return MediaEnd(Endpoint(host.decode("ascii"), media.port), rtcp, media.rtcp_mux, on_hold=False)
+        rtcp_text = _HOSTS[media.rtcp_host] or text if media.rtcp_host else text
+        rtcp = new(Endpoint, (rtcp_text, min(media.rtcp_port or media.port + 1, MAX_PORT)))
+    return new(MediaEnd, (new(Endpoint, (text, media.port)), rtcp, media.rtcp_mux, False))
 
 
-def _is_host(host: bytes) -> bool:
-    """Whether an address is one host's: IPv4, not this network, loopback, multicast or broadcast (RFC 6890)."""
-    return is_ipv4(host) and 0 < int(host.partition(b".")[0]) < _FIRST_MULTICAST and not host.startswith(b"127.")
+def _read_host(host: bytes) -> str:
+    """The text of an address that is one host's; "" for what isn't IPv4, or is this network, loopback or multicast.
+
+    Those, and broadcast, are no host's (RFC 6890).
+    """
+    if not is_ipv4(host) or not 0 < int(host.partition(b".")[0]) < _FIRST_MULTICAST or host.startswith(b"127."):
+        return ""
+    return host.decode("ascii")
+
+
+#: Outside media addresses remembered: servers have few.
+_HOSTS: Final = Memory(_read_host, 4096)
 
 
 def _all_are(connections: list[Address], host: bytes) -> bool:
