@@ -68,14 +68,14 @@ def test_what_a_kernel_lacks_is_left_out() -> None:
     assert flags == struct.pack("!I", nft_codec.OWNER | nft_codec.PERSIST)
     (flags,) = [one[2] for one in of_kind(nft_rules.structure(SETTINGS, NONE), nft_codec.NEW_TABLE)]
     assert flags == bytes(4)
-    assert len(of_kind(nft_rules.structure(SETTINGS, NONE), nft_codec.NEW_OBJECT)) == 1
+    assert len(of_kind(nft_rules.structure(SETTINGS, NONE), nft_codec.NEW_OBJECT)) == 2
 
 
 def test_nothing_is_queued_before_the_exempt_networks_were_asked() -> None:
     for chain in ("outbound", "inbound"):
         first, *others = [rule for rule in nft_rules.rules(SETTINGS, ALL) if rule.chain == chain]
         assert ("lookup", "except") in names(first.expressions)
-        assert all(("immediate", "queue") in names(rule.expressions) for rule in others)
+        assert all(("immediate", "to_alg") in names(rule.expressions) for rule in others)
 
 
 def test_flows_get_the_timeouts_of_the_side_that_opens_them() -> None:
@@ -88,9 +88,9 @@ def test_flows_get_the_timeouts_of_the_side_that_opens_them() -> None:
             for name, subject in names(rule.expressions)
             if name == "objref"
         }
-        for chain in ("outbound", "inbound", "hairpin", "queue")
+        for chain in ("outbound", "inbound", "hairpin", "to_alg")
     }
-    assert by_chain == {"outbound": {inside}, "inbound": {outside}, "hairpin": {inside}, "queue": {"to_queue"}}
+    assert by_chain == {"outbound": {inside}, "inbound": {outside}, "hairpin": {inside}, "to_alg": {"to_queue"}}
 
 
 def test_timeout_policies_are_named_by_their_values() -> None:
@@ -101,7 +101,7 @@ def test_timeout_policies_are_named_by_their_values() -> None:
 def test_equal_timeouts_are_one_policy() -> None:
     settings = replace(SETTINGS, sip_timeout_s=30.0, unreplied_timeout_s=30.0)
     objects = of_kind(nft_rules.structure(settings, ALL), nft_codec.NEW_OBJECT)
-    assert {netlink.string(one[2]) for one in objects} == {"to_queue", "sip-30-30"}
+    assert {netlink.string(one[2]) for one in objects} == {"to_queue", "from_strangers", "sip-30-30"}
 
 
 def test_stale_timeouts_go_after_the_rules_that_used_them() -> None:
@@ -117,7 +117,19 @@ def test_mappings_and_peers_are_never_flushed() -> None:
     messages = nft_rules.structure(SETTINGS, ALL)
     flushed = {netlink.string(one[2]) for one in of_kind(messages, nft_codec.DELETE_ELEMENT)}
     assert flushed == {"protocols", "sip_ports", "inside_ifaces", "except", "trusted_peers"}
-    assert set(nft_rules.frames("mine")) == {"snat_map", "dnat_map", "media_map", "sip_private", "sip_peers"}
+    mappings = {"snat_map", "dnat_map", "media_map", "sip_private", "sip_public"}
+    assert set(nft_rules.frames("mine")) == {*mappings, "sip_peers"}
+
+
+def test_no_chain_is_called_by_a_word_of_nfts_language() -> None:
+    chains = {netlink.string(one[3]) for one in of_kind(nft_rules.structure(SETTINGS, ALL), nft_codec.NEW_CHAIN)}
+    assert chains.isdisjoint({"queue", "counter", "drop", "accept", "map", "set", "hook", "log", "limit"})
+
+
+def test_without_queue_only_nat_is_left() -> None:
+    flushed = {netlink.string(one[2]) for one in of_kind(nft_rules.without_queue("mine"), nft_codec.DELETE_RULE)}
+    rest = {rule.chain for rule in nft_rules.rules(SETTINGS, ALL)} - flushed
+    assert rest == {"prerouting", "postrouting"}
 
 
 def members(messages: list[Message], name: str) -> list[bytes]:

@@ -107,11 +107,11 @@ def table(kernel: FakeKernel) -> NftTable:
 @pytest.mark.parametrize(
     ("command", "expected"),
     [
-        (OpenMapping(SIP, 9), ["+snat_map", "+dnat_map", "+sip_private"]),
+        (OpenMapping(SIP, 9), ["+snat_map", "+dnat_map", "+sip_public", "+sip_private"]),
         (OpenMapping(MEDIA, 9), ["+snat_map", "+media_map"]),
         (OpenMapping(SIP._replace(adopted=True), 9), ["+snat_map", "+sip_private"]),
         (OpenMapping(MEDIA._replace(adopted=True), 9), ["+snat_map"]),
-        (RefreshMapping(SIP, 9), ["=snat_map", "=dnat_map", "=sip_private"]),
+        (RefreshMapping(SIP, 9), ["=snat_map", "=dnat_map", "=sip_public", "=sip_private"]),
         (CloseMapping(MEDIA), ["=snat_map", "-snat_map", "=media_map", "-media_map"]),
         (AdmitPeer(SIP, "192.0.2.1", 9), ["=sip_peers"]),
         (DismissPeer(SIP, "192.0.2.1"), ["=sip_peers", "-sip_peers"]),
@@ -131,6 +131,7 @@ def test_an_element_holds_the_mapping_both_ways(table: NftTable, kernel: FakeKer
     wanted = {
         "snat_map": (outward, public + b"\x04\0\0\0"),
         "dnat_map": (inward, private + b"\x13\xc4\0\0"),
+        "sip_public": (inward, None),
         "sip_private": (outward, None),
     }
     for message in kernel.transactions[0]:
@@ -174,7 +175,7 @@ def test_what_belongs_to_another_is_not_closed(table: NftTable, kernel: FakeKern
     table.apply([CloseMapping(MEDIA), CloseMapping(SIP)])
     assert kernel.words() == [
         *["=snat_map", "-snat_map"] * 2,
-        *["=dnat_map", "-dnat_map", "=sip_private", "-sip_private"],
+        *["=dnat_map", "-dnat_map", "=sip_public", "-sip_public", "=sip_private", "-sip_private"],
     ]
 
 
@@ -298,13 +299,14 @@ def test_mappings_and_peers_are_read_back(table: NftTable, kernel: FakeKernel) -
     )
 
 
-def test_the_counter_is_found_by_its_name(table: NftTable, kernel: FakeKernel) -> None:
-    assert table.packets_to_queue() == 0
+def test_the_counters_are_found_by_their_names(table: NftTable, kernel: FakeKernel) -> None:
+    assert (table.packets_to_queue(), table.packets_from_strangers()) == (0, 0)
     kernel.found[nft_codec.COUNTER] = [
         nft_codec.new_object("sipalg", "another", nft_codec.COUNTER, netlink.u64(1, 5), netlink.u64(2, 6)),
         nft_codec.new_object("sipalg", "to_queue", nft_codec.COUNTER, netlink.u64(1, 500), netlink.u64(2, 7)),
+        nft_codec.new_object("sipalg", "from_strangers", nft_codec.COUNTER, netlink.u64(1, 50), netlink.u64(2, 8)),
     ]
-    assert table.packets_to_queue() == 7
+    assert (table.packets_to_queue(), table.packets_from_strangers()) == (7, 8)
 
 
 def test_only_tables_that_others_can_take_away_have_a_guard(table: NftTable, kernel: FakeKernel) -> None:

@@ -212,7 +212,7 @@ def test_it_survives_flush_ruleset(net: Topology, table: NftTable) -> None:
     net.run("router", "nft", "flush", "ruleset")
     net.run("router", "nft", "-f", "-", text=ADMIN)
     assert list(standing(table)) == [SIP]
-    assert "goto queue" in net.run("router", "nft", "list", "table", "ip", "sipalg")
+    assert "goto to_alg" in net.run("router", "nft", "list", "table", "ip", "sipalg")
 
 
 def test_a_second_process_is_refused_and_changes_nothing(net: Topology, table: NftTable) -> None:

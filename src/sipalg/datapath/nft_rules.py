@@ -23,6 +23,8 @@ SNAT_MAP: Final = "snat_map"
 DNAT_MAP: Final = "dnat_map"
 MEDIA_MAP: Final = "media_map"
 SIP_PRIVATE: Final = "sip_private"
+#: The keys of DNAT_MAP once more: before Linux 6.9 a rule can't ask a map whether it has a key, and only that.
+SIP_PUBLIC: Final = "sip_public"
 SIP_PEERS: Final = "sip_peers"
 _PROTOCOLS: Final = "protocols"
 _SIP_PORTS: Final = "sip_ports"
@@ -32,6 +34,9 @@ _TRUSTED: Final = "trusted_peers"
 
 #: The counter of packets that were given to the queue, whether somebody took them or not.
 COUNTER_NAME: Final = "to_queue"
+#: The counter of packets to a phone's public SIP port that no peer's rule let in: each a new flow's, as only those
+#: meet NAT's chains.
+STRANGERS_NAME: Final = "from_strangers"
 
 #: Hooks and priorities: just after the administrator's dnat (-100), just before his snat (100), after his filters.
 _PREROUTING, _FORWARD, _POSTROUTING = 0, 2, 4
@@ -40,7 +45,8 @@ _BASE_CHAINS: Final = (
     ("postrouting", "nat", _POSTROUTING, 99),
     ("forward", "filter", _FORWARD, 200),
 )
-_PLAIN_CHAINS: Final = ("outbound", "inbound", "hairpin", "queue")
+#: None is a keyword of nft's, or what it lists could not be loaded again.
+_PLAIN_CHAINS: Final = ("outbound", "inbound", "hairpin", "to_alg")
 
 _IIFNAME, _OIFNAME, _L4PROTO, _SECPATH = 6, 7, 16, 25  # NFT_META_…
 _CT_STATUS: Final = 2  # NFT_CT_STATUS
@@ -52,12 +58,13 @@ _PEER_KEY: Final = (nft.concatenated(nft.PROTOCOL, nft.IPV4_ADDRESS, nft.PORT, n
 _ENDPOINT: Final = (nft.concatenated(nft.IPV4_ADDRESS, nft.PORT), 8)
 _ADDRESS: Final = (nft.IPV4_ADDRESS, 4)
 
-#: Name, flags, key and value of each set. The first five hold mappings and peers and outlive the process.
+#: Name, flags, key and value of each set. The first six hold mappings and peers and outlive the process.
 _SETS: Final[tuple[tuple[str, int, tuple[int, int], tuple[int, int] | None], ...]] = (
     (SNAT_MAP, nft.MAP | nft.TIMEOUT, _TRANSPORT_KEY, _ENDPOINT),
     (DNAT_MAP, nft.MAP | nft.TIMEOUT, _TRANSPORT_KEY, _ENDPOINT),
     (MEDIA_MAP, nft.MAP | nft.TIMEOUT, _TRANSPORT_KEY, _ENDPOINT),
     (SIP_PRIVATE, nft.TIMEOUT, _TRANSPORT_KEY, None),
+    (SIP_PUBLIC, nft.TIMEOUT, _TRANSPORT_KEY, None),
     (SIP_PEERS, nft.TIMEOUT, _PEER_KEY, None),
     (_PROTOCOLS, 0, (nft.PROTOCOL, 1), None),
     (_SIP_PORTS, 0, (nft.PORT, 2), None),
@@ -180,6 +187,7 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
     ipsec_out = [Rule("", "never what goes into a tunnel", (*_IPSEC_OUT, nft.leave()))] if features.route_ipsec else []
     ipsec_in = [Rule("", "never what came out of a tunnel", (*_IPSEC_IN, nft.leave()))] if features.secpath else []
     to_dnat_map = (*_BY_DESTINATION, nft.look_up(DNAT_MAP), _DNAT)
+    to_nobody = (*_BY_DESTINATION, nft.is_in(SIP_PUBLIC), nft.use_object(nft.COUNTER, STRANGERS_NAME))
     to_media_map = (*_BY_DESTINATION, nft.look_up(MEDIA_MAP), _DNAT)
     opened_inside, opened_outside = (_to_queue(name, features) for name, *_ in timeout_policies(settings))
     peer = (*_BY_DESTINATION, nft.load_payload(1, 12, 4, 3), nft.is_in(SIP_PEERS))
@@ -188,6 +196,7 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
             *ipsec_in,
             Rule("", "known peers reach the phone", (*from_outside, *peer, *to_dnat_map)),
             Rule("", "trusted peers reach the phone", (*from_outside, _SOURCE, nft.is_in(_TRUSTED), *to_dnat_map)),
+            Rule("", "others don't, and are counted", (*from_outside, *to_nobody)),
             Rule("", "one phone reaches another by its public address", (*_FROM_INSIDE, *to_dnat_map)),
             Rule("", "media of a call, from anybody", (*from_outside, *to_media_map)),
             Rule("", "media between phones by public addresses", (*_FROM_INSIDE, *to_media_map)),
@@ -224,7 +233,7 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
             Rule("", "from a phone's SIP port", (*_BY_SOURCE, nft.is_in(SIP_PRIVATE), *opened_inside)),
             Rule("", "to a phone's SIP port", (*_BY_DESTINATION, nft.is_in(SIP_PRIVATE), *opened_inside)),
         ],
-        "queue": [Rule("", "to the ALG; without one, on as it is", _queue(settings, features))],
+        "to_alg": [Rule("", "to the ALG; without one, on as it is", _queue(settings, features))],
     }
     return tuple(rule._replace(chain=chain) for chain, of_chain in by_chain.items() for rule in of_chain)
 
@@ -232,7 +241,7 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
 def _to_queue(policy: str, features: Features) -> tuple[bytes, ...]:
     """Return the end of a rule that sends a packet to the queue, and gives the flow that it may open its timeouts."""
     timeouts = (nft.use_object(nft.CT_TIMEOUT, policy),) if features.ct_timeout else ()
-    return (*timeouts, nft.goto("queue"))
+    return (*timeouts, nft.goto("to_alg"))
 
 
 def _queue(settings: TableSettings, features: Features) -> tuple[bytes, ...]:
@@ -250,7 +259,7 @@ def structure(settings: TableSettings, features: Features, stale_timeouts: Seque
     messages = [nft.new_table(name, nft.OWNER | nft.PERSIST if features.owner_persist else 0)]
     for identity, (set_name, flags, key, data) in enumerate(_SETS, start=1):
         messages.append(nft.new_set(name, set_name, identity, flags, key, data))
-    messages.append(nft.new_object(name, COUNTER_NAME, nft.COUNTER))
+    messages.extend(nft.new_object(name, counter, nft.COUNTER) for counter in (COUNTER_NAME, STRANGERS_NAME))
     if features.ct_timeout:
         messages.extend(
             nft.new_object(name, policy, nft.CT_TIMEOUT, *nft.udp_timeouts(unreplied_s, replied_s))
@@ -265,6 +274,12 @@ def structure(settings: TableSettings, features: Features, stale_timeouts: Seque
         nft.new_rule(name, rule.chain, rule.expressions, rule.comment) for rule in rules(settings, features)
     )
     return messages + settings_elements(settings)
+
+
+def without_queue(name: str) -> list[Message]:
+    """Return the messages that take the rules away which bring packets to the queue; NAT and its elements stay."""
+    forward = [chain for chain, _, hook, _ in _BASE_CHAINS if hook == _FORWARD]
+    return [nft.flush_chain(name, chain) for chain in (*forward, *_PLAIN_CHAINS)]
 
 
 def settings_elements(settings: TableSettings) -> list[Message]:

@@ -19,7 +19,16 @@ from typing import Final, NamedTuple
 from sipalg.datapath import netlink, nft_codec, nft_rules
 from sipalg.datapath.netlink import Message, NetlinkError, NetlinkSocket
 from sipalg.datapath.nft_guard import TableGuard
-from sipalg.datapath.nft_rules import DNAT_MAP, MEDIA_MAP, SIP_PEERS, SIP_PRIVATE, SNAT_MAP, Features, TableSettings
+from sipalg.datapath.nft_rules import (
+    DNAT_MAP,
+    MEDIA_MAP,
+    SIP_PEERS,
+    SIP_PRIVATE,
+    SIP_PUBLIC,
+    SNAT_MAP,
+    Features,
+    TableSettings,
+)
 from sipalg.engine.verdict import AdmitPeer, CloseMapping, DismissPeer, Endpoint, Mapping, OpenMapping, RefreshMapping
 
 MapCommand = OpenMapping | RefreshMapping | CloseMapping | AdmitPeer | DismissPeer
@@ -174,12 +183,11 @@ class NftTable:
 
         Less those that were received, it is how many went by as plain NAT. 0 without table.
         """
-        for message in self._objects(nft_codec.COUNTER):
-            found = netlink.attributes(message.body, 4)
-            if netlink.string(found.get(nft_codec.OBJECT_NAME, b"")) == nft_rules.COUNTER_NAME:
-                packets = netlink.attributes(found.get(nft_codec.OBJECT_DATA, b"")).get(2, b"")
-                return netlink.number(packets)
-        return 0
+        return self._counter(nft_rules.COUNTER_NAME)
+
+    def packets_from_strangers(self) -> int:
+        """Count the packets to a phone's public SIP port whose sender is no peer of it, as above. 0 without table."""
+        return self._counter(nft_rules.STRANGERS_NAME)
 
     def remove(self) -> None:
         """Remove the table with all its mappings. One that is gone is no error."""
@@ -251,6 +259,14 @@ class NftTable:
                 found.append((key, data, math.inf if left is None else netlink.number(left) / 1000))
         return found
 
+    def _counter(self, name: str) -> int:
+        for message in self._objects(nft_codec.COUNTER):
+            found = netlink.attributes(message.body, 4)
+            if netlink.string(found.get(nft_codec.OBJECT_NAME, b"")) == name:
+                packets = netlink.attributes(found.get(nft_codec.OBJECT_DATA, b"")).get(2, b"")
+                return netlink.number(packets)
+        return 0
+
     def _objects(self, kind: int) -> list[Message]:
         return self._netlink.request(nft_codec.get_objects(self.settings.name, kind))
 
@@ -302,6 +318,8 @@ def _steps(index: int, command: MapCommand) -> list[_Step]:
     if not mapping.adopted:
         name = DNAT_MAP if mapping.purpose == "sip" else MEDIA_MAP
         steps.append(_Step(index, name, inward, _ENDPOINT.pack(private_host, private.port), timeout_s, kind))
+        if mapping.purpose == "sip":
+            steps.append(_Step(index, SIP_PUBLIC, inward, b"", timeout_s, kind))
     if mapping.purpose == "sip":
         steps.append(_Step(index, SIP_PRIVATE, outward, b"", timeout_s, kind))
     return steps
