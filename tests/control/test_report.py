@@ -122,5 +122,5 @@ def test_the_facts(service: Service) -> None:
     assert facts["kernel"] == ["table with owner", "xt NFQUEUE", "ct timeout"]
     assert facts["mappings"] == 0
     answers = report_on(service).answers()
-    assert answers["mappings"]() == {"mappings": []}
-    assert answers["calls"]() == {"calls": []}
+    assert answers["mappings"]() == {"mode": "enforce", "mappings": []}
+    assert answers["calls"]() == {"mode": "enforce", "calls": []}

@@ -33,7 +33,7 @@ def test_the_tables_as_plain_values() -> None:
             "aor": "sip:a@example.org",
             "registrar": "203.0.113.50",
             "private": "192.168.33.10:5060",
-            "expires_in_s": 590.0,
+            "kept_for_s": 590.0,
         }
     ]
     confirmed = [row for row in shown["calls"] if row["state"] == "confirmed"]
@@ -55,7 +55,7 @@ def test_the_tables_as_plain_values() -> None:
             ],
         }
     ]
-    assert shown["counters"] == {"mappings": 4, "contacts": 1, "dialogs": 2, "flows": 2}
+    assert shown["counters"] == {"mappings": 4, "contacts": 1, "calls": 1, "flows": 2}
     assert shown["messages"] == {"200": 2, "ACK": 1, "INVITE": 1, "REGISTER": 1}
     assert shown["edits"]["via"] == 5
     assert shown["passes"] == {}
@@ -72,3 +72,23 @@ def test_an_unheld_mapping_shows_what_is_left_to_it_and_never_less_than_nothing(
     later = ladder.alg.snapshot(ladder.now + 1000)["mappings"]
     assert isinstance(later, list)
     assert later[0]["ends_in_s"] == 0.0
+
+
+def test_a_call_that_is_hung_up_has_ended_and_goes() -> None:
+    ladder = Ladder()
+    call = Outgoing(ladder.phone("192.168.33.10"), ladder.server("203.0.113.50"))
+
+    def states() -> list[str]:
+        shown = json.loads(json.dumps(ladder.alg.snapshot(ladder.now)))
+        assert shown["counters"]["calls"] == len(shown["calls"])
+        return [row["state"] for row in shown["calls"]]
+
+    call.invite()
+    assert states() == ["early"]
+    call.ok()
+    call.ack()
+    assert states() == ["confirmed"]
+    call.bye()
+    assert states() == ["ended"]
+    call.is_answered(200, "BYE")
+    assert states() == []

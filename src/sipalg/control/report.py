@@ -31,8 +31,8 @@ class Report:
         """Return the commands, and what answers them."""
         return {
             "status": self.status,
-            "mappings": lambda: {"mappings": self._snapshot()["mappings"]},
-            "calls": lambda: {"calls": self._snapshot()["calls"]},
+            "mappings": lambda: self._table("mappings"),
+            "calls": lambda: self._table("calls"),
         }
 
     def status(self) -> dict[str, Any]:
@@ -99,9 +99,12 @@ class Report:
             "except_by_the_rules": [str(network) for network in settings.exempt if network not in options.exempt],
             "sip_timeout_s": options.sip_timeout_s,
             "uptime_s": round(time.monotonic() - self._started, 3),
-            "queue": options.queue_number,
+            "queue_number": options.queue_number,
             "kernel": kernel,
         }
+
+    def _table(self, name: str) -> dict[str, Any]:
+        return {"mode": self._service.options.mode, name: self._snapshot()[name]}
 
     def _snapshot(self) -> dict[str, Any]:
         return self._service.alg.snapshot(time.monotonic())

@@ -8,26 +8,35 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import shutil
 import sys
-from collections.abc import Iterable, Mapping
-from typing import Any, Final
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final, NamedTuple
 
-from rich import box
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
+from sipalg.capture import reasons
 from sipalg.control.client import ControlError, ask, socket_path
+from sipalg.control.columns import in_columns, text_of, words
 
 #: What `calls` and `mappings` say where there are none.
 _NONE_YET: Final = {"mappings": "No mappings: no phone has registered or called yet.", "calls": "No calls."}
-_TITLES: Final = {
-    "mappings": "Mappings",
-    "calls": "Calls",
-    "phones": "Phones",
-    "contacts": "Contacts",
-}
-_NARROW_COLUMNS: Final = 160
+_OBSERVED: Final = "observe: what would have been done; nothing is changed"
+#: Counters by reason: each is explained.
+_BY_REASON: Final = frozenset({"passes", "packets_that_hold_no_datagram"})
+_NARROWEST: Final = 20
+#: Lists of rows that `status` shows, each under its name.
+_LISTS: Final = ("phones", "contacts")
+#: SGR (ECMA-48): bold, yellow.
+_BOLD: Final = "\x1b[1m"
+_YELLOW: Final = "\x1b[33m"
+_PLAIN: Final = "\x1b[0m"
+
+
+class Line(NamedTuple):
+    """A line without its end, and the sequence that styles it on a terminal, "" for none."""
+
+    text: str
+    style: str = ""
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -46,96 +55,82 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         sys.stdout.write(json.dumps(answer, indent=2) + "\n")
         return 0
-    console = Console(highlight=False, soft_wrap=False)
-    if not console.is_terminal:
-        # A file or a pipe has no width; nothing is to be cut off there.
-        console = Console(highlight=False, width=max(console.width, _NARROW_COLUMNS))
-    show(console, args.command, answer)
+    terminal = sys.stdout.isatty()
+    # A file or a pipe has no width: whole rows are for `grep`.
+    width = max(_NARROWEST, shutil.get_terminal_size().columns) if terminal else None
+    coloured = terminal and "NO_COLOR" not in os.environ
+    for line in shown(args.command, answer, width):
+        sys.stdout.write((f"{line.style}{line.text}{_PLAIN}" if coloured and line.style else line.text) + "\n")
     return 0
 
 
-def show(console: Console, command: str, answer: Mapping[str, Any]) -> None:
-    """Print an answer to `command` as tables."""
+def shown(command: str, answer: Mapping[str, Any], width: int | None) -> Iterator[Line]:
+    """Yield an answer to `command` as lines, fit for a terminal of `width` columns; None stands for a pipe."""
     if command == "status":
-        _show_status(console, answer)
+        yield from _status(answer, width)
         return
     rows = answer.get(command)
-    if isinstance(rows, list) and rows:
-        console.print(rows_table(_TITLES[command], rows))
+    if not isinstance(rows, list) or not rows:
+        yield Line(_NONE_YET[command])
+        return
+    if answer.get("mode") == "observe":
+        yield Line(_OBSERVED, _YELLOW)
+    if command == "calls":
+        yield from _calls(rows, width)
     else:
-        console.print(_NONE_YET[command])
+        yield from _table(rows, width)
 
 
-def _show_status(console: Console, answer: Mapping[str, Any]) -> None:
-    facts = Table(box=None, show_header=False, pad_edge=False)
-    facts.add_column(style="bold")
-    facts.add_column()
-    for key, value in _mapping(answer.get("status")).items():
-        facts.add_row(_words(key), _text(key, value))
-    console.print(facts)
+def _status(answer: Mapping[str, Any], width: int | None) -> Iterator[Line]:
+    """Yield blocks with an empty line between them."""
+    facts = _mapping(answer.get("status"))
+    widest = max((len(words(key)) for key in facts), default=0)
+    blocks = [[Line(f"{words(key):{widest}}  {text_of(key, value)}") for key, value in facts.items()]]
+    if facts.get("mode") == "observe":
+        blocks.append([Line(_OBSERVED, _YELLOW)])
     for title, counts in _mapping(answer.get("counters")).items():
         if isinstance(counts, dict) and counts:
-            console.print(counts_table(title, counts))
-    for name in ("phones", "contacts"):
+            blocks.append([Line(words(title), _BOLD), *_counts(title, counts)])
+    for name in _LISTS:
         rows = answer.get(name)
         if isinstance(rows, list) and rows:
-            console.print(rows_table(_TITLES[name], rows))
-    for warning in answer.get("warnings") or ():
-        console.print(Text(f"warning: {warning}", style="yellow"))
+            blocks.append([Line(name, _BOLD), *_table(rows, width)])
+    blocks.append([Line(f"warning: {text_of('', warning)}", _YELLOW) for warning in answer.get("warnings") or ()])
+    first = True
+    for block in filter(None, blocks):
+        if not first:
+            yield Line("")
+        first = False
+        yield from block
 
 
-def counts_table(title: str, counts: Mapping[str, Any]) -> Table:
-    """Make a table of counters, largest first."""
-    table = Table(title=_words(title), title_justify="left", title_style="bold", box=None, show_header=False)
-    table.add_column()
-    table.add_column(justify="right")
-    for name, count in sorted(counts.items(), key=lambda item: (-item[1], item[0])):
-        table.add_row(Text(name), Text(str(count)))
-    return table
+def _counts(title: str, counts: Mapping[str, Any]) -> Iterator[Line]:
+    """Yield a line a counter, largest first; behind a reason, what it means."""
+    named = {text_of("", words(name)): name for name in sorted(counts, key=lambda name: (-counts[name], name))}
+    widest = max(map(len, named))
+    digits = max(len(str(count)) for count in counts.values())
+    for text, name in named.items():
+        meaning = reasons.sentence(name) if title in _BY_REASON else ""
+        yield Line(f"  {text:{widest}}  {counts[name]:{digits}}  {meaning}".rstrip())
 
 
-def rows_table(title: str, rows: Iterable[Mapping[str, Any]]) -> Table:
-    """Make a table of rows that share most of their keys; a column for each key, in the order they come up in."""
-    rows = list(rows)
-    keys = list(dict.fromkeys(key for row in rows for key in row))
-    table = Table(title=title, title_justify="left", title_style="bold", box=box.SIMPLE_HEAD)
-    for key in keys:
-        numeric = all(isinstance(row.get(key), (int, float)) for row in rows if key in row)
-        table.add_column(_words(key.removesuffix("_s")), justify="right" if numeric else "left", overflow="fold")
-    for row in rows:
-        table.add_row(*(_text(key, row.get(key)) for key in keys))
-    return table
+def _calls(rows: Sequence[Mapping[str, Any]], width: int | None) -> Iterator[Line]:
+    """Yield the calls, each with its media below it: a line a stream, from the phone to the far end."""
+    table = _table([{key: value for key, value in row.items() if key != "media"} for row in rows], width)
+    yield next(table)
+    for row, line in zip(rows, table, strict=True):
+        yield line
+        for flow in row.get("media") or ():
+            private, public, remote = (text_of(key, flow.get(key)) for key in ("private", "public", "remote"))
+            yield Line(f"  {private} ↔ {public} ↔ {remote}")
 
 
-def duration(seconds: float) -> str:
-    """Return a duration in RouterOS's way: `1d2h3m4s`, without what is zero."""
-    left = max(0, round(seconds))
-    parts = []
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
-        count, left = divmod(left, size)
-        if count:
-            parts.append(f"{count}{unit}")
-    return "".join(parts) or "0s"
+def _table(rows: Sequence[Mapping[str, Any]], width: int | None) -> Iterator[Line]:
+    """Yield rows in columns below their heads."""
+    lines = in_columns(rows, width)
+    yield Line(next(lines), _BOLD)
+    yield from map(Line, lines)
 
 
 def _mapping(value: object) -> Mapping[str, Any]:
     return value if isinstance(value, dict) else {}
-
-
-def _words(key: str) -> str:
-    return key.removesuffix("_s").replace("_", " ")
-
-
-def _text(key: str, value: object) -> Text:
-    """Return a value as people read it; what strangers sent can't move the cursor or colour the line."""
-    if value is None or value in ("", []):
-        text = "-"
-    elif isinstance(value, bool):
-        text = "yes" if value else "no"
-    elif isinstance(value, (int, float)):
-        text = duration(value) if key.endswith("_s") else f"{value:g}" if isinstance(value, float) else str(value)
-    elif isinstance(value, list):
-        text = ", ".join("-".join(map(str, item.values())) if isinstance(item, dict) else str(item) for item in value)
-    else:
-        text = str(value)
-    return Text("".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text))

@@ -5,7 +5,7 @@ Read only and off the packet's way; called between two packets.
 
 from __future__ import annotations
 
-from sipalg.engine.calls import DialogKey
+from sipalg.engine.calls import Dialog, DialogKey
 from sipalg.engine.passage import Passage
 
 _PROTOCOLS = {17: "udp", 6: "tcp"}
@@ -13,10 +13,11 @@ _PROTOCOLS = {17: "udp", 6: "tcp"}
 
 def snapshot(passage: Passage, now: float) -> dict[str, object]:
     """All tables of `passage` as JSON-able values; durations are seconds left from `now`, never below 0."""
+    calls = _calls(passage, now)
     return {
         "mappings": _mappings(passage, now),
         "contacts": _contacts(passage, now),
-        "calls": _calls(passage, now),
+        "calls": calls,
         "phones": [
             {"protocol": _PROTOCOLS[protocol], "private": str(private), "nat_aware": True}
             for protocol, private in passage.nat_aware
@@ -24,7 +25,7 @@ def snapshot(passage: Passage, now: float) -> dict[str, object]:
         "counters": {
             "mappings": len(passage.mappings.entries),
             "contacts": len(passage.contacts.expires_at),
-            "dialogs": len(passage.calls.dialogs),
+            "calls": len(calls),
             "flows": len(passage.calls.holders),
         },
     }
@@ -53,25 +54,25 @@ def _mappings(passage: Passage, now: float) -> list[dict[str, object]]:
 
 
 def _contacts(passage: Passage, now: float) -> list[dict[str, object]]:
-    """A row a contact."""
+    """A row a contact; `kept_for_s` is what is left of the granted time or of `sip-timeout`, whichever is longer."""
     return [
         {
             "aor": aor.decode("utf-8", "replace"),
             "registrar": registrar,
             "private": str(key[1]),
-            "expires_in_s": _left(expires_at, now),
+            "kept_for_s": _left(expires_at, now),
         }
         for (key, aor, registrar), expires_at in passage.contacts.expires_at.items()
     ]
 
 
 def _calls(passage: Passage, now: float) -> list[dict[str, object]]:
-    """A row a dialog, with its media flows as text."""
+    """A row a dialog, with its media flows as text; those that only wait for other forks' answers are left out."""
     return [
         {
             "call_id": key[1].decode("utf-8", "replace"),
             "phone": str(dialog.keys[0][1]),
-            "state": "confirmed" if dialog.confirmed else "early",
+            "state": _state(dialog),
             "inside_tag": key[2].decode("utf-8", "replace"),
             "outside_tag": key[3].decode("utf-8", "replace"),
             "ends_in_s": _left(dialog.expires_at, now),
@@ -83,6 +84,13 @@ def _calls(passage: Passage, now: float) -> list[dict[str, object]]:
         for key, dialog in passage.calls.dialogs.items()
         if dialog.confirmed or not _has_answered(passage, key)
     ]
+
+
+def _state(dialog: Dialog) -> str:
+    """`early` until it is answered, `confirmed`, and `ended` from its BYE until that is answered or given up."""
+    if dialog.hanging_up:
+        return "ended"
+    return "confirmed" if dialog.confirmed else "early"
 
 
 def _left(until: float, now: float) -> float:

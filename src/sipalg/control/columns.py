@@ -1,0 +1,99 @@
+"""Rows of facts in columns, a line a row: nothing is wrapped, and an address is never cut.
+
+Where a terminal is too narrow, the columns that matter least are left out and the longest identifiers shortened; a
+pipe gets everything, so that `grep` finds whole rows. Off a packet's way: this is how answers look.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any, Final
+
+_GAP: Final = "  "
+#: What is left out first where there's no room for it.
+_DROPPED_FIRST: Final = ("protocol", "adopted", "outside_tag", "inside_tag", "holders", "interface")
+#: What is left out where shortening the names isn't enough.
+_DROPPED_LAST: Final = ("peers", "ends_in_s", "kept_for_s", "purpose")
+#: Columns whose texts may be shortened, since they hold names and not addresses.
+_SHORTENED: Final = frozenset({"call_id", "inside_tag", "outside_tag", "aor"})
+_SHORTEST: Final = 12
+
+#: What a column or a fact is called where its key doesn't say it well.
+_WORDS: Final = {"queue_number": "queue number", "queue": "packet queue", "aor": "address of record"}
+
+
+def words(key: str) -> str:
+    """Return what people call a fact."""
+    return _WORDS.get(key, key.removesuffix("_s").replace("_", " "))
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in RouterOS's way: `1d2h3m4s`, without what is zero."""
+    left = max(0, round(seconds))
+    parts = []
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "m"), (1, "s")):
+        count, left = divmod(left, size)
+        if count:
+            parts.append(f"{count}{unit}")
+    return "".join(parts) or "0s"
+
+
+def text_of(key: str, value: object) -> str:
+    """Return a value as people read it; what strangers sent can't move the cursor or colour the line."""
+    if value is None or value in ("", []):
+        text = "-"
+    elif isinstance(value, bool):
+        text = "yes" if value else "no"
+    elif isinstance(value, (int, float)):
+        text = duration(value) if key.endswith("_s") else f"{value:g}" if isinstance(value, float) else str(value)
+    elif isinstance(value, list):
+        text = ", ".join("-".join(map(str, item.values())) if isinstance(item, dict) else str(item) for item in value)
+    else:
+        text = str(value)
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
+
+
+def in_columns(rows: Sequence[Mapping[str, Any]], width: int | None) -> Iterator[str]:
+    """Yield the heads' line, then a line for each row, in at most `width` columns if that can be; None for any.
+
+    A column for each key, in the order they come up in.
+    """
+    keys = list(dict.fromkeys(key for row in rows for key in row))
+    show = text_of if width is None else _short_text_of
+    cells = {key: [words(key), *(show(key, row.get(key)) for row in rows)] for key in keys}
+    if width is not None:
+        _make_fit(cells, width)
+    for number in range(len(rows) + 1):
+        line = _GAP.join(column[number].ljust(_width(column)) for column in cells.values())
+        yield line.rstrip()
+
+
+def _short_text_of(key: str, value: object) -> str:
+    """Return a list as its first value and how many more there are; all else as it is."""
+    more = f" +{len(value) - 1}" if isinstance(value, list) and len(value) > 1 else ""
+    return text_of(key, value[:1] if isinstance(value, list) else value) + more
+
+
+def _make_fit(cells: dict[str, list[str]], width: int) -> None:
+    """Leave out columns and shorten names until the lines fit or nothing is left that may go."""
+    _drop(cells, _DROPPED_FIRST, width)
+    for key in [key for key in cells if key in _SHORTENED]:
+        too_much = _line_width(cells) - width
+        if too_much > 0:
+            room = max(_SHORTEST, _width(cells[key]) - too_much)
+            cells[key] = [text if len(text) <= room else text[: room - 1] + "…" for text in cells[key]]
+    _drop(cells, _DROPPED_LAST, width)
+
+
+def _drop(cells: dict[str, list[str]], keys: Sequence[str], width: int) -> None:
+    for key in keys:
+        if _line_width(cells) > width:
+            cells.pop(key, None)
+
+
+def _line_width(cells: Mapping[str, Sequence[str]]) -> int:
+    return sum(map(_width, cells.values())) + len(_GAP) * (len(cells) - 1)
+
+
+def _width(column: Sequence[str]) -> int:
+    return max(map(len, column))
