@@ -262,7 +262,19 @@ def test_a_mapping_that_ends_takes_along_what_it_translated(kernel: Kernel, tabl
         kernel.add(S, N._replace(port=9), (P, S), DESTINATION_NAT),
     ]
     ending = [Mapping(UDP, P._replace(port=20000 + n), N._replace(port=20000 + n), "sip") for n in range(others)]
-    assert table.end_mappings([*ending, Mapping(UDP, P, N, "sip")]) == 2
+    assert table.end_untrue([*ending, Mapping(UDP, P, N, "sip")]) == 2
+    assert kernel.entries == stays
+
+
+def test_a_mapping_that_begins_frees_its_port_of_what_reached_the_router(kernel: Kernel, table: Conntrack) -> None:
+    pings = kernel.add(S, N, (N, S))
+    stays = [
+        kernel.add(S._replace(port=5080), N, (P, S._replace(port=5080)), DESTINATION_NAT),
+        kernel.add(S, N._replace(port=9), (N._replace(port=9), S)),
+        kernel.add(P, S, (S, N), SOURCE_NAT),
+    ]
+    assert pings in kernel.entries
+    assert table.end_untrue([], [Mapping(UDP, P, N, "sip")]) == 1
     assert kernel.entries == stays
 
 

@@ -97,6 +97,12 @@ def test_translated_flows_of_an_address() -> None:
 endpoints = st.builds(Endpoint, st.ip_addresses(v=4).map(str), st.integers(0, 65535))
 
 
+def decoded(data: bytes) -> Entry:
+    entry = decode_entry(data)
+    assert entry is not None
+    return entry
+
+
 @given(st.sampled_from([UDP, TCP, 132]), endpoints, endpoints, endpoints)
 def test_the_fast_way_says_what_the_long_way_says(protocol: int, p: Endpoint, n: Endpoint, s: Endpoint) -> None:
     there, back = ctnetlink.encode_tuple(1, protocol, p, s), ctnetlink.encode_tuple(2, protocol, s, n)
@@ -112,6 +118,13 @@ def test_the_fast_way_says_what_the_long_way_says(protocol: int, p: Endpoint, n:
     )
     found = list(let_in(iter([came]), address))
     assert found == list(let_in(iter([came_slow]), address))
+    for answered, ports in ((data, {n.port}), (came, {p.port, s.port})):
+        wanted = {port.to_bytes(2, "big") for port in ports}
+        assert ctnetlink.may_have_port(answered, wanted) == (
+            decoded(answered).reply_destination.port in ports
+        )
+    assert ctnetlink.may_have_port(came, {n.port.to_bytes(2, "big")}, original=True)
+    assert ctnetlink.may_have_port(slow, set())
     private = inet_aton(p.host) + p.port.to_bytes(2, "big")
     assert found == ([] if p.host == n.host else [Translated(protocol, n.port, private)])
 

@@ -44,7 +44,6 @@ class Kernel:
         self.done: list[tuple[str, object]] = []
         self.fixed: list[bool] = []
         self.traffic = False
-        self.cannot_end: OSError | None = None
         self.refuse: dict[Command, Exception] = {}
         self.leaves_as: Endpoint | OSError | None = None
 
@@ -69,11 +68,9 @@ class Kernel:
     def end(self, flow: Flow) -> None:
         self._flow("end", flow, EndFlow(flow))
 
-    def end_mappings(self, mappings: Sequence[Mapping]) -> int:
-        if self.cannot_end is not None:
-            raise self.cannot_end
-        self.done.append(("end all of", tuple(mappings)))
-        return len(mappings)
+    def end_untrue(self, ended: Sequence[Mapping], begun: Sequence[Mapping]) -> int:
+        self.done.append(("end untrue", (tuple(ended), tuple(begun))))
+        return 0
 
     def _flow(self, what: str, flow: Flow, command: Command) -> None:
         error = self.refuse.get(command)
@@ -256,27 +253,27 @@ def test_flows_that_carry_packets_are_told_once_for_each_time_they_did(kernel: K
     assert executor.take_seen() == []
 
 
-# What still uses a mapping that ends
+# Flows that mappings make untrue
 
 SIP = Mapping(UDP, PHONE._replace(port=5060), ROUTER._replace(port=5060), "sip")
+NEXT = SIP._replace(private=OTHER.private)
 
 
 @pytest.mark.parametrize("each", [False, True])
-def test_a_sip_mapping_that_ends_takes_its_flows_along(kernel: Kernel, executor: Executor, each: bool) -> None:
-    commands = (CloseMapping(MAPPING), CloseMapping(SIP), EndFlow(FLOW))
+def test_flows_that_ended_and_begun_sip_mappings_made_untrue_are_ended_once(
+    kernel: Kernel, executor: Executor, each: bool
+) -> None:
+    executor.tidy()
+    commands = (CloseMapping(MAPPING), CloseMapping(SIP), OpenMapping(NEXT, 30.0), OpenMapping(OTHER, 30.0))
     assert not (executor.run_each(commands) if each else executor.run(commands))
-    assert kernel.done[1:] == [("end", FLOW), ("end all of", (SIP,))]
+    assert len(kernel.done) == 1
+    executor.tidy()
+    executor.tidy()
+    assert kernel.done[1:] == [("end untrue", ((SIP,), (NEXT,)))]
 
 
-def test_flows_that_cannot_be_ended_are_told_where_no_packet_waits(kernel: Kernel, executor: Executor) -> None:
-    kernel.cannot_end = NetlinkError(errno.EPERM)
-    assert executor.run((CloseMapping(SIP),)) is None
-    assert [(one.place, one.reason) for one in executor.run_each((EndFlow(FLOW), CloseMapping(SIP)))] == [
-        (1, "kernel-error")
-    ]
-
-
-def test_an_opening_that_is_undone_ends_no_flows(kernel: Kernel, executor: Executor) -> None:
+def test_what_was_undone_makes_nothing_untrue(kernel: Kernel, executor: Executor) -> None:
     kernel.refuse[EstablishFlow(FLOW, 60.0)] = FlowTakenError("taken")
     assert executor.run((OpenMapping(SIP, 30.0), EstablishFlow(FLOW, 60.0))) is not None
+    executor.tidy()
     assert kernel.done == [("maps", (OpenMapping(SIP, 30.0),)), ("maps", (CloseMapping(SIP),))]

@@ -26,7 +26,7 @@ from sipalg.control.report import Report
 from sipalg.control.rules import RulesWatch
 from sipalg.control.server import ControlServer
 from sipalg.control.unseen import Unseen
-from sipalg.datapath import addresses, nft_codec
+from sipalg.datapath import addresses, nft_rules
 from sipalg.datapath.addresses import AddressWatch, primary_address
 from sipalg.datapath.admin_model import PortRange
 from sipalg.datapath.admin_rules import AdminRules, read_admin_rules
@@ -48,6 +48,8 @@ _LOG = logging.getLogger("sipalg")
 
 _TIMEOUTS: Final = Path("/proc/sys/net/netfilter")
 _FORGET_S: Final = 60.0
+#: How long flows that a mapping's end or beginning made untrue may live on: one search for all of them.
+_TIDY_S: Final = 1.0
 #: How often the table's counter is read, so that little is lost with the table.
 _COUNT_S: Final = 10.0
 #: How long a media mapping of an earlier process lives if conntrack has no flow of it.
@@ -95,7 +97,7 @@ class Service:
             self._standing = Standing(self.table)
             self.queue = PacketQueue(options.queue_number)
             stack.callback(self.queue.close)
-            executor = Executor(self._standing, self._conntrack)
+            self._executor = executor = Executor(self._standing, self._conntrack)
             inside = frozenset(options.inside)
             self.driver = Driver(self.alg, self.queue, executor, inside, observe=observing, on_event=on_event)
             self.inherited = InheritedMedia(self.alg, self._conntrack)
@@ -146,7 +148,7 @@ class Service:
         self._closing.close()
         # Only now, because while our socket owned the table no other could have changed it, this one included.
         with contextlib.suppress(OSError), NetlinkSocket() as netlink:
-            netlink.transaction([nft_codec.flush_chain(name, "forward")])
+            netlink.transaction(nft_rules.without_queue(name))
 
     def _watch_all(self) -> None:
         loop = self.loop
@@ -157,6 +159,7 @@ class Service:
         loop.set_timer(self.driver.next_timer, self.driver.run_timer)
         loop.every(_FORGET_S, self._standing.forget_ended)
         loop.every(_FORGET_S, self.driver.interfaces.forget)
+        loop.every(_TIDY_S, self._tidy)
         loop.every(_COUNT_S, self.unseen.look)
         if len(self.inherited):
             loop.every(self.alg.settings.flow_check_s, self.inherited.look)
@@ -271,6 +274,12 @@ class Service:
         self._forwards = list(takeover.forwards(self._rules, address, self.options.ports))
         self._adopt_forwards(self._forwards, time.monotonic())
         self.driver.report_events()
+
+    def _tidy(self) -> None:
+        try:
+            self._executor.tidy()
+        except OSError as error:
+            _LOG.warning("flows-not-ended why=%r", str(error))
 
     def _look_at_table(self, _events: int) -> None:
         """Put the table back where somebody removed or changed it."""

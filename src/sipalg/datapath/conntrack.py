@@ -24,7 +24,7 @@ from sipalg.engine.verdict import UDP, Endpoint, Flow, Mapping
 #: RTP that keeps coming makes the entry in its way again, between our deleting it and our next try.
 _ATTEMPTS: Final = 4
 #: Public endpoints up to which each is asked for by itself, instead of all flows of their addresses.
-_FEW_ENDPOINTS: Final = 8
+_FEW_ENDPOINTS: Final = 2
 #: How far the kernel's clock and ours may be apart between its giving a timeout and our noting when.
 _CLOCKS_APART_S: Final = 0.25
 
@@ -176,25 +176,29 @@ class Conntrack:
         self._given = {flow: given for flow, given in self._given.items() if flow.public.host != public_host}
         return len(doomed)
 
-    def end_mappings(self, mappings: Sequence[Mapping]) -> int:
-        """Delete every UDP flow that one of the mappings has translated; return how many.
+    def end_untrue(self, ended: Sequence[Mapping], begun: Sequence[Mapping] = ()) -> int:
+        """Delete the UDP flows that mappings which ended, or begin, have made untrue; return how many.
 
-        Those that leave by it, and those that came in through it: each would keep its way to a phone that has the
-        public endpoint no more. Other hosts' flows with the same public endpoint stay.
+        Of a mapping that ended, what it translated, either way: a flow would keep its way to a phone that has the
+        public endpoint no more. Of one that begins, what came for its public endpoint before and reached the router
+        itself: pings of a server, say, in whose flow its calls would be lost. Other hosts' flows stay.
         """
-        by_public = {mapping.public: mapping.private for mapping in mappings}
-        asked = set(by_public)
-        if len(asked) > _FEW_ENDPOINTS:
-            asked = {public._replace(port=0) for public in asked}
-        doomed = [
-            entry
-            for host, port in asked
-            for original in (False, True)
-            for entry in self._entries(ctnetlink.dump(UDP, host, port, original=original))
-            if entry.protocol == UDP and _is_translated_by(entry, by_public, original)
-        ]
-        self.delete(doomed)
-        return len(doomed)
+        by_public = {mapping.public: mapping.private for mapping in ended}
+        reached = {mapping.public for mapping in begun}
+        publics = by_public.keys() | reached
+        ports = {public.port.to_bytes(2, "big") for public in publics}
+        asked = publics if len(publics) <= _FEW_ENDPOINTS else {public._replace(port=0) for public in publics}
+        doomed = []
+        for host, port in asked:
+            for original in (False, True):
+                for message in self._socket.request(ctnetlink.dump(UDP, host, port, original=original)):
+                    if not ctnetlink.may_have_port(message.body, ports, original=original):
+                        continue
+                    entry = ctnetlink.decode_entry(message.body)
+                    if entry is not None and _is_untrue(entry, by_public, reached):
+                        doomed.append(entry)
+        self.delete(list(dict.fromkeys(doomed)))
+        return len(set(doomed))
 
     def _entries(self, question: Message) -> Iterator[Entry]:
         for message in self._socket.request(question):
@@ -270,11 +274,15 @@ def _is_same(entry: Entry, flow: Flow) -> bool:
     )
 
 
-def _is_translated_by(entry: Entry, by_public: dict[Endpoint, Endpoint], original: bool) -> bool:
-    """Tell whether the entry came in (`original`), or leaves, by one of the private endpoints `by_public`."""
-    if original:
-        return bool(entry.status & DESTINATION_NAT) and by_public.get(entry.original_destination) == entry.reply_source
-    return bool(entry.status & SOURCE_NAT) and by_public.get(entry.reply_destination) == entry.original_source
+def _is_untrue(entry: Entry, by_public: dict[Endpoint, Endpoint], reached: set[Endpoint]) -> bool:
+    """Tell whether mappings that ended translated the entry, or one that begins would have."""
+    if entry.protocol != UDP:
+        return False
+    if entry.status & SOURCE_NAT:
+        return by_public.get(entry.reply_destination) == entry.original_source
+    if entry.status & DESTINATION_NAT:
+        return by_public.get(entry.original_destination) == entry.reply_source
+    return entry.original_destination == entry.reply_source and entry.original_destination in reached
 
 
 def _owner(entry: Entry, flow: Flow) -> str:

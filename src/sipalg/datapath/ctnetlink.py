@@ -8,7 +8,7 @@ that way. IPv4 only.
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from socket import AF_INET, inet_aton, inet_ntoa
 from typing import Final, NamedTuple
 
@@ -255,6 +255,16 @@ def translated(bodies: Iterator[bytes], address: bytes) -> Iterator[Translated]:
             if source != address:
                 port = entry.original_source.port.to_bytes(2, "big")
                 yield Translated(entry.protocol, entry.reply_destination.port, source + port)
+
+
+def may_have_port(body: bytes, ports: Collection[bytes], *, original: bool = False) -> bool:
+    """Tell whether an entry's answers (or, with `original`, its first packet) may have been for one of the ports.
+
+    A quick look at the usual place, two bytes big-endian; an entry that looks otherwise may.
+    """
+    if len(body) >= _TRANSLATED.size and (body[4:8], body[56:60]) == _NESTS:
+        return (body[52:54] if original else body[104:106]) in ports
+    return True
 
 
 def let_in(bodies: Iterator[bytes], address: bytes) -> Iterator[Translated]:

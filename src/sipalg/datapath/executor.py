@@ -56,8 +56,8 @@ class Flows(Protocol):
     def end(self, flow: Flow) -> None:
         """Delete the entry."""
 
-    def end_mappings(self, mappings: Sequence[Mapping]) -> int:
-        """Delete the UDP flows that these mappings have translated."""
+    def end_untrue(self, ended: Sequence[Mapping], begun: Sequence[Mapping]) -> int:
+        """Delete the UDP flows that mappings which ended, or begin, have made untrue."""
 
     def source_nat_of(self, protocol: int, private: Endpoint, remote: Endpoint) -> Endpoint | None:
         """Return what the entry private → remote leaves as (`private` itself where untranslated); None without one."""
@@ -87,6 +87,8 @@ class Executor:
         self._maps = maps
         self._flows = flows
         self._seen: list[Flow] = []
+        self._ended: list[Mapping] = []
+        self._begun: list[Mapping] = []
 
     def run(self, commands: Sequence[Command], trigger: Trigger | None = None) -> Failure | None:
         """Run all or none of `commands`; the failure where it was none.
@@ -105,13 +107,13 @@ class Executor:
             if failure is not None:
                 self._undo(commands, index)
                 return failure
-        # Nothing is promised by it, so that a failure is no reason to undo what is.
-        self._end_flows_of_closed(commands)
+        self._note_sip(commands)
         return None
 
     def run_each(self, commands: Sequence[Command]) -> list[Failure]:
         """Run commands that don't depend on each other; those that failed are returned, the others were run."""
-        return self._run_each(commands) + self._end_flows_of_closed(commands)
+        self._note_sip(commands)
+        return self._run_each(commands)
 
     def _run_each(self, commands: Sequence[Command]) -> list[Failure]:
         failures: list[Failure] = []
@@ -132,23 +134,20 @@ class Executor:
         seen, self._seen = self._seen, []
         return seen
 
-    def _end_flows_of_closed(self, commands: Sequence[Command]) -> list[Failure]:
-        """End what still uses sip mappings that were closed.
+    def tidy(self) -> None:
+        """End the flows that mappings of sip, ended or begun since the last call, have made untrue.
 
-        Flows that servers opened aren't the engine's, and would go on to reach a phone that has left: past whoever
-        gets the port next.
+        Now and then and not at once, because conntrack has to be searched for them. Raises OSError.
         """
-        closed = [
-            (index, command.mapping)
-            for index, command in enumerate(commands)
-            if isinstance(command, CloseMapping) and command.mapping.purpose == "sip"
-        ]
-        if closed:
-            try:
-                self._flows.end_mappings([mapping for _, mapping in closed])
-            except OSError as error:
-                return [Failure(closed[0][0], KERNEL_ERROR, str(error))]
-        return []
+        if self._ended or self._begun:
+            ended, begun = self._ended, self._begun
+            self._ended, self._begun = [], []
+            self._flows.end_untrue(ended, begun)
+
+    def _note_sip(self, commands: Sequence[Command]) -> None:
+        for command in commands:
+            if isinstance(command, OpenMapping | CloseMapping) and command.mapping.purpose == "sip":
+                (self._begun if isinstance(command, OpenMapping) else self._ended).append(command.mapping)
 
     def _refuse_untranslated(self, commands: Sequence[Command], trigger: Trigger | None) -> Failure | None:
         if trigger is None:
