@@ -130,7 +130,8 @@ class Mappings:
         elif not all(self._free(protocol, base + step, transaction.now) for step, _ in missing):
             return None
         for step, private in missing:
-            self.add(transaction, Mapping(protocol, private, self._public(base + step), "media"), in_interface)
+            mapping = new(Mapping, (protocol, private, self._public(base + step), "media", False))
+            self.add(transaction, mapping, in_interface)
         return base
 
     def add(
@@ -145,9 +146,8 @@ class Mappings:
         `remaining_s` is given for one that stands in the kernel already, where nothing is to be opened; if nobody
         takes hold of it, it ends there and here at the same time.
         """
-        key = (mapping.protocol, mapping.private)
         entry = self._entry(mapping, in_interface)
-        host = entry.private_host
+        key, host = entry.key, entry.private_host
         lease_s = self._lease_s(mapping)
         idle_s = self.settings.sip_timeout_s if mapping.purpose == "sip" else LINGER_S
         transaction.put(self.entries, key, entry)
@@ -156,7 +156,7 @@ class Mappings:
         transaction.put(self.idle_until, key, transaction.now + (idle_s if remaining_s is None else remaining_s))
         transaction.put(self.lease_until, key, transaction.now + (lease_s if remaining_s is None else remaining_s))
         if remaining_s is None:
-            transaction.commands.append(OpenMapping(mapping, lease_s))
+            transaction.commands.append(new(OpenMapping, (mapping, lease_s)))
         transaction.tell("mapping-opened", private=mapping.private, public=mapping.public, purpose=mapping.purpose)
         self._wake(transaction, key)
         return entry
@@ -172,8 +172,8 @@ class Mappings:
         if key in self.entries:
             uses = self.uses.get(key, 0)
             transaction.put(self.uses, key, uses + 1)
-            if not uses:
-                # One that an earlier process left may be about to run out in the kernel.
+            if not uses and self.idle_until[key] >= self.lease_until[key]:
+                # One that an earlier process left may be about to run out in the kernel, before its timer is due.
                 self._wake(transaction, key)
 
     def release(self, transaction: Transaction, key: MappingKey, *, parting: bool = False) -> None:
@@ -249,7 +249,7 @@ class Mappings:
         host = mapping.private.host.encode()
         port = mapping.public.port
         advertised = self.settings.advertised_address.encode()
-        return Entry(
+        values = (
             mapping,
             (mapping.protocol, mapping.private),
             in_interface,
@@ -258,6 +258,7 @@ class Mappings:
             port,
             b"%b:%d" % (advertised, port),
         )
+        return new(Entry, values)
 
     def advertise_anew(self) -> None:
         """Make the texts again after the advertised address has changed."""
@@ -284,7 +285,7 @@ class Mappings:
         return self.lease_until[key] - 0.5 * self._lease_s(self.entries[key].mapping)
 
     def _public(self, port: int) -> Endpoint:
-        return Endpoint(self.settings.nat_address, port)
+        return new(Endpoint, (self.settings.nat_address, port))
 
     def _free(self, protocol: int, port: int, now: float) -> bool:
         """Whether nobody has this public port: no mapping of ours, no refusal, nobody else on this machine."""
