@@ -273,13 +273,13 @@ def test_a_failure_may_end_in_the_packet_as_it_came(router: Router) -> None:
     assert router.pass_through(packet_of(b"private")) is None
 
 
-def test_an_engine_that_never_gives_up_is_told_and_not_obeyed(router: Router) -> None:
-    router.alg.answer = lambda _: replaced(b"public", OPEN, 0)
-    router.alg.after_failure = [replaced(b"public", OPEN, token) for token in range(1, 9)]
-    router.runner.results = [Failure(0, "port-taken", "")] * 9
+def test_it_is_the_engine_that_gives_up(router: Router) -> None:
+    tries = 9
+    router.alg.answer = lambda _: replaced(b"public", OPEN, 7)
+    router.alg.after_failure = [*(replaced(b"public", OPEN, 8) for _ in range(tries - 1)), accepted(b"private")]
+    router.runner.results = [Failure(0, "port-taken", "") for _ in range(tries)]
     assert router.pass_through(packet_of(b"private")) is None
-    assert len(router.runner.ran) == 4
-    assert [told[1] for told in router.alg.told] == [0, 1, 2, 3, 4]
+    assert len(router.runner.ran) == tries
 
 
 # Failures of our own

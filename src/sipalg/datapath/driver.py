@@ -27,8 +27,6 @@ _LOG = logging.getLogger(__name__)
 #: Packets taken at once, and how often, before the rest of the program gets its turn: some 30 ms at full load.
 _PACKETS_AT_ONCE: Final = 16
 _ROUNDS: Final = 64
-#: Verdicts that the engine may give for one packet, where commands fail; then the packet passes.
-_ATTEMPTS: Final = 4
 
 #: Addresses remembered with the engine's form of them.
 _REMEMBERED: Final = 65536
@@ -242,19 +240,18 @@ class Driver:
         self._queue.verdict_replace(packet_id, changed)
 
     def _run(self, verdict: Verdict, datagram: Datagram, now: float) -> Verdict:
-        """Run a verdict's commands, and those of the verdicts that follow where some fail; the one to obey."""
-        for _ in range(_ATTEMPTS):
+        """Run a verdict's commands, and those of the verdicts that follow where some fail; the one to obey.
+
+        It is the engine that ends this: it tries a few times, and then has no more commands.
+        """
+        while verdict.commands:
             failure = self._try(verdict.commands, datagram)
             if failure is None:
                 self._alg.commands_done(verdict.token, now)
                 return verdict
             self._note_failure(verdict.commands, failure)
             verdict = self._alg.commands_failed(verdict.token, failure.place, failure.reason, now)
-            if not verdict.commands:
-                return verdict
-        # The engine is told once more, so that it doesn't keep what was never made, and isn't listened to.
-        self._alg.commands_failed(verdict.token, 0, KERNEL_ERROR, now)
-        return verdict._replace(action=ACCEPT, payload=datagram.payload, commands=())
+        return verdict
 
     def _try(self, commands: Sequence[Command], datagram: Datagram) -> Failure | None:
         if self._observe:
