@@ -200,6 +200,14 @@ def test_source_nat_elsewhere_is_none() -> None:
     assert postrouting([other, MASQUERADE]).source_nat == ()
 
 
+def test_source_nat_of_the_inside_is_named_as_such() -> None:
+    to_lan = {"match": {"op": "==", "left": {"meta": {"key": "oifname"}}, "right": "lan0"}}
+    swapped = postrouting([to_lan, MASQUERADE])
+    assert (len(swapped.source_nat), len(swapped.inside_source_nat)) == (0, 1)
+    everywhere = postrouting([MASQUERADE])
+    assert (len(everywhere.source_nat), len(everywhere.inside_source_nat)) == (1, 0)
+
+
 def test_what_a_forward_chain_lets_in() -> None:
     established = {"match": {"op": "in", "left": {"ct": {"key": "state"}}, "right": ["established", "related"]}}
     masked = {"match": {"op": "==", "left": {"&": [{"ct": {"key": "status"}}, "dnat"]}, "right": "dnat"}}
@@ -207,6 +215,8 @@ def test_what_a_forward_chain_lets_in() -> None:
     assert (strict.forward_policy, strict.dnat_accepted) == ("drop", "no")
     for condition in (DNAT_STATUS, masked):
         assert forward([established, ACCEPT], [WAN, condition, ACCEPT]).dnat_accepted == "yes"
+    assert [key[-1] for key in strict.closed_chains] == ["fwd"]
+    assert forward(policy="accept").closed_chains == ()
     assert forward(policy="accept").dnat_accepted == "yes"
     assert forward([WAN, {"drop": None}], policy="accept").dnat_accepted == "no"
     assert forward([WAN, {"drop": None}], [DNAT_STATUS, ACCEPT]).dnat_accepted == "no"

@@ -93,3 +93,12 @@ def test_the_old_iptables_rules_are_the_same_whatever_they_have_counted(
     assert read_legacy_rules() == before
     saved.insert(3, "-A POSTROUTING -d 10.8.0.0/24 -j ACCEPT")
     assert read_legacy_rules() != before
+
+
+def test_without_the_right_to_see_the_old_iptables_it_is_one_clear_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_path: Path) -> str:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    with pytest.raises(AdminRulesError, match="CAP_DAC_READ_SEARCH"):
+        read_legacy_rules()

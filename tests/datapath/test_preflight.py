@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import replace
 from ipaddress import IPv4Network
+from pathlib import Path
 from typing import Any, Self
 
 import pytest
@@ -69,6 +70,28 @@ def test_exemptions_that_the_plan_doesnt_have() -> None:
     assert rules(exemptions=tuple(Exemption(IPv4Network(text), (lan,), "x") for text in libvirt)) == []
 
 
+def test_a_rule_that_translates_on_the_inside_hints_at_swapped_sides() -> None:
+    (finding,) = preflight.check_rules(PLAN, AdminRules(inside_source_nat=("table ip nat chain x",)))
+    assert finding.text == (
+        "no rule translates what leaves through wan0, but table ip nat chain x what leaves through lan0: "
+        "are --inside and --outside swapped?"
+    )
+
+
+def test_how_to_let_in_what_was_translated_is_said_for_each_chain() -> None:
+    closed = (("inet", "fw", "forward"), ("iptables", "filter", "FORWARD"))
+    found = replace(CLEAR, dnat_accepted="no", closed_chains=closed)
+    (finding,) = preflight.check_rules(PLAN, found)
+    assert "ordinary calls work as it is" in finding.text
+    assert "table inet fw chain forward, iptables chain FORWARD keeps out" in finding.text
+    assert finding.text.endswith(
+        "nft insert rule inet fw forward iifname wan0 ct status dnat accept; "
+        "iptables -I FORWARD -i wan0 -m conntrack --ctstate DNAT -j ACCEPT"
+    )
+    (finding,) = preflight.check_rules(PLAN, replace(found, dnat_accepted="unknown"))
+    assert "perhaps keeps out" in finding.text
+
+
 @pytest.mark.parametrize(("answer", "found"), [("yes", []), ("no", ["advice"]), ("unknown", ["advice"])])
 def test_what_the_forward_chain_lets_in(answer: str, found: list[str]) -> None:
     assert [severity for severity, _ in rules(dnat_accepted=answer)] == found
@@ -125,6 +148,43 @@ def test_the_owner_of_a_queue() -> None:
     assert preflight.queue_owner(listing, 5060) == 4711
     assert preflight.queue_owner(listing, 7) == -1234
     assert preflight.queue_owner(listing, 506) == 0
+
+
+def test_whose_a_queue_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    listing = tmp_path / "queues"
+    monkeypatch.setattr(preflight, "_QUEUES", listing)
+    monkeypatch.setattr(preflight, "_COMMAND_LINE", f"{tmp_path}/{{}}")
+    assert brief(preflight._queue(PLAN)) == []
+    listing.write_text(" 5060   4711     0 2 65531     0     0        0  1\n")
+    said = []
+    for command in ("sh\0-c", "python3\0/usr/bin/sipalg\0run"):
+        (tmp_path / "4711").write_text(command)
+        (finding,) = preflight._queue(PLAN)
+        said.append(finding.text.split(";")[0])
+    assert said == [
+        "queue 5060 belongs to another program",
+        "queue 5060 belongs to another running sipalg (pid 4711)",
+    ]
+
+
+def test_queues_that_only_root_may_see_are_nothing_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_path: Path) -> str:
+        raise PermissionError
+
+    monkeypatch.setattr(Path, "read_text", refuse)
+    assert brief(preflight._queue(PLAN)) == []
+
+
+def test_forwarding_that_is_off_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    known = {number: Interface(number, name, True, 1500) for number, name in enumerate(("lan0", "lan1", "wan0"))}
+    monkeypatch.setattr("sipalg.datapath.addresses.interfaces", lambda: known)
+    monkeypatch.setattr("sipalg.datapath.addresses.primary_address", lambda _name: "203.0.113.1")
+    monkeypatch.setattr(preflight, "_FORWARDING", f"{tmp_path}/{{}}")
+    for name, value in (("lan0", "0"), ("lan1", "1"), ("wan0", "0")):
+        (tmp_path / name).write_text(value + "\n")
+    (finding,) = preflight._interfaces(replace(PLAN, inside=("lan0", "lan1")))
+    assert finding.code == "forwarding-off"
+    assert finding.text.startswith("IPv4 forwarding is off on lan0, wan0: ")
 
 
 def test_without_the_right_nothing_else_is_asked(monkeypatch: pytest.MonkeyPatch) -> None:

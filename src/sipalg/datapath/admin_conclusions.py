@@ -84,6 +84,10 @@ class AdminRules:
     forward_policy: Literal["accept", "drop"] = "accept"
     #: Does the firewall let in what destination NAT asked for? Needed for media from where no SDP says.
     dnat_accepted: LetsIn = "yes"
+    #: The chains that don't, or perhaps don't: program or family, table, name.
+    closed_chains: tuple[ChainKey, ...] = ()
+    #: Where the rules are that name an inside interface as the one to translate on.
+    inside_source_nat: tuple[str, ...] = ()
     unevaluable: tuple[Unevaluable, ...] = ()
 
 
@@ -120,7 +124,8 @@ class Conclusions:
         taken, forwards = self._destination_nat()
         source_nat = list(self._source_nat())
         exemptions = tuple(self._exemptions(source_nat))
-        lets_in = [self._lets_in(chain) for chain in self._hooked("forward", "filter")]
+        lets_in = {chain.key: self._lets_in(chain) for chain in self._hooked("forward", "filter")}
+        closed = {key: said for key, said in lets_in.items() if said != "yes"}
         policies = {chain.policy for chain in self._hooked("forward", "filter")}
         return AdminRules(
             forwards=tuple(forwards),
@@ -130,7 +135,9 @@ class Conclusions:
             flow_tables=tuple(flow_tables),
             sip_helpers=(*helpers, *self._helpers()),
             forward_policy="drop" if "drop" in policies else "accept",
-            dnat_accepted="no" if "no" in lets_in else "unknown" if "unknown" in lets_in else "yes",
+            dnat_accepted="no" if "no" in closed.values() else "unknown" if closed else "yes",
+            closed_chains=tuple(closed),
+            inside_source_nat=tuple(self._inside_source_nat()),
             unevaluable=(*unevaluable, *dict.fromkeys(self._unevaluable)),
         )
 
@@ -222,6 +229,13 @@ class Conclusions:
             for place, step in enumerate(self._walk(chain)):
                 if step.rule.action == "snat" and self._to_outside(step.rule) and _may_be_udp(step.rule):
                     yield _SourceNat(chain.key, place, step)
+
+    def _inside_source_nat(self) -> Iterator[str]:
+        for chain in self._hooked("postrouting", "nat"):
+            for rule, _, _ in self._walk(chain):
+                named = any(interface_matches(o, name) for o in rule.out_interfaces for name in self._inside)
+                if rule.action == "snat" and named and not self._to_outside(rule):
+                    yield rule.where
 
     def _exemptions(self, source_nat: Sequence[_SourceNat]) -> Iterator[Exemption]:
         for found in source_nat:

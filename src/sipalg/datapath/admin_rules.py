@@ -90,7 +90,13 @@ def read_legacy_rules() -> str:
 
 
 def _legacy_in_use() -> bool:
-    return _LEGACY_TABLES.exists() and bool(_LEGACY_TABLES.read_text().strip())
+    try:
+        return bool(_LEGACY_TABLES.read_text().strip())
+    except PermissionError:
+        right = "no right to see whether the old iptables has rules; run it as root, or give it CAP_DAC_READ_SEARCH too"
+        raise AdminRulesError(f"{_LEGACY_TABLES}: {right}") from None
+    except OSError:
+        return False
 
 
 def _save(program: str) -> str:

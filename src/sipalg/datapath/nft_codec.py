@@ -26,6 +26,7 @@ NEW_OBJECT, GET_OBJECT, DELETE_OBJECT = 18, 19, 20
 
 # NFTA_TABLE_…, and the flags of a table.
 TABLE_FLAGS: Final = 2
+TABLE_OWNER: Final = 7
 OWNER: Final = 2
 PERSIST: Final = 4
 

@@ -7,6 +7,7 @@ by requests that the kernel checks and throws away.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import shutil
 import struct
@@ -17,7 +18,7 @@ from pathlib import Path
 from socket import AF_INET
 from typing import Final, Literal, NamedTuple
 
-from sipalg.datapath import addresses, ctnetlink, netlink
+from sipalg.datapath import addresses, ctnetlink, netlink, nft_codec
 from sipalg.datapath.addresses import Interface
 from sipalg.datapath.admin_model import PortRange
 from sipalg.datapath.admin_rules import AdminRules, AdminRulesError, read_admin_rules
@@ -31,6 +32,8 @@ _BROADCAST: Final = IPv4Address("255.255.255.255")
 _STATUS: Final = Path("/proc/thread-self/status")
 _FORWARDING: Final = "/proc/sys/net/ipv4/conf/{}/forwarding"
 _QUEUES: Final = Path("/proc/thread-self/net/netfilter/nfnetlink_queue")
+
+_COMMAND_LINE: Final = "/proc/{}/cmdline"
 
 _QUEUE_SUBSYSTEM: Final = 3
 _QUEUE_VERDICT: Final = 1
@@ -70,7 +73,7 @@ class Plan:
 
 def check(plan: Plan) -> list[Finding]:
     """Return everything that stands in the plan's way, errors first; empty is a clear way. Changes nothing."""
-    found = list(_privileges())
+    found = list(_privileges()) or list(_another(plan))
     if not found:
         found = [*_interfaces(plan), *_kernel(), *_queue(plan), *_local_ports(plan)]
         try:
@@ -98,14 +101,37 @@ def may_administer(status: str) -> bool:
     return False
 
 
+def _another(plan: Plan) -> Iterator[Finding]:
+    """Yield whose the table is, where it has an owner that lives: nothing else need be asked then."""
+    with NetlinkSocket() as socket:
+        try:
+            tables = socket.request(nft_codec.get_table(plan.own_table))
+        except NetlinkError:
+            # There is none, or no nf_tables at all, which _kernel says better.
+            return
+    for table in tables:
+        owner = netlink.number(netlink.attributes(table.body, 4).get(nft_codec.TABLE_OWNER, b""))
+        if owner:
+            text = f"table ip {plan.own_table} belongs to another running sipalg{_process(owner)}; stop it first"
+            yield Finding("error", "table-owned", text)
+
+
+def _process(port: int) -> str:
+    """Return ` (pid N)` for a netlink port: mostly a process's first socket has its pid for one."""
+    with contextlib.suppress(OSError):
+        if b"sipalg" in Path(_COMMAND_LINE.format(port)).read_bytes():
+            return f" (pid {port})"
+    return ""
+
+
 def _interfaces(plan: Plan) -> Iterator[Finding]:
     known = {interface.name: interface for interface in addresses.interfaces().values()}
     yield from check_interfaces(plan, known)
-    for name in dict.fromkeys((*plan.inside, plan.outside)):
-        path = Path(_FORWARDING.format(name))
-        if name in known and path.exists() and path.read_text().strip() == "0":
-            text = f"IPv4 forwarding is off on {name}: turn it on with sysctl -w net.ipv4.ip_forward=1"
-            yield Finding("error", "forwarding-off", text)
+    paths = {name: Path(_FORWARDING.format(name)) for name in (*plan.inside, plan.outside) if name in known}
+    off = [name for name, path in paths.items() if path.exists() and path.read_text().strip() == "0"]
+    if off:
+        text = f"IPv4 forwarding is off on {_list(off)}: turn it on with sysctl -w net.ipv4.ip_forward=1"
+        yield Finding("error", "forwarding-off", text)
     if plan.outside in known and not addresses.primary_address(plan.outside):
         text = f"{plan.outside} has no IPv4 address: start when it has one, that is what the NAT uses"
         yield Finding("error", "no-address", text)
@@ -157,11 +183,16 @@ def _answers(socket: NetlinkSocket, message: Message, *expected: int) -> bool:
 
 
 def _queue(plan: Plan) -> Iterator[Finding]:
-    if _QUEUES.exists():
-        owner = queue_owner(_QUEUES.read_text(), plan.queue_number)
-        if owner:
-            text = f"queue {plan.queue_number} is in use (netlink port {owner}): does sipalg run already?"
-            yield Finding("error", "queue-in-use", text)
+    try:
+        listing = _QUEUES.read_text()
+    except OSError:
+        # No queues yet; or it is for root's eyes only, and binding the queue will tell.
+        return
+    owner = queue_owner(listing, plan.queue_number)
+    if owner:
+        whose = f"another running sipalg{_process(owner)}" if _process(owner) else "another program"
+        text = f"queue {plan.queue_number} belongs to {whose}; stop it, or choose another number with --queue"
+        yield Finding("error", "queue-in-use", text)
 
 
 def queue_owner(listing: str, number: int) -> int:
@@ -210,6 +241,11 @@ def check_rules(plan: Plan, rules: AdminRules) -> Iterator[Finding]:
             yield Finding("warning" if plan.allow_offload else "error", "flow-table", text)
     if not rules.source_nat:
         text = f'no rule translates what leaves through {plan.outside}: oifname "{plan.outside}" masquerade is missing'
+        if rules.inside_source_nat:
+            text = (
+                f"no rule translates what leaves through {plan.outside}, but {rules.inside_source_nat[0]} what leaves "
+                f"through {_list(plan.inside)}: are --inside and --outside swapped?"
+            )
         yield Finding("warning", "no-source-nat", text)
     for destination, sources, where in rules.exemptions:
         # What never leaves a network of the router's own (libvirt writes such rules) is nobody's SIP server.
@@ -222,12 +258,7 @@ def check_rules(plan: Plan, rules: AdminRules) -> Iterator[Finding]:
             )
             yield Finding("warning", "exemption", text)
     if rules.dnat_accepted != "yes":
-        certainly = "doesn't let" if rules.dnat_accepted == "no" else "perhaps doesn't let"
-        text = (
-            f"the forward chain {certainly} in media from where no SDP says, and calls from other servers; "
-            f'for them add: iifname "{plan.outside}" ct status dnat accept'
-        )
-        yield Finding("advice", "dnat-not-accepted", text)
+        yield Finding("advice", "dnat-not-accepted", _how_to_let_in(plan.outside, rules))
     media = plan.media_ports
     for taken in rules.taken:
         if taken.protocol == UDP and overlap(taken.ports, media) == media:
@@ -235,6 +266,24 @@ def check_rules(plan: Plan, rules: AdminRules) -> Iterator[Finding]:
             yield Finding("warning", "media-ports-forwarded", text)
     for item in rules.unevaluable:
         yield Finding("warning", "rule-not-understood", f"{item.where}: {item.what}")
+
+
+def _how_to_let_in(outside: str, rules: AdminRules) -> str:
+    """Return what a firewall keeps out that doesn't accept what destination NAT let in, and how to change that."""
+    places, commands = [], []
+    for family, table, chain in rules.closed_chains:
+        if family.startswith("iptables"):
+            places.append(f"{family} chain {chain}")
+            commands.append(f"iptables -I {chain} -i {outside} -m conntrack --ctstate DNAT -j ACCEPT")
+        else:
+            places.append(f"table {family} {table} chain {chain}")
+            commands.append(f"nft insert rule {family} {table} {chain} iifname {outside} ct status dnat accept")
+    certainly = "keeps" if rules.dnat_accepted == "no" else "perhaps keeps"
+    return (
+        f"ordinary calls work as it is; but {_list(places)} {certainly} out media from addresses that the call didn't "
+        "announce, and calls from servers that no phone has spoken to (--trusted-peers); "
+        f"to let these in as well: {'; '.join(commands)}"
+    )
 
 
 def _list(values: Sequence[object]) -> str:
