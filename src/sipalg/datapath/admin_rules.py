@@ -93,7 +93,7 @@ def _legacy_in_use() -> bool:
     try:
         return bool(_LEGACY_TABLES.read_text().strip())
     except PermissionError:
-        right = "no right to see whether the old iptables has rules; run it as root, or give it CAP_DAC_READ_SEARCH too"
+        right = "no right to see whether the old iptables has rules; be root, or have CAP_DAC_READ_SEARCH too"
         raise AdminRulesError(f"{_LEGACY_TABLES}: {right}") from None
     except OSError:
         return False
