@@ -179,6 +179,10 @@ def test_exemptions_of_some_sources_say_so_and_others_are_left_to_people() -> No
     assert unclear.unevaluable
     by_port = postrouting([net, payload("udp", "dport", 500), ACCEPT], [MASQUERADE])
     assert by_port.exemptions == ()
+    from_lan1 = {"match": {"op": "==", "left": {"meta": {"key": "iifname"}}, "right": "lan1"}}
+    of_one_side = postrouting([from_lan1, net, ACCEPT], [MASQUERADE])
+    assert of_one_side.exemptions == ()
+    assert of_one_side.unevaluable
     ipsec = {"match": {"op": "==", "left": {"rt": {"key": "ipsec"}}, "right": True}}
     assert postrouting([ipsec, ACCEPT], [MASQUERADE]).unevaluable == ()
 

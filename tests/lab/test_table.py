@@ -348,7 +348,11 @@ def test_what_a_mapping_covers_leaves_from_its_port(net: Topology, table: NftTab
             assert server.recvfrom(100)[1][1] == 5060
 
 
-def test_phones_reach_each_other_by_public_addresses(net: Topology, table: NftTable) -> None:
+@pytest.mark.parametrize("exempt", [(), (IPv4Network("192.168.0.0/16"),)], ids=["", "exempt outside"])
+def test_phones_reach_each_other_by_public_addresses(
+    net: Topology, table: NftTable, exempt: tuple[IPv4Network, ...]
+) -> None:
+    table.change(replace(SETTINGS, exempt=exempt))
     theirs = Mapping(UDP, Endpoint(ADDRESS["phone2"], 5060), Endpoint(PUBLIC_ADDRESS, 24682), "sip")
     table.apply([OpenMapping(SIP, 100), OpenMapping(theirs, 100)])
     with bound(net, "phone1", 5060) as one, bound(net, "phone2", 5060) as two:

@@ -203,7 +203,8 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
         ],
         "postrouting": [
             *ipsec_out,
-            Rule("", "networks that aren't NATed", (_DESTINATION, nft.is_in(_EXCEPT), nft.leave())),
+            # On the way out only: a network that isn't NATed there may hold the phones that talk by public addresses.
+            Rule("", "networks that aren't NATed", (*to_outside, _DESTINATION, nft.is_in(_EXCEPT), nft.leave())),
             Rule("", "leave from the mapping's port", (*to_outside, *_BY_SOURCE, nft.look_up(SNAT_MAP), _SNAT)),
             Rule(
                 "",
