@@ -43,10 +43,10 @@ _sipalg() {
         '') options='run status mappings calls explain rewrite lab --help --version' ;;
         run)
             options='--inside --outside --public --ports --media-ports --reserved-ports --sip-timeout --except'
-            options+=' --trusted-peers --mode --socket --queue --allow-offload --help'
+            options+=' --trusted-peers --mode --socket --queue --log-edits --allow-offload --help'
             ;;
         status | mappings | calls) options='--json --socket --help' ;;
-        explain) options='--inside --public --source --destination --media-port --raw --json --help' ;;
+        explain) options='--inside --public --source --destination --media-port --raw --diff --json --help' ;;
         rewrite) options='--inside --public --ports --media-ports --except --json --help' ;;
         lab) options='--only --mode --list --json --keep --at-once --help' ;;
     esac

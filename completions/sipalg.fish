@@ -26,6 +26,7 @@ complete -c sipalg -n $run -x -l mode -a 'enforce observe' -d 'Change messages, 
 complete -c sipalg -n $run -x -l trusted-peers -d 'A remote network that may signal to any phone'
 complete -c sipalg -n $run -r -l socket -d 'The control socket'
 complete -c sipalg -n $run -x -l queue -d 'The packet queue of the kernel'
+complete -c sipalg -n $run -l log-edits -d 'Log a line for each edited message'
 complete -c sipalg -n $run -l allow-offload -d 'Start although a flow table carries packets past'
 
 set -l lab '__fish_seen_subcommand_from lab'
@@ -55,3 +56,4 @@ complete -c sipalg -n $explain -x -l source -d 'Where the message comes from'
 complete -c sipalg -n $explain -x -l destination -d 'Where the message goes'
 complete -c sipalg -n $explain -x -l media-port -d 'The first public media port'
 complete -c sipalg -n $explain -l raw -d 'Only the resulting bytes'
+complete -c sipalg -n $explain -l diff -d 'Lines before and after'

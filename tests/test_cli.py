@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from argparse import ArgumentParser, Namespace
+from pathlib import Path
 from types import ModuleType
 
 import pytest
@@ -92,8 +93,8 @@ def test_command_doesnt_wait_for_the_others_imports() -> None:
         ([], "sipalg: the following arguments are required: COMMAND"),
         (["nonsense"], "sipalg: argument COMMAND: invalid choice: 'nonsense'"),
         (["fake", "--count", "x"], "sipalg fake: argument --count: invalid int value: 'x'"),
-        (["fake", "--cou", "1"], "sipalg: unrecognized arguments: --cou 1"),
-        (["fake", "two\nlines"], "sipalg: unrecognized arguments: two lines"),
+        (["fake", "--cou", "1"], "sipalg fake: unrecognized arguments: --cou 1 (see `sipalg fake --help`)"),
+        (["fake", "two\nlines"], "sipalg fake: unrecognized arguments: two lines"),
     ],
 )
 @pytest.mark.usefixtures("fake")
@@ -156,3 +157,32 @@ def test_reader_that_goes_away_ends_it_quietly(unbuffered: str) -> None:
         )
     assert ended.stderr == b""
     assert ended.returncode == cli.READER_GONE
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="there's no /dev/full")
+def test_full_disk_behind_stdout_is_one_line() -> None:
+    options = [str(Path(__file__).parents[1] / "examples/register.sip"), "--public", "203.0.113.1"]
+    with Path("/dev/full").open("wb") as full:
+        ended = subprocess.run(
+            [sys.executable, "-m", "sipalg", "explain", *options], stdout=full, stderr=subprocess.PIPE, check=False
+        )
+    assert ended.returncode == 2
+    assert ended.stderr == b"sipalg: standard output: No space left on device; what it holds isn't complete\n"
+
+
+def test_output_that_knows_no_arrows_gets_question_marks(tmp_path: Path) -> None:
+    (tmp_path / "x.sip").write_bytes(b"OPTIONS sip:203.0.113.50 SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1\r\n\r\n")
+    ended = subprocess.run(
+        [sys.executable, "-m", "sipalg", "explain", str(tmp_path / "x.sip"), "--public", "203.0.113.1"],
+        capture_output=True,
+        env=os.environ | {"PYTHONIOENCODING": "ascii"},
+        check=False,
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+    assert ended.stdout.startswith(b"outbound (inside ? outside): 10.0.0.1:5060 ? 203.0.113.50:5060, UDP")
+
+
+def test_other_errors_of_the_system_are_not_hidden(fake: FakeCommand) -> None:
+    fake.outcome = PermissionError(13, "Permission denied")
+    with pytest.raises(PermissionError):
+        cli.main(["fake"])

@@ -9,8 +9,10 @@ what stood in the way. On a packet's way this is before the beginning.
 from __future__ import annotations
 
 import argparse
+import errno
 import importlib
 import importlib.util
+import io
 import os
 import sys
 from collections.abc import Sequence
@@ -60,7 +62,7 @@ def build_parser(arguments: Sequence[str]) -> OneLineParser:
         command = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
         if name == called:
             module = importlib.import_module(module_name)
-            command.set_defaults(module=module)
+            command.set_defaults(module=module, parser=command)
             module.configure(command)
     return parser
 
@@ -74,9 +76,15 @@ def build_kind() -> str:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` (by default the process's) name and return the exit code."""
     given = sys.argv[1:] if arguments is None else list(arguments)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        # A terminal that knows no arrows gets question marks.
+        sys.stdout.reconfigure(errors="replace")
     try:
         try:
-            args = build_parser(given).parse_args(given)
+            parser = build_parser(given)
+            args, unknown = parser.parse_known_args(given)
+            if unknown:
+                args.parser.error(f"unrecognized arguments: {' '.join(unknown)}")
             module: ModuleType = args.module
             code: int = module.main(args)
         finally:
@@ -84,7 +92,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return INTERRUPTED
     except BrokenPipeError:
-        # Python flushes once more when it exits; what is left has nobody to read it.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        _drop_output()
         return READER_GONE
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        _drop_output()
+        sys.stderr.write(f"sipalg: standard output: {error.strerror}; what it holds isn't complete\n")
+        return 2
     return code
+
+
+def _drop_output() -> None:
+    """Python flushes once more when it exits; what is left has nobody to read it."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

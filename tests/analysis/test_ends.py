@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipalg.analysis.ends import FAR_END, Ends, UnknownEndError, find_ends
+from sipalg.analysis.ends import FAR_END, Ends, UnknownEndError, assumed_public, find_ends
 from sipalg.engine.verdict import Endpoint
 
 INSIDE = (IPv4Network("192.168.33.0/24"), IPv4Network("10.0.0.0/8"))
@@ -42,10 +42,10 @@ def test_route_comes_before_the_request_uri() -> None:
     assert ends.destination == Endpoint("203.0.113.77", 5060)
 
 
-def test_target_by_name_becomes_an_example_and_is_said() -> None:
+def test_target_by_name_is_not_known() -> None:
     ends = ends_of(request("192.168.33.10", "sip:b@example.com"))
-    assert ends.destination == FAR_END
-    assert "an example" in ends.notes[-1]
+    assert (ends.destination, ends.far_known) == (FAR_END, False)
+    assert ends.notes == ("source 192.168.33.10:5060: the topmost Via's sent-by",)
 
 
 def test_what_is_given_is_taken() -> None:
@@ -75,7 +75,8 @@ def test_phones_public_address_is_no_destination() -> None:
 def test_response_goes_to_its_via() -> None:
     ends = ends_of(response("192.168.33.10;received=203.0.113.1"))
     assert ends[:3] == (FAR_END, P, False)
-    assert len(ends.notes) == 2
+    assert ends.notes == ("destination 192.168.33.10:5060: the topmost Via",)
+    assert not ends.far_known
 
 
 def test_response_to_the_public_via_needs_the_phone() -> None:
@@ -134,11 +135,41 @@ def test_request_from_a_named_proxy_for_a_phone_has_an_example_source() -> None:
     assert ends_of(request("proxy.example.com"), destination=P)[:3] == (FAR_END, P, False)
 
 
-def test_what_is_no_message_comes_from_any_phone() -> None:
-    assert ends_of(b"\r\n\r\n")[:3] == (Endpoint("192.168.33.1", 5060), FAR_END, True)
-    single = (IPv4Network("192.168.33.7/32"),)
-    assert find_ends(b"x", single, N, None, S)[:3] == (Endpoint("192.168.33.7", 5060), S, True)
-    assert ends_of(b"x", source=S, destination=P)[:3] == (S, P, False)
+def test_sender_that_isnt_inside_is_named_with_where_it_stands() -> None:
+    with pytest.raises(UnknownEndError) as error:
+        ends_of(request("192.168.1.10", "sip:203.0.113.50"))
+    assert str(error.value) == (
+        "its sender 192.168.1.10 (topmost Via) isn't in --inside 192.168.33.0/24, 10.0.0.0/8; if a phone sent it, "
+        "give --source IP:PORT, else say with --destination IP:PORT which phone it is for"
+    )
+
+
+def test_what_is_no_message_names_nobody() -> None:
+    with pytest.raises(UnknownEndError, match="keep-alive"):
+        ends_of(b"\r\n\r\n", source=S, destination=P)
+
+
+@pytest.mark.parametrize(
+    ("message", "port"),
+    [
+        (request("203.0.113.50", "sip:a@203.0.113.1:1024"), 1024),
+        (request("203.0.113.50", "sip:a@203.0.113.1"), 5060),
+        (response("203.0.113.1:1024"), 1024),
+        (response("phone.lan;received=203.0.113.1;rport=1025"), 1025),
+    ],
+)
+def test_public_port_is_named_by_what_came_for_it(message: bytes, port: int) -> None:
+    assert assumed_public(message, ends_of(message, S, P), N) == Endpoint(N, port)
+
+
+@pytest.mark.parametrize(
+    "message", [request("203.0.113.50", "sip:a@phone.lan"), response("203.0.113.50"), response("phone.lan")]
+)
+def test_public_port_that_isnt_named_has_to_be_given(message: bytes) -> None:
+    with pytest.raises(UnknownEndError, match="give --public ADDRESS:PORT, the public port of 192"):
+        assumed_public(message, ends_of(message, S, P), N)
+    with pytest.raises(UnknownEndError, match="ADDRESS:PORT"):
+        assumed_public(b"x", Ends(S, P, outbound=False, notes=()), N)
 
 
 STARTS = [b"INVITE sip:a SIP/2.0\r\nVia: SIP/2.0/UDP ", b"SIP/2.0 200 OK\r\n", b""]

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from sipalg import cli
 from sipalg.analysis.ends import UnknownEndError, find_ends
-from sipalg.analysis.explain import LOCAL, as_json, as_text, explain
+from sipalg.analysis.explain import as_json, as_text, explain
 from sipalg.capture.arguments import PRIVATE_NETWORKS
+from sipalg.capture.router import LOCAL
 from sipalg.engine.verdict import Endpoint
 
 #: run(message, *options) → (exit code, stdout, stderr).
@@ -173,6 +174,79 @@ def test_what_passes_has_its_reason(run: Run) -> None:
     assert json.loads(run(message, "--public", PUBLIC, "--json")[1])["reason"] == "content-length-beyond-datagram"
 
 
+def test_what_is_no_message_has_no_ends_and_a_few_lines(run: Run) -> None:
+    code, output, _ = run(b"hello\r\n" + b"w" * 200 + b"\nthird\nfourth\n", "--public", PUBLIC)
+    assert code == 0
+    assert output.decode().splitlines() == [
+        "passes as it came: not-sip: it doesn't begin with a SIP start line",
+        "",
+        "hello",
+        "w" * 99 + "…",
+        "third",
+        "… 221 bytes in all",
+    ]
+    assert run(b"\r\n", "--public", PUBLIC)[1].startswith(b"passes as it came: keep-alive: ")
+    found = json.loads(run(b"hello", "--public", PUBLIC, "--json")[1])
+    assert (found["direction"], found["source"], found["assumed"]) == (None, None, [])
+    assert found["meaning"] == "it doesn't begin with a SIP start line"
+
+
+def test_far_end_that_nothing_names_isnt_invented(run: Run) -> None:
+    message = register(PHONE).replace(b"sip:207.252.1.148 SIP", b"sip:example.com SIP")
+    lines = run(message, "--public", PUBLIC)[1].decode().splitlines()
+    assert lines[0] == "outbound (inside → outside): 192.168.20.100:5060 → not known, UDP"
+    assert [line for line in lines if "203.0.113.50" in line or line.startswith("peer: ")] == []
+    found = json.loads(run(message, "--public", PUBLIC, "--json")[1])
+    assert (found["source"], found["destination"], found["peers"]) == (PHONE, None, [])
+    output = run(answer(PUBLIC), "--public", PUBLIC, "--destination", PHONE)[1].decode()
+    assert output.startswith("inbound (outside → inside): not known → 192.168.20.100:5060, UDP")
+
+
+def test_public_port_of_what_comes_in_is_what_it_came_to(run: Run) -> None:
+    code, output, _ = run(answer(PUBLIC), "--public", "75.142.151.49", "--destination", PHONE)
+    assert code == 0
+    assert "assumed: public 75.142.151.49:1024: the topmost Via names it" in output.decode().splitlines()
+    assert run(answer(PUBLIC), "--public", "75.142.151.49", "--destination", PHONE, "--raw")[1] == answer(PHONE)
+    request = invite("207.252.1.148:5060", 20000).replace(b"*98@207.252.1.148 SIP", b"525@phone.lan SIP")
+    code, _, error = run(request, "--public", "75.142.151.49", "--destination", PHONE)
+    assert code == 2
+    assert b"give --public ADDRESS:PORT" in error
+
+
+def test_edit_that_changes_nothing_isnt_shown(run: Run) -> None:
+    public = "75.142.151.49:5060"
+    message = answer(public).replace(b";branch", b";received=75.142.151.49;rport=5060;branch")
+    code, output, _ = run(message, "--public", public, "--destination", PHONE)
+    assert code == 0
+    assert b"rport=5060" in output
+    assert b"edits: 3," in output
+    same = register(PHONE)
+    output = run(same, "--public", PHONE, "--inside", "192.168.20.100/32")[1]
+    assert b"passes as it came: nothing-to-edit" in output
+    assert b"{+" not in output
+
+
+def test_what_was_left_alone_says_why(run: Run) -> None:
+    message = register(PHONE).replace(b"525@192.168.20.100:5060", b"525@192.168.20.9:5060")
+    output = run(message, "--public", PUBLIC)[1].decode()
+    assert ">;expires=3600    # left: another host's address\n" in output
+    broken = message.replace(b"Content-Length: 0", b"Content-Length: 9")
+    assert "# left" not in run(broken, "--public", PUBLIC)[1].decode()
+
+
+def test_diff_is_as_the_readme_shows_it(run: Run) -> None:
+    code, output, error = run(invite(PHONE, 14254), "--public", PUBLIC, "--media-port", "19032", "--diff")
+    lines = output.decode().splitlines()
+    assert (code, error) == (0, b"")
+    assert "- Via: SIP/2.0/UDP 192.168.20.100:5060;branch=z9hG4bK-7badf56d" in lines
+    assert "+ m=audio 19032 RTP/AVP 0 2 8 9 18 96 97 98 101" in lines
+    after = [line[2:] for line in lines if not line.startswith("- ")]
+    assert after == invite(PUBLIC, 19032).decode().splitlines()
+    code, output, error = run(b"hello", "--public", PUBLIC, "--diff")
+    assert (code, output) == (0, b"  hello\n")
+    assert error.startswith(b"sipalg explain: passes as it came: not-sip: ")
+
+
 def test_response_gets_the_phones_address_back(run: Run) -> None:
     code, output, _ = run(answer(PUBLIC), "--public", PUBLIC, "--destination", PHONE, "--raw")
     assert (code, output) == (0, answer(PHONE))
@@ -216,11 +290,13 @@ def test_message_can_come_from_stdin(
 
 def test_what_cant_be_explained_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "long.sip").write_bytes(bytes(65508))
+    (tmp_path / "lan.pcap").write_bytes(bytes.fromhex("d4c3b2a1") + bytes(20))
     (tmp_path / "answer.sip").write_bytes(answer(PUBLIC))
     for name, complaint in (
         ("none.sip", "No such file or directory; give a file"),
         (".", "Is a directory; give a file"),
         ("long.sip", "give one message of at most 65507 bytes"),
+        ("lan.pcap", "is a capture; use sipalg rewrite"),
         ("answer.sip", "say with --destination IP:PORT which phone it is for"),
     ):
         assert cli.main(["explain", str(tmp_path / name), "--public", PUBLIC]) == 2

@@ -3,7 +3,7 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipalg.analysis.marks import COLOURED, PLAIN, Style, marked_lines, text_of
+from sipalg.analysis.marks import COLOURED, PLAIN, Style, diff_lines, marked_lines, text_of
 from sipalg.engine.verdict import Edit
 
 MESSAGE = b"REGISTER sip:s SIP/2.0\r\nVia: SIP/2.0/UDP 10.0.0.1:5060\r\nContact: <sip:a@10.0.0.1:5060>\r\n\r\n"
@@ -43,7 +43,26 @@ def test_edit_at_the_end_is_shown() -> None:
 
 def test_colours_are_taken_back() -> None:
     (line,) = marked_lines(b"ab", (Edit(0, 1, b"c", "r"),), COLOURED)
-    assert line == "\x1b[31;9ma\x1b[0m\x1b[32mc\x1b[0mb    \x1b[2m← r\x1b[0m"
+    assert line == "\x1b[31;9ma\x1b[0m→\x1b[32mc\x1b[0mb    \x1b[2m← r\x1b[0m"
+
+
+def test_notes_stand_behind_lines_without_edits() -> None:
+    edits = (Edit(0, 1, b"x", "r"),)
+    lines = list(marked_lines(b"a\nb\nc", edits, PLAIN, {0: "unused", 2: "left"}))
+    assert lines == ["[-a-]{+x+}    # r", "b    # left", "c"]
+
+
+def test_diff_has_edited_lines_twice() -> None:
+    edits = (Edit(VIA, 13, b"203.0.113.1:1024", "via"),)
+    assert list(diff_lines(MESSAGE, edits, coloured=False)) == [
+        "  REGISTER sip:s SIP/2.0",
+        "- Via: SIP/2.0/UDP 10.0.0.1:5060",
+        "+ Via: SIP/2.0/UDP 203.0.113.1:1024",
+        "  Contact: <sip:a@10.0.0.1:5060>",
+        "",
+    ]
+    lines = list(diff_lines(b"a", (Edit(0, 1, b"b", "r"),), coloured=True))
+    assert lines == ["\x1b[31m- a\x1b[0m", "\x1b[32m+ b\x1b[0m"]
 
 
 def test_terminal_gets_no_control_characters_of_the_messages() -> None:
@@ -58,7 +77,10 @@ def test_without_the_marks_the_text_is_before_or_after(message: bytes, steps: li
             break
         edits.append(Edit(position + gap, length, replacement, "rule"))
         position += gap + length
-    lines = list(marked_lines(message, edits, Style(("", ""), ("\x01", "\x02"), ("\x03", "\x04"))))
+    lines = list(marked_lines(message, edits, Style(("", ""), "", ("\x01", "\x02"), ("\x03", "\x04"))))
     assert not any("\r" in line for line in lines)
-    expected = sum(bool(edit.replacement) for edit in edits)
+    expected = sum(
+        bool(edit.replacement) and edit.replacement != message[edit.offset : edit.offset + edit.length]
+        for edit in edits
+    )
     assert "".join(lines).count("\x01") == expected

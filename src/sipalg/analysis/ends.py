@@ -16,23 +16,24 @@ from sipalg.codec.message import CONTACT, ROUTE, VIA, Message, find_field, parse
 from sipalg.codec.uri import UriSpan, parse_list, parse_one
 from sipalg.engine.verdict import Endpoint
 
-#: The far end where nothing names one: an address for documentation (RFC 5737).
+#: The far end that the engine is given where nothing names one: an address for documentation (RFC 5737).
 FAR_END: Final = Endpoint("203.0.113.50", 5060)
-
-_DEFAULT_PORT: Final = 5060
-
 
 class UnknownEndError(Exception):
     """Nothing says where the message came from or goes to; the text says which option would."""
 
 
 class Ends(NamedTuple):
-    """The two ends of a message as the forward hook would see them, and what was assumed, a line each."""
+    """The two ends of a message as the forward hook would see them, and what was assumed, a line each.
+
+    `far_known` is False where nothing names the outside end: :data:`FAR_END` stands for it, and isn't to be shown.
+    """
 
     source: Endpoint
     destination: Endpoint
     outbound: bool
     notes: tuple[str, ...]
+    far_known: bool = True
 
 
 def find_ends(
@@ -48,10 +49,7 @@ def find_ends(
     """
     message = parse(data)
     if isinstance(message, str):
-        # It will pass whoever sent it, so any phone will do.
-        anybody = Endpoint(str(inside[0][1 if inside[0].num_addresses > 1 else 0]), _DEFAULT_PORT)
-        start = source or anybody
-        return Ends(start, destination or FAR_END, in_networks(start.host, inside), ())
+        raise UnknownEndError(f"it can't be read ({message}): it names nobody")
     via = _sent_by(message)
     if source is not None:
         outbound = in_networks(source.host, inside)
@@ -67,15 +65,36 @@ def find_ends(
     notes: list[str] = []
     if outbound:
         source = source or _inside_sender(message, via, inside, notes)
-        destination = destination or _outside_target(message, notes)
+        destination = destination or _outside_target(message)
     else:
         destination = destination or _inside_target(message, via, inside, notes)
         source = source or _outside_sender(message, via, notes)
-    if not outbound and not in_networks(destination.host, inside):
+    if not outbound and destination is not None and not in_networks(destination.host, inside):
         raise UnknownEndError(
             f"it comes from outside, and --destination {destination} isn't inside: give the phone's private address"
         )
-    return Ends(source, destination, outbound, tuple(notes))
+    return Ends(source or FAR_END, destination or FAR_END, outbound, tuple(notes), None not in (source, destination))
+
+
+def assumed_public(data: bytes, ends: Ends, public_host: str) -> Endpoint:
+    """Return the public address that an inbound message was sent to: its Request-URI, or a response's Via, names it.
+
+    Raises UnknownEndError where neither does.
+    """
+    message = parse(data)
+    named = None
+    if not isinstance(message, str):
+        if message.method:
+            named = _endpoint_of(parse_one(data[slice(*message.uri)]))
+        else:
+            via = _sent_by(message)
+            named = via if via is not None and via.host == public_host else _return_address(message)
+    if named is None or named.host != public_host:
+        raise UnknownEndError(
+            f"it comes from outside, and names no port of {public_host}: "
+            f"give --public ADDRESS:PORT, the public port of {ends.destination}"
+        )
+    return named
 
 
 def _is_ours(host: str, inside: tuple[IPv4Network, ...], public_host: str) -> bool:
@@ -97,18 +116,11 @@ def _inside_sender(
     return contact
 
 
-def _outside_target(message: Message, notes: list[str]) -> Endpoint:
+def _outside_target(message: Message) -> Endpoint | None:
     """A request goes to its first Route, else to its Request-URI; a response to where its topmost Via says."""
     if message.method:
-        target = _first_uri(message, ROUTE) or _endpoint_of(parse_one(message.data[slice(*message.uri)]))
-        if target is not None:
-            return target
-    else:
-        target = _return_address(message)
-        if target is not None:
-            return target
-    notes.append(f"destination {FAR_END}: an example, as the message names none")
-    return FAR_END
+        return _first_uri(message, ROUTE) or _endpoint_of(parse_one(message.data[slice(*message.uri)]))
+    return _return_address(message)
 
 
 def _inside_target(
@@ -117,17 +129,23 @@ def _inside_target(
     """The phone's private address: in a request's Request-URI or a response's Via, unless those are public ones."""
     named = _endpoint_of(parse_one(message.data[slice(*message.uri)])) if message.method else via
     if named is None or not in_networks(named.host, inside):
+        if message.method and via is not None:
+            networks = ", ".join(map(str, inside))
+            raise UnknownEndError(
+                f"its sender {via.host} (topmost Via) isn't in --inside {networks}; if a phone sent it, give "
+                "--source IP:PORT, else say with --destination IP:PORT which phone it is for"
+            )
         raise UnknownEndError("it comes from outside: say with --destination IP:PORT which phone it is for")
     notes.append(f"destination {named}: the {'Request-URI' if message.method else 'topmost Via'}")
     return named
 
 
-def _outside_sender(message: Message, via: Endpoint | None, notes: list[str]) -> Endpoint:
+def _outside_sender(message: Message, via: Endpoint | None, notes: list[str]) -> Endpoint | None:
+    """A request's sender is its topmost Via; a response doesn't name its own."""
     if message.method and via is not None:
         notes.append(f"source {via}: the topmost Via's sent-by")
         return via
-    notes.append(f"source {FAR_END}: an example, as a response doesn't name its sender")
-    return FAR_END
+    return None
 
 
 def _topmost_via(message: Message) -> tuple[ViaSpan, int, int] | None:

@@ -15,11 +15,15 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from sipalg.analysis.ends import Ends, UnknownEndError, find_ends
-from sipalg.analysis.marks import COLOURED, PLAIN, marked_lines, text_of
-from sipalg.capture import arguments
+from sipalg.analysis.ends import Ends, UnknownEndError, assumed_public, find_ends
+from sipalg.analysis.left import notes_on_left
+from sipalg.analysis.marks import COLOURED, PLAIN, diff_lines, marked_lines, text_of
+from sipalg.capture import arguments, reasons
+from sipalg.capture.router import LOCAL
 from sipalg.codec.address import MAX_PORT, in_networks
+from sipalg.codec.message import parse
 from sipalg.engine.alg import Alg
+from sipalg.engine.policy import NOTHING_TO_EDIT
 from sipalg.engine.settings import Settings
 from sipalg.engine.verdict import (
     ACCEPT,
@@ -36,19 +40,26 @@ from sipalg.engine.verdict import (
 
 _INSIDE: Final = "inside"
 _OUTSIDE: Final = "outside"
-#: Both ends are inside: the router doesn't translate that, so the ALG never sees it.
-LOCAL: Final = "inside-to-inside"
+#: How pcap begins, in either byte order, with micro- or nanoseconds, and how pcapng does.
+_CAPTURES: Final = tuple(map(bytes.fromhex, ("d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d", "0a0d0d0a")))
+#: What is shown of something that is no message.
+_LINES_OF_NO_MESSAGE: Final = 3
+_LONGEST_LINE: Final = 100
 
 #: The most that a UDP datagram over IPv4 holds.
 _LARGEST_PAYLOAD_BYTES: Final = 65507
 
 
 class Explanation(NamedTuple):
-    """A message, its ends, the ALG's verdict, and the mappings that stood before because the options name them."""
+    """A message, its ends, the ALG's verdict, and the mappings that stood before because the options name them.
+
+    `ends` is None for what can't be read as a message: it passes from wherever it came.
+    """
 
     message: bytes
-    ends: Ends
+    ends: Ends | None
     verdict: Verdict
+    public_host: str
     given: tuple[Mapping, ...]
 
 
@@ -80,6 +91,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     )
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--raw", action="store_true", help="write just the bytes that would be sent on")
+    shape.add_argument("--diff", action="store_true", help="write the message with - and + before the edited lines")
     shape.add_argument("--json", action="store_true", help="write the explanation as JSON")
 
 
@@ -89,27 +101,51 @@ def main(args: argparse.Namespace) -> int:
         message = _read(args.file)
         if len(message) > _LARGEST_PAYLOAD_BYTES:
             return _refuse(f"{args.file}: too long; give one message of at most {_LARGEST_PAYLOAD_BYTES} bytes")
-        inside = tuple(args.inside or arguments.PRIVATE_NETWORKS)
-        ends = find_ends(message, inside, args.public.host, args.source, args.destination)
+        if message.startswith(_CAPTURES):
+            return _refuse(f"{args.file}: is a capture; use sipalg rewrite")
+        explanation = _explained(message, args)
     except OSError as error:
         return _refuse(f"{args.file}: {error.strerror}; give a file with one SIP message, or - for stdin")
     except UnknownEndError as error:
         return _refuse(f"{args.file}: {error}")
-    if args.inside is None:
-        note = f"inside {', '.join(map(str, inside))}: as --inside isn't given"
-        ends = ends._replace(notes=(note, *ends.notes))
-        if args.raw:
-            sys.stderr.write(f"sipalg explain: assumed {note}\n")
-    explanation = explain(message, ends, inside, args.public, args.media_port)
+    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
     if args.raw:
         sys.stdout.buffer.write(explanation.verdict.payload)
         sys.stdout.buffer.flush()
     elif args.json:
         sys.stdout.write(json.dumps(as_json(explanation), indent=2) + "\n")
+    elif args.diff:
+        if explanation.verdict.reason:
+            sys.stderr.write(f"sipalg explain: passes as it came: {_reason_text(explanation.verdict.reason)}\n")
+        lines = diff_lines(message, explanation.verdict.edits, coloured=coloured)
+        sys.stdout.write("".join(line + "\n" for line in lines))
     else:
-        coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         sys.stdout.write("".join(line + "\n" for line in as_text(explanation, coloured=coloured)))
     return 0
+
+
+def _explained(message: bytes, args: argparse.Namespace) -> Explanation:
+    """Work out what the options leave open, and explain; UnknownEndError where that can't be."""
+    unreadable = parse(message)
+    if isinstance(unreadable, str):
+        return passes(message, None, unreadable, args.public.host)
+    inside = tuple(args.inside or arguments.PRIVATE_NETWORKS)
+    public = args.public
+    ends = find_ends(message, inside, public.host, args.source, args.destination)
+    notes = list(ends.notes)
+    if not ends.outbound and not public.port and not in_networks(ends.source.host, inside):
+        public = assumed_public(message, ends, public.host)
+        notes.append(f"public {public}: the {'Request-URI' if unreadable.method else 'topmost Via'} names it")
+    if args.inside is None:
+        notes.insert(0, f"inside {', '.join(map(str, inside))}: as --inside isn't given")
+        if args.raw:
+            sys.stderr.write(f"sipalg explain: assumed {notes[0]}\n")
+    return explain(message, ends._replace(notes=tuple(notes)), inside, public, args.media_port)
+
+
+def passes(message: bytes, ends: Ends | None, reason: str, public_host: str) -> Explanation:
+    """Return the explanation of what the engine needn't be asked about."""
+    return Explanation(message, ends, Verdict(ACCEPT, message, (), (), reason, 0), public_host, ())
 
 
 def explain(
@@ -124,7 +160,7 @@ def explain(
     `public` with port 0 leaves the choice of the phone's port to the engine, `media_port` None that of the media's.
     """
     if in_networks(ends.source.host, inside) and in_networks(ends.destination.host, inside):
-        return Explanation(message, ends, Verdict(ACCEPT, message, (), (), LOCAL, 0), ())
+        return passes(message, ends, LOCAL, public.host)
     phone = ends.source if ends.outbound else ends.destination
     given = [Mapping(UDP, phone, public, "sip")] if public.port else []
     verdict = _ask(message, ends, public.host, given)
@@ -133,7 +169,9 @@ def explain(
         opened = [command.mapping for command in verdict.commands if isinstance(command, OpenMapping)]
         given += _media_given([mapping for mapping in opened if mapping.purpose == "media"], public.host, media_port)
         verdict = _ask(message, ends, public.host, given)
-    return Explanation(message, ends, verdict, tuple(given))
+    edits = tuple(edit for edit in verdict.edits if edit.replacement != message[edit.offset :][: edit.length])
+    verdict = verdict._replace(edits=edits, reason=verdict.reason or ("" if edits else NOTHING_TO_EDIT))
+    return Explanation(message, ends, verdict, public.host, tuple(given))
 
 
 def _ask(message: bytes, ends: Ends, public_host: str, given: Iterable[Mapping]) -> Verdict:
@@ -162,31 +200,75 @@ def _media_given(opened: list[Mapping], public_host: str, first_port: int) -> It
 
 def as_text(explanation: Explanation, *, coloured: bool) -> Iterator[str]:
     """Yield the explanation's lines: who to whom, what would be opened, and the message with its edits."""
-    message, ends, verdict, given = explanation
-    direction = "outbound (inside → outside)" if ends.outbound else "inbound (outside → inside)"
-    yield f"{direction}: {ends.source} → {ends.destination}, UDP"
-    yield from (f"assumed: {note}" for note in ends.notes)
-    yield from (f"mapping given: {_mapping_text(mapping)}" for mapping in given)
-    yield from (text for command in verdict.commands if (text := _command_text(command)))
+    message, ends, verdict, public_host, given = explanation
+    notes: dict[int, str] = {}
+    if ends is not None:
+        direction = "outbound (inside → outside)" if ends.outbound else "inbound (outside → inside)"
+        source, destination = (str(end) if end else "not known" for end in _shown_ends(ends))
+        yield f"{direction}: {source} → {destination}, UDP"
+        yield from (f"assumed: {note}" for note in ends.notes)
+        opened = [command for command in verdict.commands if ends.far_known or isinstance(command, OpenMapping)]
+        lines = [f"mapping given: {_mapping_text(mapping)}" for mapping in given]
+        lines += [_command_text(command) for command in opened]
+        yield from filter(None, dict.fromkeys(lines))
+        notes = _notes(message, verdict, ends, public_host)
     if verdict.edits:
         yield f"edits: {len(verdict.edits)}, {len(message)} → {len(verdict.payload)} bytes"
     else:
-        yield f"passes as it came: {verdict.reason}"
+        yield f"passes as it came: {_reason_text(verdict.reason)}"
     yield ""
-    yield from marked_lines(message, verdict.edits, COLOURED if coloured else PLAIN)
+    if ends is None:
+        yield from _beginning(message)
+    else:
+        yield from marked_lines(message, verdict.edits, COLOURED if coloured else PLAIN, notes)
+
+
+def _shown_ends(ends: Ends) -> tuple[Endpoint | None, Endpoint | None]:
+    """Return source and destination, None for the outside one where nothing names it."""
+    if ends.far_known:
+        return ends.source, ends.destination
+    return (ends.source, None) if ends.outbound else (None, ends.destination)
+
+
+def _notes(data: bytes, verdict: Verdict, ends: Ends, public_host: str) -> dict[int, str]:
+    """Return the notes on what was left alone; none where the whole message passes for a reason of its own."""
+    message = parse(data)
+    if isinstance(message, str) or verdict.reason not in ("", NOTHING_TO_EDIT):
+        return {}
+    phone = ends.source if ends.outbound else ends.destination
+    return notes_on_left(message, verdict.edits, phone.host, public_host, outbound=ends.outbound)
+
+
+def _beginning(data: bytes) -> Iterator[str]:
+    """Yield the first lines of what is no message, shortened."""
+    lines = data.split(b"\n", _LINES_OF_NO_MESSAGE)
+    for line in lines[:_LINES_OF_NO_MESSAGE]:
+        text = text_of(line.removesuffix(b"\r")[: _LONGEST_LINE + 1])
+        yield text if len(text) <= _LONGEST_LINE else text[: _LONGEST_LINE - 1] + "…"
+    if any(lines[_LINES_OF_NO_MESSAGE:]):
+        yield f"… {len(data)} bytes in all"
+
+
+def _reason_text(reason: str) -> str:
+    """Return a reason with its sentence."""
+    meaning = reasons.sentence(reason)
+    return f"{reason}: {meaning}" if meaning else reason
 
 
 def as_json(explanation: Explanation) -> dict[str, Any]:
     """Return the explanation as JSON's values; texts that aren't UTF-8 have their bytes as escapes."""
-    message, ends, verdict, given = explanation
+    message, ends, verdict, _, given = explanation
+    source, destination = _shown_ends(ends) if ends else (None, None)
+    far_known = ends is not None and ends.far_known
     mappings = [*given, *(command.mapping for command in verdict.commands if isinstance(command, OpenMapping))]
     return {
-        "direction": "outbound" if ends.outbound else "inbound",
-        "source": str(ends.source),
-        "destination": str(ends.destination),
-        "assumed": list(ends.notes),
+        "direction": ("outbound" if ends.outbound else "inbound") if ends else None,
+        "source": str(source) if source else None,
+        "destination": str(destination) if destination else None,
+        "assumed": list(ends.notes) if ends else [],
         "action": verdict.action,
         "reason": verdict.reason,
+        "meaning": reasons.sentence(verdict.reason),
         "edits": [
             {
                 "offset": edit.offset,
@@ -203,7 +285,7 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
         "peers": [
             {"public": str(command.mapping.public), "peer": command.peer}
             for command in verdict.commands
-            if isinstance(command, AdmitPeer)
+            if far_known and isinstance(command, AdmitPeer)
         ],
         "flows": [
             {
@@ -212,7 +294,7 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
                 "remote": str(command.flow.remote),
             }
             for command in verdict.commands
-            if isinstance(command, EstablishFlow)
+            if far_known and isinstance(command, EstablishFlow)
         ],
         "message": verdict.payload.decode("utf-8", "backslashreplace"),
     }
