@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from sipalg.codec.memory import LONGEST_REMEMBERED, Memory
+from sipalg.codec.memory import LONGEST_REMEMBERED, SAME, Memory
 
 
 def test_a_text_is_read_once() -> None:
@@ -28,3 +28,9 @@ def test_long_texts_are_read_each_time() -> None:
     assert memory[b"x" * LONGEST_REMEMBERED] == LONGEST_REMEMBERED
     assert memory[b"x" * (LONGEST_REMEMBERED + 1)] == LONGEST_REMEMBERED + 1
     assert list(memory) == [b"x" * LONGEST_REMEMBERED]
+
+
+def test_equal_texts_become_one_object() -> None:
+    first, second = bytes(bytearray(b"192.168.20.10")), bytes(bytearray(b"192.168.20.10"))
+    assert first is not second
+    assert SAME[first] is SAME[second]

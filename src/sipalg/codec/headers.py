@@ -11,6 +11,7 @@ import re
 from typing import Final, NamedTuple
 
 from sipalg.codec.address import HOST
+from sipalg.codec.memory import SAME
 
 #: What a sent-by without a port means (RFC 3261 §18.2.2).
 DEFAULT_PORT: Final = 5060
@@ -61,8 +62,8 @@ def parse_via(text: bytes) -> ViaSpan | None:
     transport, host, port = match.groups()
     start, host_end = match.span(2)
     return ViaSpan(
-        host,
-        int(port) if port else DEFAULT_PORT,
+        SAME[host],
+        int(port) if port and int(port) != DEFAULT_PORT else DEFAULT_PORT,
         start,
         match.end(3) if port else host_end,
         port is not None,

@@ -11,7 +11,8 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from sipalg.codec.memory import Memory
+from sipalg.codec.memory import SAME, Memory
+from sipalg.codec.uri import UriSpan, parse_one
 
 #: A NamedTuple's own constructor costs twice as much, and a message is made for every packet.
 new: Final = tuple.__new__
@@ -97,7 +98,8 @@ class Message(NamedTuple):
     line's newline, and end at `head_end`, just behind the last one's. The body is `data[body:body_end]`, and bytes
     behind `body_end` belong to nobody. `length` is the span of Content-Length's digits and `content_type` where that
     field's value begins, (0, 0) and 0 where there is none; `encoded` tells of a Content-Encoding. `route` is
-    the newline before the first Route, 0 without one.
+    the newline before the first Route, 0 without one; `target` the Request-URI read, with spans that count from its
+    own first byte, None where it isn't a SIP URI with a host.
     """
 
     data: bytes
@@ -112,6 +114,7 @@ class Message(NamedTuple):
     content_type: int
     encoded: bool
     route: int
+    target: UriSpan | None
 
 
 class Identity(NamedTuple):
@@ -132,7 +135,7 @@ def parse(data: bytes) -> Message | str:
     start = _STARTS[data[: head + 1]]
     if start is None:
         return NOT_SIP if data.strip(b"\r\n\0 ") else KEEP_ALIVE
-    method, status, uri = start
+    method, status, uri, target = start
     body_end = len(data)
     blank = _BLANK_LINE.search(data, head)
     route = 0
@@ -142,7 +145,8 @@ def parse(data: bytes) -> Message | str:
     if blank is not None and blank.end() == body_end and _says_empty(data, head, blank.start()):
         # Most messages have no body and say so: nothing else of the frame is to be found in them.
         head_end = blank.start() + 1
-        return new(Message, (data, method, status, uri, head, head_end, body_end, body_end, _NO_SPAN, 0, False, route))
+        values = (data, method, status, uri, head, head_end, body_end, body_end, _NO_SPAN, 0, False, route, target)
+        return new(Message, values)
     head_end = body = length = content_type = 0
     length_span = _NO_SPAN
     encoded = False
@@ -172,8 +176,8 @@ def parse(data: bytes) -> Message | str:
         if body + length > body_end:
             return LENGTH_BEYOND
         body_end = body + length
-    values = (data, method, status, uri, head, head_end, body, body_end, length_span, content_type, encoded, route)
-    return new(Message, values)
+    frame = (head, head_end, body, body_end, length_span, content_type, encoded)
+    return new(Message, (data, method, status, uri, *frame, route, target))
 
 
 def _says_empty(data: bytes, head: int, last: int) -> bool:
@@ -182,14 +186,14 @@ def _says_empty(data: bytes, head: int, last: int) -> bool:
     return (_EMPTY.match(data, newline) or _EMPTY.search(data, head, last + 2)) is not None
 
 
-def _read_start(line: bytes) -> tuple[bytes, int, tuple[int, int]] | None:
-    """The method, status and Request-URI's span of a start line with its newline; newlines may stand before it."""
+def _read_start(line: bytes) -> tuple[bytes, int, tuple[int, int], UriSpan | None] | None:
+    """The method, status, Request-URI's span and target of a start line with its newline, and newlines before it."""
     start = _START.match(line)
     if start is None:
         return None
     if start[3]:
-        return b"", int(start[3]), _NO_SPAN
-    return start[1], 0, start.span(2)
+        return b"", int(start[3]), _NO_SPAN, None
+    return SAME[start[1]], 0, start.span(2), parse_one(start[2])
 
 
 _NO_SPAN: Final = (0, 0)

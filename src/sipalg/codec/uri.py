@@ -12,11 +12,7 @@ import re
 from typing import Final, NamedTuple
 
 from sipalg.codec.address import HOST
-from sipalg.codec.memory import Memory
-
-#: Texts remembered with what was read in them: a phone writes the same Contact into all of its messages. A flood of
-#: others only makes it forget.
-_REMEMBERED: Final = 8192
+from sipalg.codec.memory import SAME
 
 _QUOTED: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*"'
 _SIP: Final = rb"((?i:sips?)):(?:[^@<>\s]*@)?(" + HOST + rb")(?::([0-9]{1,5}))?([;?]"
@@ -80,15 +76,8 @@ def parse_list(value: bytes) -> tuple[UriSpan, ...] | None:
 
 def parse_one(text: bytes) -> UriSpan | None:
     """The SIP URI that a text is, such as a Request-URI; None for anything else."""
-    return _SINGLES[text]
-
-
-def _read_one(text: bytes) -> UriSpan | None:
     match = _SINGLE.fullmatch(text)
     return _span(match, b"") if match else None
-
-
-_SINGLES: Final = Memory(_read_one, _REMEMBERED)
 
 
 def _span(match: re.Match[bytes], field_parameters: bytes) -> UriSpan:
@@ -99,8 +88,8 @@ def _span(match: re.Match[bytes], field_parameters: bytes) -> UriSpan:
     default_port = 5061 if secure else 5060
     expires = _EXPIRES.search(field_parameters)
     return UriSpan(
-        host,
-        int(port) if port else default_port,
+        SAME[host],
+        int(port) if port and int(port) != default_port else default_port,
         start,
         match.end(3) if port else host_end,
         port is not None,

@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterator
 from typing import Final, Literal, NamedTuple
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, MAX_PORT
+from sipalg.codec.memory import SAME
 from sipalg.engine.policy import LINGER_S, MAX_MAPPINGS, MAX_MAPPINGS_PER_HOST, MEDIA_LEASE_S
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
@@ -246,7 +247,7 @@ class Mappings:
 
     def _entry(self, mapping: Mapping, in_interface: str) -> Entry:
         """A mapping with its texts made, so that a message costs none."""
-        host = mapping.private.host.encode()
+        host = SAME[mapping.private.host.encode()]
         port = mapping.public.port
         advertised = self.settings.advertised_address.encode()
         values = (

@@ -29,14 +29,13 @@ class Peers:
 
     def admit(self, transaction: Transaction, entry: Entry, remote: Endpoint) -> None:
         """Let `remote`'s address in to the mapping, once."""
-        place = (entry.key, remote.host)
-        if place in self.remotes:
-            return
         hosts = self.hosts.get(entry.key, ())
+        if remote.host in hosts:
+            return
         if len(hosts) >= MAX_PEERS_PER_MAPPING:
             transaction.tell("too-many-peers", private=entry.mapping.private, peer=remote)
             return
-        transaction.put(self.remotes, place, remote)
+        transaction.put(self.remotes, (entry.key, remote.host), remote)
         transaction.put(self.hosts, entry.key, (*hosts, remote.host))
         transaction.commands.append(AdmitPeer(entry.mapping, remote.host, self._lease_s))
         transaction.tell("peer-admitted", private=entry.mapping.private, peer=remote.host)

@@ -15,7 +15,7 @@ from sipalg.codec.address import MAX_PORT, authority
 from sipalg.codec.fields import Address, Spans, fields_with
 from sipalg.codec.headers import received_and_rport
 from sipalg.codec.message import CONTACT, FIELD_NAMES, ROUTE, VIA, Message, find_field, value_end
-from sipalg.codec.uri import UriSpan, parse_list, parse_one
+from sipalg.codec.uri import UriSpan, parse_list
 from sipalg.engine.contacts import Granted
 from sipalg.engine.mappings import Entry, MappingKey, Mappings
 from sipalg.engine.peers import Peers
@@ -133,10 +133,9 @@ class Headers:
         data = message.data
         hosts = self._mappings.hosts
         spans: list[tuple[str, int, UriSpan]] = []
-        start, end = message.uri
-        target = parse_one(data[start:end])
+        target = message.target
         if target is not None and target.host in hosts:
-            spans.append((_REQUEST_URI, start, target))
+            spans.append((_REQUEST_URI, message.uri[0], target))
         route = find_field(message, ROUTE, message.route) if message.route else None
         while route is not None:
             start, end = route
@@ -157,16 +156,11 @@ class Headers:
 
     def edit_inward(self, message: Message, recipient: Entry) -> tuple[list[Edit], list[Granted]]:
         """The edits that give the recipient its own addresses back, and those of its mappings that Contacts name."""
-        data = message.data
         advertised = self.advertised
         edits: list[Edit] = []
         contacts: list[Granted] = []
-        if not message.status:
-            start, end = message.uri
-            if data.find(advertised, start, end) >= 0:
-                target = parse_one(data[start:end])
-                if target is not None:
-                    self._give_back(edits, start, target, _REQUEST_URI, recipient)
+        if message.target is not None:
+            self._give_back(edits, message.uri[0], message.target, _REQUEST_URI, recipient)
         for kind, begin, addresses in fields_with(message, advertised):
             if kind == VIA:
                 if message.status and addresses:
