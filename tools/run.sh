@@ -19,7 +19,8 @@ What to look at next
   .venv/bin/sipalg explain FILE.sip --inside 192.168.20.0/24 --public 75.142.151.49:1024
                                what would happen to one message of your own, and why (needs no root)
   .venv/bin/sipalg rewrite IN.pcap OUT.pcap --inside CIDR --public ADDR
-                               a capture from inside, as the outside would have seen it
+                               a capture of the inside, with what leaves as the outside sees it: addresses, ports,
+                               SIP and SDP translated; what came in already shows private addresses, and stays
   .venv/bin/sipalg run --inside lan0 --outside wan0
                                on a router that NATs: the real thing; then `sipalg status`, `mappings`, `calls`
   man -l docs/man/sipalg.8     every command and option

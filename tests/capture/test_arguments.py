@@ -51,10 +51,11 @@ def test_right_texts_become_values(read: Callable[[str], object], text: str, val
         (arguments.endpoint, "203.0.113.1:", "no port"),
         (arguments.ports, "", "no port"),
         (arguments.ports, "5060,5060", "twice"),
+        (arguments.ports, "5060-5070", "ranges aren't taken"),
         (arguments.ports, "1,2,3,4,5,6,7,8,9", "up to 8"),
         (arguments.port_range, "16384", "no range"),
         (arguments.port_range, "1000-2000", "below 1024"),
-        (arguments.port_range, "3000-2000", "no even port"),
+        (arguments.port_range, "3000-2000", "begins above its end"),
         (arguments.port_range, "2001-2002", "no even port"),
     ],
 )

@@ -134,6 +134,17 @@ def test_summary_as_json(tmp_path: Path, conversation: list[bytes], capsys: pyte
     }
 
 
+def test_inside_that_sent_nothing_is_said(
+    tmp_path: Path, conversation: list[bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    capture = write(tmp_path / "in.pcap", conversation)
+    out = tmp_path / "out.pcap"
+    assert cli.main(["rewrite", str(capture), str(out), "--inside", "10.0.0.0/8", "--public", N]) == 0
+    assert "no packet comes from --inside 10.0.0.0/8; 192.168.20.100 sent the most" in capsys.readouterr().err
+    assert run(capture, out) == 0
+    assert "no packet comes" not in capsys.readouterr().err
+
+
 def test_excepted_network_isnt_translated(
     tmp_path: Path, conversation: list[bytes], capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -188,6 +199,8 @@ def test_what_cant_be_done_is_one_line_and_nothing_is_written(
         ("is the capture itself; give another file", (capture, link)),
         ("give a pcap or pcapng file", (text, out)),
         ("No such file or directory; give a pcap", (tmp_path / "none.pcap", out)),
+        ("-: captures are files here", (capture, Path("-"))),
+        ("-: captures are files here", (Path("-"), out)),
         ("give a file in a folder that can be written to", (capture, tmp_path / "none" / "out.pcap")),
         ("is in the inside network 75.0.0.0/8", (capture, out, "--inside", "75.0.0.0/8")),
     ):

@@ -86,10 +86,19 @@ def test_all_as_declared_is_zero(no_lab: list[Outcome], capsys: pytest.CaptureFi
     assert shown.endswith("All 2 runs came out as declared; 1 of them had to fail and did.\n")
 
 
+@pytest.mark.parametrize(("ok", "said"), [(True, "."), (False, ": it had to fail and did.")])
+def test_one_run_is_one(no_lab: list[Outcome], capsys: pytest.CaptureFixture[str], ok: bool, said: str) -> None:
+    no_lab.append(Outcome("call-out", "sipalg", ok, "", True, False, 1.0))
+    assert call("--only", "call-out", "--mode", "sipalg") == 0
+    shown = capsys.readouterr().out
+    assert shown.startswith("1 run\n")
+    assert shown.endswith(f"The run came out as declared{said}\n")
+
+
 def test_anything_else_is_one(no_lab: list[Outcome], capsys: pytest.CaptureFixture[str]) -> None:
     no_lab.append(Outcome("call-out", "sipalg", False, "no answer", False, False, 1.0))
     assert call("--only", "call-out") == 1
-    assert "1 of 1 runs did not come out as declared: call-out (sipalg)" in capsys.readouterr().out
+    assert "1 of 1 run did not come out as declared: call-out (sipalg)" in capsys.readouterr().out
 
 
 def test_json_is_alone_on_standard_output(no_lab: list[Outcome], capsys: pytest.CaptureFixture[str]) -> None:

@@ -61,6 +61,8 @@ def endpoint_or_address(text: str) -> Endpoint:
 
 def ports(text: str) -> tuple[int, ...]:
     """Read one to eight ports with commas between them, in the order in which they came."""
+    if "-" in text.lstrip("-"):
+        raise ArgumentTypeError(f"{text!r}: ranges aren't taken; name up to {MOST_PORTS} ports, such as 5060,5061")
     numbers = tuple(port(part.strip()) for part in text.split(","))
     if len(numbers) > MOST_PORTS:
         raise ArgumentTypeError(f"{len(numbers)} ports are too many; up to {MOST_PORTS} are allowed")
@@ -75,6 +77,8 @@ def port_range(text: str) -> tuple[int, int]:
     if not dash:
         raise ArgumentTypeError(f"{text!r} is no range of ports; an example: 16384-32767")
     low, high = port(low_text), port(high_text)
+    if low > high:
+        raise ArgumentTypeError(f"{text!r} begins above its end; an example: 16384-32767")
     if low < 1024:
         raise ArgumentTypeError(f"{text!r} begins below 1024; media needs unprivileged ports, such as 16384-32767")
     if high < low + low % 2 + 1:

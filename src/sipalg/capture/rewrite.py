@@ -15,10 +15,12 @@ from pathlib import Path
 from typing import Any, Final
 
 from sipalg.capture import arguments
+from sipalg.capture.link import find_packet
 from sipalg.capture.nat import Nat
 from sipalg.capture.offline import Rewriter, Summary
 from sipalg.capture.pcap import CaptureError, CaptureReader, CaptureWriter, Packet
 from sipalg.capture.router import INSIDE, Router
+from sipalg.capture.senders import Senders
 from sipalg.codec.address import in_networks
 from sipalg.engine.alg import Alg
 from sipalg.engine.settings import Settings
@@ -78,7 +80,7 @@ def main(args: argparse.Namespace) -> int:
     """Rewrite the capture; 0 if all of it, 1 if it was damaged and ended early, 2 if nothing was written."""
     try:
         _check(args)
-        summary, mappings = _rewrite(args)
+        summary, mappings, senders = _rewrite(args)
     except CaptureError as error:
         sys.stderr.write(f"sipalg rewrite: {error}\n")
         return 2
@@ -89,6 +91,8 @@ def main(args: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(_as_json(summary, mappings), indent=2) + "\n")
     else:
         sys.stderr.write("".join(line + "\n" for line in _as_text(args.result, summary, mappings)))
+    if not senders.from_inside:
+        sys.stderr.write(f"sipalg rewrite: {senders.advice()}\n")
     if summary.damage:
         sys.stderr.write(
             f"sipalg rewrite: {summary.damage}; the {summary.packets} packets before it are in {args.result}\n"
@@ -98,7 +102,9 @@ def main(args: argparse.Namespace) -> int:
 
 
 def _check(args: argparse.Namespace) -> None:
-    """Refuse what would destroy the input, and networks that make no sense together."""
+    """Refuse what is no file or would destroy the input, and networks that make no sense together."""
+    if "-" in map(str, (args.capture, args.result)):
+        raise CaptureError("-: captures are files here, not standard input or output; give two files' names")
     if args.result.exists() and args.capture.exists() and args.result.samefile(args.capture):
         raise CaptureError(f"{args.result}: is the capture itself; give another file to write")
     for network in args.inside:
@@ -108,7 +114,7 @@ def _check(args: argparse.Namespace) -> None:
             )
 
 
-def _rewrite(args: argparse.Namespace) -> tuple[Summary, list[Mapping]]:
+def _rewrite(args: argparse.Namespace) -> tuple[Summary, list[Mapping], Senders]:
     nat = Nat(args.public)
     settings = Settings(
         inside_interfaces=frozenset((INSIDE,)),
@@ -119,16 +125,26 @@ def _rewrite(args: argparse.Namespace) -> tuple[Summary, list[Mapping]]:
         exempt=tuple(args.exempt),
     )
     alg = Alg(settings, nat.is_taken)
+    senders = Senders(tuple(args.inside))
     router = Router(alg, nat, tuple(args.inside), args.public, args.ports, tuple(args.exempt))
     with (
         CaptureReader(args.capture) as reader,
         CaptureWriter(args.result, reader.link_type, nanoseconds=reader.nanoseconds) as writer,
     ):
         rewriter = Rewriter(router, reader.link_type)
-        for packet in rewriter.rewrite(_shown(reader, args.capture)):
+        for packet in rewriter.rewrite(_noted(_shown(reader, args.capture), reader.link_type, senders)):
             writer.write(packet.time_ns, packet.frame, packet.wire_bytes)
         writer.commit()
-    return rewriter.summary, nat.history()
+    return rewriter.summary, nat.history(), senders
+
+
+def _noted(packets: Iterable[Packet], link_type: int, senders: Senders) -> Iterator[Packet]:
+    """Yield the packets, with their senders counted."""
+    for packet in packets:
+        span = find_packet(link_type, packet.frame)
+        if span is not None:
+            senders.count(packet.frame[span.start : span.end])
+        yield packet
 
 
 def _shown(packets: Iterable[Packet], path: Path) -> Iterator[Packet]:

@@ -78,7 +78,8 @@ def _run(runs: list[Run], args: argparse.Namespace) -> int:
     outcomes: list[Outcome] = []
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
-        _say(progress, f"{len(runs)} runs, {args.at_once} at a time")
+        side_by_side = f", {args.at_once} at a time" if len(runs) > 1 else ""
+        _say(progress, _runs(len(runs)) + side_by_side)
         for outcome in run_all(runs, args.keep, args.at_once):
             outcomes.append(outcome)
             _say(progress, progress_line(len(outcomes), len(runs), outcome))
@@ -100,9 +101,15 @@ def _summary(outcomes: list[Outcome]) -> str:
     wrong = [outcome for outcome in outcomes if not outcome.expected]
     if not wrong:
         failed = sum(not outcome.ok for outcome in outcomes)
+        if len(outcomes) == 1:
+            return f"The run came out as declared{': it had to fail and did' if failed else ''}."
         return f"All {len(outcomes)} runs came out as declared; {failed} of them had to fail and did."
     names = ", ".join(f"{outcome.scenario} ({outcome.mode})" for outcome in wrong)
-    return f"{len(wrong)} of {len(outcomes)} runs did not come out as declared: {names}"
+    return f"{len(wrong)} of {_runs(len(outcomes))} did not come out as declared: {names}"
+
+
+def _runs(count: int) -> str:
+    return f"{count} run" if count == 1 else f"{count} runs"
 
 
 def _list(runs: list[Run]) -> None:

@@ -76,13 +76,13 @@ def stopped(stage: Stage) -> None:
         private = f"@{ADDRESS['phone2']}:5070>"
         changed = sum(private not in message.header("Contact") for message in passed)
         stage.expect(not changed, f"{changed} of {len(passed)} REGISTERs that overflowed were changed")
-        stage.measured.append(f"{len(passed)} of {FLOOD} REGISTERs passed as plain NAT")
+        stage.measured.append(f"{len(passed)} of {FLOOD} REGISTERs got through meanwhile, unchanged")
     stage.signal_alg(signal.SIGCONT)
     unseen = _unseen(stage)
     # Each of them has an answer that finds the queue as full. A capture may miss some packets in such a flood.
     counted = len(passed) <= unseen <= 2.2 * len(passed)
     stage.expect(counted, f"{len(passed)} REGISTERs passed unseen, with as many answers, and status counts {unseen}")
-    stage.measured.append(f"with the answers status counts {unseen}")
+    stage.measured.append(f"`status` counts {unseen} such packets, answers included")
     stage.call(far, phone)
     stage.expect_audio((phone, far))
     del stage.measured[2:]
@@ -108,14 +108,14 @@ def _unseen(stage: Stage) -> int:
 SCENARIOS: Final = (
     Scenario(
         "killed",
-        "SIGKILL of sipalg during a call, then a restart",
+        "sipalg killed (SIGKILL) during a call, then started again",
         killed,
         Needs(hosts=("phone1", "phone2", "server", "far1")),
         modes=("sipalg",),
     ),
     Scenario(
         "stopped",
-        "SIGSTOP of sipalg during registrations",
+        "sipalg frozen (SIGSTOP) during registrations: SIP goes on as plain NAT",
         stopped,
         Needs(hosts=("phone1", "phone2", "server", "far1")),
         modes=("sipalg",),
