@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -85,10 +86,11 @@ def test_of_what_stands_only_the_true_is_kept() -> None:
     forwarded = Mapping(UDP, Endpoint("192.168.33.20", 5060), Endpoint(ROUTER, 5062), "media", adopted=True)
     no_longer = Mapping(UDP, Endpoint("192.168.33.21", 5060), Endpoint(ROUTER, 5063), "sip", adopted=True)
     every = (ours, former, forwarded, no_longer)
-    standing = Elements(tuple(StandingMapping(mapping, 60.0) for mapping in every), ())
+    strange = StandingMapping(ours._replace(private=PHONE._replace(port=9)), math.inf)
+    standing = Elements((*(StandingMapping(mapping, 60.0) for mapping in every), strange), ())
     kept = keepable(standing, ROUTER, [forwarded._replace(purpose="sip")])
     assert [one.mapping for one in kept] == [ours, forwarded]
-    assert closing(standing, kept) == [CloseMapping(former), CloseMapping(no_longer)]
+    assert closing(standing, kept) == [CloseMapping(former), CloseMapping(no_longer), CloseMapping(strange.mapping)]
 
 
 def flow(**changes: Any) -> Entry:

@@ -223,6 +223,21 @@ def test_a_forward_is_stronger_than_a_phones_mapping(
         assert exchange(pbx, server, register(3, PHONE2))[1] == (PUBLIC_ADDRESS, 5060)
 
 
+def test_a_forward_is_its_hosts_mapping_on_another_outside_address_too(
+    router: Router, phone: socket.socket, server: socket.socket
+) -> None:
+    forward(router, 5062, PHONE)
+    router.run()
+    before = router.net.public_address
+    router.net.change_public_address(OTHER_PUBLIC_ADDRESS)
+    try:
+        assert until(lambda: router.mappings() == [(f"{PHONE}:5060", f"{OTHER_PUBLIC_ADDRESS}:5062")])
+        assert exchange(phone, server, register())[1] == (OTHER_PUBLIC_ADDRESS, 5062)
+    finally:
+        router.end()
+        router.net.change_public_address(before)
+
+
 # Its table
 
 

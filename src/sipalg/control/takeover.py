@@ -7,6 +7,7 @@ what conntrack translates; what contradicts something earlier is left out.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import NamedTuple
@@ -69,12 +70,16 @@ def exempt_networks(rules: AdminRules) -> tuple[IPv4Network, ...]:
 
 
 def keepable(standing: Elements, nat_address: str, adopted: Iterable[Mapping]) -> list[StandingMapping]:
-    """Return what of our maps still is true: mappings of this address, and adopted ones that are still forwarded."""
+    """Return what of our maps still is true: mappings of this address, and adopted ones that are still forwarded.
+
+    One without an end in time was written by somebody else.
+    """
     still = {(mapping.private, mapping.public) for mapping in adopted}
     return [
         one
         for one in standing.mappings
         if one.mapping.public.host == nat_address
+        and math.isfinite(one.timeout_s)
         and (not one.mapping.adopted or (one.mapping.private, one.mapping.public) in still)
     ]
 
@@ -108,9 +113,7 @@ def signalling_flows(
 
 def media_flows(entries: Iterable[Entry], kept: Iterable[StandingMapping]) -> list[Flow]:
     """Return the flows of the media mappings that are kept, as conntrack has them: calls that go on, or just ended."""
-    media = {
-        (one.mapping.private, one.mapping.public) for one in kept if one.mapping.purpose == "media"
-    }
+    media = {(one.mapping.private, one.mapping.public) for one in kept if one.mapping.purpose == "media"}
     return [
         Flow(UDP, entry.original_source, entry.reply_destination, entry.original_destination)
         for entry in entries
