@@ -71,7 +71,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=arguments.network,
         action="append",
         metavar="CIDR",
-        help="a network behind the NAT; may be given several times (default: the private networks of RFC 1918)",
+        help="a network behind the NAT (repeatable; default: the private networks of RFC 1918)",
     )
     parser.add_argument(
         "--public",

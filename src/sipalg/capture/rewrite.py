@@ -45,7 +45,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         action="append",
         required=True,
         metavar="CIDR",
-        help="a network behind the NAT; may be given several times",
+        help="a network behind the NAT (repeatable)",
     )
     parser.add_argument(
         "--public", type=arguments.address, required=True, metavar="ADDRESS", help="the router's outside address"
@@ -71,7 +71,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         dest="exempt",
         metavar="CIDR",
-        help="a remote network that isn't translated; may be given several times",
+        help="a remote network that isn't translated (repeatable)",
     )
     parser.add_argument("--json", action="store_true", help="write the summary as JSON to stdout")
 

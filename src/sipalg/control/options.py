@@ -95,7 +95,8 @@ class Options:
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add = parser.add_argument
-    add("--inside", action="append", required=True, type=interface, metavar="NAME", help="an interface with phones")
+    inside = "an interface with phones (repeatable)"
+    add("--inside", action="append", required=True, type=interface, metavar="NAME", help=inside)
     add("--outside", required=True, type=interface, metavar="NAME", help="the interface towards the SIP servers")
     add("--public", type=arguments.address, metavar="ADDRESS", help="the address to write, behind a 1:1 NAT")
     add("--ports", type=arguments.ports, default=_ENGINE.ports, help="the SIP servers' ports (default: 5060,5061)")
@@ -127,7 +128,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         dest="exempt",
         type=arguments.network,
         metavar="CIDR",
-        help="a remote network that isn't NATed",
+        help="a remote network that isn't NATed (repeatable)",
     )
     add(
         "--trusted-peers",
@@ -135,7 +136,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         default=[],
         type=arguments.network,
         metavar="CIDR",
-        help="a remote network that may signal to any phone",
+        help="a remote network that may signal to any phone (repeatable)",
     )
     add(
         "--mode",
