@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -55,6 +56,15 @@ def test_a_line_for_each_record_and_a_priority_for_the_journal() -> None:
             handler.emit(record(level, "two\nlines"))
     assert plain.getvalue() == "two lines\n" * 5
     assert [line[:3] for line in journal.getvalue().splitlines()] == ["<7>", "<6>", "<4>", "<3>", "<3>"]
+
+
+def test_people_at_a_terminal_see_the_time_of_day() -> None:
+    stream = io.StringIO()
+    handler = LineHandler(stream, times=True)
+    handler.event(Event("registered", ()))
+    handler.emit(record(logging.INFO, "stopped"))
+    for line, word in zip(stream.getvalue().splitlines(), ("registered", "stopped"), strict=True):
+        assert re.fullmatch(rf"\d{{4}}-\d\d-\d\d \d\d:\d\d:\d\d {word}", line)
 
 
 def test_an_exception_is_in_the_same_line() -> None:

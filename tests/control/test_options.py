@@ -120,7 +120,7 @@ def test_everything_said() -> None:
     told = options(
         "--inside=lan1", "--inside=lan0", "--public=198.51.100.7", "--ports=5060,5070", "--media-ports=20000-20100",
         "--sip-timeout=90m", "--except=10.8.0.0/16", "--except=10.9.0.0/16", "--trusted-peers=203.0.113.0/24",
-        "--mode=observe", "--socket=/run/x", "--queue=7", "--allow-offload",
+        "--mode=observe", "--socket=/run/x", "--queue=7", "--log-edits", "--allow-offload",
     )  # fmt: skip
     assert told.engine_settings("203.0.113.1", 20.0) == Settings(
         inside_interfaces=frozenset({"lan0", "lan1"}),
@@ -137,7 +137,7 @@ def test_everything_said() -> None:
     table = told.table_settings(10.0)
     assert table.inside == ("lan0", "lan1")
     assert (table.queue_number, table.sip_timeout_s, table.exempt) == (7, 5400.0, told.exempt)
-    assert (told.socket, told.allow_offload) == (Path("/run/x"), True)
+    assert (told.socket, told.allow_offload, told.log_edits) == (Path("/run/x"), True, True)
 
 
 def test_an_interface_is_on_one_side_only() -> None:

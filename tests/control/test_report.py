@@ -29,6 +29,7 @@ class Table:
 
     def __init__(self) -> None:
         self.queued = 100
+        self.strangers = 0
         self.there = True
 
     def exists(self) -> bool:
@@ -36,6 +37,9 @@ class Table:
 
     def packets_to_queue(self) -> int:
         return self.queued
+
+    def packets_from_strangers(self) -> int:
+        return self.strangers
 
 
 class Queue:
@@ -65,6 +69,7 @@ class Service:
             packets=Counter(replaced=5), not_asked=Counter(fragment=1), commands_failed=Counter(), log=log
         )
         self.warnings = ["known from the start"]
+        self.nat_address = "203.0.113.1"
         self.unseen = Unseen(self.table, self.queue)
         self.inherited: list[int] = []
         self.ports = SimpleNamespace(log=log)
@@ -106,6 +111,24 @@ def test_what_is_kept_of_earlier_calls_is_told_with_what_is_not(service: Service
     (told,) = status(report_on(service))["warnings"][1:]
     assert told.startswith("2 media flows of calls that began before this start are kept open")
     assert "those calls aren't in `calls`" in told
+
+
+def test_without_an_outside_address_it_says_so(service: Service) -> None:
+    service.nat_address = ""
+    (told,) = status(report_on(service))["warnings"][1:]
+    assert told.startswith("wan0 has no IPv4 address")
+
+
+def test_packets_from_unknown_peers_are_counted_with_what_to_do(service: Service) -> None:
+    assert status(report_on(service))["notes"] == []
+    service.table.strangers = 4
+    answer = status(report_on(service))
+    assert answer["counters"]["packets_not_let_in"] == {"from_unknown_peers": 4}
+    (note,) = answer["notes"]
+    assert note.startswith("4 packets came to phones' public SIP ports from unknown peers")
+    assert "--trusted-peers" in note
+    service.table.there = False
+    assert status(report_on(service))["notes"] == []
 
 
 def test_exemptions_are_told_by_whose_they_are(service: Service) -> None:

@@ -87,7 +87,8 @@ class Serving:
 
 
 @pytest.fixture
-def serving(tmp_path: Path) -> Iterator[Serving]:
+def serving(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Serving]:
+    monkeypatch.setattr("sipalg.control.server._DEFAULT_DIRECTORY", tmp_path / "run")
     serving = Serving(tmp_path / "run" / "sock")
     yield serving
     serving.close()
@@ -253,7 +254,13 @@ def test_what_is_no_socket_is_not_removed(tmp_path: Path) -> None:
 
 
 def test_where_no_socket_can_be(tmp_path: Path) -> None:
+    with pytest.raises(SocketInUseError, match="can't make the control socket"):
+        ControlServer(tmp_path / ("x" * 120), Loop(), ANSWERS)
+
+
+def test_only_the_default_directory_is_made(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    for path in (tmp_path / "file" / "sock", tmp_path / ("x" * 120)):
-        with pytest.raises(SocketInUseError, match="can't make the control socket"):
-            ControlServer(path, Loop(), ANSWERS)
+    for name in ("file", "none"):
+        with pytest.raises(SocketInUseError, match=f"there is no directory .*/{name}; make it"):
+            ControlServer(tmp_path / name / "sock", Loop(), ANSWERS)
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]

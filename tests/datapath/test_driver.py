@@ -18,6 +18,7 @@ from sipalg.engine.verdict import (
     CloseMapping,
     Command,
     Datagram,
+    Edit,
     Endpoint,
     Event,
     Flow,
@@ -347,6 +348,26 @@ def test_events_without_a_listener_are_taken_all_the_same() -> None:
     alg.events = [Event("mapping-opened", ())]
     Driver(alg, Queue(), Runner(), frozenset()).drain()
     assert alg.events == []
+
+
+def test_what_was_edited_is_told_after_the_verdicts_where_that_is_wanted(router: Router) -> None:
+    told: list[tuple[bytes, Verdict, int]] = []
+    edited = replaced(b"other")._replace(edits=(Edit(0, 1, b"o", "via"),))
+    answers = iter([edited, edited._replace(action=ACCEPT), replaced(b"without edits")])
+    router.alg.answer = lambda _datagram: next(answers)
+    driver = Driver(
+        router.alg,
+        router.queue,
+        router.runner,
+        frozenset({"lan0"}),
+        interfaces=TwoInterfaces(),
+        on_edits=lambda datagram, verdict: told.append((datagram.payload, verdict, len(router.queue.verdicts))),
+        clock=lambda: 1000.0,
+    )
+    for _ in range(3):
+        router.queue.add(packet_of(b"x"))
+    driver.drain()
+    assert told == [(b"x", edited, 3)]
 
 
 # Timers

@@ -152,19 +152,31 @@ def test_the_owner_of_a_queue() -> None:
 
 def test_whose_a_queue_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     listing = tmp_path / "queues"
+    sockets = tmp_path / "sockets"
+    sockets.write_text("sk Eth Pid Groups Inode\n0 0 4711 0 7\n0 12 4711 0 8\n0 12 4294967295 0 9\n")
     monkeypatch.setattr(preflight, "_QUEUES", listing)
-    monkeypatch.setattr(preflight, "_COMMAND_LINE", f"{tmp_path}/{{}}")
+    monkeypatch.setattr(preflight, "_NETLINK_SOCKETS", sockets)
+    monkeypatch.setattr(preflight, "_PROCESSES", tmp_path)
+    descriptors = tmp_path / "88" / "fd"
+    descriptors.mkdir(parents=True)
+    for number, inode in ((1, 7), (2, 8)):
+        (descriptors / str(number)).symlink_to(f"socket:[{inode}]")
     assert brief(preflight._queue(PLAN)) == []
     listing.write_text(" 5060   4711     0 2 65531     0     0        0  1\n")
     said = []
     for command in ("sh\0-c", "python3\0/usr/bin/sipalg\0run"):
-        (tmp_path / "4711").write_text(command)
+        (tmp_path / "88" / "cmdline").write_text(command)
         (finding,) = preflight._queue(PLAN)
         said.append(finding.text.split(";")[0])
     assert said == [
         "queue 5060 belongs to another program",
-        "queue 5060 belongs to another running sipalg (pid 4711)",
+        "queue 5060 belongs to another running sipalg (pid 88)",
     ]
+
+
+def test_a_netlink_port_may_be_negative() -> None:
+    assert preflight.socket_inode("0 12 4294967295 0 9\n", -1) == 9
+    assert preflight.socket_inode("0 12 7 0 9\n\n", 8) == 0
 
 
 def test_queues_that_only_root_may_see_are_nothing_found(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -37,7 +37,7 @@ class Router:
 
     def __init__(self, net: Topology) -> None:
         self.net = net
-        self.socket = net.directory / "run" / "sipalg.sock"
+        self.socket = net.directory / "sipalg.sock"
         self.log = net.directory / "log"
         self.running: list[subprocess.Popen[str]] = []
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from tests.lab.router import PATIENCE_S, PHONE, SERVER, Router, exchange, register
+from tests.lab.router import PATIENCE_S, PHONE, SERVER, Router, exchange, register, until
 
 from sipalg.lab.topology import ADDRESS, PUBLIC_ADDRESS
 
@@ -63,6 +63,46 @@ def test_observing_changes_nothing(router: Router, phone: socket.socket, server:
     rules = router.net.run("router", "nft", "list", "table", "ip", "sipalg")
     assert "192.168.33" not in rules
     assert "ct timeout" not in rules
+    router.running[0].terminate()
+    assert router.running[0].wait(PATIENCE_S) == 0
+    assert "sipalg" not in router.rules()
+    last = router.log.read_text().splitlines()[-1]
+    assert last == "stopped: table ip sipalg was taken away, and nothing else had been changed"
+
+
+def test_observing_spares_what_an_earlier_process_left(
+    router: Router, phone: socket.socket, server: socket.socket
+) -> None:
+    for mode in ("enforce", "observe"):
+        process = router.run("--mode", mode)
+        if mode == "enforce":
+            exchange(phone, server, register())
+        process.terminate()
+        assert process.wait(PATIENCE_S) == 0
+    assert f"{PHONE} . 5060" in router.rules()
+
+
+def test_edits_are_logged_where_that_is_wanted(router: Router, phone: socket.socket, server: socket.socket) -> None:
+    router.run("--log-edits")
+    exchange(phone, server, register())
+    router.ask("status")
+    (line,) = [line for line in router.log.read_text().splitlines() if line.startswith("edited ")]
+    assert line.startswith(f"edited message=REGISTER call_id=1@x direction=out source={PHONE}:5060 ")
+    assert {"via", "contact"} <= set(line.partition("rules=")[2].split(","))
+
+
+def test_strangers_at_a_phones_port_are_counted(router: Router, phone: socket.socket, server: socket.socket) -> None:
+    router.run()
+    exchange(phone, server, register())
+    assert router.ask("status")["notes"] == []
+    # From the server's host, which is let in, and from another, which isn't.
+    router.net.run("server", "ip", "address", "add", "203.0.113.77/24", "dev", "eth0", check=False)
+    with router.net.socket("server") as stranger:
+        stranger.bind(("203.0.113.77", 5060))
+        for end in (server, stranger):
+            end.sendto(b"OPTIONS sip:100@x SIP/2.0\r\n\r\n", (PUBLIC_ADDRESS, 5060))
+    assert until(lambda: router.ask("status")["counters"]["packets_not_let_in"] == {"from_unknown_peers": 1})
+    assert "--trusted-peers" in router.ask("status")["notes"][0]
 
 
 def test_an_excepted_network_passes(router: Router, phone: socket.socket, server: socket.socket) -> None:
@@ -87,7 +127,9 @@ def test_a_clean_end_leaves_mappings_and_takes_the_queue_away(
     assert re.search(rf"{PHONE} \. 5060 .*: {PUBLIC_ADDRESS} \. 5060", rules)
     assert "goto outbound" not in rules
     log = router.log.read_text().splitlines()
-    assert log[-1] == "stopped"
+    assert log[-1] == (
+        "stopped: table ip sipalg stays, so that standing calls go on; to remove it: nft delete table ip sipalg"
+    )
     assert any(line.startswith("mapping-opened private=192.168.33.10:5060") for line in log)
     # Plain NAT, by the mapping that is still there.
     assert exchange(phone, server, register(2)) == (register(2), (PUBLIC_ADDRESS, 5060))
@@ -136,12 +178,13 @@ def test_the_service_manager_is_told(router: Router, tmp_path: Path) -> None:
         ((), "--inside"),
         (("--inside", "lan9"), "--inside lan9: no such interface; there are: "),
         (("--inside", "wan0"), "--outside wan0: is also given as --inside"),
-        (("--inside", "lan0", "--media-ports", "30000-20000"), "--media-ports"),
+        (("--inside", "lan0", "--media-ports", "30000-20000"), "begins above its end"),
+        (("--inside", "lan0", "--ports", "5060-5070"), "ranges aren't taken"),
         (("--inside", "lan0", "--sip-timeout", "soon"), "'soon' is no time; examples: 01:00:00"),
         (("--inside", "lan0", "--ports", "1,2,3,4,5,6,7,8,9"), "up to 8"),
         (("--inside", "lan0", "--except", "10.0.0.1/8"), "10.0.0.0/8"),
         (("--inside", "lan0", "--public", "example.com"), "'example.com' is no IPv4 address"),
-        (("--inside", "lan0", "--socket", "/proc/sipalg/sock"), "/proc/sipalg/sock: can't make the control socket"),
+        (("--inside", "lan0", "--socket", "/proc/sipalg/sock"), "sock: there is no directory /proc/sipalg"),
     ],
 )
 def test_bad_arguments_are_one_line_and_change_nothing(router: Router, arguments: tuple[str, ...], said: str) -> None:
@@ -150,15 +193,15 @@ def test_bad_arguments_are_one_line_and_change_nothing(router: Router, arguments
     assert router.rules() == before
 
 
-def test_a_second_sipalg_is_told_about_the_first(router: Router) -> None:
-    router.run()
-    line = router.fail("run", "--inside", "lan0", "--outside", "wan0", "--socket", str(router.socket))
-    assert "queue 5060 is in use" in line
-    line = router.fail(
-        "run", "--inside", "lan0", "--outside", "wan0", "--socket", str(router.socket), "--queue", "5061"
-    )
-    assert f"another sipalg (pid {router.running[0].pid}) is running" in line
-    assert router.ask("calls")["calls"] == []
+@pytest.mark.parametrize("queue", ["5060", "5061"])
+def test_a_second_sipalg_is_told_about_the_first(router: Router, queue: str) -> None:
+    first = router.run()
+    other = router.net.directory / "other.sock"
+    line = router.fail("run", "--inside", "lan0", "--outside", "wan0", "--socket", str(other), "--queue", queue)
+    if router.ask("status")["status"]["kernel"][0] == "table with owner":
+        assert line == f"sipalg: table ip sipalg belongs to another running sipalg (pid {first.pid}); stop it first\n"
+    else:
+        assert "sipalg" in line.removeprefix("sipalg")
 
 
 def test_nobody_there_is_one_line(router: Router) -> None:

@@ -49,7 +49,7 @@ def main(args: argparse.Namespace) -> int:
     errors = [finding.text for finding in findings if finding.severity == "error"]
     if errors:
         return _refuse(errors)
-    warnings = [finding.text for finding in findings]
+    warnings = [finding.text for finding in findings if finding.severity == "warning"]
     handler = _set_up_log()
     log = FaultLog()
     try:
@@ -65,6 +65,9 @@ def main(args: argparse.Namespace) -> int:
         return 2
     for warning in warnings:
         _LOG.warning("warning: %s", warning)
+    for finding in findings:
+        if finding.severity == "advice":
+            _LOG.info("note: %s", finding.text)
     with stopped_by_signals(service.loop):
         try:
             service.start()
@@ -81,7 +84,7 @@ def main(args: argparse.Namespace) -> int:
         finally:
             service.notifier.stopping()
             service.stop()
-    _LOG.info("stopped")
+    _LOG.info("stopped: %s", _what_stays(service))
     return 0
 
 
@@ -122,6 +125,10 @@ def _say_ready(service: Service) -> None:
         service.nat_address or "none",
         service.alg.settings.advertised_address or "none",
     )
+    table = f"table ip {service.table.settings.name}"
+    _LOG.info(
+        "note: to save the rule set, leave %s out: nft list tables | grep -vx '%s' | xargs -L1 nft list", table, table
+    )
     service.notifier.ready(f"{'observing' if options.mode == 'observe' else 'translating'} {sides}")
     # Nobody reading stdout is no reason to end.
     with contextlib.suppress(OSError):
@@ -129,8 +136,15 @@ def _say_ready(service: Service) -> None:
         sys.stdout.flush()
 
 
+def _what_stays(service: Service) -> str:
+    table = f"table ip {service.table.settings.name}"
+    if not service.table_stays:
+        return f"{table} was taken away, and nothing else had been changed"
+    return f"{table} stays, so that standing calls go on; to remove it: nft delete {table}"
+
+
 def _set_up_log() -> LineHandler:
-    handler = LineHandler(sys.stderr, priorities=is_journal(os.environ, 2))
+    handler = LineHandler(sys.stderr, priorities=is_journal(os.environ, 2), times=sys.stderr.isatty())
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     return handler
 

@@ -2,7 +2,8 @@
 
 What an event says is made of bytes that strangers sent, so values are quoted wherever they could be taken for
 something else, and a flood of events costs lines a second, not the disk. Where stderr is the journal, each line begins
-with its priority (sd-daemon(3)). Off a packet's way: events are written after the verdicts are sent.
+with its priority (sd-daemon(3)), where it is a terminal, with the time of day. Off a packet's way: events are written
+after the verdicts are sent.
 """
 
 from __future__ import annotations
@@ -51,11 +52,18 @@ class LineHandler(logging.Handler):
     """Writes each record as one line, at most 200 a second; what is left out is counted and said."""
 
     def __init__(
-        self, stream: TextIO, *, priorities: bool = False, clock: Callable[[], float] = time.monotonic
+        self,
+        stream: TextIO,
+        *,
+        priorities: bool = False,
+        times: bool = False,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
+        """Write to `stream`, before each line its `priorities` for the journal or the `times` of day for people."""
         super().__init__()
         self._stream = stream
         self._priorities = priorities
+        self._times = times
         self._clock = clock
         self._second = clock()
         self._lines = 0
@@ -102,7 +110,7 @@ class LineHandler(logging.Handler):
 
     def _write(self, line: str) -> None:
         try:
-            self._stream.write(line + "\n")
+            self._stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S ') if self._times else ''}{line}\n")
             self._stream.flush()
         except (OSError, ValueError):
             return

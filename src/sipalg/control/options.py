@@ -50,6 +50,7 @@ class Options:
     queue_number: int
     allow_offload: bool
     reserved_ports: tuple[PortRange, ...] = ()
+    log_edits: bool = False
 
     def engine_settings(self, nat_address: str, stream_timeout_s: float) -> Settings:
         """Return the engine's settings; `stream_timeout_s` is the kernel's timeout of UDP streams."""
@@ -152,6 +153,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="NUMBER",
         help=f"the kernel's packet queue (default: {_TABLE.queue_number})",
     )
+    add("--log-edits", action="store_true", help="log a line for each edited message: what, and by which rules")
     add("--allow-offload", action="store_true", help="start although a flow table carries packets past the ALG")
 
 
@@ -174,6 +176,7 @@ def read(args: argparse.Namespace) -> Options:
         queue_number=args.queue,
         allow_offload=args.allow_offload,
         reserved_ports=args.reserved_ports,
+        log_edits=args.log_edits,
     )
 
 

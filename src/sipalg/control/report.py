@@ -42,10 +42,12 @@ class Report:
         tables = snapshot["counters"]
         driver = service.driver
         unseen = service.unseen.count()
+        strangers = service.table.packets_from_strangers() if service.table.exists() else 0
         queue = service.queue.statistics()
         counters = {
             "packets": dict(driver.packets),
             **{name: snapshot[name] for name in _COUNTERS},
+            "packets_not_let_in": {"from_unknown_peers": strangers},
             "packets_that_hold_no_datagram": dict(driver.not_asked),
             "commands_that_the_kernel_refused": dict(driver.commands_failed),
             "queue": {
@@ -67,11 +69,21 @@ class Report:
         faults = driver.log.total + service.loop.log.total + service.ports.log.total
         if faults:
             warnings.append(f"{faults} faults of sipalg itself, see the log; their packets passed unchanged")
+        if not service.nat_address:
+            outside = service.options.outside
+            warnings.append(f"{outside} has no IPv4 address: until it has one, SIP passes without being translated")
+        notes = []
+        if strangers:
+            notes.append(
+                f"{strangers} packets came to phones' public SIP ports from unknown peers and weren't let in; "
+                "if calls from your provider's other servers fail, name their network with --trusted-peers"
+            )
         return {
             "status": {**self._facts(), **tables, "faults": faults},
             "counters": counters,
             **{name: snapshot[name] for name in _LISTS},
             "warnings": warnings,
+            "notes": notes,
         }
 
     def _facts(self) -> dict[str, Any]:

@@ -17,9 +17,11 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from sipalg.control.client import PROTOCOL_VERSION, peer_pid
+from sipalg.control.client import DEFAULT_SOCKET, PROTOCOL_VERSION, peer_pid
 from sipalg.datapath.loop import READ, WRITE, Loop
 
+#: The one directory that is made where it is missing; another is more likely to be a slip of the fingers.
+_DEFAULT_DIRECTORY: Final = Path(DEFAULT_SOCKET).parent
 _MOST_CLIENTS: Final = 16
 _LONGEST_REQUEST_BYTES: Final = 4096
 _PATIENCE_S: Final = 5.0
@@ -40,7 +42,7 @@ class ControlServer:
     def __init__(
         self, path: Path, loop: Loop, answers: Mapping[str, Answer], clock: Callable[[], float] = time.monotonic
     ) -> None:
-        """Make the socket, and its directory (0750) if there is none. Raises SocketInUseError."""
+        """Make the socket, and the default's directory (0750) if there is none. Raises SocketInUseError."""
         self._path = path
         self._loop = loop
         self._answers = answers
@@ -183,7 +185,10 @@ def _identity(path: Path) -> tuple[int, int] | None:
 
 def _listen(path: Path) -> socket.socket:
     try:
-        path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        if path.parent == _DEFAULT_DIRECTORY:
+            path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
+        elif not path.parent.is_dir():
+            raise SocketInUseError(f"{path}: there is no directory {path.parent}; make it, or choose another place")
         _clear(path)
         listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         before = os.umask(0o117)

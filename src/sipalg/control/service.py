@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Final
 
 from sipalg.control import takeover
+from sipalg.control.edits import edit_event
 from sipalg.control.inherited import InheritedMedia
 from sipalg.control.notify import Notifier
 from sipalg.control.options import Options
@@ -42,7 +43,7 @@ from sipalg.datapath.ports import PortsTaken, local_port_range, overlap
 from sipalg.datapath.preflight import check_rules
 from sipalg.datapath.standing import Standing
 from sipalg.engine.alg import Alg
-from sipalg.engine.verdict import UDP, AdmitPeer, Event, Mapping, OpenMapping
+from sipalg.engine.verdict import UDP, AdmitPeer, Datagram, Event, Mapping, OpenMapping, Verdict
 
 _LOG = logging.getLogger("sipalg")
 
@@ -67,8 +68,11 @@ class Service:
         Raises OSError (NetlinkError among them), AdminRulesError and SocketInUseError; nothing is left then.
         """
         self.options = options
+        self._on_event = on_event
         #: What people should know, as found at start and whenever the administrator's rules changed.
         self.warnings = warnings
+        #: Whether there still is a table after `stop`.
+        self.table_stays = True
         self.loop = Loop()
         self.notifier = Notifier()
         observing = options.mode == "observe"
@@ -99,7 +103,10 @@ class Service:
             stack.callback(self.queue.close)
             self._executor = executor = Executor(self._standing, self._conntrack)
             inside = frozenset(options.inside)
-            self.driver = Driver(self.alg, self.queue, executor, inside, observe=observing, on_event=on_event)
+            on_edits = self._tell_edits if options.log_edits else None
+            self.driver = Driver(
+                self.alg, self.queue, executor, inside, observe=observing, on_event=on_event, on_edits=on_edits
+            )
             self.inherited = InheritedMedia(self.alg, self._conntrack)
             self.unseen = Unseen(self.table, self.queue)
             report = Report(self)
@@ -132,7 +139,8 @@ class Service:
         self._restore(kept, entries, now)
         self._adopt_flows(entries, now)
         self._tell_exempt()
-        self.driver.report_events()
+        for event in self.alg.take_events():
+            self._on_event(event._replace(name="mapping-kept") if event.name == "mapping-opened" else event)
         self._watch_all()
         gc.collect()
         gc.freeze()
@@ -142,9 +150,14 @@ class Service:
         """Give back the queue and take the rule away that fills it; mappings and flows stay for as long as they have.
 
         So the audio of standing calls goes on, its NAT included, and SIP is plain NAT from here on. What stays ends
-        by its own timeouts, or is taken over by the next start.
+        by its own timeouts, or is taken over by the next start. One that only observed takes its table away.
         """
         name = self.table.settings.name
+        with contextlib.suppress(OSError):
+            # What stands in it then is an earlier process's, and calls of that may stand.
+            if self.options.mode == "observe" and not self.table.elements().mappings:
+                self.table.remove()
+                self.table_stays = False
         self._closing.close()
         # Only now, because while our socket owned the table no other could have changed it, this one included.
         with contextlib.suppress(OSError), NetlinkSocket() as netlink:
@@ -212,7 +225,13 @@ class Service:
             _LOG.info("rules-exempt networks=%s as-if=--except", ",".join(found))
 
     def _rule_warnings(self, rules: AdminRules) -> list[str]:
-        return [finding.text for finding in check_rules(self.options.plan(), rules)]
+        """Return what is more than advice, which is only told at start."""
+        found = check_rules(self.options.plan(), rules)
+        return [finding.text for finding in found if finding.severity != "advice"]
+
+    def _tell_edits(self, datagram: Datagram, verdict: Verdict) -> None:
+        made = self.options.mode == "enforce"
+        self._on_event(edit_event(datagram, verdict, self.options.inside, made=made))
 
     def _adopt_forwards(self, forwards: Iterable[Mapping], now: float) -> None:
         inside = self._inside_networks()

@@ -96,6 +96,7 @@ def _status(answer: Mapping[str, Any], width: int | None) -> Iterator[Line]:
         if isinstance(rows, list) and rows:
             blocks.append([Line(name, _BOLD), *_table(rows, width)])
     blocks.append([Line(f"warning: {text_of('', warning)}", _YELLOW) for warning in answer.get("warnings") or ()])
+    blocks.append([Line(f"note: {text_of('', note)}") for note in answer.get("notes") or ()])
     first = True
     for block in filter(None, blocks):
         if not first:

@@ -147,6 +147,7 @@ class Driver:
         observe: bool = False,
         interfaces: Interfaces | None = None,
         on_event: Callable[[Event], None] | None = None,
+        on_edits: Callable[[Datagram, Verdict], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.interfaces = Interfaces() if interfaces is None else interfaces
@@ -161,6 +162,9 @@ class Driver:
         self._inside = inside
         self._observe = observe
         self._on_event = on_event
+        self._on_edits = on_edits
+        #: What was edited and isn't told yet.
+        self._edited: list[tuple[Datagram, Verdict]] = []
         self._clock = clock
         self._identification = 0
         self._endpoints = Endpoints()
@@ -198,7 +202,11 @@ class Driver:
             self._note_failure(commands, failure)
 
     def report_events(self) -> None:
-        """Hand the engine's events to the log."""
+        """Hand the engine's events to the log, and what was edited, where that is wanted."""
+        if self._edited and self._on_edits is not None:
+            edited, self._edited = self._edited, []
+            for datagram, verdict in edited:
+                self._on_edits(datagram, verdict)
         events = self._alg.take_events()
         if events and self._on_event is not None:
             for event in events:
@@ -223,6 +231,8 @@ class Driver:
             verdict = self._alg.receive_datagram(datagram, now)
             if verdict.commands:
                 verdict = self._run(verdict, datagram, now)
+            if self._on_edits is not None and verdict.edits and verdict.action != ACCEPT:
+                self._edited.append((datagram, verdict))
             if verdict.action == ACCEPT or self._observe:
                 self.packets["accepted"] += 1
                 self._queue.verdict_accept(packet_id)

@@ -22,7 +22,7 @@ from sipalg.datapath import addresses, ctnetlink, netlink, nft_codec
 from sipalg.datapath.addresses import Interface
 from sipalg.datapath.admin_model import PortRange
 from sipalg.datapath.admin_rules import AdminRules, AdminRulesError, read_admin_rules
-from sipalg.datapath.netlink import Message, NetlinkError, NetlinkSocket
+from sipalg.datapath.netlink import NETLINK_NETFILTER, Message, NetlinkError, NetlinkSocket
 from sipalg.datapath.nft_table import find_features
 from sipalg.datapath.ports import local_port_range, overlap
 from sipalg.engine.verdict import UDP, Endpoint
@@ -33,7 +33,8 @@ _STATUS: Final = Path("/proc/thread-self/status")
 _FORWARDING: Final = "/proc/sys/net/ipv4/conf/{}/forwarding"
 _QUEUES: Final = Path("/proc/thread-self/net/netfilter/nfnetlink_queue")
 
-_COMMAND_LINE: Final = "/proc/{}/cmdline"
+_PROCESSES: Final = Path("/proc")
+_NETLINK_SOCKETS: Final = Path("/proc/thread-self/net/netlink")
 
 _QUEUE_SUBSYSTEM: Final = 3
 _QUEUE_VERDICT: Final = 1
@@ -112,16 +113,32 @@ def _another(plan: Plan) -> Iterator[Finding]:
     for table in tables:
         owner = netlink.number(netlink.attributes(table.body, 4).get(nft_codec.TABLE_OWNER, b""))
         if owner:
-            text = f"table ip {plan.own_table} belongs to another running sipalg{_process(owner)}; stop it first"
+            pid = _holder(owner)
+            which = f" (pid {pid})" if pid else ""
+            text = f"table ip {plan.own_table} belongs to another running sipalg{which}; stop it first"
             yield Finding("error", "table-owned", text)
 
 
-def _process(port: int) -> str:
-    """Return ` (pid N)` for a netlink port: mostly a process's first socket has its pid for one."""
-    with contextlib.suppress(OSError):
-        if b"sipalg" in Path(_COMMAND_LINE.format(port)).read_bytes():
-            return f" (pid {port})"
-    return ""
+def _holder(port: int) -> int:
+    """Return the pid of the sipalg that has the netlink socket with this port; 0 where none is found."""
+    number = socket_inode(_NETLINK_SOCKETS.read_text(), port)
+    wanted = f"socket:[{number}]"
+    for process in _PROCESSES.glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if b"sipalg" in (process / "cmdline").read_bytes():
+                for descriptor in (process / "fd").iterdir():
+                    if str(descriptor.readlink()) == wanted:
+                        return int(process.name)
+    return 0
+
+
+def socket_inode(listing: str, port: int) -> int:
+    """Return the inode of netfilter's socket with a netlink port, 0 for none, from /proc/net/netlink's text."""
+    for line in listing.splitlines():
+        fields = line.split()
+        if fields[1:3] == [str(NETLINK_NETFILTER), str(port % (1 << 32))]:
+            return int(fields[-1])
+    return 0
 
 
 def _interfaces(plan: Plan) -> Iterator[Finding]:
@@ -190,7 +207,8 @@ def _queue(plan: Plan) -> Iterator[Finding]:
         return
     owner = queue_owner(listing, plan.queue_number)
     if owner:
-        whose = f"another running sipalg{_process(owner)}" if _process(owner) else "another program"
+        pid = _holder(owner)
+        whose = f"another running sipalg (pid {pid})" if pid else "another program"
         text = f"queue {plan.queue_number} belongs to {whose}; stop it, or choose another number with --queue"
         yield Finding("error", "queue-in-use", text)
 
