@@ -43,7 +43,7 @@ _sipalg() {
         '') options='run status mappings calls explain rewrite lab --help --version' ;;
         run)
             options='--inside --outside --public --ports --media-ports --reserved-ports --sip-timeout --except'
-            options+=' --trusted-peers --mode --socket --queue --log-edits --log-edits --allow-offload --help'
+            options+=' --trusted-peers --mode --socket --queue --log-edits --allow-offload --help'
             ;;
         status | mappings | calls) options='--json --socket --help' ;;
         explain) options='--inside --public --source --destination --media-port --raw --diff --json --help' ;;

@@ -27,7 +27,6 @@ complete -c sipalg -n $run -x -l trusted-peers -d 'A remote network that may sig
 complete -c sipalg -n $run -r -l socket -d 'The control socket'
 complete -c sipalg -n $run -x -l queue -d 'The packet queue of the kernel'
 complete -c sipalg -n $run -l log-edits -d 'Log a line for each edited message'
-complete -c sipalg -n $run -l log-edits -d 'Log a line for each edited message'
 complete -c sipalg -n $run -l allow-offload -d 'Start although a flow table carries packets past'
 
 set -l lab '__fish_seen_subcommand_from lab'

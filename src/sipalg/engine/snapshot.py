@@ -70,12 +70,12 @@ def _calls(passage: Passage, now: float) -> list[dict[str, object]]:
     """A row a dialog, with its media flows as text; those that only wait for other forks' answers are left out."""
     return [
         {
-            "call_id": key[1].decode("utf-8", "replace"),
             "phone": str(dialog.keys[0][1]),
             "state": _state(dialog),
+            "ends_in_s": _left(dialog.expires_at, now),
+            "call_id": key[1].decode("utf-8", "replace"),
             "inside_tag": key[2].decode("utf-8", "replace"),
             "outside_tag": key[3].decode("utf-8", "replace"),
-            "ends_in_s": _left(dialog.expires_at, now),
             "media": [
                 {"private": str(flow.private), "public": str(flow.public), "remote": str(flow.remote)}
                 for flow in (*dialog.flows, *dialog.retiring)
