@@ -33,19 +33,20 @@ class Sampler(EngineBench):
         self.lines: Counter[str] = Counter()
         self.taken = 0
         self._kind = kind
+        self._counts = False
 
     def feed(self, datagrams: list[Datagram], sample: str) -> list[Verdict]:
-        """Feed as ever, with the timer running where it is the kind in question."""
-        if sample != self._kind:
-            return super().feed(datagrams, sample)
-        signal.setitimer(signal.ITIMER_PROF, _INTERVAL_S, _INTERVAL_S)
+        """Feed as ever, and count samples meanwhile where it is the kind in question."""
+        self._counts = sample == self._kind
         try:
             return super().feed(datagrams, sample)
         finally:
-            signal.setitimer(signal.ITIMER_PROF, 0)
+            self._counts = False
 
     def look(self, _number: int, frame: FrameType | None) -> None:
         """Count the frames that are running."""
+        if not self._counts:
+            return
         names: set[str] = set()
         first = True
         while frame is not None and frame.f_code.co_name != "feed":
@@ -66,9 +67,11 @@ def main(words: Sequence[str]) -> int:
     samples: dict[str, list[float]] = {}
     sampler = Sampler(Corpus(1, 500), samples, words[0])
     signal.signal(signal.SIGPROF, sampler.look)
+    signal.setitimer(signal.ITIMER_PROF, _INTERVAL_S, _INTERVAL_S)
     sampler.register()
     for _ in range(int(words[1]) if len(words) > 1 else 10):
         (sampler.standing if words[0] in STANDING else sampler.calls)()
+    signal.setitimer(signal.ITIMER_PROF, 0)
     each_us = median(samples[words[0]])
     print(f"{words[0]}: {each_us:.2f} µs a message (with sampling), {sampler.taken} samples")
     for title, counter in (("own", sampler.own), ("with callees", sampler.within), ("line", sampler.lines)):
