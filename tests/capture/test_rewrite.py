@@ -114,6 +114,7 @@ def test_capture_of_the_inside_becomes_one_of_the_outside(
     assert f"{tmp_path}/out.pcap: 10 packets, 9 of them translated\n" in summary
     assert "SIP: 4 messages edited, 0 passed as they came\n" in summary
     assert "1 packets left as they were (inside-to-inside 1)\n" in summary
+    assert "  inside-to-inside: both ends are inside: it never goes through the NAT\n" in summary
     assert f"mapping: {P}:14254 ↔ {N}:14254 udp, media\n" in summary
 
 

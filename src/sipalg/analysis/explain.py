@@ -78,7 +78,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=arguments.endpoint_or_address,
         required=True,
         metavar="ADDRESS[:PORT]",
-        help="the router's outside address, and the public port of the phone's mapping",
+        help="the router's outside address, and the public port of the phone's mapping (default: the phone's own port, "
+        "or the one that a message from outside came to)",
     )
     parser.add_argument(
         "--source", type=arguments.endpoint, metavar="IP:PORT", help="who sent it (default: the topmost Via)"
@@ -207,7 +208,7 @@ def as_text(explanation: Explanation, *, coloured: bool) -> Iterator[str]:
         source, destination = (str(end) if end else "not known" for end in _shown_ends(ends))
         yield f"{direction}: {source} → {destination}, UDP"
         yield from (f"assumed: {note}" for note in ends.notes)
-        opened = [command for command in verdict.commands if ends.far_known or isinstance(command, OpenMapping)]
+        opened = [command for command in _opened(verdict, given) if ends.far_known or isinstance(command, OpenMapping)]
         lines = [f"mapping given: {_mapping_text(mapping)}" for mapping in given]
         lines += [_command_text(command) for command in opened]
         yield from filter(None, dict.fromkeys(lines))
@@ -221,6 +222,16 @@ def as_text(explanation: Explanation, *, coloured: bool) -> Iterator[str]:
         yield from _beginning(message)
     else:
         yield from marked_lines(message, verdict.edits, COLOURED if coloured else PLAIN, notes)
+
+
+def _opened(verdict: Verdict, given: Iterable[Mapping]) -> list[Command]:
+    """Return the commands without those that open what was there before."""
+    known = set(given)
+    return [
+        command
+        for command in verdict.commands
+        if not (isinstance(command, OpenMapping) and command.mapping in known)
+    ]
 
 
 def _shown_ends(ends: Ends) -> tuple[Endpoint | None, Endpoint | None]:
@@ -260,7 +271,8 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
     message, ends, verdict, _, given = explanation
     source, destination = _shown_ends(ends) if ends else (None, None)
     far_known = ends is not None and ends.far_known
-    mappings = [*given, *(command.mapping for command in verdict.commands if isinstance(command, OpenMapping))]
+    commands = list(dict.fromkeys(_opened(verdict, given)))
+    mappings = [*given, *(command.mapping for command in commands if isinstance(command, OpenMapping))]
     return {
         "direction": ("outbound" if ends.outbound else "inbound") if ends else None,
         "source": str(source) if source else None,
@@ -284,7 +296,7 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
         ],
         "peers": [
             {"public": str(command.mapping.public), "peer": command.peer}
-            for command in verdict.commands
+            for command in commands
             if far_known and isinstance(command, AdmitPeer)
         ],
         "flows": [
@@ -293,7 +305,7 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
                 "public": str(command.flow.public),
                 "remote": str(command.flow.remote),
             }
-            for command in verdict.commands
+            for command in commands
             if far_known and isinstance(command, EstablishFlow)
         ],
         "message": verdict.payload.decode("utf-8", "backslashreplace"),

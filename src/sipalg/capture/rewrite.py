@@ -19,6 +19,7 @@ from sipalg.capture.link import find_packet
 from sipalg.capture.nat import Nat
 from sipalg.capture.offline import Rewriter, Summary
 from sipalg.capture.pcap import CaptureError, CaptureReader, CaptureWriter, Packet
+from sipalg.capture.reasons import sentence
 from sipalg.capture.router import INSIDE, Router
 from sipalg.capture.senders import Senders
 from sipalg.codec.address import in_networks
@@ -186,12 +187,19 @@ def _as_json(summary: Summary, mappings: list[Mapping]) -> dict[str, Any]:
 def _as_text(result: Path, summary: Summary, mappings: list[Mapping]) -> Iterator[str]:
     yield f"{result}: {summary.packets} packets, {summary.translated} of them translated"
     yield f"SIP: {summary.sip_edited} messages edited, {_reasons('passed as they came', summary.sip_passed)}"
+    yield from _meanings(summary.sip_passed)
     yield f"{_reasons('packets left as they were', summary.untouched)}"
+    yield from _meanings(summary.untouched)
     if summary.cut:
         yield f"{summary.cut} packets are cut short in the capture: only their headers were translated"
     for mapping in mappings:
         protocol = _PROTOCOLS.get(mapping.protocol, str(mapping.protocol))
         yield f"mapping: {mapping.private} ↔ {mapping.public} {protocol}, {mapping.purpose}"
+
+
+def _meanings(counter: Counter[str]) -> Iterator[str]:
+    """Yield what each reason means."""
+    yield from (f"  {reason}: {sentence(reason)}" for reason, _ in counter.most_common())
 
 
 def _reasons(what: str, counter: Counter[str]) -> str:
