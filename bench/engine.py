@@ -1,8 +1,8 @@
 """The engine alone: µs a message of each kind, for a thousand phones, every output compared with the corpus's.
 
 Datagrams are built beforehand, sixteen at a time; measured is `receive_datagram`, with `commands_done` where there are
-commands, over one message of every phone. The public ports are the engine's choice, read from its commands; that they are
-distinct, and even for media, is checked too. The middle of a packet's way, without the kernel.
+commands, over one message of every phone. The public ports are the engine's choice, read from its commands; that they
+are distinct, and even for media, is checked too. The middle of a packet's way, without the kernel.
 """
 
 from __future__ import annotations
