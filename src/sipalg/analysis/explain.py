@@ -78,8 +78,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
         type=arguments.endpoint_or_address,
         required=True,
         metavar="ADDRESS[:PORT]",
-        help="the router's outside address, and the public port of the phone's mapping (default: the phone's own port, "
-        "or the one that a message from outside came to)",
+        help="the router's outside address, and the public port of the phone's mapping (default: the phone's own, or "
+        "the one that a message from outside came to)",
     )
     parser.add_argument(
         "--source", type=arguments.endpoint, metavar="IP:PORT", help="who sent it (default: the topmost Via)"

@@ -20,7 +20,7 @@ OF_MESSAGES: Final[dict[str, str]] = {
     policy.NO_PUBLIC_ADDRESS: "the outside interface has no address",
     policy.NO_MAPPING: "it came for an inside address that has no signalling mapping",
     policy.NO_FREE_PORT: "no public port is free, or its phone has as many mappings as it may",
-    policy.NAT_AWARE: "its phone knows about the NAT: the Contact names an address that isn't the phone's own",
+    policy.NAT_AWARE: "its phone knows about the NAT: its Contact was the public address as it came",
     policy.NOT_NATTED: "the router's rules don't translate this sender's packets",
     policy.PRIVILEGED_PORT: "its phone sends from a port below 1024, and no mapping is made for those",
     policy.STREAM: "it came over TCP, which isn't translated",

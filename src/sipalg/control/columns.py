@@ -19,7 +19,13 @@ _SHORTENED: Final = frozenset({"call_id", "inside_tag", "outside_tag", "aor"})
 _SHORTEST: Final = 12
 
 #: What a column or a fact is called where its key doesn't say it well.
-_WORDS: Final = {"queue_number": "queue number", "queue": "packet queue", "aor": "address of record"}
+_WORDS: Final = {
+    "queue_number": "queue number",
+    "queue": "packet queue",
+    "edits": "edits, by rule",
+    "passes": "passed as they came, by reason",
+    "aor": "address of record",
+}
 
 
 def words(key: str) -> str:

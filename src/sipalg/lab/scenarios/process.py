@@ -76,7 +76,7 @@ def stopped(stage: Stage) -> None:
         private = f"@{ADDRESS['phone2']}:5070>"
         changed = sum(private not in message.header("Contact") for message in passed)
         stage.expect(not changed, f"{changed} of {len(passed)} REGISTERs that overflowed were changed")
-        stage.measured.append(f"{len(passed)} of {FLOOD} REGISTERs got through meanwhile, unchanged")
+        stage.measured.append(f"{len(passed)} of {FLOOD} REGISTERs got through unchanged meanwhile")
     stage.signal_alg(signal.SIGCONT)
     unseen = _unseen(stage)
     # Each of them has an answer that finds the queue as full. A capture may miss some packets in such a flood.
