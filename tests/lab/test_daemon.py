@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from tests.lab.router import PATIENCE_S, PHONE, SERVER, Router, exchange, register, until
 
+from sipalg.lab import firewall
 from sipalg.lab.topology import ADDRESS, PUBLIC_ADDRESS
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("namespaces")]
@@ -153,6 +154,21 @@ def test_a_restart_after_a_kill_goes_on_with_the_same_mappings(
     received, source = exchange(phone, server, register(4))
     assert source == public
     assert f"Contact: <sip:100@{PUBLIC_ADDRESS}:{public[1]}>".encode() in received
+    log = router.log.read_text()
+    assert f"mapping-kept private={PHONE}:5060" in log
+    assert "mapping-opened" not in log
+
+
+def test_a_firewall_that_keeps_some_out_is_a_note_with_the_command_that_opens_it(router: Router) -> None:
+    firewall.load(router.net, firewall.rules("strict"))
+    process = router.run()
+    (note,) = [line for line in router.log.read_text().splitlines() if line.startswith("note: ordinary calls work")]
+    assert router.ask("status")["warnings"] == []
+    process.terminate()
+    assert process.wait(PATIENCE_S) == 0
+    router.net.run("router", *note.rpartition(": ")[2].split())
+    router.run()
+    assert "ordinary calls" not in router.log.read_text()
 
 
 def test_the_service_manager_is_told(router: Router, tmp_path: Path) -> None:
