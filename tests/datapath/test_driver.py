@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import pytest
 
 from sipalg.codec.datagram import UdpPacket, checksums_right, fill_checksums, host_bytes, parse_udp
+from sipalg.datapath import driver as driver_module
 from sipalg.datapath.driver import Driver, Interface, Interfaces
 from sipalg.datapath.executor import Failure, Trigger
 from sipalg.datapath.nfqueue import QueuedPacket
@@ -427,3 +428,12 @@ def test_interfaces_are_looked_up_once() -> None:
 
 def test_an_interface_that_is_gone_has_no_name() -> None:
     assert Interfaces()[2_000_000_000] == Interface("", 1500)
+
+
+def test_a_flood_of_addresses_empties_the_memory_of_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(driver_module, "_REMEMBERED", 3)
+    endpoints = driver_module.Endpoints()
+    for port in range(10):
+        assert endpoints["192.0.2.1", port] == Endpoint("192.0.2.1", port)
+        assert len(endpoints) <= 3
+    assert endpoints["192.0.2.1", 9] is endpoints["192.0.2.1", 9]
