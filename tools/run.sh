@@ -6,10 +6,10 @@ export PATH="$PATH:/usr/local/sbin:/usr/sbin:/sbin"
 
 explain() { .venv/bin/sipalg explain "$@" --inside 192.168.20.0/24 --public 75.142.151.49:1024; }
 echo "== What an ALG does to one message: a phone's REGISTER, before and after"
-explain examples/register.sip
+explain examples/register.sip --diff
 echo
 echo "== The same for an INVITE, with the addresses in its SDP"
-explain examples/invite.sip --media-port 19032
+explain examples/invite.sip --media-port 19032 --diff
 echo
 echo "== Calls through a NAT router, in network namespaces: without an ALG, with Linux's own helper, with sipalg"
 .venv/bin/sipalg lab
