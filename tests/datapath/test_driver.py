@@ -430,10 +430,18 @@ def test_an_interface_that_is_gone_has_no_name() -> None:
     assert Interfaces()[2_000_000_000] == Interface("", 1500)
 
 
-def test_a_flood_of_addresses_empties_the_memory_of_endpoints(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_flood_of_flows_empties_the_memory_of_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver_module, "_REMEMBERED", 3)
-    endpoints = driver_module.Endpoints()
+    ends = driver_module.Ends()
     for port in range(10):
-        assert endpoints["192.0.2.1", port] == Endpoint("192.0.2.1", port)
-        assert len(endpoints) <= 3
-    assert endpoints["192.0.2.1", 9] is endpoints["192.0.2.1", 9]
+        twelve = bytes((192, 0, 2, 1, 203, 0, 113, 9, 0, port, 0x13, 0xC4))
+        assert ends[twelve] == (Endpoint("192.0.2.1", port), Endpoint("203.0.113.9", 5060))
+        assert ends[twelve] is ends[twelve]
+        assert len(ends) <= 3
+
+
+def test_one_address_is_one_object_in_all_flows() -> None:
+    ends = driver_module.Ends()
+    out, back = bytes.fromhex("c0000201cb00710913c413c4"), bytes.fromhex("cb007109c000020113c413c4")
+    assert ends[out][0] is ends[back][1]
+    assert ends[out][1] is ends[back][0]

@@ -42,16 +42,17 @@ _CHECKSUM_OFFSET: Final = {TCP: 16, UDP: 6}
 
 _WORD: Final = Struct("!H")
 _TWO_WORDS: Final = Struct("!HH")
-_IP_FACTS: Final = Struct("!BxH2xHxB2x4s4s")
+_IP_FACTS: Final = Struct("!BxH2xHxB")
 _IP_HEADER: Final = Struct("!HHHHHH8s")
-_UDP_FACTS: Final = Struct("!HHH")
+_UDP_LENGTH: Final = Struct("!4xH")
+_ENDS: Final = Struct("!4s4sHH")
 _UDP_HEADER: Final = Struct("!HHHH")
 
 #: Bound once, since each packet pays for every look-up.
 _from_bytes = int.from_bytes
 _ip_facts = _IP_FACTS.unpack_from
 _ip_header = _IP_HEADER.unpack_from
-_udp_facts = _UDP_FACTS.unpack_from
+_udp_bytes = _UDP_LENGTH.unpack_from
 _udp_header = _UDP_HEADER.unpack_from
 
 
@@ -83,16 +84,17 @@ def checksum(data: bytes | bytearray) -> int:
     return -_words(data) % 65535
 
 
-def parse_udp(packet: bytes) -> UdpPacket | str:
-    """Return the addresses and the payload of a full IPv4 packet, or the reason why it has none.
+def split_udp(packet: bytes) -> tuple[bytes, bytes] | str:
+    """Return the ends and the payload of a full IPv4 packet, or the reason why it has none.
 
+    The ends are 12 bytes, as `ends_of` reads them: the same for all packets of a flow, so that they can be remembered.
     Bytes behind the UDP length are no part of the payload, as for the kernel. Checksums are the kernel's business and
     aren't looked at.
     """
     size_bytes = len(packet)
     if size_bytes < IP_HEADER_BYTES:
         return TRUNCATED
-    first, total_bytes, fragment, protocol, source, destination = _ip_facts(packet)
+    first, total_bytes, fragment, protocol = _ip_facts(packet)
     if first == 0x45:
         header_bytes = 20
     else:
@@ -110,13 +112,26 @@ def parse_udp(packet: bytes) -> UdpPacket | str:
     start = header_bytes + UDP_HEADER_BYTES
     if total_bytes < start:
         return BAD_LENGTH
-    source_port, destination_port, udp_bytes = _udp_facts(packet, header_bytes)
-    end = header_bytes + udp_bytes
+    end = header_bytes + _udp_bytes(packet, header_bytes)[0]
     if not start <= end <= total_bytes:
         return BAD_LENGTH
-    sender, receiver = (host_text(source), source_port), (host_text(destination), destination_port)
-    # The constructor of a NamedTuple costs twice as much.
-    return tuple.__new__(UdpPacket, (sender, receiver, packet[start:end]))
+    if header_bytes == IP_HEADER_BYTES:
+        return packet[12:24], packet[start:end]
+    return packet[12:20] + packet[header_bytes : header_bytes + 4], packet[start:end]
+
+
+def ends_of(twelve: bytes) -> tuple[Address, Address]:
+    """Return source and destination from the 12 bytes that `split_udp` gives: addresses, then ports."""
+    source, destination, source_port, destination_port = _ENDS.unpack(twelve)
+    return (host_text(source), source_port), (host_text(destination), destination_port)
+
+
+def parse_udp(packet: bytes) -> UdpPacket | str:
+    """Return the addresses and the payload of a full IPv4 packet, or the reason why it has none."""
+    parts = split_udp(packet)
+    if isinstance(parts, str):
+        return parts
+    return UdpPacket(*ends_of(parts[0]), parts[1])
 
 
 def replace_payload(

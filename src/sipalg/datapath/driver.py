@@ -16,7 +16,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
-from sipalg.codec.datagram import DEFAULT_MTU_BYTES, Address, parse_udp, replace_payload
+from sipalg.codec.datagram import DEFAULT_MTU_BYTES, Address, ends_of, replace_payload, split_udp
 from sipalg.datapath.executor import KERNEL_ERROR, Failure, Trigger
 from sipalg.datapath.loop import FaultLog
 from sipalg.datapath.nfqueue import QueuedPacket
@@ -34,14 +34,25 @@ _REMEMBERED: Final = 65536
 _SIOCGIFMTU: Final = 0x8921
 
 
-class Endpoints(dict[Address, Endpoint]):
-    """The engine's form of an address, remembered: the same few thousand come again and again."""
+class Ends(dict[bytes, tuple[Endpoint, Endpoint]]):
+    """A flow's source and destination as the engine has them, remembered by their bytes: the same ones come again.
 
-    def __missing__(self, address: Address) -> Endpoint:
+    One address is one object in all of them, so that the engine's tables find it without comparing texts.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._endpoints: dict[Address, Endpoint] = {}
+
+    def __missing__(self, twelve: bytes) -> tuple[Endpoint, Endpoint]:
         if len(self) >= _REMEMBERED:
             self.clear()
-        endpoint = self[address] = Endpoint(*address)
-        return endpoint
+            self._endpoints.clear()
+        source, destination = (
+            self._endpoints.setdefault(address, Endpoint(*address)) for address in ends_of(twelve)
+        )
+        ends = self[twelve] = (source, destination)
+        return ends
 
 
 class Engine(Protocol):
@@ -167,7 +178,7 @@ class Driver:
         self._edited: list[tuple[Datagram, Verdict]] = []
         self._clock = clock
         self._identification = 0
-        self._endpoints = Endpoints()
+        self._ends = Ends()
 
     def drain(self, _events: int = 0) -> None:
         """Give every waiting packet its verdict, up to some number, so that others get their turn; never raises."""
@@ -216,18 +227,18 @@ class Driver:
         """Give one packet its verdict; exactly one, whatever happens."""
         packet_id, _, in_ifindex, out_ifindex, packet = held
         try:
-            parsed = parse_udp(packet)
-            if isinstance(parsed, str):
-                self.not_asked[parsed] += 1
+            parts = split_udp(packet)
+            if isinstance(parts, str):
+                self.not_asked[parts] += 1
                 self.packets["accepted"] += 1
                 self._queue.verdict_accept(packet_id)
                 return
-            source, destination, payload = parsed
+            twelve, payload = parts
+            source, destination = self._ends[twelve]
             known = self.interfaces.known
             name = (known.get(in_ifindex) or self.interfaces[in_ifindex]).name
-            endpoints = self._endpoints
             # The constructor of a NamedTuple costs twice as much.
-            datagram = tuple.__new__(Datagram, (payload, endpoints[source], endpoints[destination], UDP, name))
+            datagram = tuple.__new__(Datagram, (payload, source, destination, UDP, name))
             verdict = self._alg.receive_datagram(datagram, now)
             if verdict.commands:
                 verdict = self._run(verdict, datagram, now)
