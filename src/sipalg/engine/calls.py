@@ -8,9 +8,10 @@ Sources: RFC 3261 §12–§15, RFC 3264, RFC 3262 §5 (PRACK), RFC 3311 (UPDATE)
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from sipalg.codec.message import Identity, Message, session_expires_s
+from sipalg.engine.dialogs import SESSION_METHODS, CallKey, Dialog, DialogKey, Offer, Step, answers, offer_of
 from sipalg.engine.mappings import MappingKey, Mappings
 from sipalg.engine.media import Ends, flows_between, keys_of, without_muxed_rtcp
 from sipalg.engine.policy import EARLY_S, LINGER_S, MAX_DIALOGS, MAX_DIALOGS_PER_HOST
@@ -20,69 +21,6 @@ from sipalg.engine.verdict import CheckFlow, EndFlow, EstablishFlow, Flow
 
 #: A NamedTuple's own constructor costs twice as much, and these are made for every call.
 new: Final = tuple.__new__
-
-#: Inside host, Call-ID, the inside's tag and the outside's; a tag is b"" while its side hasn't answered.
-DialogKey = tuple[str, bytes, bytes, bytes]
-CallKey = tuple[str, bytes]
-
-#: The methods whose 2xx sets a session timer (RFC 4028 §1).
-_SESSION_METHODS: Final = frozenset((b"INVITE", b"UPDATE"))
-#: The methods that make, change or end a call.
-CALL_METHODS: Final = frozenset((b"INVITE", b"ACK", b"BYE", b"UPDATE", b"PRACK"))
-
-
-class Offer(NamedTuple):
-    """A description that waits for its answer, or the last one that got it.
-
-    `asked_inside` and `number` name the request's transaction, by who sent it and its CSeq; `in_request` says whether
-    the offer stood in the request itself. An answered one stays, since answers are repeated.
-    """
-
-    inside: bool
-    in_request: bool
-    asked_inside: bool
-    number: int
-    ends: Ends
-    answered: bool
-
-
-class Dialog(NamedTuple):
-    """One dialog, early dialog, or INVITE without any answer yet.
-
-    `local` and `remote` are the descriptions in force, `settled` both as the last final answer left them, `retiring`
-    the flows that only wait for an ACK to end. `keys` are the mappings that it holds, its signalling one first.
-    `session_s` is the session timer that the last 2xx set, 0 without one; `invite` the first INVITE's CSeq number.
-    `hanging_up` says that a BYE waits for its answer: what comes late keeps no call alive.
-    """
-
-    local: Ends
-    remote: Ends
-    settled: tuple[Ends, Ends]
-    offer: Offer | None
-    flows: tuple[Flow, ...]
-    retiring: tuple[Flow, ...]
-    keys: tuple[MappingKey, ...]
-    confirmed: bool
-    expires_at: float
-    session_s: float
-    invite: int
-    hanging_up: bool = False
-
-
-class Step(NamedTuple):
-    """What a message of a call says, read once: who sent it, to which transaction it belongs, its description."""
-
-    method: bytes
-    status: int
-    number: int
-    from_inside: bool
-    ends: Ends | None
-    sip_key: MappingKey
-
-    @property
-    def asked_inside(self) -> bool:
-        """Whether the request of this message's transaction came from inside."""
-        return self.from_inside if self.status == 0 else not self.from_inside
 
 
 class Calls:
@@ -193,7 +131,7 @@ class Calls:
                 changed = self._settle(transaction, key, changed)
             elif not changed.confirmed:
                 changed = self._confirm(transaction, key, step, changed)
-            if step.method in _SESSION_METHODS:
+            if step.method in SESSION_METHODS:
                 # Only the 2xx sets the session timer, and one without it ends it (RFC 4028 §7.2).
                 session_s = float(session_expires_s(message))
                 changed = changed if session_s == changed.session_s else changed._replace(session_s=session_s)
@@ -242,8 +180,8 @@ class Calls:
         if step.ends is None:
             return dialog
         offer = dialog.offer
-        if offer is None or not _answers(offer, step):
-            asked = _offer_of(step)
+        if offer is None or not answers(offer, step):
+            asked = offer_of(step)
             if offer is not None and asked[:-1] == offer[:-1]:
                 return dialog
             return dialog._replace(offer=asked)
@@ -281,7 +219,7 @@ class Calls:
         keys: tuple[MappingKey, ...] = (step.sip_key,)
         offer = None
         if step.ends is not None:
-            offer = _offer_of(step)
+            offer = offer_of(step)
             if step.from_inside:
                 keys = tuple(dict.fromkeys((step.sip_key, *keys_of(step.ends))))
         for held in keys:
@@ -395,20 +333,3 @@ class Calls:
         if dialog.flows:
             at = min(at, transaction.now + self.settings.flow_check_s)
         transaction.wake(at, ("dialog", key))
-
-
-def _offer_of(step: Step) -> Offer:
-    """The offer that a message's description is, if it isn't an answer."""
-    return new(Offer, (step.from_inside, step.status == 0, step.asked_inside, step.number, step.ends, False))
-
-
-def _answers(offer: Offer, step: Step) -> bool:
-    """Whether a message's description answers the offer, or is an offer itself.
-
-    In a response it answers the offer of its own request; in an ACK or PRACK the one of the response before it.
-    """
-    same = (offer.asked_inside, offer.number) == (step.asked_inside, step.number)
-    if step.status:
-        return same and offer.in_request
-    waits = offer.inside != step.from_inside and not offer.in_request
-    return waits and ((step.method == b"ACK" and same) or step.method == b"PRACK")

@@ -13,8 +13,9 @@ from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, in_networks
 from sipalg.codec.body import sdp_span
 from sipalg.codec.message import Message, cseq_method, identify
 from sipalg.engine import rewrite_sdp
-from sipalg.engine.calls import CALL_METHODS, Calls, Step
+from sipalg.engine.calls import Calls
 from sipalg.engine.contacts import Contacts
+from sipalg.engine.dialogs import CALL_METHODS, Step
 from sipalg.engine.mappings import Entry, MappingKey, Mappings, PortsTaken
 from sipalg.engine.media import Ends
 from sipalg.engine.peers import Peers

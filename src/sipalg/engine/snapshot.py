@@ -5,7 +5,7 @@ Read only and off the packet's way; called between two packets.
 
 from __future__ import annotations
 
-from sipalg.engine.calls import Dialog, DialogKey
+from sipalg.engine.dialogs import Dialog, DialogKey
 from sipalg.engine.passage import Passage
 
 _PROTOCOLS = {17: "udp", 6: "tcp"}
