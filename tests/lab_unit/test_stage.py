@@ -332,6 +332,18 @@ def test_what_was_heard_before_doesnt_count(world: World, stage: Stage, tmp_path
         stage.expect_heard_by(phone, 1000)
 
 
+def test_more_of_a_long_recording_is_waited_for(stage: Stage, tmp_path: Path) -> None:
+    phone = FakePhone("101")
+    lengths = [1.2, 1.2, 1.2, 2.4]
+
+    def grow() -> None:
+        phone.files = [tone(tmp_path, "dump.wav", 1000, lengths.pop(0) if len(lengths) > 1 else lengths[0])]
+
+    phone.grow = grow
+    stage.expect_heard_by(phone, 1000)
+    assert stage.measured == ["101 hears 1000 Hz in 60 RTP packets"]
+
+
 def test_a_far_phone_that_hears_nothing_is_counted_the_other_way(world: World, stage: Stage) -> None:
     world.wires = {"lan0": [wire(RTP)] * 3, "wan0": [wire(RTP, source=PUBLIC), wire(RTP, LATER, FAR, PUBLIC)]}
     expected = r"^201 hears nothing: 3 RTP packets reached the router inside, 1 passed$"
