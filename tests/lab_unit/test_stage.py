@@ -20,6 +20,7 @@ from tests.lab_unit.world import (
     World,
     a_few_times,
     listener,
+    sip,
     tone,
 )
 
@@ -66,11 +67,6 @@ def stage(world: World) -> Iterator[Any]:
     with Stage("none", Needs()) as entered:
         world.happened.clear()
         yield entered
-
-
-def sip(start: str, *headers: str, sdp: tuple[str, int] | None = None) -> bytes:
-    body = f"v=0\r\nc=IN IP4 {sdp[0]}\r\nm=audio {sdp[1]} RTP/AVP 0\r\n" if sdp else ""
-    return "\r\n".join([start, *headers, "", body]).encode()
 
 
 def wire(payload: bytes, time_s: float = LATER, source: Endpoint = PHONE, destination: Endpoint = FAR) -> Wire:

@@ -180,3 +180,9 @@ def listener(directory: Path, user: str, own_hz: int, heard_hz: int) -> FakePhon
 
     phone.grow = grow
     return phone
+
+
+def sip(start: str, *headers: str, sdp: tuple[str, int] | None = None) -> bytes:
+    """A SIP message, with or without SDP that wants its media at an address and port."""
+    body = f"v=0\r\nc=IN IP4 {sdp[0]}\r\nm=audio {sdp[1]} RTP/AVP 0\r\n" if sdp else ""
+    return "\r\n".join([start, *headers, "", body]).encode()
