@@ -42,7 +42,11 @@ def start_sipp(
     program = Program(net, host, name, *argv, *calls, *options)
     if not remote:
         # SIPp says nothing when it is up; that its port is taken does.
-        wait_for_port(net, host, port, program)
+        try:
+            wait_for_port(net, host, port, program)
+        except BaseException:
+            program.stop()
+            raise
     return program
 
 

@@ -310,5 +310,6 @@ def _sipp_complaint(directory: Path, script: Program) -> str:
     for path in sorted(directory.glob(f"{script.name}*errors.log")):
         for line in path.read_text(errors="replace").splitlines():
             if "Aborting" in line or "unexpected" in line or "timeout" in line.lower():
-                return " ".join(line.split()[2:])[:110]
+                # Before the words stand date, time and the time in seconds.
+                return " ".join(line.split()[3:])[:110]
     return ""
