@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -121,3 +121,25 @@ def test_rules_that_cannot_be_read_are_tried_again(world: Rules, caplog: pytest.
     world.error = None
     world.pass_time(60)
     assert len(world.told) == 1
+
+
+def test_rules_that_could_not_be_read_once_are_read_again_without_a_change(
+    world: Rules, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.pass_time(60)
+    assert (world.read, len(world.told)) == (1, 1)
+    world.legacy = "-P FORWARD DROP"
+    fail = AdminRulesError("nft: no answer")
+    monkeypatch.setattr(world.watch, "_read", _raising(fail))
+    world.pass_time(60)
+    assert len(world.told) == 1
+    monkeypatch.setattr(world.watch, "_read", world.read_all)
+    world.pass_time(60)
+    assert len(world.told) == 2
+
+
+def _raising(error: Exception) -> Callable[[], AdminRules]:
+    def read() -> AdminRules:
+        raise error
+
+    return read

@@ -339,3 +339,11 @@ def test_an_entry_that_ends_while_it_is_renewed_is_made_again(kernel: Kernel, ta
     kernel.entries = []
     table._renew(entry, FLOW, 60, fixed=False)
     assert only(kernel).timeout_s == 60
+
+
+def test_a_hairpin_flow_ends_with_either_of_its_mappings(kernel: Kernel, table: Conntrack) -> None:
+    public = N._replace(port=9)
+    for ending in (Mapping(UDP, P, N, "sip"), Mapping(UDP, OTHER, public, "sip")):
+        kernel.add(OTHER, N, (P, public), SOURCE_NAT | DESTINATION_NAT)
+        assert table.end_untrue([ending], []) == 1
+        assert kernel.entries == []

@@ -277,3 +277,12 @@ def test_what_was_undone_makes_nothing_untrue(kernel: Kernel, executor: Executor
     assert executor.run((OpenMapping(SIP, 30.0), EstablishFlow(FLOW, 60.0))) is not None
     executor.tidy()
     assert kernel.done == [("maps", (OpenMapping(SIP, 30.0),)), ("maps", (CloseMapping(SIP),))]
+
+
+def test_a_mapping_that_is_closed_and_opened_alike_has_made_nothing_untrue(kernel: Kernel, executor: Executor) -> None:
+    assert not executor.run((CloseMapping(SIP),))
+    assert not executor.run((OpenMapping(SIP, 30.0),))
+    assert not executor.run((OpenMapping(NEXT, 30.0),))
+    assert not executor.run((CloseMapping(NEXT),))
+    executor.tidy()
+    assert kernel.done[4:] == [("end untrue", ((NEXT,), (SIP,)))]

@@ -8,6 +8,7 @@ from tests.engine.scenario import M, Outgoing, registers
 from tests.engine.wire import audio, request, response, sdp
 
 from sipalg.engine import alg as module
+from sipalg.engine.settings import Settings
 from sipalg.engine.verdict import (
     ACCEPT,
     REPLACE,
@@ -334,3 +335,29 @@ def test_a_timer_of_a_mapping_that_was_never_made_does_nothing() -> None:
     assert ladder.alg.next_timer() is not None
     assert ladder.wait(4000) == []
     ladder.finish()
+
+
+def test_a_standing_flow_that_cant_be_kept_is_tended_no_more() -> None:
+    ladder = Ladder()
+    ladder.run(ladder.alg.adopt(Mapping(UDP, PHONE, Endpoint(N, 7000), "sip"), ladder.now, "lan0", S))
+    ladder.wait(400)
+    ladder.kernel.refuse = lambda command: "port-taken" if isinstance(command, CheckFlow) else ""
+    assert b"UDP 203.0.113.1:7000;" in ladder.receive(OPTIONS).payload
+    assert ladder.alg.peers.tended == {}
+    ladder.wait(400)
+    assert b"UDP 203.0.113.1:7000;" in ladder.receive(OPTIONS).payload
+
+
+def test_a_message_amid_which_something_failed_leaves_nothing_for_a_timer() -> None:
+    def ports_taken(_protocol: int, port: int) -> bool:
+        if port == 5070:
+            raise ValueError("no such port")
+        return False
+
+    alg = module.Alg(Settings(frozenset(("lan0",)), N, N), ports_taken)
+    alg.adopt(Mapping(UDP, Endpoint("192.168.33.11", 5060), Endpoint(N, 7000), "sip"), 0.0)
+    two_ports = request("REGISTER", contact=f"<sip:a@{P}:5070>")
+    with pytest.raises(ValueError, match="no such port"):
+        alg.receive_datagram(Datagram(two_ports, PHONE, S, UDP, "lan0"), 1.0)
+    assert alg.handle_timer(2.0) == ()
+    assert alg.public_of(UDP, PHONE) is None

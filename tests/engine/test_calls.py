@@ -396,3 +396,36 @@ def test_two_calls_of_two_callers_with_one_id() -> None:
     other.invite()
     call.hangs_up()
     assert dialogs(ladder) == {(b"q", b""): False}
+
+
+def test_an_old_answer_that_comes_again_says_nothing_about_the_new_offer() -> None:
+    ladder, call = stage()
+    call.stands()
+    call.port, call.number = 17000, 2
+    call.invite(to_tag="b")
+    call.invited = 1
+    call.ok()
+    call.invited = 2
+    call.ok(Endpoint(M.host, 41000))
+    call.ack()
+    assert {flow for flow in ladder.flows if flow[0].endswith(":17000")} == {
+        (f"{P}:17000", "203.0.113.1:17000", f"{M.host}:41000")
+    }
+    ladder.wait(80)
+    assert f"{P}:17000" in ladder.mapped
+
+
+def test_a_change_that_is_refused_after_an_early_answer_goes_back_to_what_was_settled() -> None:
+    ladder, call = stage()
+    call.stands()
+    ladder.wait(100)
+    call.port, call.number = 17000, 2
+    call.invite(to_tag="b")
+    call.ok(Endpoint(M.host, 41000), status=183)
+    ladder.wait(60)
+    call.is_answered(488)
+    assert ladder.flows == FLOWS
+    ladder.wait(100)
+    assert ladder.flows == FLOWS
+    call.hangs_up()
+    ladder.finish()

@@ -171,3 +171,19 @@ def test_a_query_is_no_removal() -> None:
     phone, server = ladder.phone(P), ladder.server("203.0.113.50")
     phone.sends(request("REGISTER", contact=None, more="Expires: 0\n"), server)
     assert ladder.alg.contacts.leaving == {}
+
+
+def test_an_answer_to_a_removal_that_comes_again_ends_no_later_registration() -> None:
+    ladder = Ladder(sip_timeout_s=10.0)
+    phone, server = ladder.phone(P), ladder.server("203.0.113.50")
+    registers(phone, server)
+    registers(phone, server, number=2, contact=f"{OWN.replace(N, P)};expires=0", granted=None)
+    assert expirations(ladder) == {}
+    registers(phone, server, number=3)
+    public = ladder.public_of(phone)
+    again = response(200, "REGISTER", via=str(public), call="r-a", number=2, tags=("a", "r"), contact=None)
+    server.sends(again.replace(b"To: <sip:b@", b"To: <sip:a@"), public)
+    assert set(expirations(ladder)) == {"sip:a@example.org 5060"}
+    ladder.wait(40)
+    assert f"{P}:5060" in ladder.mapped
+    ladder.finish()

@@ -92,6 +92,8 @@ class RulesWatch:
             if not only_if_legacy_changed or self._legacy != before:
                 self._results.put(self._read())
         except AdminRulesError as error:
+            # The next comparison reads again, so that one failure doesn't make them stale for good.
+            self._legacy = None
             self._results.put(error)
         finally:
             with contextlib.suppress(OSError):

@@ -278,10 +278,11 @@ def _is_untrue(entry: Entry, by_public: dict[Endpoint, Endpoint], reached: set[E
     """Tell whether mappings that ended translated the entry, or one that begins would have."""
     if entry.protocol != UDP:
         return False
-    if entry.status & SOURCE_NAT:
-        return by_public.get(entry.reply_destination) == entry.original_source
-    if entry.status & DESTINATION_NAT:
-        return by_public.get(entry.original_destination) == entry.reply_source
+    if entry.status & (SOURCE_NAT | DESTINATION_NAT):
+        # A hairpin flow is translated at both ends, by two mappings.
+        left = entry.status & SOURCE_NAT and by_public.get(entry.reply_destination) == entry.original_source
+        came = entry.status & DESTINATION_NAT and by_public.get(entry.original_destination) == entry.reply_source
+        return bool(left or came)
     return entry.original_destination == entry.reply_source and entry.original_destination in reached
 
 

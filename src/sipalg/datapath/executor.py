@@ -140,14 +140,18 @@ class Executor:
         Now and then and not at once, because conntrack has to be searched for them. Raises OSError.
         """
         if self._ended or self._begun:
-            ended, begun = self._ended, self._begun
+            self._flows.end_untrue(self._ended, self._begun)
             self._ended, self._begun = [], []
-            self._flows.end_untrue(ended, begun)
 
     def _note_sip(self, commands: Sequence[Command]) -> None:
         for command in commands:
             if isinstance(command, OpenMapping | CloseMapping) and command.mapping.purpose == "sip":
-                (self._begun if isinstance(command, OpenMapping) else self._ended).append(command.mapping)
+                opens = isinstance(command, OpenMapping)
+                now_true, now_untrue = (self._begun, self._ended) if opens else (self._ended, self._begun)
+                now_true.append(command.mapping)
+                # One that is closed and opened alike, or the reverse, has made nothing untrue.
+                while command.mapping in now_untrue:
+                    now_untrue.remove(command.mapping)
 
     def _refuse_untranslated(self, commands: Sequence[Command], trigger: Trigger | None) -> Failure | None:
         if trigger is None:

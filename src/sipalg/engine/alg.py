@@ -19,12 +19,13 @@ from sipalg.engine.passage import Passage
 from sipalg.engine.policy import NOT_NATTED, NOTHING_TO_EDIT, STREAM
 from sipalg.engine.settings import Settings
 from sipalg.engine.snapshot import snapshot
-from sipalg.engine.transaction import Told, event_of
+from sipalg.engine.transaction import Told, Transaction, event_of
 from sipalg.engine.verdict import (
     ACCEPT,
     REPLACE,
     UDP,
     Action,
+    CheckFlow,
     Command,
     Datagram,
     Edit,
@@ -92,11 +93,7 @@ class Alg:
 
     def receive_datagram(self, datagram: Datagram, now: float) -> Verdict:
         """Decide about one packet. Its commands, if any, are to be run and reported before the next call."""
-        transaction = self._transaction
-        if self._pending is not None or transaction.commands or transaction.changed:
-            # Nobody reported on the last one, or it ended amid a message: no half of it may stay.
-            self._give_up()
-        transaction.now = now
+        self._begin(now)
         return self._decide(datagram, 1)
 
     def commands_done(self, token: int, now: float) -> None:
@@ -128,10 +125,7 @@ class Alg:
 
     def handle_timer(self, now: float) -> tuple[Command, ...]:
         """Let go of what has run out and look after what stands; the commands need no report."""
-        if self._pending is not None:
-            self._give_up()
-        transaction = self._transaction
-        transaction.now = now
+        transaction = self._begin(now)
         for subject in transaction.take_due(now):
             if subject[0] == "mapping":
                 self._look_after_mapping(subject[1])
@@ -153,19 +147,19 @@ class Alg:
         `remote` is the standing flow's other end, `in_interface` where the phone is, "" if that isn't known yet. A
         port forward makes way for itself, a standing flow that meets another mapping is left out.
         """
-        self._transaction.now = now
+        self._begin(now)
         existing.adopt(self._passage, mapping, in_interface, remote)
         return self._commit()
 
     def disown(self, mapping: Mapping, now: float) -> tuple[Command, ...]:
         """End the mapping of a port forward that is the administrator's no more."""
-        self._transaction.now = now
+        self._begin(now)
         existing.disown(self._passage, mapping)
         return self._commit()
 
     def restore(self, mapping: Mapping, remaining_s: float, now: float, in_interface: str = "") -> None:
         """Take note of a mapping that an earlier process left in the kernel's maps, with its element's time left."""
-        self._transaction.now = now
+        self._begin(now)
         existing.restore(self._passage, mapping, remaining_s, in_interface)
         self._commit()
 
@@ -175,7 +169,7 @@ class Alg:
         Port forwards are to be adopted again, for the new address. Each phone is warned of in an event; its next
         packet gets a new mapping.
         """
-        self._transaction.now = now
+        self._begin(now)
         if nat_address != self.settings.nat_address:
             existing.end_all(self._passage)
         self._passage.change(
@@ -286,6 +280,10 @@ class Alg:
                 self.calls.refused_flows.update(dict.fromkeys(refused, True))
                 self._note(("flow-refused", {"flow": f"{flow.private} {flow.remote}", "reason": reason}))
             return True
+        if isinstance(failed, CheckFlow):
+            # A flow older than sipalg that can't be kept is tended no more: its messages have to get through.
+            self.peers.forget(failed.flow)
+            return True
         return False
 
     def _look_after_mapping(self, key: MappingKey) -> None:
@@ -299,6 +297,15 @@ class Alg:
             self.peers.renew(transaction, entry)
         elif outcome == "ended":
             self._passage.forget(entry)
+
+    def _begin(self, now: float) -> Transaction:
+        """Begin with whatever comes next at `now`: no half of what came before may stay."""
+        transaction = self._transaction
+        if self._pending is not None or transaction.commands or transaction.changed:
+            # Nobody reported on the last one, or it ended amid a message.
+            self._give_up()
+        transaction.now = now
+        return transaction
 
     def _give_up(self) -> None:
         """Undo a transaction that nobody reported on, or that failed."""

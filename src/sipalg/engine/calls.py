@@ -180,6 +180,9 @@ class Calls:
         if step.ends is None:
             return dialog
         offer = dialog.offer
+        if offer is not None and step.asked_inside == offer.asked_inside and step.number < offer.number:
+            # An answer to an earlier request of the same side that comes again says nothing about this one.
+            return dialog
         if offer is None or not answers(offer, step):
             asked = offer_of(step)
             if offer is not None and asked[:-1] == offer[:-1]:
@@ -249,7 +252,12 @@ class Calls:
         """Store a dialog if it has changed, with its timer."""
         if dialog is before:
             return
-        if dialog.offer is not before.offer or dialog.local is not before.local or dialog.flows is not before.flows:
+        if (
+            dialog.offer is not before.offer
+            or dialog.local is not before.local
+            or dialog.settled is not before.settled
+            or dialog.flows is not before.flows
+        ):
             dialog = self._with_keys(transaction, dialog, before)
         transaction.put(self.dialogs, key, dialog)
         if dialog.expires_at < before.expires_at or (dialog.flows and not before.flows):
@@ -259,9 +267,12 @@ class Calls:
         """The dialog with the mappings that its descriptions need now held, and the others let go."""
         offer = dialog.offer
         offered = offer.ends if offer is not None and offer.inside and not offer.answered else ()
-        # A line on hold by a zero address names no port, but its flows, and so its mappings, wait for the resumption.
+        # A line on hold by a zero address names no port, but its flows, and so its mappings, wait for the resumption;
+        # what was settled is what a refusal goes back to.
         kept = tuple((flow.protocol, flow.private) for flow in dialog.flows)
-        keys = tuple(dict.fromkeys((before.keys[0], *keys_of(dialog.local), *keys_of(offered), *kept)))
+        wanted = (*keys_of(dialog.local), *keys_of(dialog.settled[0]), *keys_of(offered), *kept)
+        there = self._mappings.entries
+        keys = tuple(dict.fromkeys((before.keys[0], *(key for key in wanted if key in there))))
         if keys == before.keys:
             return dialog
         for added in keys:

@@ -95,6 +95,8 @@ class Contacts:
                 kept.append(key)
             self._grant(transaction, line, key, lifetime_s)
         if removal:
+            # Its answer may come again, after the phone has registered anew: it counts once.
+            transaction.remove(self.leaving, _asked(identify(message), phone))
             for key in known:
                 if key not in kept:
                     self._end(transaction, line, key, parting=True)

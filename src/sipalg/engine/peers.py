@@ -61,6 +61,10 @@ class Peers:
         flow = Flow(entry.mapping.protocol, entry.mapping.private, entry.mapping.public, remote)
         transaction.commands.append(CheckFlow(flow, self.settings.sip_timeout_s, fixed=True))
 
+    def forget(self, flow: Flow) -> None:
+        """Tend a flow no more that the kernel won't have."""
+        self.tended.pop(((flow.protocol, flow.private), flow.remote), None)
+
     def look_after(self, transaction: Transaction, key: MappingKey) -> None:
         """Handle the timer of a mapping's own flows: they are kept for as long as the mapping."""
         flows = self.flows.get(key)
