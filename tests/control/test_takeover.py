@@ -15,14 +15,15 @@ from sipalg.control.takeover import (
     forwards,
     keepable,
     media_flows,
+    peers_of,
     signalling_flows,
     stranded,
 )
 from sipalg.datapath.addresses import Address, Interface
 from sipalg.datapath.admin_rules import AdminRules, Exemption, PortForward
 from sipalg.datapath.ctnetlink import DESTINATION_NAT, SOURCE_NAT, Entry
-from sipalg.datapath.nft_table import Elements, StandingMapping
-from sipalg.engine.verdict import TCP, UDP, CloseMapping, Endpoint, Flow, Mapping
+from sipalg.datapath.nft_table import Elements, StandingMapping, StandingPeer
+from sipalg.engine.verdict import TCP, UDP, CloseMapping, DismissPeer, Endpoint, Flow, Mapping
 
 ROUTER = "203.0.113.1"
 PHONE = Endpoint("192.168.33.10", 5060)
@@ -91,6 +92,23 @@ def test_of_what_stands_only_the_true_is_kept() -> None:
     kept = keepable(standing, ROUTER, [forwarded._replace(purpose="sip")])
     assert [one.mapping for one in kept] == [ours, forwarded]
     assert closing(standing, kept) == [CloseMapping(former), CloseMapping(no_longer), CloseMapping(strange.mapping)]
+
+
+def test_what_goes_takes_its_peers_along() -> None:
+    goes = Mapping(UDP, PHONE, Endpoint("203.0.113.9", 1024), "sip")
+    stays = Mapping(UDP, Endpoint("192.168.33.11", 5060), Endpoint(ROUTER, 1024), "sip")
+    peers = (
+        StandingPeer(UDP, goes.public, "203.0.113.50", 60.0),
+        StandingPeer(UDP, goes.public, "203.0.113.51", 60.0),
+        StandingPeer(UDP, stays.public, "203.0.113.50", 60.0),
+    )
+    standing = Elements((StandingMapping(goes, 60.0), StandingMapping(stays, 60.0)), peers)
+    assert closing(standing, [StandingMapping(stays, 60.0)]) == [
+        DismissPeer(goes, "203.0.113.50"),
+        DismissPeer(goes, "203.0.113.51"),
+        CloseMapping(goes),
+    ]
+    assert peers_of(standing)[UDP, stays.public] == ("203.0.113.50",)
 
 
 def flow(**changes: Any) -> Entry:

@@ -4,7 +4,7 @@ from tests.engine.ladder import Ladder, port_forward
 from tests.engine.scenario import Outgoing, registers
 from tests.engine.wire import request
 
-from sipalg.engine.verdict import UDP, Endpoint, Mapping
+from sipalg.engine.verdict import UDP, CloseMapping, DismissPeer, Endpoint, Mapping
 
 P, N = "192.168.33.10", "203.0.113.1"
 PHONE, S = Endpoint(P, 5060), Endpoint("203.0.113.50", 5060)
@@ -65,3 +65,16 @@ def test_a_standing_flow_is_left_out_where_another_mapping_is() -> None:
     other = Mapping(UDP, Endpoint("192.168.33.11", 5060), Endpoint(N, 5060), "sip")
     assert ladder.alg.adopt(other, ladder.now, "lan0", S) == ()
     assert ladder.mapped == {f"{P}:5060": f"{N}:5060"}
+
+
+def test_a_restored_mapping_takes_its_peers_along() -> None:
+    ladder = Ladder()
+    mapping = Mapping(UDP, Endpoint("192.168.33.10", 5060), Endpoint("203.0.113.1", 7000), "sip")
+    ladder.alg.restore(mapping, 100.0, 0.0, "lan0", ("203.0.113.50", "203.0.113.51"))
+    commands = ladder.alg.handle_timer(101.0)
+    assert [command.peer for command in commands if isinstance(command, DismissPeer)] == [
+        "203.0.113.50",
+        "203.0.113.51",
+    ]
+    assert CloseMapping(mapping) in commands
+    assert ladder.alg.peers.remotes == {}

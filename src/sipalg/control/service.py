@@ -136,7 +136,7 @@ class Service:
                 ]
             )
         self._adopt_forwards(self._forwards, now)
-        self._restore(kept, entries, now)
+        self._restore(kept, takeover.peers_of(found), entries, now)
         self._adopt_flows(entries, now)
         self._tell_exempt()
         for event in self.alg.take_events():
@@ -248,7 +248,13 @@ class Service:
             self._conntrack.delete(stranded)
             _LOG.warning("flows-of-a-lost-address-ended flows=%d", len(stranded))
 
-    def _restore(self, kept: Sequence[StandingMapping], entries: Iterable[Entry], now: float) -> None:
+    def _restore(
+        self,
+        kept: Sequence[StandingMapping],
+        peers: dict[takeover.PublicEnd, tuple[str, ...]],
+        entries: Iterable[Entry],
+        now: float,
+    ) -> None:
         """Go on with an earlier process's mappings, and with the media flows that stand."""
         inside = self._inside_networks()
         flows = takeover.media_flows(entries, kept)
@@ -258,7 +264,8 @@ class Service:
             if mapping.purpose == "media":
                 idle_s = timeout_s if mapping.private in used else _UNUSED_MEDIA_S
             interface = inside.interface_of(mapping.private.host)
-            self.alg.restore(mapping, min(timeout_s, idle_s), now, interface)
+            admitted = peers.get((mapping.protocol, mapping.public), ())
+            self.alg.restore(mapping, min(timeout_s, idle_s), now, interface, admitted)
         if self.options.mode == "enforce":
             self.inherited.take(flows)
             if len(self.inherited):

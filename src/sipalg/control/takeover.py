@@ -17,7 +17,10 @@ from sipalg.datapath.addresses import Address, Interface
 from sipalg.datapath.admin_rules import AdminRules
 from sipalg.datapath.ctnetlink import DESTINATION_NAT, SOURCE_NAT, Entry
 from sipalg.datapath.nft_table import Elements, StandingMapping
-from sipalg.engine.verdict import UDP, CloseMapping, Endpoint, Flow, Mapping
+from sipalg.engine.verdict import UDP, CloseMapping, DismissPeer, Endpoint, Flow, Mapping
+
+#: A protocol and a public address with its port.
+PublicEnd = tuple[int, Endpoint]
 
 
 class StandingFlow(NamedTuple):
@@ -84,10 +87,24 @@ def keepable(standing: Elements, nat_address: str, adopted: Iterable[Mapping]) -
     ]
 
 
-def closing(standing: Elements, kept: Iterable[StandingMapping]) -> list[CloseMapping]:
-    """Return the commands that take the rest out of the maps."""
+def closing(standing: Elements, kept: Iterable[StandingMapping]) -> list[CloseMapping | DismissPeer]:
+    """Return the commands that take the rest out of the maps, with the peers that were let in to it."""
     keep = {one.mapping for one in kept}
-    return [CloseMapping(one.mapping) for one in standing.mappings if one.mapping not in keep]
+    peers = peers_of(standing)
+    commands: list[CloseMapping | DismissPeer] = []
+    for mapping in [one.mapping for one in standing.mappings if one.mapping not in keep]:
+        commands += [DismissPeer(mapping, peer) for peer in peers.get((mapping.protocol, mapping.public), ())]
+        commands.append(CloseMapping(mapping))
+    return commands
+
+
+def peers_of(standing: Elements) -> dict[PublicEnd, tuple[str, ...]]:
+    """Return the addresses that are let in, by protocol and public end."""
+    peers: dict[PublicEnd, tuple[str, ...]] = {}
+    for one in standing.peers:
+        end = (one.protocol, one.public)
+        peers[end] = (*peers.get(end, ()), one.peer)
+    return peers
 
 
 def signalling_flows(

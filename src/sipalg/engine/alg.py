@@ -157,10 +157,20 @@ class Alg:
         existing.disown(self._passage, mapping)
         return self._commit()
 
-    def restore(self, mapping: Mapping, remaining_s: float, now: float, in_interface: str = "") -> None:
-        """Take note of a mapping that an earlier process left in the kernel's maps, with its element's time left."""
+    def restore(
+        self,
+        mapping: Mapping,
+        remaining_s: float,
+        now: float,
+        in_interface: str = "",
+        peers: tuple[str, ...] = (),
+    ) -> None:
+        """Take note of a mapping that an earlier process left in the kernel's maps, with its element's time left.
+
+        `peers` are the addresses that the kernel lets in to it.
+        """
         self._begin(now)
-        existing.restore(self._passage, mapping, remaining_s, in_interface)
+        existing.restore(self._passage, mapping, remaining_s, in_interface, peers)
         self._commit()
 
     def set_public(self, nat_address: str, advertised_address: str, now: float) -> tuple[Command, ...]:

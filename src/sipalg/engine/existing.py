@@ -44,14 +44,20 @@ def disown(passage: Passage, mapping: Mapping) -> None:
         _end(passage, entry)
 
 
-def restore(passage: Passage, mapping: Mapping, remaining_s: float, in_interface: str) -> None:
-    """Take note of a mapping that an earlier process left in the kernel's maps, with its element's time left."""
+def restore(
+    passage: Passage, mapping: Mapping, remaining_s: float, in_interface: str, peers: tuple[str, ...]
+) -> None:
+    """Take note of a mapping that an earlier process left in the kernel's maps, with its element's time left.
+
+    `peers` are the addresses that are let in to it there: they are to go when it goes.
+    """
     table = passage.mappings
     if (mapping.protocol, mapping.private) not in table.entries and (
         mapping.protocol,
         mapping.public.port,
     ) not in table.by_public:
-        table.add(passage.transaction, mapping, in_interface, remaining_s)
+        entry = table.add(passage.transaction, mapping, in_interface, remaining_s)
+        passage.peers.restore(passage.transaction, entry, peers)
 
 
 def end_all(passage: Passage) -> None:

@@ -40,6 +40,13 @@ class Peers:
         transaction.commands.append(AdmitPeer(entry.mapping, remote.host, self._lease_s))
         transaction.tell("peer-admitted", private=entry.mapping.private, peer=remote.host)
 
+    def restore(self, transaction: Transaction, entry: Entry, hosts: tuple[str, ...]) -> None:
+        """Take note of peers that the kernel lets in already; nothing but their addresses is known of them."""
+        if hosts:
+            transaction.put(self.hosts, entry.key, hosts)
+            for host in hosts:
+                transaction.put(self.remotes, (entry.key, host), Endpoint(host, self.settings.ports[0]))
+
     def establish(self, transaction: Transaction, entry: Entry, remote: Endpoint) -> None:
         """Make the flow between a port that the phone named but didn't send from, and the server it named it to."""
         flow = Flow(entry.mapping.protocol, entry.mapping.private, entry.mapping.public, remote)
