@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Callable, Iterator
-from typing import TypeVar
+from collections.abc import Iterator
 
 import pytest
+from tests.lab.within import inside
 
 from sipalg.datapath.admin_rules import read_admin_rules
 from sipalg.datapath.conntrack import Conntrack, FlowState, FlowTakenError
@@ -15,30 +15,15 @@ from sipalg.datapath.ctnetlink import FIXED_TIMEOUT
 from sipalg.datapath.ports import PortsTaken
 from sipalg.engine.verdict import UDP, Endpoint, Flow, Mapping
 from sipalg.lab import firewall
-from sipalg.lab.topology import ADDRESS, NETNS_DIRECTORY, PUBLIC_ADDRESS, Topology, _enter
+from sipalg.lab.topology import ADDRESS, PUBLIC_ADDRESS, Topology
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("namespaces")]
 
-T = TypeVar("T")
 PRIVATE = Endpoint(ADDRESS["phone1"], 10000)
 PUBLIC = Endpoint(PUBLIC_ADDRESS, 19032)
 OTHER = Endpoint(ADDRESS["phone2"], 10000)
 REMOTE = Endpoint(ADDRESS["server"], 4000)
 FLOW = Flow(UDP, PRIVATE, PUBLIC, REMOTE)
-
-
-def inside(net: Topology, host: str, make: Callable[[], T]) -> T:
-    """Make something in a host's namespace; sockets stay where they were made."""
-    made: list[T] = []
-
-    def work() -> None:
-        _enter(NETNS_DIRECTORY / net.namespace(host))
-        made.append(make())
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    return made[0]
 
 
 @pytest.fixture(scope="module")

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from ipaddress import IPv4Network
-from typing import TypeVar
 
 import pytest
+from tests.lab.within import inside
 
 from sipalg.datapath import preflight
 from sipalg.datapath.addresses import AddressWatch, Change, interfaces, primary_address
@@ -20,30 +19,15 @@ from sipalg.datapath.nft_table import NftTable
 from sipalg.datapath.preflight import Plan
 from sipalg.engine.verdict import UDP
 from sipalg.lab import firewall
-from sipalg.lab.topology import ADDRESS, EXEMPT_NETWORK, NETNS_DIRECTORY, PUBLIC_ADDRESS, Topology, _enter
+from sipalg.lab.topology import ADDRESS, EXEMPT_NETWORK, PUBLIC_ADDRESS, Topology
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("namespaces")]
 
-T = TypeVar("T")
 PLAN = Plan(inside=("lan0", "lan1"), outside="wan0", queue_number=5999, exempt=(IPv4Network(EXEMPT_NETWORK),))
 
 
-def inside(net: Topology, make: Callable[[], T]) -> T:
-    """Do something in the router's namespace."""
-    made: list[T] = []
-
-    def work() -> None:
-        _enter(NETNS_DIRECTORY / net.namespace("router"))
-        made.append(make())
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    return made[0]
-
-
 def codes(net: Topology, plan: Plan = PLAN) -> list[tuple[str, str]]:
-    return [(finding.severity, finding.code) for finding in inside(net, lambda: preflight.check(plan))]
+    return [(finding.severity, finding.code) for finding in inside(net, "router", lambda: preflight.check(plan))]
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +72,7 @@ def test_interfaces_and_forwarding(net: Topology) -> None:
 
 
 def test_a_queue_that_somebody_has(net: Topology) -> None:
-    queue = inside(net, lambda: PacketQueue(PLAN.queue_number))
+    queue = inside(net, "router", lambda: PacketQueue(PLAN.queue_number))
     try:
         assert codes(net) == [("error", "queue-in-use")]
     finally:
@@ -97,7 +81,7 @@ def test_a_queue_that_somebody_has(net: Topology) -> None:
 
 
 def test_a_table_that_somebody_owns(net: Topology) -> None:
-    table = inside(net, lambda: NftTable(TableSettings("wan0", ("lan0",))))
+    table = inside(net, "router", lambda: NftTable(TableSettings("wan0", ("lan0",))))
     if not table.features.owner_persist:
         pytest.skip("this kernel's tables have no owner that may leave (6.9)")
     table.install()
@@ -115,7 +99,7 @@ def test_rules_of_iptables_and_of_nft_together(net: Topology) -> None:
             "-j", "DNAT", "--to-destination", "192.168.33.20:5060")  # fmt: skip
     net.run("router", "iptables", "-t", "raw", "-A", "PREROUTING", "-p", "udp", "--dport", "5062", "-j", "CT",
             "--helper", "sip")  # fmt: skip
-    rules = inside(net, lambda: read_admin_rules("wan0", ("lan0",)))
+    rules = inside(net, "router", lambda: read_admin_rules("wan0", ("lan0",)))
     assert {(f.protocol, f.public.port, str(f.private)) for f in rules.forwards} == {
         (UDP, 5060, f"{ADDRESS['pbx']}:5060"),
         (UDP, 5090, "192.168.33.20:5060"),
@@ -129,9 +113,9 @@ def test_addresses_and_their_changes(net: Topology) -> None:
     def look() -> tuple[str, str, set[str]]:
         return primary_address("wan0"), primary_address("none"), {i.name for i in interfaces().values()}
 
-    assert inside(net, look) == (PUBLIC_ADDRESS, "", {"lo", "wan0", "lan0", "lan1", "phone1"})
+    assert inside(net, "router", look) == (PUBLIC_ADDRESS, "", {"lo", "wan0", "lan0", "lan1", "phone1"})
     with ExitStack() as stack:
-        watch = stack.enter_context(inside(net, AddressWatch))
+        watch = stack.enter_context(inside(net, "router", AddressWatch))
         assert watch.read() == []
         net.run("router", "ip", "address", "add", "198.51.100.7/24", "dev", "wan0")
         net.run("router", "ip", "address", "delete", "198.51.100.7/24", "dev", "wan0")

@@ -5,13 +5,12 @@ from __future__ import annotations
 import re
 import select
 import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network
-from typing import TypeVar
 
 import pytest
+from tests.lab.within import inside
 
 from sipalg.codec.datagram import UdpPacket, checksums_right, parse_udp, replace_payload
 from sipalg.datapath.netlink import NetlinkError
@@ -19,11 +18,10 @@ from sipalg.datapath.nfqueue import PacketQueue, QueuedPacket
 from sipalg.datapath.nft_rules import TableSettings
 from sipalg.datapath.nft_table import NftTable
 from sipalg.engine.verdict import UDP, AdmitPeer, Endpoint, Mapping, OpenMapping
-from sipalg.lab.topology import ADDRESS, EXEMPT_NETWORK, NETNS_DIRECTORY, PUBLIC_ADDRESS, Topology, _enter
+from sipalg.lab.topology import ADDRESS, EXEMPT_NETWORK, PUBLIC_ADDRESS, Topology
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("namespaces")]
 
-T = TypeVar("T")
 NUMBER = 77
 FORWARD = 2
 SETTINGS = TableSettings("wan0", ("lan0", "lan1"), queue_number=NUMBER, exempt=(IPv4Network(EXEMPT_NETWORK),))
@@ -45,26 +43,6 @@ table ip admin {{
   }}
 }}
 """
-
-
-def inside(net: Topology, host: str, make: Callable[[], T]) -> T:
-    """Make something in a host's namespace; sockets stay where they were made. An OSError is raised here."""
-    made: list[T] = []
-    failed: list[OSError] = []
-
-    def work() -> None:
-        try:
-            _enter(NETNS_DIRECTORY / net.namespace(host))
-            made.append(make())
-        except OSError as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-    return made[0]
 
 
 @pytest.fixture(scope="module")

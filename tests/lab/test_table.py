@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import errno
 import socket
-import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network
-from typing import TypeVar
 
 import pytest
+from tests.lab.within import inside
 
 from sipalg.datapath.netlink import NetlinkError
 from sipalg.datapath.nft_rules import TableSettings
@@ -25,11 +24,10 @@ from sipalg.engine.verdict import (
     OpenMapping,
     RefreshMapping,
 )
-from sipalg.lab.topology import ADDRESS, NETNS_DIRECTORY, OTHER_PUBLIC_ADDRESS, PUBLIC_ADDRESS, Topology, _enter
+from sipalg.lab.topology import ADDRESS, OTHER_PUBLIC_ADDRESS, PUBLIC_ADDRESS, Topology
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("namespaces")]
 
-T = TypeVar("T")
 SETTINGS = TableSettings("wan0", ("lan0", "lan1"))
 PHONE = Endpoint(ADDRESS["phone1"], 5060)
 SIP = Mapping(UDP, PHONE, Endpoint(PUBLIC_ADDRESS, 24680), "sip")
@@ -48,26 +46,6 @@ table ip admin {
   }
 }
 """
-
-
-def inside(net: Topology, host: str, make: Callable[[], T]) -> T:
-    """Make something in a host's namespace; sockets stay where they were made. An OSError is raised here."""
-    made: list[T] = []
-    failed: list[OSError] = []
-
-    def work() -> None:
-        try:
-            _enter(NETNS_DIRECTORY / net.namespace(host))
-            made.append(make())
-        except OSError as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=work)
-    thread.start()
-    thread.join()
-    if failed:
-        raise failed[0]
-    return made[0]
 
 
 @pytest.fixture(scope="module")
