@@ -41,7 +41,7 @@ class Router(RuleBasedStateMachine):
     def has_mapping(self, phone: Phone) -> bool:
         return self.ladder.alg.public_of(17, phone.endpoint) is not None
 
-    # Fewer than the engine's tries: a message that passes in the end leaves a flow of plain NAT on the phone's own port,
+    # Fewer than the engine's tries: a message that passes leaves a flow of plain NAT on the phone's own port,
     # which the driver's picture of the ports knows and this model of the kernel doesn't tell the engine.
     @rule(number=st.integers(1, 3))
     def kernel_refuses(self, number: int) -> None:
