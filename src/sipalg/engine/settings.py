@@ -39,3 +39,9 @@ class Settings:
     direct_signalling: bool = False
     #: `mode`: observe decides and counts, and the driver changes nothing.
     mode: Literal["enforce", "observe"] = "enforce"
+    #: `sip-direct-media`: may an inside server hand a call's media over to another inside device?
+    direct_media: bool = True
+    #: `inside-servers`: inside networks of proxies that name a phone's media in a call's first offer already.
+    inside_servers: tuple[IPv4Network, ...] = ()
+    #: `disabled`: no new mapping and no new dialog; what stands is served to its end.
+    disabled: bool = False
