@@ -38,6 +38,10 @@ _sipalg() {
             return
             ;;
     esac
+    if [[ $command == lab && $word != -* ]]; then
+        mapfile -t COMPREPLY < <(compgen -W "$(sipalg lab --list 2>/dev/null | cut -d " " -f 1)" -- "$word")
+        return
+    fi
     local options='--help'
     case $command in
         '') options='run status mappings calls explain rewrite lab --help --version' ;;

@@ -31,6 +31,7 @@ complete -c sipalg -n $run -l allow-offload -d 'Start although a flow table carr
 
 set -l lab '__fish_seen_subcommand_from lab'
 complete -c sipalg -n $lab -x -l only -a "(sipalg lab --list 2>/dev/null | string replace -r '\s.*' '')" -d 'Scenario'
+complete -c sipalg -n $lab -x -a "(sipalg lab --list 2>/dev/null | string replace -r '\s.*' '')" -d 'Scenario'
 complete -c sipalg -n $lab -x -l mode -a 'none kernel sipalg' -d 'Only this mode'
 complete -c sipalg -n $lab -l list -d 'List the scenarios'
 complete -c sipalg -n $lab -l json -d 'JSON'

@@ -74,6 +74,12 @@ def test_the_list_says_where_each_has_to_fail(capsys: pytest.CaptureFixture[str]
     assert shown.endswith("(has to fail: none, kernel)\n")
 
 
+def test_a_scenario_is_named_by_itself_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert call("hold", "--list", "--only", "unnamed-media-port") == 0
+    names = [line.split()[0] for line in capsys.readouterr().out.splitlines()]
+    assert names == ["hold-and-resume", "unnamed-media-port"]
+
+
 def test_all_as_declared_is_zero(no_lab: list[Outcome], capsys: pytest.CaptureFixture[str]) -> None:
     no_lab += [
         Outcome("call-out", "none", False, "101 hears nothing", True, False, 1.0),

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from sipalg.lab.programs import interrupted, pause, wait_until
-from sipalg.lab.runner import Run, all_as_expected, plan, run_all
+from sipalg.lab.runner import Run, all_as_expected, named, plan, run_all
 from sipalg.lab.scenario import WITHOUT_ALG, Outcome, Scenario
 from sipalg.lab.scenarios import SCENARIOS
 from sipalg.lab.stage import MODES, Mode, Stage
@@ -31,6 +31,16 @@ def test_a_plan_is_scenarios_by_modes_that_make_sense() -> None:
     assert plan([ONE, TWO], MODES) == [Run(ONE, "none"), Run(ONE, "kernel"), Run(ONE, "sipalg"), Run(TWO, "sipalg")]
     assert plan([ONE, TWO], ["none"]) == [Run(ONE, "none")]
     assert plan([ONE, TWO], MODES, ["two"]) == [Run(TWO, "sipalg")]
+
+
+def test_a_word_stands_for_the_scenario_of_that_name_or_for_all_that_begin_so() -> None:
+    names = ("hairpin", "hairpin-far", "two-insides", "two-calls")
+    assert named("hairpin", names) == ["hairpin"]
+    assert named("two", names) == ["two-insides", "two-calls"]
+    assert named("hair*", names) == ["hairpin", "hairpin-far"]
+    assert named("*-calls", names) == ["two-calls"]
+    assert plan([ONE, TWO], ["sipalg"], ["tw"]) == [Run(TWO, "sipalg")]
+    assert plan([ONE, TWO], ["sipalg"], ["two", "o*"]) == [Run(ONE, "sipalg"), Run(TWO, "sipalg")]
 
 
 def test_an_unknown_name_is_one_line() -> None:

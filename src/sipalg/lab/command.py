@@ -30,7 +30,10 @@ _UNSHARE: Final = ("unshare", "--user", "--map-root-user", "--net", "--mount")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of `sipalg lab`."""
-    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="only this scenario (repeatable)")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help="only this scenario, or those whose names begin so or match (hair*)"
+    )
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="the same as NAME (repeatable)")
     parser.add_argument("--mode", action="append", choices=MODES, default=[], help="only this mode (repeatable)")
     parser.add_argument("--list", action="store_true", help="list the scenarios and where each one has to fail")
     parser.add_argument("--json", action="store_true", help="the results as JSON on standard output")
@@ -46,7 +49,7 @@ def main(args: argparse.Namespace) -> int:
     0: all is ok with sipalg, and failed where it has to fail · 1: something wasn't as declared · 2: can't be run here.
     """
     try:
-        runs = plan(SCENARIOS, args.mode or MODES, args.only)
+        runs = plan(SCENARIOS, args.mode or MODES, args.names + args.only)
     except ValueError as error:
         return _refuse(str(error))
     if args.list:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, NamedTuple
 
@@ -31,21 +32,30 @@ class Run(NamedTuple):
 
 
 def plan(scenarios: Sequence[Scenario], modes: Sequence[Mode], only: Sequence[str] = ()) -> list[Run]:
-    """List what is to be run, in the table's order; `only` are names of scenarios, none means all.
+    """List what is to be run, in the table's order; `only` are as :func:`named` reads them, none means all.
 
-    Raises ValueError with one line if `only` has a name that no scenario has.
+    Raises ValueError with one line if one of `only` names no scenario.
     """
     names = [scenario.name for scenario in scenarios]
-    unknown = [name for name in only if name not in names]
-    if unknown:
-        raise ValueError(f"no scenario is called {unknown[0]}; there are: {', '.join(names)}")
+    wanted = {name for word in only for name in named(word, names)} if only else set(names)
     return [
         Run(scenario, mode)
         for scenario in scenarios
-        if not only or scenario.name in only
+        if scenario.name in wanted
         for mode in modes
         if mode in scenario.modes
     ]
+
+
+def named(word: str, names: Sequence[str]) -> list[str]:
+    """Say which names a word stands for: the one that it is, else those that begin with it or match its wildcards.
+
+    Raises ValueError with one line if there are none.
+    """
+    found = [word] if word in names else [name for name in names if fnmatchcase(name, f"{word}*")]
+    if not found:
+        raise ValueError(f"no scenario is called {word}; there are: {', '.join(names)}")
+    return found
 
 
 def run_all(
