@@ -14,8 +14,9 @@ from typing import Any, Final, Literal, NamedTuple
 from sipalg.control import columns, values
 from sipalg.control.settings import Settings, contradiction
 
-#: What a value is in a TOML file: true or false, an integer, a string, or an array of integers or strings.
-Kind = Literal["flag", "number", "text", "numbers", "texts"]
+#: What a value is in a TOML file: true or false, an integer, a string, a string or seconds, an array of integers, or
+#: one of strings.
+Kind = Literal["flag", "number", "text", "time", "numbers", "texts"]
 
 
 class Property(NamedTuple):
@@ -88,7 +89,7 @@ _ALL: Final = (
         service_port=True,
         kind="flag",
     ),
-    Property("sip-timeout", "sip_timeout_s", *_TIME, "how long SIP may be silent", service_port=True),
+    Property("sip-timeout", "sip_timeout_s", *_TIME, "how long SIP may be silent", service_port=True, kind="time"),
     Property(
         "disabled",
         "disabled",
@@ -134,7 +135,11 @@ _ALL: Final = (
     ),
     Property("sip-direct-signalling", "direct_signalling", *_YES_NO, "may anybody signal to a phone?", kind="flag"),
     Property(
-        "call-timeout", "call_timeout_s", *_TIME, "how long a call without SIP and session timer keeps its media"
+        "call-timeout",
+        "call_timeout_s",
+        *_TIME,
+        "how long a call without SIP and session timer keeps its media",
+        kind="time",
     ),
     Property(
         "tcp",

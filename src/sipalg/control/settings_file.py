@@ -1,0 +1,214 @@
+"""The settings file: TOML, read strictly and written back with its comments.
+
+What can't be read is refused whole, in one line that names the file, the line, the key and what is allowed: settings
+of a broken file are never half in force. Off a packet's way: it is read at start and on `reload`, and written when a
+command changes something.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import tomlkit
+from tomlkit.exceptions import TOMLKitError
+
+from sipalg.control.durable import replace_file
+from sipalg.control.properties import PROPERTIES, Kind, Property, find
+from sipalg.control.settings import Settings, contradiction
+
+DEFAULT_FILE: Final = "/etc/sipalg/sipalg.toml"
+FILE_VARIABLE: Final = "SIPALG_CONFIG"
+
+#: No settings are longer, and a wrong path may name anything.
+_LARGEST_BYTES: Final = 1 << 20
+_SYNTAX: Final = re.compile(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", re.DOTALL)
+#: What a value may be in the file, for people.
+_FORMS: Final[dict[Kind, str]] = {
+    "flag": "true or false",
+    "number": "an integer",
+    "text": "a string",
+    "time": "a string or a number of seconds",
+    "numbers": "an array of integers",
+    "texts": "an array of strings",
+}
+
+
+class SettingsError(Exception):
+    """The file can't be used: one line for people, with its name."""
+
+
+class SettingsMissingError(SettingsError):
+    """There is no such file."""
+
+
+def settings_path(chosen: str | None) -> Path:
+    """Return the file's path: `chosen`, or $SIPALG_CONFIG, or the default."""
+    return Path(chosen or os.environ.get(FILE_VARIABLE) or DEFAULT_FILE)
+
+
+def load(path: Path) -> Settings:
+    """Return the file's settings, with the defaults for what it doesn't name. Raises SettingsError."""
+    return read(path)[0]
+
+
+def read(path: Path) -> tuple[Settings, frozenset[str]]:
+    """Return the file's settings and the keys that it names. Raises SettingsError."""
+    try:
+        with path.open("rb") as file:
+            content = file.read(_LARGEST_BYTES + 1)
+    except FileNotFoundError:
+        raise SettingsMissingError(
+            f"{path}: there is no such file; `sipalg config default` prints one to begin with"
+        ) from None
+    except OSError as error:
+        raise SettingsError(f"{path}: can't be read: {error.strerror or error}") from None
+    return _settings(path, content)
+
+
+def save(path: Path, values: Mapping[str, str]) -> Path:
+    """Write these values (as texts, the form that `set` takes) into the file, and leave all else in it as it is.
+
+    The values are texts that were read before (`properties.with_texts`). A file that isn't there is made. Returns the
+    path of what was written. Raises SettingsError, also for values that contradict what else the file says: it is as
+    it was then.
+    """
+
+    def changed(content: bytes | None) -> bytes:
+        found = _with_values(path, content or b"", values)
+        _settings(path, found)
+        return found
+
+    try:
+        if path.parent == Path(DEFAULT_FILE).parent:
+            path.parent.mkdir(mode=0o755, exist_ok=True)
+        return replace_file(path, changed)
+    except OSError as error:
+        raise SettingsError(f"{path}: can't be written: {error.strerror or error}") from None
+
+
+def merged(path: Path, values: Mapping[str, str]) -> Settings:
+    """Return what the file's settings would be after `save`; nothing is written. Raises SettingsError."""
+    try:
+        content = path.read_bytes()
+    except FileNotFoundError:
+        content = b""
+    except OSError as error:
+        raise SettingsError(f"{path}: can't be read: {error.strerror or error}") from None
+    return _settings(path, _with_values(path, content, values))[0]
+
+
+def default_file() -> str:
+    """Return a file with every key, its meaning, what is allowed and its default; inside and outside are to be set."""
+    lines = ["# The settings of sipalg. What isn't named here has the default that this file shows.", ""]
+    settings = Settings()
+    for one in PROPERTIES.values():
+        value = getattr(settings, one.field)
+        live = "" if one.live else " A change needs a restart."
+        lines.append(f"# {one.help[0].upper()}{one.help[1:]}{'' if one.help.endswith('?') else '.'}{live}")
+        lines.append(f"# Allowed: {_allowed(one)}.")
+        # What has no default is shown by an example, which isn't in force.
+        example = {"inside": ("lan0",), "outside": "wan0"}.get(one.key)
+        shown = tomlkit.item(_toml(one, value if example is None else example)).as_string()
+        lines += [f"{'' if example is None else '#'}{one.key} = {shown}", ""]
+    return "\n".join(lines[:-1]) + "\n"
+
+
+def _settings(path: Path, content: bytes) -> tuple[Settings, frozenset[str]]:
+    if len(content) > _LARGEST_BYTES:
+        raise SettingsError(f"{path}: is longer than {_LARGEST_BYTES} bytes, and so no settings file")
+    try:
+        text = content.decode()
+    except UnicodeDecodeError as error:
+        line = content.count(b"\n", 0, error.start) + 1
+        raise SettingsError(f"{path}: line {line}: isn't UTF-8 text, which TOML is") from None
+    try:
+        found = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise SettingsError(f"{path}: {_syntax_error(error)}") from None
+    fields = {}
+    for key, value in found.items():
+        try:
+            one = find(key)
+        except ValueError as error:
+            raise SettingsError(f"{_place(path, text, key)}{error}") from None
+        try:
+            fields[one.field] = one.parse(_text(one, value))
+        except ValueError as error:
+            raise SettingsError(f"{_place(path, text, key)}{key}: {error}; allowed: {_allowed(one)}") from None
+    settings = Settings(**fields)
+    wrong = contradiction(settings)
+    if wrong:
+        key, what = wrong
+        raise SettingsError(f"{_place(path, text, key)}{key}: {what}; allowed: {_allowed(PROPERTIES[key])}")
+    return settings, frozenset(found)
+
+
+def _allowed(one: Property) -> str:
+    """Return what a value may be, in the file's own words."""
+    return _FORMS["flag"] if one.kind == "flag" else one.values
+
+
+def _syntax_error(error: Exception) -> str:
+    """Return what TOML's reader found, with the line in front as everywhere here."""
+    known = _SYNTAX.fullmatch(str(error))
+    if known is None:
+        return "isn't TOML that can be read"
+    what = " ".join(known[1].split())
+    return f"line {known[2]}: isn't TOML: {what}" if known[2] else f"isn't TOML, as its end shows: {what}"
+
+
+def _place(path: Path, text: str, key: str) -> str:
+    """Return file and line of a key, or the file alone where that isn't plain."""
+    named = re.compile(rf"""[ \t]*(["']?){re.escape(key)}\1[ \t]*[=.]""")
+    numbers = [number for number, line in enumerate(text.split("\n"), start=1) if named.match(line)]
+    return f"{path}: line {numbers[0]}: " if len(numbers) == 1 else f"{path}: "
+
+
+def _text(one: Property, value: object) -> str:
+    """Return a TOML value as the text that `parse` takes; ValueError for one of a wrong type.
+
+    A string may always stand for the value, as in RouterOS's grammar.
+    """
+    if isinstance(value, str):
+        return value
+    if isinstance(value, bool):
+        if one.kind == "flag":
+            return "yes" if value else "no"
+    elif isinstance(value, int):
+        if one.kind in ("number", "numbers", "time"):
+            return str(value)
+    elif isinstance(value, list):
+        member = {"numbers": int, "texts": str}.get(one.kind)
+        if member is not None and all(type(part) is member for part in value):
+            return ",".join(map(str, value))
+    raise ValueError(f"must be {_FORMS[one.kind]}")
+
+
+def _toml(one: Property, value: Any) -> bool | int | str | list[int] | list[str]:
+    """Return a setting's value as it stands in the file."""
+    if one.kind in ("flag", "number"):
+        plain: bool | int = value
+        return plain
+    if one.kind == "numbers":
+        return list(value)
+    if one.kind == "texts":
+        return [str(part) for part in value]
+    return one.format(value)
+
+
+def _with_values(path: Path, content: bytes, values: Mapping[str, str]) -> bytes:
+    """Return the file's content with these values in it."""
+    try:
+        document = tomlkit.parse(content)
+        for key, text in values.items():
+            document[key] = _toml(PROPERTIES[key], PROPERTIES[key].parse(text))
+        return tomlkit.dumps(document).encode()
+    except (TOMLKitError, UnicodeDecodeError, RecursionError):
+        # The strict reader says what is wrong with it.
+        _settings(path, content)
+        raise SettingsError(f"{path}: can't be changed by a command; edit it by hand") from None
