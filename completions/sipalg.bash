@@ -20,7 +20,7 @@ _sipalg() {
             return
             ;;
         --inside | --outside)
-            if [[ $command == run && -d /sys/class/net ]]; then
+            if [[ $command =~ ^(run|doctor)$ && -d /sys/class/net ]]; then
                 mapfile -t COMPREPLY < <(cd /sys/class/net && compgen -W "$(echo *)" -- "$word")
             fi
             return
@@ -44,12 +44,13 @@ _sipalg() {
     fi
     local options='--help'
     case $command in
-        '') options='run status mappings calls explain rewrite lab --help --version' ;;
+        '') options='run status mappings calls doctor explain rewrite lab --help --version' ;;
         run)
             options='--inside --outside --public --ports --media-ports --reserved-ports --sip-timeout --except'
             options+=' --trusted-peers --mode --socket --queue --log-edits --allow-offload --help'
             ;;
         status | mappings | calls) options='--json --socket --help' ;;
+        doctor) options='--json --inside --outside --ports --except --socket --help' ;;
         explain) options='--inside --public --source --destination --media-port --raw --diff --json --help' ;;
         rewrite) options='--inside --public --ports --media-ports --except --json --help' ;;
         lab) options='--only --mode --list --json --keep --at-once --help' ;;

@@ -161,12 +161,12 @@ def test_whose_a_queue_is(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> No
     descriptors.mkdir(parents=True)
     for number, inode in ((1, 7), (2, 8)):
         (descriptors / str(number)).symlink_to(f"socket:[{inode}]")
-    assert brief(preflight._queue(PLAN)) == []
+    assert brief(preflight.look_at_queue(PLAN)) == []
     listing.write_text(" 5060   4711     0 2 65531     0     0        0  1\n")
     said = []
     for command in ("sh\0-c", "python3\0/usr/bin/sipalg\0run"):
         (tmp_path / "88" / "cmdline").write_text(command)
-        (finding,) = preflight._queue(PLAN)
+        (finding,) = preflight.look_at_queue(PLAN)
         said.append(finding.text.split(";")[0])
     assert said == [
         "queue 5060 belongs to another program",
@@ -184,7 +184,7 @@ def test_queues_that_only_root_may_see_are_nothing_found(monkeypatch: pytest.Mon
         raise PermissionError
 
     monkeypatch.setattr(Path, "read_text", refuse)
-    assert brief(preflight._queue(PLAN)) == []
+    assert brief(preflight.look_at_queue(PLAN)) == []
 
 
 def test_forwarding_that_is_off_is_one_line(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
@@ -224,6 +224,6 @@ def test_a_kernel_that_lacks_things(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(preflight, "NetlinkSocket", Refusing)
     monkeypatch.setattr(preflight, "find_features", lacking)
-    assert [code for _, code in brief(preflight._kernel())] == ["no-conntrack", "no-queue", "no-nftables"]
+    assert [code for _, code in brief(preflight.look_at_kernel())] == ["no-conntrack", "no-queue", "no-nftables"]
     monkeypatch.setattr(preflight, "find_features", lambda _socket: FEATURES._replace(ct_timeout=False))
-    assert brief(preflight._kernel())[-1] == ("advice", "no-ct-timeout")
+    assert brief(preflight.look_at_kernel())[-1] == ("advice", "no-ct-timeout")

@@ -28,6 +28,14 @@ class ControlError(Exception):
     """No answer: one line for people."""
 
 
+class NotRunningError(ControlError):
+    """Nobody listens there."""
+
+
+class SilentError(ControlError):
+    """Somebody listens there, and doesn't answer."""
+
+
 def socket_path(chosen: str | None) -> Path:
     """Return the socket's path: `chosen`, or $SIPALG_SOCKET, or the default."""
     return Path(chosen or os.environ.get(SOCKET_VARIABLE) or DEFAULT_SOCKET)
@@ -41,20 +49,20 @@ def ask(path: Path, command: str, patience_s: float = _PATIENCE_S) -> dict[str, 
         try:
             connection.connect(str(path))
         except (FileNotFoundError, ConnectionRefusedError):
-            raise ControlError(
+            raise NotRunningError(
                 f"no sipalg is running behind {path}; start it with `sipalg run`, or name its socket with --socket"
             ) from None
         except PermissionError:
             raise ControlError(f"{path}: permission denied; ask as root or as one of its group") from None
         except (BlockingIOError, TimeoutError):
-            raise ControlError(f"sipalg holds the socket {path} but doesn't answer") from None
+            raise SilentError(f"sipalg holds the socket {path} but doesn't answer") from None
         except OSError as error:
             raise ControlError(f"{path}: {error.strerror or error}") from None
         owner = peer_pid(connection)
         try:
             line = _exchange(connection, command, deadline)
         except TimeoutError:
-            raise ControlError(f"sipalg (pid {owner}) holds the socket {path} but doesn't answer") from None
+            raise SilentError(f"sipalg (pid {owner}) holds the socket {path} but doesn't answer") from None
         except OSError as error:
             raise ControlError(f"sipalg (pid {owner}) broke the connection: {error.strerror or error}") from None
     return _read(line, owner)

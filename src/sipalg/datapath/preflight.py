@@ -76,7 +76,7 @@ def check(plan: Plan) -> list[Finding]:
     """Return everything that stands in the plan's way, errors first; empty is a clear way. Changes nothing."""
     found = list(_privileges()) or list(_another(plan))
     if not found:
-        found = [*_interfaces(plan), *_kernel(), *_queue(plan), *_local_ports(plan)]
+        found = [*_interfaces(plan), *look_at_kernel(), *look_at_queue(plan), *_local_ports(plan)]
         try:
             rules = read_admin_rules(plan.outside, plan.inside, plan.own_table)
         except AdminRulesError as error:
@@ -108,7 +108,7 @@ def _another(plan: Plan) -> Iterator[Finding]:
         try:
             tables = socket.request(nft_codec.get_table(plan.own_table))
         except NetlinkError:
-            # There is none, or no nf_tables at all, which _kernel says better.
+            # There is none, or no nf_tables at all, which look_at_kernel says better.
             return
     for table in tables:
         owner = netlink.number(netlink.attributes(table.body, 4).get(nft_codec.TABLE_OWNER, b""))
@@ -173,7 +173,8 @@ def check_interfaces(plan: Plan, known: dict[str, Interface]) -> Iterator[Findin
         yield Finding("error", "same-interface", text)
 
 
-def _kernel() -> Iterator[Finding]:
+def look_at_kernel() -> Iterator[Finding]:
+    """Yield what this kernel lacks, asked by requests that it checks and throws away. Raises OSError."""
     with NetlinkSocket() as socket:
         if not _answers(socket, ctnetlink.get(UDP, _NOBODY, _NOBODY), errno.ENOENT):
             text = "the kernel's connection tracker doesn't answer: load nf_conntrack_netlink (modprobe)"
@@ -199,7 +200,8 @@ def _answers(socket: NetlinkSocket, message: Message, *expected: int) -> bool:
     return socket.acknowledge([message])[0] in (0, *expected)
 
 
-def _queue(plan: Plan) -> Iterator[Finding]:
+def look_at_queue(plan: Plan) -> Iterator[Finding]:
+    """Yield who else holds the plan's queue."""
     try:
         listing = _QUEUES.read_text()
     except OSError:
