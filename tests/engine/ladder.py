@@ -11,6 +11,7 @@ Every message goes through an engine and a model of the kernel; what must hold a
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from dataclasses import dataclass
 from itertools import pairwise
@@ -19,6 +20,8 @@ from typing import Any
 from tests.engine.kernel import Kernel
 
 from sipalg.engine.alg import Alg
+from sipalg.engine.records import plain_key
+from sipalg.engine.resuming import PlainRecord
 from sipalg.engine.settings import Settings
 from sipalg.engine.verdict import (
     ACCEPT,
@@ -130,6 +133,25 @@ class Ladder:
         commands = self.alg.set_public(address, address, self.now)
         self.kernel.nat_address = address
         self.run(commands)
+
+    def restart(self, *, emptied: bool = False) -> None:
+        """Let another process's engine take over; `emptied` says that the kernel's maps were lost meanwhile."""
+        kept = kept_records(self.alg)
+        kernel, now = self.kernel, self.now
+        self.alg = Alg(self.alg.settings, self._is_taken)
+        standing = dict(kernel.mappings)
+        if emptied:
+            kernel.mappings = {mapping: until for mapping, until in standing.items() if mapping.adopted}
+            kernel.peers = {place: until for place, until in kernel.peers.items() if place[0].adopted}
+        for mapping in [mapping for mapping in kernel.mappings if mapping.adopted]:
+            # The administrator's rules say so again.
+            del kernel.mappings[mapping]
+            self._run(self.alg.adopt(mapping, now, "lan0"))
+        for mapping, until in kernel.mappings.items():
+            if not mapping.adopted:
+                peers = tuple(peer for standing, peer in kernel.peers if standing == mapping)
+                self.alg.restore(mapping, until - now, now, "", peers)
+        self.run(self.alg.resume(kept, kernel.flows, now))
 
     def media_enters(self, remote: Endpoint, public: Endpoint, *, strict: bool = True) -> Endpoint | None:
         """Where an RTP packet from outside arrives; None if the firewall drops it."""
@@ -250,6 +272,12 @@ class Server:
         if private is None:
             return None
         return ladder.receive(Datagram(payload, self.endpoint, private, UDP, "wan0")).payload
+
+
+def kept_records(alg: Alg) -> list[PlainRecord]:
+    """All records of an engine, as they come back from a file."""
+    lines = [json.dumps([record[0], plain_key(record), alg.records.value(record)]) for record in alg.records.all()]
+    return [PlainRecord(kind, tuple(key), value) for kind, key, value in map(json.loads, lines)]
 
 
 def check_verdict(payload: bytes, verdict: Verdict) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, rule
@@ -16,6 +18,12 @@ _STATUSES = st.sampled_from([100, 180, 183, 200, 200, 200, 401, 486, 488])
 _REMOTES = st.sampled_from(
     [Endpoint("203.0.113.60", 30000), Endpoint("203.0.113.60", 30002), Endpoint("203.0.113.61", 9)]
 )
+
+
+def shown(ladder: Ladder) -> dict[str, object]:
+    """What is to be the same after a restart: mappings, contacts and calls, in any order."""
+    tables = ladder.alg.snapshot(ladder.now)
+    return {name: sorted(map(str, cast(list[object], tables[name]))) for name in ("mappings", "contacts", "calls")}
 
 
 class Router(RuleBasedStateMachine):
@@ -143,6 +151,14 @@ class Router(RuleBasedStateMachine):
         self.refusals = 0
         address = "203.0.113.2" if other else "203.0.113.1"
         self.ladder.moves_to(address)
+
+    @rule(emptied=st.booleans())
+    def process_restarts(self, emptied: bool) -> None:
+        self.refusals = 0
+        before = shown(self.ladder)
+        self.ladder.restart(emptied=emptied)
+        if not emptied:
+            assert shown(self.ladder) == before
 
     def teardown(self) -> None:
         self.refusals = 0

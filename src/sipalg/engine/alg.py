@@ -8,6 +8,7 @@ came, with a reason.
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterable
 from dataclasses import replace
 from ipaddress import IPv4Network
 from typing import Final, NamedTuple
@@ -17,6 +18,8 @@ from sipalg.engine import existing
 from sipalg.engine.mappings import MappingKey, PortsTaken
 from sipalg.engine.passage import Passage
 from sipalg.engine.policy import NOT_NATTED, NOTHING_TO_EDIT, STREAM
+from sipalg.engine.records import Records
+from sipalg.engine.resuming import PlainRecord, resume
 from sipalg.engine.settings import Settings
 from sipalg.engine.snapshot import snapshot
 from sipalg.engine.transaction import Told, Transaction, event_of
@@ -77,6 +80,8 @@ class Alg:
         self.contacts = self._passage.contacts
         self.calls = self._passage.calls
         self.nat_aware = self._passage.nat_aware
+        #: What is to outlive the process; `resume` takes it back.
+        self.records = Records(self._passage)
         self._pending: _Pending | None = None
         self._token = 0
         self._events: list[Told] = []
@@ -173,6 +178,17 @@ class Alg:
         existing.restore(self._passage, mapping, remaining_s, in_interface, peers)
         self._commit()
 
+    def resume(
+        self, records: Iterable[PlainRecord], standing: Collection[Flow], now: float
+    ) -> tuple[Command, ...]:
+        """Go on with the contacts and calls of an earlier process, after its mappings were restored.
+
+        `standing` are the media flows that the kernel still has.
+        """
+        self._begin(now)
+        resume(self._passage, records, standing)
+        return self._commit()
+
     def set_public(self, nat_address: str, advertised_address: str, now: float) -> tuple[Command, ...]:
         """Go over to another outside address, or to none (""): every mapping, flow and call of the old one ends.
 
@@ -193,7 +209,8 @@ class Alg:
 
     def media_seen(self, flow: Flow, now: float) -> None:
         """Tell the engine that a flow has carried packets since it was last looked at."""
-        self.calls.media_seen(flow, now)
+        self.calls.media_seen(self._begin(now), flow)
+        self._commit()
 
     def public_of(self, protocol: int, private: Endpoint) -> Endpoint | None:
         """The public address of a private one, None if it has no mapping."""

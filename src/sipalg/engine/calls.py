@@ -62,6 +62,15 @@ class Calls:
         )
         self._wake(transaction, key, dialog)
 
+    def resume(self, transaction: Transaction, key: DialogKey, dialog: Dialog, wake_at: float) -> None:
+        """Go on with an earlier process's dialog, whose flows are looked at when the clock passes `wake_at`."""
+        for held in dialog.keys:
+            self._mappings.hold(transaction, held)
+        for flow in dict.fromkeys((*dialog.flows, *dialog.retiring)):
+            transaction.put(self.holders, flow, (*self.holders.get(flow, ()), key))
+        self._enter(transaction, key, dialog)
+        transaction.wake(wake_at, ("dialog", key))
+
     def end(self, transaction: Transaction, key: DialogKey) -> None:
         """End a dialog: its flows go with it, its mappings 32 s later, if nobody else holds them."""
         dialog = self.dialogs[key]
@@ -79,12 +88,12 @@ class Calls:
         if dialog.confirmed:
             transaction.tell("call-ended", call=key[1].decode("utf-8", "replace"), private=dialog.keys[0][1])
 
-    def media_seen(self, flow: Flow, now: float) -> None:
+    def media_seen(self, transaction: Transaction, flow: Flow) -> None:
         """Media still runs on a flow: its calls without session timer go on for another call-timeout."""
         for key in self.holders.get(flow, ()):
             dialog = self.dialogs[key]
-            if dialog.confirmed and not dialog.session_s and not dialog.hanging_up:
-                self.dialogs[key] = dialog._replace(expires_at=now + self.settings.call_timeout_s)
+            if dialog.confirmed and not dialog.session_s:
+                self._keep(transaction, key, self._extended(transaction, dialog), dialog)
 
     def forget_refused(self) -> None:
         """Forget the refused flows that no dialog holds: the message that wanted them has passed without."""

@@ -122,6 +122,12 @@ class Contacts:
         else:
             transaction.wake(until, ("leaving", asked))
 
+    def resume(self, transaction: Transaction, line: Line, key: MappingKey, until: float) -> None:
+        """Go on with a contact that an earlier process knew until its time is over."""
+        self._enter(transaction, line, key)
+        transaction.wake(until, ("contact", line, key))
+        transaction.put(self.expires_at, (key, line[1], line[2]), until)
+
     def forget_mapping(self, transaction: Transaction, key: MappingKey) -> None:
         """Drop every contact of a mapping that has ended."""
         for line in self.by_mapping.get(key, ()):
@@ -140,15 +146,19 @@ class Contacts:
             if len(lines) >= MAX_CONTACTS_PER_MAPPING:
                 transaction.tell("too-many-contacts", private=key[1], registrar=line[2])
                 return
-            transaction.put(self.by_mapping, key, (*lines, line))
-            transaction.put(self.lines, line, (*self.lines.get(line, ()), key))
-            self._mappings.hold(transaction, key)
+            self._enter(transaction, line, key)
             transaction.wake(expires_at, ("contact", line, key))
             aor = line[1].decode("utf-8", "replace")
             transaction.tell("registered", private=key[1], aor=aor, registrar=line[2], granted_s=lifetime_s)
         transaction.put(self.expires_at, contact, expires_at)
         if self._mappings.parting and key in self._mappings.parting:
             self._mappings.stay(transaction, key)
+
+    def _enter(self, transaction: Transaction, line: Line, key: MappingKey) -> None:
+        """Put a new contact into the tables beside `expires_at`, and have it hold its mapping."""
+        transaction.put(self.by_mapping, key, (*self.by_mapping.get(key, ()), line))
+        transaction.put(self.lines, line, (*self.lines.get(line, ()), key))
+        self._mappings.hold(transaction, key)
 
     def _end(self, transaction: Transaction, line: Line, key: MappingKey, *, parting: bool) -> None:
         """End a contact; its mapping is parting if the phone took its last contact back."""

@@ -168,6 +168,10 @@ class Mappings:
         transaction.put(self.entries, entry.key, moved)
         return moved
 
+    def rouse(self, transaction: Transaction, key: MappingKey) -> None:
+        """Set a mapping's timer after its times were set from elsewhere."""
+        self._wake(transaction, key)
+
     def hold(self, transaction: Transaction, key: MappingKey) -> None:
         """Add a holder: a contact or a dialog. A mapping that is gone has none."""
         if key in self.entries:

@@ -74,7 +74,8 @@ class Passage:
         self.peers.dismiss(self.transaction, entry)
         self.contacts.forget_mapping(self.transaction, entry.key)
         self.headers.forget(self.transaction, entry.key)
-        self.nat_aware.pop(entry.key, None)
+        if self.nat_aware.pop(entry.key, False):
+            self.transaction.note(self.nat_aware, entry.key)
 
     def _outward(self, message: Message, datagram: Datagram) -> list[Edit] | str:
         """Edit what an inside phone sends; a str is the reason why its message passes."""
@@ -96,13 +97,14 @@ class Passage:
         found = self.headers.edit_outward(transaction, message, datagram, entry, own)
         if isinstance(found, str):
             if found == NAT_AWARE:
-                self._note_nat_aware(key)
+                self.note_nat_aware(key)
             return found
         edits, entry, contacts = found
         if self.nat_aware and key in self.nat_aware:
             if not contacts:
                 return NAT_AWARE
             del self.nat_aware[key]
+            transaction.note(self.nat_aware, key)
         sdp = sdp_span(message) if message.body < message.body_end else _NO_SPAN
         if entry is None and sdp[1]:
             entry = self.mappings.open(transaction, protocol, source, "sip", in_interface)
@@ -170,11 +172,16 @@ class Passage:
         step = new(Step, (identity.method, message.status, identity.number, from_inside, ends, entry.key))
         self.calls.follow(self.transaction, message, identity, step)
 
-    def _note_nat_aware(self, key: MappingKey) -> None:
+    def note_nat_aware(self, key: MappingKey) -> None:
         """Remember that a source is NAT aware; beyond the limit the oldest is forgotten."""
-        if key not in self.nat_aware and len(self.nat_aware) >= MAX_NAT_AWARE:
-            del self.nat_aware[next(iter(self.nat_aware))]
+        if key in self.nat_aware:
+            return
+        if len(self.nat_aware) >= MAX_NAT_AWARE:
+            oldest = next(iter(self.nat_aware))
+            del self.nat_aware[oldest]
+            self.transaction.note(self.nat_aware, oldest)
         self.nat_aware[key] = True
+        self.transaction.note(self.nat_aware, key)
 
     def _is_exempt(self, host: str) -> bool:
         """Whether a remote address is one that the administrator doesn't have NATed."""

@@ -23,6 +23,8 @@ _ABSENT: Final = object()
 Subject = tuple[Any, ...]
 
 
+#: A place that was written: the table, its key, and what was there before.
+Written = tuple[dict[Any, Any], Any, Any]
 #: An event before its texts are made: its name and facts.
 Told = tuple[str, dict[str, Any]]
 
@@ -40,11 +42,13 @@ class Transaction:
     counts. They are never taken back: whoever is woken looks whether there is something to do, and sets the next one.
     """
 
-    __slots__ = ("_log", "_number", "armed", "commands", "due", "events", "now")
+    __slots__ = ("_log", "_number", "armed", "commands", "due", "events", "now", "written")
 
     def __init__(self) -> None:
-        self._log: list[tuple[dict[Any, Any], Any, Any]] = []
+        self._log: list[Written] = []
         self._number = 0
+        #: What commits have written since somebody took it; None while nobody asks.
+        self.written: list[Written] | None = None
         #: The time of the message or timer that is being handled, monotonic seconds.
         self.now = 0.0
         self.commands: list[Command] = []
@@ -61,6 +65,11 @@ class Transaction:
         """Delete `table[key]`, if it is there, and remember what was."""
         if key in table:
             self._log.append((table, key, table.pop(key)))
+
+    def note(self, table: dict[Key, Value], key: Key) -> None:
+        """Have it known that `table[key]` was written without being logged: it stays, whatever is undone."""
+        if self.written is not None:
+            self.written.append((table, key, None))
 
     def wake(self, at: float, subject: Subject) -> None:
         """Have `subject` looked at when the clock passes `at` (monotonic seconds), or sooner if it is set already."""
@@ -92,6 +101,8 @@ class Transaction:
 
     def commit(self) -> None:
         """Keep what was changed; the commands are the caller's to fetch before."""
+        if self.written is not None:
+            self.written += self._log
         self._log.clear()
         self.commands.clear()
 

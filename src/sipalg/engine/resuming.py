@@ -1,0 +1,252 @@
+"""An earlier process's records become this engine's state: contacts and calls go on as if nothing had been.
+
+Before the first packet, and after what the kernel holds has become the engine's. A record is taken as far as it still
+is true: its mapping has the same public end, or can have it again, and its time isn't over. What can't be read, or
+contradicts what is there, is left out and counted.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection, Iterable
+from typing import Any, Final, NamedTuple
+
+from sipalg.engine.dialogs import Dialog, DialogKey, Offer
+from sipalg.engine.mappings import MappingKey
+from sipalg.engine.media import Ends, MediaEnd
+from sipalg.engine.passage import Passage
+from sipalg.engine.policy import EARLY_S
+from sipalg.engine.records import KINDS, Plain
+from sipalg.engine.verdict import Endpoint, Flow, Mapping
+
+#: What reading a value of another form than expected raises.
+_UNREADABLE: Final = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+
+
+class PlainRecord(NamedTuple):
+    """A record as it was kept: its kind, its key in one row, and its value."""
+
+    kind: str
+    key: tuple[Any, ...]
+    value: Plain
+
+
+def resume(passage: Passage, records: Iterable[PlainRecord], standing: Collection[Flow]) -> None:
+    """Go on with what the records say; `standing` are the media flows that the kernel still has.
+
+    The kernel's own mappings and the port forwards are in the tables already. The commands open again what it has
+    lost.
+    """
+    by_kind: dict[str, list[PlainRecord]] = {kind: [] for kind in KINDS}
+    for record in records:
+        by_kind.get(record.kind, []).append(record)
+    resuming = _Resuming(passage, standing, len(by_kind["dialog"]))
+    needed = resuming.needed(by_kind["contact"], by_kind["dialog"])
+    count: Counter[str] = Counter()
+    for kind in KINDS:
+        for record in by_kind[kind]:
+            try:
+                if kind == "mapping":
+                    taken = resuming.mapping(record, needed)
+                elif kind == "contact":
+                    taken = resuming.contact(record)
+                elif kind == "removal":
+                    taken = resuming.removal(record)
+                elif kind == "dialog":
+                    taken = resuming.dialog(record)
+                else:
+                    passage.note_nat_aware(_mapping_key(record.key))
+                    taken = True
+            except _UNREADABLE:
+                taken = False
+            count[kind if taken else "left_out"] += 1
+    if by_kind["mapping"]:
+        passage.transaction.tell(
+            "state-resumed", contacts=count["contact"], calls=count["dialog"], left_out=count["left_out"]
+        )
+
+
+class _Resuming:
+    """One resumption: `_resumed` are the mappings that records and tables agree on."""
+
+    def __init__(self, passage: Passage, standing: Collection[Flow], dialogs: int) -> None:
+        self._passage = passage
+        self._transaction = passage.transaction
+        self._now = passage.transaction.now
+        self._standing = frozenset(standing)
+        self._resumed: set[MappingKey] = set()
+        #: By how much later each dialog's flows are looked at than those of the one before: not all at once.
+        self._apart_s = passage.settings.flow_check_s / max(1, dialogs)
+
+    def needed(self, contacts: Iterable[PlainRecord], dialogs: Iterable[PlainRecord]) -> set[MappingKey]:
+        """The mappings that contacts and dialogs hold whose time isn't over."""
+        needed = set()
+        for record in contacts:
+            try:
+                if record.value["until"] > self._now:
+                    needed.add(_mapping_key(record.key[:3]))
+            except _UNREADABLE:
+                continue
+        for record in dialogs:
+            try:
+                if record.value["expires_at"] > self._now:
+                    needed.update(_key(one) for one in record.value["keys"])
+            except _UNREADABLE:
+                continue
+        return needed
+
+    def mapping(self, record: PlainRecord, needed: Collection[MappingKey]) -> bool:
+        """Agree on a mapping that the kernel has kept, or open it again if somebody needs it."""
+        passage, transaction, table = self._passage, self._transaction, self._passage.mappings
+        value = record.value
+        key = _mapping_key(record.key)
+        public = _endpoint(value["public"])
+        mapping = Mapping(*key, public, "sip" if value["purpose"] == "sip" else "media", bool(value["adopted"]))
+        idle_until, lease_until = float(value["idle_until"]), float(value["lease_until"])
+        peers, remotes, refused = ([_endpoint(one) for one in value[name]] for name in ("peers", "flows", "refused"))
+        interface, parting, bare = str(value["interface"]), value["parting"], [int(kind) for kind in value["bare"]]
+        entry = table.entries.get(key)
+        if entry is None:
+            wanted = key in needed or idle_until > self._now
+            free = public.host == passage.settings.nat_address and (key[0], public.port) not in table.by_public
+            if mapping.adopted or not (wanted and free):
+                return False
+            entry = table.add(transaction, mapping, interface)
+        elif entry.mapping != mapping:
+            return False
+        else:
+            if interface:
+                entry = table.move(transaction, entry, interface)
+            transaction.put(table.lease_until, key, lease_until)
+        self._resumed.add(key)
+        transaction.put(table.idle_until, key, idle_until)
+        if parting:
+            transaction.put(table.parting, key, True)
+        table.rouse(transaction, key)
+        for kind in bare:
+            transaction.put(passage.headers.bare, (key, kind), True)
+        for remote in peers:
+            if (key, remote.host) in passage.peers.remotes:
+                # The kernel knows peers by their address only.
+                transaction.put(passage.peers.remotes, (key, remote.host), remote)
+            else:
+                passage.peers.admit(transaction, entry, remote)
+        flows = tuple(Flow(*key, public, remote) for remote in remotes)
+        if flows:
+            transaction.put(passage.peers.flows, key, flows)
+            for remote in refused:
+                passage.calls.refused_flows[Flow(*key, public, remote)] = True
+            transaction.wake(self._now, ("peers", key))
+        return True
+
+    def contact(self, record: PlainRecord) -> bool:
+        """Go on with a contact whose mapping is what it was."""
+        *mapping, aor, registrar = record.key
+        key = _mapping_key(mapping)
+        until = float(record.value["until"])
+        if key not in self._resumed or until <= self._now:
+            return False
+        line = (key[1].host, _bytes(aor), str(registrar))
+        self._passage.contacts.resume(self._transaction, line, key, until)
+        return True
+
+    def removal(self, record: PlainRecord) -> bool:
+        """Go on waiting for the answer to a REGISTER that takes contacts back."""
+        phone, call_id, number = record.key
+        asked = (str(phone), _bytes(call_id), int(number))
+        until = float(record.value["until"])
+        self._transaction.put(self._passage.contacts.leaving, asked, until)
+        self._transaction.wake(until, ("leaving", asked))
+        return True
+
+    def dialog(self, record: PlainRecord) -> bool:
+        """Go on with a dialog whose signalling mapping is what it was, with those of its flows that can be.
+
+        If none of its flows stands, it may have ended when nobody kept records any more. It gets some minutes then, in
+        which its flows stand again, and any message, or media, gives it its time back.
+        """
+        host, call_id, inside, outside = record.key
+        key: DialogKey = (str(host), _bytes(call_id), _bytes(inside), _bytes(outside))
+        dialog = _dialog(record.value)
+        refused = tuple(_flow(one) for one in record.value["refused"])
+        first, *others = dialog.keys
+        if first not in self._resumed or dialog.expires_at <= self._now:
+            return False
+        flows, retiring = self._true(dialog.flows), self._true(dialog.retiring)
+        wake_at = self._now + self._apart_s * len(self._passage.calls.dialogs)
+        expires_at = dialog.expires_at
+        if not self._standing.issuperset(flows):
+            wake_at = self._now
+            if not self._standing.intersection(flows):
+                expires_at = min(expires_at, self._now + EARLY_S)
+        keys = (first, *(other for other in others if other in self._resumed))
+        dialog = dialog._replace(flows=flows, retiring=retiring, keys=keys, expires_at=expires_at)
+        self._passage.calls.refused_flows.update(dict.fromkeys(self._true(refused), True))
+        self._passage.calls.resume(self._transaction, key, dialog, wake_at)
+        return True
+
+    def _true(self, flows: tuple[Flow, ...]) -> tuple[Flow, ...]:
+        """Those flows whose mappings are what they were."""
+        entries = self._passage.mappings.entries
+        return tuple(
+            flow
+            for flow in flows
+            if (flow.protocol, flow.private) in self._resumed
+            and entries[flow.protocol, flow.private].mapping.public == flow.public
+        )
+
+
+def _dialog(value: Plain) -> Dialog:
+    """Read a dialog."""
+    settled = value["settled"]
+    return Dialog(
+        local=_ends(value["local"]),
+        remote=_ends(value["remote"]),
+        settled=(_ends(settled[0]), _ends(settled[1])),
+        offer=None if value["offer"] is None else _offer(*value["offer"]),
+        flows=tuple(_flow(one) for one in value["flows"]),
+        retiring=tuple(_flow(one) for one in value["retiring"]),
+        keys=tuple(_key(one) for one in value["keys"]),
+        confirmed=bool(value["confirmed"]),
+        expires_at=float(value["expires_at"]),
+        session_s=float(value["session_s"]),
+        invite=int(value["invite"]),
+        hanging_up=bool(value["hanging_up"]),
+    )
+
+
+def _offer(inside: Any, in_request: Any, asked_inside: Any, number: Any, ends: Any, answered: Any) -> Offer:
+    return Offer(bool(inside), bool(in_request), bool(asked_inside), int(number), _ends(ends), bool(answered))
+
+
+def _ends(plain: Any) -> Ends:
+    return tuple(MediaEnd(_maybe(rtp), _maybe(rtcp), bool(mux), bool(held)) for rtp, rtcp, mux, held in plain)
+
+
+def _maybe(plain: Any) -> Endpoint | None:
+    return None if plain is None else _endpoint(plain)
+
+
+def _endpoint(plain: Any) -> Endpoint:
+    host, port = plain
+    return Endpoint(str(host), int(port))
+
+
+def _flow(plain: Any) -> Flow:
+    protocol, *ends = plain
+    private, public, remote = (_endpoint(end) for end in ends)
+    return Flow(int(protocol), private, public, remote)
+
+
+def _key(plain: Any) -> MappingKey:
+    protocol, private = plain
+    return int(protocol), _endpoint(private)
+
+
+def _mapping_key(plain: Any) -> MappingKey:
+    protocol, host, port = plain
+    return int(protocol), Endpoint(str(host), int(port))
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("latin-1")
