@@ -1,0 +1,192 @@
+"""The menus and their commands: one table that grammar, help, completion and execution all read.
+
+To add a menu is to add rows here and, for what its commands do, a function in `execute.ACTIONS`. A packet never comes
+here.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import Any, Final, NamedTuple
+
+from sipalg.control.properties import PROPERTIES, Property
+
+#: A menu's place: the names from the root on.
+Path = tuple[str, ...]
+
+
+class Argument(NamedTuple):
+    """Something that a command takes: `values` is what is allowed, for people."""
+
+    name: str
+    help: str
+    values: str = ""
+    #: The words that there are, where it is one of some; each may be abbreviated.
+    choices: tuple[str, ...] = ()
+    #: Raises ValueError with one line for what can't be.
+    check: Callable[[str], Any] | None = None
+
+
+class Column(NamedTuple):
+    """A column of a menu's table; `right` for numbers, `brief` for those that a plain `print` has."""
+
+    name: str
+    brief: bool = True
+    right: bool = False
+    #: What `where` compares by its size is a "time" as `1h30m`, or a "number"; a "string" is always shown in quotes.
+    kind: str = "text"
+
+
+class Flag(NamedTuple):
+    """A letter in front of a row, and the property that it stands for."""
+
+    letter: str
+    name: str
+
+
+class Command(NamedTuple):
+    """A command of a menu."""
+
+    name: str
+    help: str
+    #: Names the function that does it.
+    action: str
+    #: Arguments that may come without a name, in this order, each once.
+    unnamed: tuple[Argument, ...] = ()
+    #: Those of them without which the command can't be.
+    required: int = 0
+    #: Arguments `name=value`.
+    named: tuple[Argument, ...] = ()
+    #: Words that stand alone; `--` in front of one is taken too.
+    words: tuple[Argument, ...] = ()
+    #: May conditions on the rows follow, after `where`?
+    where: bool = False
+    #: Does it change something, so that it needs at least one named argument?
+    needs_named: bool = False
+
+
+class Menu(NamedTuple):
+    """One menu: what is below it follows from the others' places."""
+
+    path: Path
+    help: str
+    commands: tuple[Command, ...] = ()
+    #: The entries that there always are, by name.
+    items: tuple[str, ...] = ()
+    flags: tuple[Flag, ...] = ()
+    columns: tuple[Column, ...] = ()
+
+
+_PRINT_WORDS: Final = (
+    Argument("detail", "all properties, as name=value"),
+    Argument("terse", "all properties, a line an entry"),
+    Argument("as-value", "all properties, with semicolons between them"),
+    Argument("count-only", "only how many entries there are"),
+    Argument("without-paging", "as it is: nothing is ever paged"),
+)
+_NUMBERS: Final = Argument("numbers", "an entry: its name, its number, or [find …]")
+_ALTERNATIVES: Final = re.compile(r"[\w-]+(?: or [\w-]+)+")
+
+
+def _setting(one: Property) -> Argument:
+    choices = tuple(one.values.split(" or ")) if _ALTERNATIVES.fullmatch(one.values) else ()
+    if one.kind == "flag":
+        choices = (*choices, "true", "false")
+    return Argument(one.key, one.help, one.values, choices, one.parse)
+
+
+_SETTINGS: Final = tuple(map(_setting, PROPERTIES.values()))
+_VALUE_NAME: Final = Argument("value-name", "the property to show", "a property's name", ("name", *PROPERTIES))
+
+_EXPORT: Final = Command(
+    "export",
+    "print the settings as commands that make them",
+    "export",
+    words=(Argument("verbose", "with those that have their default"), Argument("terse", "each command with its menu")),
+)
+_NOW: Final = Argument("now", "end standing calls and mappings too, instead of serving them to their end")
+
+
+def _print(help_: str) -> Command:
+    return Command("print", help_, "print", words=_PRINT_WORDS, where=True)
+
+
+_ALL: Final = (
+    Menu((), "the root", (_EXPORT,)),
+    Menu(("ip",), "the Internet Protocol", (_EXPORT,)),
+    Menu(("ip", "firewall"), "what is done to packets", (_EXPORT,)),
+    Menu(
+        ("ip", "firewall", "service-port"),
+        "the ALG's settings",
+        (
+            _print("show the settings"),
+            Command("set", "change settings", "set", (_NUMBERS,), 1, (_NUMBERS, *_SETTINGS), needs_named=True),
+            Command("get", "show one setting's value", "get", (_NUMBERS, _VALUE_NAME), 2, (_NUMBERS, _VALUE_NAME)),
+            Command("enable", "translate (disabled=no)", "enable", (_NUMBERS,), 1, (_NUMBERS,)),
+            Command("disable", "plain NAT (disabled=yes)", "disable", (_NUMBERS,), 1, (_NUMBERS,), (_NOW,)),
+            _EXPORT,
+        ),
+        items=("sip",),
+        flags=(Flag("X", "disabled"), Flag("I", "invalid")),
+        columns=(
+            Column("name", kind="string"),
+            *(Column(key, brief=key == "ports", right=key == "ports") for key in PROPERTIES if key != "disabled"),
+        ),
+    ),
+    Menu(
+        ("ip", "firewall", "connection"),
+        "SIP and media flows in the connection tracker",
+        (_print("show the flows, with the time that each has left"),),
+        flags=(
+            Flag("S", "seen-reply"),
+            Flag("A", "assured"),
+            Flag("C", "confirmed"),
+            Flag("D", "dying"),
+            Flag("s", "srcnat"),
+            Flag("d", "dstnat"),
+        ),
+        columns=(
+            Column("protocol"),
+            Column("src-address"),
+            Column("dst-address"),
+            Column("reply-src-address", brief=False),
+            Column("reply-dst-address"),
+            Column("timeout", kind="time"),
+            Column("connection-type"),
+        ),
+    ),
+    Menu(
+        ("ip", "firewall", "nat"),
+        "what the ALG's own table translates",
+        (_print("show the rules that the mappings amount to"),),
+        flags=(Flag("D", "dynamic"),),
+        columns=(
+            Column("chain"),
+            Column("action"),
+            Column("protocol"),
+            Column("src-address"),
+            Column("src-address-list", brief=False),
+            Column("src-port", right=True, kind="number"),
+            Column("dst-address"),
+            Column("dst-port", right=True, kind="number"),
+            Column("in-interface", brief=False),
+            Column("out-interface", brief=False),
+            Column("to-addresses"),
+            Column("to-ports", right=True, kind="number"),
+            Column("comment", brief=False, kind="string"),
+        ),
+    ),
+)
+
+MENUS: Final[dict[Path, Menu]] = {menu.path: menu for menu in _ALL}
+
+
+def children(path: Path) -> list[str]:
+    """Return the names of the menus right below one."""
+    return [other[-1] for other in MENUS if other and other[:-1] == path]
+
+
+def matching(text: str, names: list[str]) -> list[str]:
+    """Return which of the names a text may stand for: itself, or those that it begins."""
+    return [text] if text in names else [name for name in names if text and name.startswith(text)]
