@@ -12,10 +12,7 @@ from typing import Final, Literal, NamedTuple
 Kind = Literal["word", "slash", "operator", "value", "open", "close", "end"]
 
 #: What one-letter escapes in quotes stand for (help.mikrotik.com, Scripting, "Constant Escape Sequences").
-_ESCAPES: Final = {
-    '"': '"', "\\": "\\", "n": "\n", "r": "\r", "t": "\t", "$": "$", "?": "?", "_": " ",
-    "a": "\a", "b": "\b", "f": "\f", "v": "\v",
-}  # fmt: skip
+_ESCAPES: Final = dict(zip('"\\nrt$?_abfv', '"\\\n\r\t$? \a\b\f\v', strict=True))
 _HEX: Final = re.compile(r"[0-9A-F]{2}")
 _BLANK: Final = re.compile(r"[^\S\n]+")
 #: A line that goes on in the next one; its indentation is nothing.
