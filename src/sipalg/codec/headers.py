@@ -19,14 +19,14 @@ DEFAULT_PORT: Final = 5060
 _VIA: Final = re.compile(
     rb"\s*(?i:SIP)\s*/\s*2\.0\s*/\s*([A-Za-z0-9-]+)\s+(" + HOST + rb")(?:\s*:\s*([0-9]{1,5}))?(?=[\s;,]|\Z)(?!\s*:)"
 )
-#: What counts in a Via's parameters: `received` (group 1), `rport` (2), and the comma that ends them (3) if it isn't
-#: quoted. A quote that nobody closes reaches to the end.
-_PARAMETER: Final = re.compile(
+#: What counts in a Via's parameters: `received` (group 1) and `rport` (2).
+_WANTED: Final = (
     rb";\s*(?:[Rr](?:(?i:eceived)\s*=\s*(" + HOST + rb")|(?i:port)\s*=\s*([0-9]{1,5})(?![0-9])))"
-    rb"|(,)|\"[^\"\\]*+(?:\\.[^\"\\]*+)*\"?",
-    re.DOTALL,
 )
-
+_PARAMETER: Final = re.compile(_WANTED)
+#: The same where a comma or a quote stands: the comma (3) ends the first Via if it isn't quoted. A quote that nobody
+#: closes reaches to the end.
+_QUOTED_PARAMETER: Final = re.compile(_WANTED + rb"|(,)|\"[^\"\\]*+(?:\\.[^\"\\]*+)*\"?", re.DOTALL)
 
 _NO_SPAN: Final = (0, 0)
 
@@ -79,7 +79,8 @@ def received_and_rport(data: bytes, start: int, end: int) -> tuple[tuple[int, in
     (0, 0) where one is missing; `start` is the end of its sent-by.
     """
     received = rport = _NO_SPAN
-    for match in _PARAMETER.finditer(data, start, end):
+    plain = data.find(b",", start, end) < 0 and data.find(b'"', start, end) < 0
+    for match in (_PARAMETER if plain else _QUOTED_PARAMETER).finditer(data, start, end):
         group = match.lastindex
         if group == 3:
             break

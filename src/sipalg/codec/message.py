@@ -56,10 +56,10 @@ _FRAME: Final = re.compile(
     rb"|(?:[Cc](?i:ontent-type)|[Cc])[ \t]*:" + _LWS + rb"()"
     rb"|((?:[Cc](?i:ontent-encoding)|[Ee])[ \t]*:))"
 )
-#: A Content-Length of 0 in a line of its own.
-_EMPTY: Final = re.compile(rb"\n(?:[Cc](?i:ontent-length)|[Ll])[ \t]*:[ \t]*0+[ \t]*\r\n(?![ \t])")
-#: The blank line behind the header, or a Route (group 1) before it.
-_BLANK_LINE: Final = re.compile(rb"\n(?:\r?\n|([Rr])(?i:oute)[ \t]*:)")
+#: The blank line behind the header, on its own or with a Content-Length of 0 before it (group 1); or a Route (2).
+_BLANK_LINE: Final = re.compile(
+    rb"\n(?:\r?\n|(?:[Cc](?i:ontent-length)|[Ll])[ \t]*:[ \t]*0+[ \t]*\r\n(\r\n)|([Rr])(?i:oute)[ \t]*:)"
+)
 _STAR: Final = re.compile(rb"\n(?i:contact|m)[ \t]*:" + _LWS + rb"\*")
 _START: Final = re.compile(
     rb"(?:\r?\n)*(?:([!#-'*+.0-9A-Z_`a-z~^|-]+) ([^\s]+) (?i:SIP)/2\.0"
@@ -139,12 +139,12 @@ def parse(data: bytes) -> Message | str:
     body_end = len(data)
     blank = _BLANK_LINE.search(data, head)
     route = 0
-    while blank is not None and blank.lastindex:
+    while blank is not None and blank.lastindex == 2:
         route = route or blank.start()
         blank = _BLANK_LINE.search(data, blank.end())
-    if blank is not None and blank.end() == body_end and _says_empty(data, head, blank.start()):
-        # Most messages have no body and say so: nothing else of the frame is to be found in them.
-        head_end = blank.start() + 1
+    if blank is not None and blank.lastindex and blank.end() == body_end:
+        # Most messages have no body and say so at last: nothing else of the frame is to be found in them.
+        head_end = body_end - 2
         values = (data, method, status, uri, head, head_end, body_end, body_end, _NO_SPAN, 0, False, route, target)
         return new(Message, values)
     head_end = body = length = content_type = 0
@@ -178,12 +178,6 @@ def parse(data: bytes) -> Message | str:
         body_end = body + length
     frame = (head, head_end, body, body_end, length_span, content_type, encoded)
     return new(Message, (data, method, status, uri, *frame, route, target))
-
-
-def _says_empty(data: bytes, head: int, last: int) -> bool:
-    """Whether a header whose last newline is at `last` has a Content-Length of 0: most have it in their last line."""
-    newline = data.rfind(b"\n", head, last)
-    return (_EMPTY.match(data, newline) or _EMPTY.search(data, head, last + 2)) is not None
 
 
 def _read_start(line: bytes) -> tuple[bytes, int, tuple[int, int], UriSpan | None] | None:
