@@ -353,7 +353,7 @@ def test_events_without_a_listener_are_taken_all_the_same() -> None:
 
 def test_what_was_edited_is_told_after_the_verdicts_where_that_is_wanted(router: Router) -> None:
     told: list[tuple[bytes, Verdict, int]] = []
-    edited = replaced(b"other")._replace(edits=(Edit(0, 1, b"o", "via"),))
+    edited = replaced(b"other")._replace(changes=(Edit(0, 1, b"o", "via"),))
     answers = iter([edited, edited._replace(action=ACCEPT), replaced(b"without edits")])
     router.alg.answer = lambda _datagram: next(answers)
     driver = Driver(

@@ -171,7 +171,7 @@ def explain(
         given += _media_given([mapping for mapping in opened if mapping.purpose == "media"], public.host, media_port)
         verdict = _ask(message, ends, public.host, given)
     edits = tuple(edit for edit in verdict.edits if edit.replacement != message[edit.offset :][: edit.length])
-    verdict = verdict._replace(edits=edits, reason=verdict.reason or ("" if edits else NOTHING_TO_EDIT))
+    verdict = verdict._replace(changes=edits, reason=verdict.reason or ("" if edits else NOTHING_TO_EDIT))
     return Explanation(message, ends, verdict, public.host, tuple(given))
 
 

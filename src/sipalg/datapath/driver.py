@@ -242,7 +242,7 @@ class Driver:
             verdict = self._alg.receive_datagram(datagram, now)
             if verdict.commands:
                 verdict = self._run(verdict, datagram, now)
-            if self._on_edits is not None and verdict.edits and verdict.action != ACCEPT:
+            if self._on_edits is not None and verdict.changes and verdict.action != ACCEPT:
                 self._edited.append((datagram, verdict))
             if verdict.action == ACCEPT or self._observe:
                 self.packets["accepted"] += 1

@@ -8,6 +8,7 @@ came, with a reason.
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import replace
 from ipaddress import IPv4Network
@@ -28,10 +29,10 @@ from sipalg.engine.verdict import (
     REPLACE,
     UDP,
     Action,
+    Change,
     CheckFlow,
     Command,
     Datagram,
-    Edit,
     Endpoint,
     EstablishFlow,
     Event,
@@ -85,9 +86,9 @@ class Alg:
         self._pending: _Pending | None = None
         self._token = 0
         self._events: list[Told] = []
-        self.methods: dict[bytes, int] = {}
-        self.rules: dict[str, int] = {}
-        self.reasons: dict[str, int] = {}
+        self.methods: defaultdict[bytes, int] = defaultdict(int)
+        self.rules: defaultdict[str, int] = defaultdict(int)
+        self.reasons: defaultdict[str, int] = defaultdict(int)
 
     @property
     def settings(self) -> Settings:
@@ -252,7 +253,7 @@ class Alg:
 
     # How a decision is handed out.
 
-    def _verdict(self, datagram: Datagram, message: Message, edits: list[Edit], attempt: int) -> Verdict:
+    def _verdict(self, datagram: Datagram, message: Message, edits: list[Change], attempt: int) -> Verdict:
         """Apply the edits, and hand out the commands under a token if there are any."""
         payload = datagram.payload
         edits.sort()
@@ -262,9 +263,8 @@ class Alg:
         for offset, length, replacement, rule in edits:
             parts += (payload[position:offset], replacement)
             position = offset + length
-            rules[rule] = rules.get(rule, 0) + 1
-        method = _COUNTED.get(message.status or message.method, b"other")
-        self.methods[method] = self.methods.get(method, 0) + 1
+            rules[rule] += 1
+        self.methods[_COUNTED.get(message.status or message.method, b"other")] += 1
         action: Action = ACCEPT
         reason = NOTHING_TO_EDIT
         if edits:
@@ -273,7 +273,7 @@ class Alg:
             action = REPLACE
             reason = ""
         else:
-            self.reasons[reason] = self.reasons.get(reason, 0) + 1
+            self.reasons[reason] += 1
         transaction = self._transaction
         if not transaction.commands:
             if transaction.changed:
@@ -287,7 +287,7 @@ class Alg:
     def _pass(self, datagram: Datagram, reason: str) -> Verdict:
         """Let a message go as it came; whatever was decided on the way is undone."""
         self._transaction.rollback()
-        self.reasons[reason] = self.reasons.get(reason, 0) + 1
+        self.reasons[reason] += 1
         return Verdict(ACCEPT, datagram.payload, (), (), reason, 0)
 
     def _avoid(self, pending: _Pending, failed: Command | None, reason: str, now: float) -> bool:

@@ -31,7 +31,7 @@ from sipalg.engine.policy import (
 from sipalg.engine.rewrite import Headers
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
-from sipalg.engine.verdict import Datagram, Edit, Endpoint
+from sipalg.engine.verdict import Change, Datagram, Endpoint
 
 #: A NamedTuple's own constructor costs twice as much.
 new: Final = tuple.__new__
@@ -63,7 +63,7 @@ class Passage:
         self.mappings.advertise_anew()
         self._exempt.clear()
 
-    def edit(self, message: Message, datagram: Datagram) -> list[Edit] | str:
+    def edit(self, message: Message, datagram: Datagram) -> list[Change] | str:
         """The edits that a message needs, with all changes of state staged; a str is the reason why it passes."""
         if datagram.in_interface in self.settings.inside_interfaces:
             return self._outward(message, datagram)
@@ -77,7 +77,7 @@ class Passage:
         if self.nat_aware.pop(entry.key, False):
             self.transaction.note(self.nat_aware, entry.key)
 
-    def _outward(self, message: Message, datagram: Datagram) -> list[Edit] | str:
+    def _outward(self, message: Message, datagram: Datagram) -> list[Change] | str:
         """Edit what an inside phone sends; a str is the reason why its message passes."""
         payload, source, destination, protocol, in_interface = datagram
         settings = self.settings
@@ -138,7 +138,7 @@ class Passage:
             edits += self.headers.edit_inward(message, recipient)[0]
         return edits
 
-    def _inward(self, message: Message, datagram: Datagram) -> list[Edit] | str:
+    def _inward(self, message: Message, datagram: Datagram) -> list[Change] | str:
         """Edit what comes for an inside phone; a str is the reason why the message passes."""
         payload, source, destination, protocol, _ = datagram
         recipient = self.mappings.entries.get((protocol, destination))
@@ -193,7 +193,7 @@ class Passage:
         return answer
 
 
-def _with_length(message: Message, edits: list[Edit]) -> list[Edit]:
+def _with_length(message: Message, edits: list[Change]) -> list[Change]:
     """The body's edits along with Content-Length's, which is exact or, where there was none, isn't added."""
     growth = 0
     for _, length, replacement, _ in edits:
@@ -201,5 +201,5 @@ def _with_length(message: Message, edits: list[Edit]) -> list[Edit]:
     start, end = message.length
     if growth and end:
         text = b"%d" % (int(message.data[start:end]) + growth)
-        edits.append(new(Edit, (start, end - start, text, "content-length")))
+        edits.append((start, end - start, text, "content-length"))
     return edits

@@ -21,7 +21,7 @@ from sipalg.engine.mappings import Entry, MappingKey, Mappings
 from sipalg.engine.peers import Peers
 from sipalg.engine.policy import NAT_AWARE, NO_FREE_PORT
 from sipalg.engine.transaction import Transaction
-from sipalg.engine.verdict import TCP, UDP, Datagram, Edit, Endpoint
+from sipalg.engine.verdict import TCP, UDP, Change, Datagram, Endpoint
 
 #: A NamedTuple's own constructor costs twice as much, and edits are made for every packet.
 new: Final = tuple.__new__
@@ -44,7 +44,7 @@ class Headers:
 
     def edit_outward(
         self, transaction: Transaction, message: Message, datagram: Datagram, entry: Entry | None, own: bytes
-    ) -> tuple[list[Edit], Entry | None, list[Address]] | str:
+    ) -> tuple[list[Change], Entry | None, list[Address]] | str:
         """Edit the places of an outbound message where the sender's `own` address stands, mapping what has to be.
 
         Returns the edits, the packet's mapping (None: not needed) and the sender's own Contacts; or a reason if the
@@ -52,7 +52,7 @@ class Headers:
         """
         data = message.data
         source_port = datagram.source.port
-        edits: list[Edit] = []
+        edits: list[Change] = []
         contacts: list[Address] = []
         for kind, begin, spans in fields_with(message, own):
             if (kind == VIA and message.status) or (len(spans) > 1 and _names_bad_port(spans, own)):
@@ -74,7 +74,7 @@ class Headers:
                     text = named.public_text
                 else:
                     text = self._public_text(transaction, named, kind, span)
-                edits.append(new(Edit, (begin + start, end - start, text, FIELD_NAMES[kind])))
+                edits.append((begin + start, end - start, text, FIELD_NAMES[kind]))
                 if kind == CONTACT:
                     contacts.append(span)
         if not contacts and data.find(self.advertised, message.head, message.head_end) >= 0:
@@ -124,7 +124,7 @@ class Headers:
             transaction.put(self.bare, (entry.key, kind), True)
         return authority(self.advertised, entry.public_port, with_port=False, default_port=span.default_port)
 
-    def safety_net(self, message: Message, own: bytes) -> list[Edit]:
+    def safety_net(self, message: Message, own: bytes) -> list[Change]:
         """Edits for mapped private addresses of inside phones in an outbound request's target and Route.
 
         A phone inside that learnt another one's private address would otherwise send it to a server that can't reach
@@ -143,7 +143,7 @@ class Headers:
             route = find_field(message, ROUTE, end)
         if not spans:
             return []
-        edits = []
+        edits: list[Change] = []
         for rule, start, span in spans:
             if span.host in hosts:
                 entry = self._mappings.of_private(TCP if span.over_stream else UDP, span.host, span.port)
@@ -151,13 +151,13 @@ class Headers:
                     text = authority(
                         self.advertised, entry.public_port, with_port=span.with_port, default_port=span.default_port
                     )
-                    edits.append(Edit(start + span.start, span.end - span.start, text, rule))
+                    edits.append((start + span.start, span.end - span.start, text, rule))
         return edits
 
-    def edit_inward(self, message: Message, recipient: Entry) -> tuple[list[Edit], list[Granted]]:
+    def edit_inward(self, message: Message, recipient: Entry) -> tuple[list[Change], list[Granted]]:
         """The edits that give the recipient its own addresses back, and those of its mappings that Contacts name."""
         advertised = self.advertised
-        edits: list[Edit] = []
+        edits: list[Change] = []
         contacts: list[Granted] = []
         if message.target is not None:
             self._give_back(edits, message.uri[0], message.target, _REQUEST_URI, recipient)
@@ -178,7 +178,7 @@ class Headers:
             transaction.remove(self.bare, (key, kind))
 
     def _give_back(
-        self, edits: list[Edit], start: int, span: Address, rule: str, recipient: Entry
+        self, edits: list[Change], start: int, span: Address, rule: str, recipient: Entry
     ) -> Entry | None:
         """Append the edit for one URI if it is the recipient's; returns its mapping then."""
         host, port, first, last, _, default_port, over_stream, _ = span
@@ -187,7 +187,7 @@ class Headers:
         entry = self._own_mapping(TCP if over_stream else UDP, port, recipient)
         if entry is not None:
             text = self._private_text(entry, CONTACT, default_port)
-            edits.append(new(Edit, (start + first, last - first, text, rule)))
+            edits.append((start + first, last - first, text, rule))
         return entry
 
     def _own_mapping(self, protocol: int, port: int, recipient: Entry) -> Entry | None:
@@ -198,7 +198,7 @@ class Headers:
         return entry if entry is not None and entry.private_host == recipient.private_host else None
 
     def _give_via_back(
-        self, edits: list[Edit], message: Message, begin: int, via: Address, recipient: Entry
+        self, edits: list[Change], message: Message, begin: int, via: Address, recipient: Entry
     ) -> None:
         """Append the edits for a response's topmost Via: sent-by, `received` and `rport` (RFC 3581 §4)."""
         host, port, first, last, _, default_port, _, _ = via
@@ -207,15 +207,15 @@ class Headers:
             if entry is None:
                 return
             text = self._private_text(entry, VIA, default_port)
-            edits.append(new(Edit, (begin + first, last - first, text, "via")))
+            edits.append((begin + first, last - first, text, "via"))
         data = message.data
         behind = begin + last
         (start, end), rport = received_and_rport(data, behind, value_end(data, behind, message.head_end))
         if end and data[start:end] == self.advertised:
-            edits.append(new(Edit, (start, end - start, recipient.private_host, "via-received")))
+            edits.append((start, end - start, recipient.private_host, "via-received"))
         start, end = rport
         if end and int(data[start:end]) == recipient.public_port:
-            edits.append(new(Edit, (start, end - start, b"%d" % recipient.key[1].port, "via-rport")))
+            edits.append((start, end - start, b"%d" % recipient.key[1].port, "via-rport"))
 
     def _private_text(self, entry: Entry, kind: int, default_port: int) -> bytes:
         """A mapping's private address as its phone writes it in this kind of field."""

@@ -25,7 +25,7 @@ from sipalg.engine.policy import (
     SDP_TOO_MANY_SECTIONS,
 )
 from sipalg.engine.transaction import Transaction
-from sipalg.engine.verdict import UDP, Edit, Endpoint
+from sipalg.engine.verdict import UDP, Change, Endpoint
 
 #: A NamedTuple's own constructor costs twice as much, and edits and ends are made for every description.
 new: Final = tuple.__new__
@@ -34,7 +34,7 @@ new: Final = tuple.__new__
 class Body(NamedTuple):
     """What became of a description: edits in any order, and the sender's media ends (None: nothing to negotiate)."""
 
-    edits: list[Edit]
+    edits: list[Change]
     ends: Ends | None
 
 
@@ -61,7 +61,7 @@ def outward(
     if len(description.media) > MAX_MEDIA_SECTIONS:
         return SDP_TOO_MANY_SECTIONS
     host = own.decode("ascii")
-    edits: list[Edit] = []
+    edits: list[Change] = []
     ends: list[MediaEnd] = []
     ours = foreign = False
     session = [] if description.connection is None else [description.connection]
@@ -104,7 +104,7 @@ def inward(mappings: Mappings, data: bytes, span: tuple[int, int], advertised: b
     if isinstance(description, str) or len(description.media) > MAX_MEDIA_SECTIONS:
         return _UNTOUCHED
     ends: list[MediaEnd] = []
-    edits: list[Edit] = []
+    edits: list[Change] = []
     #: For each address span that names us, the private host that its media go to.
     hosts: dict[tuple[int, int], bytes] = {}
     whole = not description.has_candidates
@@ -137,7 +137,7 @@ def inward(mappings: Mappings, data: bytes, span: tuple[int, int], advertised: b
 
 
 def _edit_connections(
-    addresses: list[Address], own: bytes, advertised: bytes, edits: list[Edit], rule: str = "sdp-c"
+    addresses: list[Address], own: bytes, advertised: bytes, edits: list[Change], rule: str = "sdp-c"
 ) -> bool:
     """Append the edits of those that are the sender's own; returns whether one is, or is on hold."""
     speaks = False
@@ -159,7 +159,7 @@ def _map_section(
     own: bytes,
     advertised: bytes,
     in_interface: str,
-    edits: list[Edit],
+    edits: list[Change],
 ) -> MediaEnd | str:
     """Give a media section its public ports and append their edits; a str is the reason why it can't have them."""
     private_port, ports, is_rtp = media.port, media.ports, media.is_rtp
@@ -210,7 +210,7 @@ def _map_section(
 
 
 def _private_section(
-    mappings: Mappings, media: Media, advertised: bytes, in_interface: str, edits: list[Edit]
+    mappings: Mappings, media: Media, advertised: bytes, in_interface: str, edits: list[Change]
 ) -> bytes | None:
     """Append the edits that make a section name its inside phone's own ports; returns the phone's address.
 
@@ -276,6 +276,6 @@ def _addresses(description: Description) -> list[tuple[Address, str]]:
     return addresses
 
 
-def _replace(span: tuple[int, int], text: bytes, rule: str) -> Edit:
+def _replace(span: tuple[int, int], text: bytes, rule: str) -> Change:
     start, end = span
-    return new(Edit, (start, end - start, text, rule))
+    return start, end - start, text, rule

@@ -53,6 +53,10 @@ class Edit(NamedTuple):
     rule: str
 
 
+#: An edit as a plain tuple of the same values: the engine makes some for every packet, and seldom anybody reads them.
+Change = tuple[int, int, bytes, str]
+
+
 class Mapping(NamedTuple):
     """A private transport address and the public one that the kernel's NAT uses for it.
 
@@ -143,7 +147,7 @@ Command = (
 
 
 class Verdict(NamedTuple):
-    """The engine's answer to one datagram.
+    """The engine's answer to one datagram; `changes` are the edits that made `payload`, in order of their offsets.
 
     Run `commands` first, all or none, then report with `Alg.commands_done(token, now)` or
     `Alg.commands_failed(token, index, reason, now)` (which returns the verdict to obey instead). Without commands
@@ -153,10 +157,15 @@ class Verdict(NamedTuple):
 
     action: Action
     payload: bytes
-    edits: tuple[Edit, ...]
+    changes: tuple[Change, ...]
     commands: tuple[Command, ...]
     reason: str
     token: int
+
+    @property
+    def edits(self) -> tuple[Edit, ...]:
+        """The changes with their fields' names, for whoever shows them."""
+        return tuple(Edit(*change) for change in self.changes)
 
 
 class Event(NamedTuple):
