@@ -34,7 +34,7 @@ _sipalg() {
             return
             ;;
         --public | --ports | --media-ports | --reserved-ports | --sip-timeout | --except | --trusted-peers | --queue | \
-            --source | --destination | --media-port | --at-once)
+            --source | --destination | --media-port | --at-once | --listen)
             return
             ;;
     esac
@@ -44,12 +44,13 @@ _sipalg() {
     fi
     local options='--help'
     case $command in
-        '') options='run status mappings calls doctor explain rewrite lab --help --version' ;;
+        '') options='run status mappings calls metrics doctor explain rewrite lab --help --version' ;;
         run)
             options='--inside --outside --public --ports --media-ports --reserved-ports --sip-timeout --except'
             options+=' --trusted-peers --mode --socket --queue --log-edits --allow-offload --help'
             ;;
         status | mappings | calls) options='--json --socket --help' ;;
+        metrics) options='--listen --socket --help' ;;
         doctor) options='--json --inside --outside --ports --except --socket --help' ;;
         explain) options='--inside --public --source --destination --media-port --raw --diff --json --help' ;;
         rewrite) options='--inside --public --ports --media-ports --except --json --help' ;;

@@ -8,6 +8,7 @@ complete -c sipalg -n __fish_use_subcommand -a run -d 'Translate live traffic on
 complete -c sipalg -n __fish_use_subcommand -a status -d 'Show what the running ALG does and counts'
 complete -c sipalg -n __fish_use_subcommand -a mappings -d 'List the mappings, private to public'
 complete -c sipalg -n __fish_use_subcommand -a calls -d 'List the calls with their media'
+complete -c sipalg -n __fish_use_subcommand -a metrics -d 'Print or serve the counters for Prometheus'
 complete -c sipalg -n __fish_use_subcommand -a doctor -d 'Say what stands in the way of SIP on this router'
 complete -c sipalg -n __fish_use_subcommand -a explain -d 'Show what the ALG would do to one message'
 complete -c sipalg -n __fish_use_subcommand -a rewrite -d 'Pass a capture through the router and the ALG'
@@ -29,6 +30,10 @@ complete -c sipalg -n $run -r -l socket -d 'The control socket'
 complete -c sipalg -n $run -x -l queue -d 'The packet queue of the kernel'
 complete -c sipalg -n $run -l log-edits -d 'Log a line for each edited message'
 complete -c sipalg -n $run -l allow-offload -d 'Start although a flow table carries packets past'
+
+set -l metrics '__fish_seen_subcommand_from metrics'
+complete -c sipalg -n $metrics -x -l listen -d 'Serve them over HTTP'
+complete -c sipalg -n $metrics -r -l socket -d 'The control socket'
 
 set -l doctor '__fish_seen_subcommand_from doctor'
 complete -c sipalg -n $doctor -l json -d 'JSON instead of lines'

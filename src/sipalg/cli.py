@@ -27,6 +27,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "status": ("sipalg.control.tables", "show what the running ALG does and counts"),
     "mappings": ("sipalg.control.tables", "list the running ALG's mappings, private to public"),
     "calls": ("sipalg.control.tables", "list the running ALG's calls with their media"),
+    "metrics": ("sipalg.control.metrics", "print the running ALG's counters for Prometheus, or serve them"),
     "doctor": ("sipalg.doctor.command", "say what stands in the way of SIP on this router"),
     "explain": ("sipalg.analysis.explain", "show what the ALG would do to one message in a file"),
     "rewrite": ("sipalg.capture.rewrite", "pass a capture through the router and the ALG, offline"),

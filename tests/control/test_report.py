@@ -66,7 +66,12 @@ class Service:
         log = SimpleNamespace(total=0)
         self.loop = SimpleNamespace(log=log)
         self.driver = SimpleNamespace(
-            packets=Counter(replaced=5), not_asked=Counter(fragment=1), commands_failed=Counter(), log=log
+            packets=Counter(replaced=5),
+            not_asked=Counter(fragment=1),
+            commands_failed=Counter(),
+            events=Counter({"registered": 2}),
+            packets_s=0.25,
+            log=log,
         )
         self.warnings = ["known from the start"]
         self.nat_address = "203.0.113.1"
@@ -147,3 +152,16 @@ def test_the_facts(service: Service) -> None:
     answers = report_on(service).answers()
     assert answers["mappings"]() == {"mode": "enforce", "mappings": []}
     assert answers["calls"]() == {"mode": "enforce", "calls": []}
+
+
+def test_metrics_are_the_numbers_of_status_without_its_lists(service: Service) -> None:
+    service.driver.log.total = 1
+    report = report_on(service)
+    answer = json.loads(json.dumps(report.answers()["metrics"]()))
+    whole = status(report)
+    for changing in ("uptime_s", "processor_s"):
+        assert answer["status"].pop(changing) <= whole["status"].pop(changing)
+    assert answer == {"status": whole["status"], "counters": whole["counters"]}
+    assert answer["counters"]["events"] == {"registered": 2}
+    assert answer["status"]["packets_s"] == 0.25
+    assert answer["status"]["faults"] == 3

@@ -337,11 +337,22 @@ def test_a_flood_leaves_others_their_turn(router: Router) -> None:
     assert len(router.queue.waiting) == 476
 
 
+def test_the_time_that_packets_take_is_measured_a_batch_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    router = Router()
+    ticks = iter((10.0, 10.25, 20.0, 20.5))
+    monkeypatch.setattr(router.driver, "_clock", lambda: next(ticks))
+    for _ in range(2 * driver_module._PACKETS_AT_ONCE):
+        router.queue.add(packet_of(b"x"))
+    router.driver.drain()
+    assert router.driver.packets_s == 0.75
+
+
 def test_events_are_handed_on(router: Router) -> None:
     happened = [Event("mapping-opened", (("private", str(PHONE)),))]
     router.alg.events = list(happened)
     router.driver.drain()
     assert router.events == happened
+    assert router.driver.events == {"mapping-opened": 1}
 
 
 def test_events_without_a_listener_are_taken_all_the_same() -> None:

@@ -25,6 +25,8 @@ _WORDS: Final = {
     "edits": "edits, by rule",
     "passes": "passed as they came, by reason",
     "aor": "address of record",
+    "packets_s": "time on packets",
+    "processor_s": "processor time",
 }
 
 

@@ -33,30 +33,16 @@ class Report:
             "status": self.status,
             "mappings": lambda: self._table("mappings"),
             "calls": lambda: self._table("calls"),
+            "metrics": self.metrics,
         }
 
     def status(self) -> dict[str, Any]:
         """Answer `status`."""
         service = self._service
         snapshot = self._snapshot()
-        tables = snapshot["counters"]
-        driver = service.driver
-        unseen = service.unseen.count()
-        strangers = service.table.packets_from_strangers() if service.table.exists() else 0
-        queue = service.queue.statistics()
-        counters = {
-            "packets": dict(driver.packets),
-            **{name: snapshot[name] for name in _COUNTERS},
-            "packets_not_let_in": {"from_unknown_peers": strangers},
-            "packets_that_hold_no_datagram": dict(driver.not_asked),
-            "commands_that_the_kernel_refused": dict(driver.commands_failed),
-            "queue": {
-                "waiting": queue.waiting,
-                "passed_unseen": unseen,
-                "dropped": queue.queue_dropped + queue.user_dropped,
-                "verdicts_refused": service.queue.refused,
-            },
-        }
+        counters = self._counters(snapshot)
+        unseen = counters["queue"]["passed_unseen"]
+        strangers = counters["packets_not_let_in"]["from_unknown_peers"]
         warnings = list(service.warnings)
         if unseen:
             warnings.append(f"{unseen} packets found the queue full and passed as plain NAT, unchanged")
@@ -66,7 +52,7 @@ class Report:
                 f"{inherited} media flows of calls that began before this start are kept open until they fall silent; "
                 "those calls aren't in `calls`, and their ends go unnoticed"
             )
-        faults = driver.log.total + service.loop.log.total + service.ports.log.total
+        faults = self._faults()
         if faults:
             warnings.append(f"{faults} faults of sipalg itself, see the log; their packets passed unchanged")
         if not service.nat_address:
@@ -79,12 +65,47 @@ class Report:
                 "if calls from your provider's other servers fail, name their network with --trusted-peers"
             )
         return {
-            "status": {**self._facts(), **tables, "faults": faults},
+            "status": {**self._facts(), **snapshot["counters"], "faults": faults},
             "counters": counters,
             **{name: snapshot[name] for name in _LISTS},
             "warnings": warnings,
             "notes": notes,
         }
+
+    def metrics(self) -> dict[str, Any]:
+        """Answer `metrics`: the numbers of `status` without its lists, which a thousand phones make long."""
+        counts = self._service.alg.counts()
+        return {
+            "status": {**self._facts(), **counts["counters"], "faults": self._faults()},
+            "counters": self._counters(counts),
+        }
+
+    def _counters(self, counts: Mapping[str, Any]) -> dict[str, dict[str, Any]]:
+        """Return all that is counted; `counts` has the engine's part."""
+        service = self._service
+        driver = service.driver
+        unseen = service.unseen.count()
+        strangers = service.table.packets_from_strangers() if service.table.exists() else 0
+        queue = service.queue.statistics()
+        return {
+            "packets": dict(driver.packets),
+            **{name: counts[name] for name in _COUNTERS},
+            "events": dict(sorted(driver.events.items())),
+            "packets_not_let_in": {"from_unknown_peers": strangers},
+            "packets_that_hold_no_datagram": dict(driver.not_asked),
+            "commands_that_the_kernel_refused": dict(driver.commands_failed),
+            "queue": {
+                "waiting": queue.waiting,
+                "passed_unseen": unseen,
+                "dropped": queue.queue_dropped + queue.user_dropped,
+                "verdicts_refused": service.queue.refused,
+            },
+        }
+
+    def _faults(self) -> int:
+        """Return how often sipalg itself went wrong."""
+        service = self._service
+        return service.driver.log.total + service.loop.log.total + service.ports.log.total
 
     def _facts(self) -> dict[str, Any]:
         service = self._service
@@ -111,6 +132,8 @@ class Report:
             "except_by_the_rules": [str(network) for network in settings.exempt if network not in options.exempt],
             "sip_timeout_s": options.sip_timeout_s,
             "uptime_s": round(time.monotonic() - self._started, 3),
+            "packets_s": round(service.driver.packets_s, 6),
+            "processor_s": round(time.process_time(), 6),
             "queue_number": options.queue_number,
             "kernel": kernel,
         }

@@ -167,6 +167,10 @@ class Driver:
         self.packets: Counter[str] = Counter()
         self.not_asked: Counter[str] = Counter()
         self.commands_failed: Counter[str] = Counter()
+        #: The engine's events by name.
+        self.events: Counter[str] = Counter()
+        #: Time spent on packets so far: parsing, engine, and the commands in the kernel; measured a batch at a time.
+        self.packets_s = 0.0
         self._alg = alg
         self._queue = queue
         self._runner = runner
@@ -190,6 +194,7 @@ class Driver:
             now = self._clock()
             for packet in packets:
                 self._decide(packet, now)
+            self.packets_s += self._clock() - now
             queue.flush()
         self.report_events()
 
@@ -218,9 +223,9 @@ class Driver:
             edited, self._edited = self._edited, []
             for datagram, verdict in edited:
                 self._on_edits(datagram, verdict)
-        events = self._alg.take_events()
-        if events and self._on_event is not None:
-            for event in events:
+        for event in self._alg.take_events():
+            self.events[event.name] += 1
+            if self._on_event is not None:
                 self._on_event(event)
 
     def _decide(self, held: QueuedPacket, now: float) -> None:

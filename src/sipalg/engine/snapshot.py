@@ -5,6 +5,8 @@ Read only and off the packet's way; called between two packets.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 from sipalg.engine.dialogs import Dialog, DialogKey
 from sipalg.engine.passage import Passage
 
@@ -13,21 +15,25 @@ _PROTOCOLS = {17: "udp", 6: "tcp"}
 
 def snapshot(passage: Passage, now: float) -> dict[str, object]:
     """All tables of `passage` as JSON-able values; durations are seconds left from `now`, never below 0."""
-    calls = _calls(passage, now)
     return {
         "mappings": _mappings(passage, now),
         "contacts": _contacts(passage, now),
-        "calls": calls,
+        "calls": _calls(passage, now),
         "phones": [
             {"protocol": _PROTOCOLS[protocol], "private": str(private), "nat_aware": True}
             for protocol, private in passage.nat_aware
         ],
-        "counters": {
-            "mappings": len(passage.mappings.entries),
-            "contacts": len(passage.contacts.expires_at),
-            "calls": len(calls),
-            "flows": len(passage.calls.holders),
-        },
+        "counters": counters(passage),
+    }
+
+
+def counters(passage: Passage) -> dict[str, int]:
+    """How many rows the tables have, without making them: what can be asked every second."""
+    return {
+        "mappings": len(passage.mappings.entries),
+        "contacts": len(passage.contacts.expires_at),
+        "calls": sum(1 for _ in _shown(passage)),
+        "flows": len(passage.calls.holders),
     }
 
 
@@ -81,9 +87,15 @@ def _calls(passage: Passage, now: float) -> list[dict[str, object]]:
                 for flow in (*dialog.flows, *dialog.retiring)
             ],
         }
-        for key, dialog in passage.calls.dialogs.items()
-        if dialog.confirmed or not _has_answered(passage, key)
+        for key, dialog in _shown(passage)
     ]
+
+
+def _shown(passage: Passage) -> Iterator[tuple[DialogKey, Dialog]]:
+    """The dialogs that are calls: not those that only wait for other forks' answers."""
+    for key, dialog in passage.calls.dialogs.items():
+        if dialog.confirmed or not _has_answered(passage, key):
+            yield key, dialog
 
 
 def _state(dialog: Dialog) -> str:
