@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sipalg.control.client import DEFAULT_SOCKET, ControlError, ask, socket_path
+from sipalg.control.client import DEFAULT_SOCKET, ControlError, NotRunningError, ask, socket_path
 
 
 @pytest.fixture
@@ -129,6 +129,8 @@ def test_nobody_there(tmp_path: Path, listener: socket.socket) -> None:
     assert "no sipalg is running" in refused(tmp_path / "nothing")
     listener.close()
     assert "no sipalg is running" in refused(tmp_path / "sock")
+    with pytest.raises(NotRunningError):
+        ask(tmp_path / "sock", "status")
 
 
 def test_a_path_that_no_socket_can_have(tmp_path: Path) -> None:

@@ -123,6 +123,16 @@ def test_pieces_make_the_same_json(answer: dict[str, Any]) -> None:
     assert all(in_pieces(answer))
 
 
+def test_rows_that_are_still_looked_for_come_as_they_are_found() -> None:
+    def rows() -> Iterator[list[int]]:
+        yield from ([], [1, 2], [], [3])
+
+    pieces = list(in_pieces({"a": rows(), "b": iter(())}))
+    assert all(pieces)
+    assert json.loads(b"".join(pieces)) == {"a": [1, 2, 3], "b": []}
+    assert len(pieces) > 6
+
+
 @pytest.mark.parametrize(
     ("line", "said"),
     [

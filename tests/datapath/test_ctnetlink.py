@@ -134,3 +134,23 @@ def test_any_bytes_are_read_without_raising(data: bytes) -> None:
     assert decode_entry(data) is None or isinstance(decode_entry(data), Entry)
     assert len(list(translated(iter([data]), b"\0\0\0\0"))) <= 1
     assert len(list(let_in(iter([data]), b"\0\0\0\0"))) <= 1
+
+
+ENDS = st.sampled_from([P, N, S, Endpoint("192.168.20.3", 5060)])
+
+
+@given(st.sampled_from([UDP, TCP]), ENDS, ENDS, ENDS, st.sets(ENDS), st.sets(st.sampled_from([5060, 4000, 7])))
+def test_what_is_of_concern_is_found_by_its_ends_and_ports(
+    protocol: int, private: Endpoint, remote: Endpoint, public: Endpoint, wanted: set[Endpoint], ports: set[int]
+) -> None:
+    there = ctnetlink.encode_tuple(1, protocol, private, remote)
+    back = ctnetlink.encode_tuple(2, protocol, remote, public)
+    ends = {ctnetlink.packed(end) for end in wanted}
+    port_bytes = {port.to_bytes(2, "big") for port in ports}
+    usual = body(there, back)
+    # The same with the tuples in another order, which takes the long way.
+    unusual = body(back, there, netlink.u32(3, 0))
+    expected = bool({private, remote, public} & wanted) or bool({private.port, remote.port} & ports)
+    for one in (usual, unusual):
+        found = list(ctnetlink.concerning([one, b"", b"short"], ends, port_bytes))
+        assert found == ([decoded(one)] if expected else [])

@@ -163,6 +163,24 @@ def test_a_dump_that_is_always_disturbed_gives_up() -> None:
     assert 1 < len(kernel.sent) < 100
 
 
+def test_a_dump_in_pieces_is_read_as_it_is_asked_for() -> None:
+    one, two = (Message(101, 2, body) for body in (b"1", b"2"))
+    made, kernel = connected(lambda n, _: [(n, one), (n + 9, ASK), (n, two), (n, done())])
+    pieces = made.pieces(DUMP)
+    assert kernel.sent == []
+    assert [message.body for message in next(pieces)] == [b"1"]
+    assert len(kernel.waiting) == 3
+    assert [[message.body for message in piece] for piece in pieces] == [[], [b"2"], []]
+    assert kernel.sent[0][1].flags == netlink.REQUEST | netlink.DUMP
+
+
+def test_a_dump_in_pieces_that_is_refused_raises() -> None:
+    made, _ = connected(lambda n, _: [(n, error(errno.EPERM))])
+    with pytest.raises(NetlinkError) as caught:
+        next(made.pieces(DUMP))
+    assert caught.value.errno == errno.EPERM
+
+
 def test_independent_messages_get_an_errno_each() -> None:
     def answer(sequence: int, message: Message) -> list[Answer]:
         replies = {b"good": [error(0)], b"bad!": [error(errno.ENOENT)], b"mute": []}[message.body]

@@ -11,6 +11,8 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sipalg import __version__
+from sipalg.control.connections import connections
+from sipalg.control.nat import nat
 
 if TYPE_CHECKING:
     from sipalg.control.service import Service
@@ -34,6 +36,8 @@ class Report:
             "mappings": lambda: self._table("mappings"),
             "calls": lambda: self._table("calls"),
             "metrics": self.metrics,
+            "connections": self.connections,
+            "nat": self.nat,
         }
 
     def status(self) -> dict[str, Any]:
@@ -106,6 +110,17 @@ class Report:
         """Return how often sipalg itself went wrong."""
         service = self._service
         return service.driver.log.total + service.loop.log.total + service.ports.log.total
+
+    def connections(self) -> dict[str, Any]:
+        """Answer `connections`."""
+        return self._of_mode("connections", connections(self._service.alg))
+
+    def nat(self) -> dict[str, Any]:
+        """Answer `nat`."""
+        return self._of_mode("nat", nat(self._service.alg, self._service.table.settings.outside))
+
+    def _of_mode(self, name: str, rows: object) -> dict[str, Any]:
+        return {"mode": self._service.alg.settings.mode, name: rows}
 
     def _facts(self) -> dict[str, Any]:
         service = self._service

@@ -155,20 +155,31 @@ class _Client:
 
 
 def in_pieces(answer: Mapping[str, Any]) -> Iterator[bytes]:
-    """Yield the answer's one line of JSON; its lists come some rows at a time, so that none takes long to write."""
+    """Yield the answer's one line of JSON; its lists come some rows at a time, so that none takes long to write.
+
+    An iterator of lists of rows makes a list too, and is asked for its next rows only when they can be sent; rows that
+    it hasn't found yet are an empty list.
+    """
     opening = "{"
     for key, value in answer.items():
         head = f"{opening}{json.dumps(key)}:"
         opening = ","
-        if not isinstance(value, list):
+        if not isinstance(value, (list, Iterator)):
             yield (head + json.dumps(value)).encode()
             continue
         yield (head + "[").encode()
-        for start in range(0, len(value), _ROWS_IN_A_PIECE):
-            rows = json.dumps(value[start : start + _ROWS_IN_A_PIECE])[1:-1]
-            yield (("," if start else "") + rows).encode()
+        separator = ""
+        for rows in _in_parts(value) if isinstance(value, list) else value:
+            # A piece is never empty, which would be the answer's end; JSON takes a space.
+            yield (separator + json.dumps(rows)[1:-1]).encode() if rows else b" "
+            separator = "," if rows else separator
         yield b"]"
     yield b"}\n"
+
+
+def _in_parts(rows: list[Any]) -> Iterator[list[Any]]:
+    for start in range(0, len(rows), _ROWS_IN_A_PIECE):
+        yield rows[start : start + _ROWS_IN_A_PIECE]
 
 
 def _refusal(reason: str) -> bytes:

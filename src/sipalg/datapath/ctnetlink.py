@@ -8,7 +8,7 @@ that way. IPv4 only.
 from __future__ import annotations
 
 import struct
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from socket import AF_INET, inet_aton, inet_ntoa
 from typing import Final, NamedTuple
 
@@ -22,6 +22,7 @@ ASSURED: Final = 0x4
 CONFIRMED: Final = 0x8
 SOURCE_NAT: Final = 0x10
 DESTINATION_NAT: Final = 0x20
+DYING: Final = 0x200
 FIXED_TIMEOUT: Final = 0x400
 
 _SUBSYSTEM: Final = 1
@@ -66,6 +67,8 @@ _BEFORE_PORTS: Final = (_HEADER.pack(6, 2), _HEADER.pack(6, 3))
 _TRANSLATED: Final = struct.Struct("!4x 4s 8x 4s 16x B 7x 2s 10x 4s 16x 4s 24x H")
 # The same for `let_in`: the original tuple's destination, protocol and destination port, the reply tuple's source.
 _LET_IN: Final = struct.Struct("!4x 4s 16x 4s 8x B 15x H 2x 4s 8x 4s 24x 2s")
+# And for `concerning`: both tuples' sources and destinations, with their ports.
+_ENDS: Final = struct.Struct("!4x 4s 8x 4s 4x 4s 16x 2s 6x 2s 2x 4s 8x 4s 4x 4s 16x 2s 6x 2s")
 _NESTS: Final = tuple(_TUPLE_HEADS[kind][:4] for kind in (_TUPLE_ORIGINAL, _TUPLE_REPLY))
 
 
@@ -287,3 +290,34 @@ def let_in(bodies: Iterator[bytes], address: bytes) -> Iterator[Translated]:
             if source != address:
                 port = entry.reply_source.port.to_bytes(2, "big")
                 yield Translated(entry.protocol, entry.original_destination.port, source + port)
+
+
+def concerning(bodies: Iterable[bytes], ends: Collection[bytes], ports: Collection[bytes]) -> Iterator[Entry]:
+    """Yield the entries that have one of the `ends` in either tuple, or whose original tuple has one of the `ports`.
+
+    An end is an address and a port, 6 bytes; a port is 2 bytes big-endian. As fast as `translated` over those that are
+    of no concern.
+    """
+    unpack, size = _ENDS.unpack_from, _ENDS.size
+    there, back = _NESTS
+    for body in bodies:
+        if len(body) >= size:
+            first, a, b, a_port, b_port, second, c, d, c_port, d_port = unpack(body)
+            if first == there and second == back:
+                known = a + a_port in ends or b + b_port in ends or c + c_port in ends or d + d_port in ends
+                if not known and a_port not in ports and b_port not in ports:
+                    continue
+        entry = decode_entry(body)
+        if entry is not None and _concerns(entry, ends, ports):
+            yield entry
+
+
+def _concerns(entry: Entry, ends: Collection[bytes], ports: Collection[bytes]) -> bool:
+    original = (packed(entry.original_source), packed(entry.original_destination))
+    reply = (packed(entry.reply_source), packed(entry.reply_destination))
+    return any(end in ends for end in (*original, *reply)) or any(end[4:] in ports for end in original)
+
+
+def packed(end: Endpoint) -> bytes:
+    """Return an endpoint's address and port as 6 bytes. Raises OSError for a host that is no IPv4 literal."""
+    return inet_aton(end.host) + end.port.to_bytes(2, "big")

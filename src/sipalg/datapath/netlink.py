@@ -243,6 +243,26 @@ class NetlinkSocket:
                 return answers
         raise NetlinkError(errno.EINTR, 0, "the table kept changing while it was read")
 
+    def pieces(self, message: Message) -> Iterator[list[Message]]:
+        """Send a dump's question and yield what comes back, a buffer (at most 32 KiB) each time that one is asked for.
+
+        The kernel walks its table no further than it is asked for, so a large table needn't be read in one go. What
+        changes meanwhile may be there twice or not at all. Use the socket for nothing else until the end.
+        """
+        sequence = self._next_sequence(1)
+        self._socket.send(encode(message, sequence, REQUEST))
+        while True:
+            received = decode(self._socket.recv(_RECEIVE_BYTES))
+            answers = [answer for answered, answer in received if answered == sequence]
+            for last in answers:
+                if last.kind in {ERROR, _DONE}:
+                    error = refusal(last, 0)
+                    if error is not None:
+                        raise error
+                    yield [answer for answer in answers if answer is not last]
+                    return
+            yield answers
+
     def _exchange(self, message: Message) -> tuple[list[Message], bool]:
         dump = message.flags & DUMP == DUMP
         sequence = self._next_sequence(1)
