@@ -119,8 +119,9 @@ def _way(mode: Mode, network: Network) -> Iterator[int]:
     elif mode.name == "sipalg":
         with tempfile.TemporaryDirectory(prefix="sipalg-bench-") as directory:
             # A socket of its own: an ALG may be running on this machine already.
-            words = [sys.executable, "-m", "sipalg", "run", "--inside", "lan0", "--outside", "wan0", "--socket"]
-            with _process(network.command(network.router, *words, Path(directory) / "socket")) as pid:
+            words = [sys.executable, "-m", "sipalg", "run", "--inside", "lan0", "--outside", "wan0"]
+            words += ["--config", f"{directory}/settings", "--socket", f"{directory}/socket"]
+            with _process(network.command(network.router, *words)) as pid:
                 yield pid
     else:
         # The xt target, which kernels without nft's own `queue` have too.

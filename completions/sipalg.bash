@@ -19,6 +19,14 @@ _sipalg() {
             mapfile -t COMPREPLY < <(compgen -W "$modes" -- "$word")
             return
             ;;
+        --tcp)
+            mapfile -t COMPREPLY < <(compgen -W 'relay plain' -- "$word")
+            return
+            ;;
+        --sip-direct-media | --sip-direct-signalling | --disabled)
+            mapfile -t COMPREPLY < <(compgen -W 'yes no' -- "$word")
+            return
+            ;;
         --inside | --outside)
             if [[ $command =~ ^(run|doctor)$ && -d /sys/class/net ]]; then
                 mapfile -t COMPREPLY < <(cd /sys/class/net && compgen -W "$(echo *)" -- "$word")
@@ -29,12 +37,12 @@ _sipalg() {
             mapfile -t COMPREPLY < <(compgen -W "$(sipalg lab --list 2>/dev/null | cut -d " " -f 1)" -- "$word")
             return
             ;;
-        --socket | --keep)
+        --socket | --config | --captures | --keep)
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
             ;;
         --public | --ports | --media-ports | --reserved-ports | --sip-timeout | --except | --trusted-peers | --queue | \
-            --source | --destination | --media-port | --at-once | --listen)
+            --inside-servers | --call-timeout | --source | --destination | --media-port | --at-once | --listen)
             return
             ;;
     esac
@@ -44,10 +52,15 @@ _sipalg() {
     fi
     local options='--help'
     case $command in
-        '') options='run status mappings calls metrics doctor explain rewrite lab --help --version' ;;
+        '') options='run config status mappings calls metrics doctor explain rewrite lab --help --version' ;;
         run)
             options='--inside --outside --public --ports --media-ports --reserved-ports --sip-timeout --except'
-            options+=' --trusted-peers --mode --socket --queue --log-edits --allow-offload --help'
+            options+=' --trusted-peers --mode --socket --queue --log-edits --allow-offload --config --sip-direct-media'
+            options+=' --disabled --inside-servers --sip-direct-signalling --call-timeout --tcp --captures --help'
+            ;;
+        config)
+            options='--config --json --help'
+            if [[ $word != -* ]]; then options='check show default'; fi
             ;;
         status | mappings | calls) options='--json --socket --help' ;;
         metrics) options='--listen --socket --help' ;;

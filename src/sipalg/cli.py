@@ -24,6 +24,7 @@ from sipalg import __version__
 #: name → (module, one line of help), in the order in which the help lists them.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "run": ("sipalg.control.daemon", "translate live traffic on this router, in the foreground"),
+    "config": ("sipalg.control.config", "check or show the settings file, or print a new one"),
     "status": ("sipalg.control.tables", "show what the running ALG does and counts"),
     "mappings": ("sipalg.control.tables", "list the running ALG's mappings, private to public"),
     "calls": ("sipalg.control.tables", "list the running ALG's calls with their media"),

@@ -23,7 +23,7 @@ from sipalg.engine.verdict import Event
 def arguments(*given: str) -> argparse.Namespace:
     parser = argparse.ArgumentParser()
     daemon.configure(parser)
-    return parser.parse_args(["--inside", "lan0", "--outside", "wan0", *given])
+    return parser.parse_args(["--inside", "lan0", "--outside", "wan0", "--config", "/nowhere/sipalg.toml", *given])
 
 
 def finding(*found: Finding) -> Callable[[Plan], list[Finding]]:
@@ -45,7 +45,7 @@ def test_each_thing_in_the_way_is_a_line(
 
 def test_interfaces_that_contradict_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     assert daemon.main(arguments("--inside", "wan0")) == 2
-    assert capsys.readouterr().err.startswith("sipalg: --outside wan0: is also given as --inside")
+    assert capsys.readouterr().err.startswith("sipalg: outside: wan0 is also in inside")
 
 
 @pytest.mark.parametrize(
@@ -62,7 +62,7 @@ def test_what_is_refused_is_one_line(
 ) -> None:
     def refuse(options: Options, warnings: list[str], on_event: Callable[[Event], None]) -> None:
         on_event(Event("x", ()))
-        assert options.outside == "wan0"
+        assert options.settings.outside == "wan0"
         assert warnings == ["look at this"]
         raise error
 

@@ -1,145 +1,118 @@
-"""The arguments of `sipalg run`."""
+"""The arguments of `sipalg run`, over the settings file's."""
 
 from __future__ import annotations
 
 import argparse
-from argparse import ArgumentTypeError
+from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from sipalg.control.options import (
-    Options,
-    configure,
-    duration,
-    interface,
-    queue_number,
-    read,
-    reserved_ports,
-)
+from sipalg.control.options import Options, configure, read, resolve
+from sipalg.control.properties import PROPERTIES
+from sipalg.control.settings import Settings
+from sipalg.control.settings_file import SettingsError
 from sipalg.datapath.admin_model import PortRange
-from sipalg.engine.settings import Settings
+
+BOTH = ("--inside", "lan0", "--outside", "wan0")
+
+
+@pytest.fixture(autouse=True)
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The settings file, which isn't there yet."""
+    monkeypatch.delenv("SIPALG_SOCKET", raising=False)
+    path = tmp_path / "sipalg.toml"
+    monkeypatch.setenv("SIPALG_CONFIG", str(path))
+    return path
 
 
 def options(*given: str) -> Options:
     parser = argparse.ArgumentParser(exit_on_error=False)
     configure(parser)
-    return read(parser.parse_args(["--inside", "lan0", "--outside", "wan0", *given]))
+    return read(parser.parse_args(given))
 
 
-@pytest.mark.parametrize(
-    ("text", "seconds"),
-    [
-        ("3600", 3600),
-        ("01:00:00", 3600),
-        ("00:30", 1800),
-        ("1d 02:03:04", 93784),
-        ("1d02:03:04", 93784),
-        ("1h", 3600),
-        ("90m", 5400),
-        ("1d2h", 93600),
-        ("1W", 604800),
-        (" 1h30m10s ", 5410),
-        ("10s", 10),
-        ("30d", 2592000),
-    ],
-)
-def test_times(text: str, seconds: int) -> None:
-    assert duration(text) == float(seconds)
-
-
-@pytest.mark.parametrize("text", ["", " ", "1 h", "h", "1h1d", "1:2:3", "00:60:00", "-5", "1.5h", "٣٦٠٠", "x"])
-def test_what_is_no_time(text: str) -> None:
-    with pytest.raises(ArgumentTypeError, match="is no time; examples"):
-        duration(text)
-
-
-@pytest.mark.parametrize("text", ["0", "9s", "00:00:09", "31d", "9999999999999"])
-def test_times_out_of_range(text: str) -> None:
-    with pytest.raises(ArgumentTypeError, match="out of range; a time from 10s to 30d"):
-        duration(text)
-
-
-@given(st.text(max_size=12))
-def test_no_text_is_more_than_refused(text: str) -> None:
-    seconds, refusal = 10.0, repr(text)
-    try:
-        seconds = duration(text)
-    except ArgumentTypeError as error:
-        refusal = str(error)
-    assert 10 <= seconds <= 2592000
-    assert refusal.startswith(repr(text))
-
-
-@pytest.mark.parametrize("text", ["lan0", "eth0.100", "br-lan", "a" * 15, "wg%0"])
-def test_interface_names(text: str) -> None:
-    assert interface(text) == text
-
-
-@pytest.mark.parametrize("text", ["", "a" * 16, "ä" * 8, "a/b", "a:1", "a b", ".", ".."])
-def test_what_is_no_interface_name(text: str) -> None:
-    with pytest.raises(ArgumentTypeError, match="no interface name"):
-        interface(text)
-
-
-def test_queue_numbers() -> None:
-    assert queue_number("0") == 0
-    assert queue_number("65535") == 65535
-    for text in ("65536", "-1", "x", ""):
-        with pytest.raises(ArgumentTypeError, match="no queue number"):
-            queue_number(text)
-
-
-def test_reserved_ports() -> None:
-    assert reserved_ports("80") == (PortRange(80, 80),)
-    assert reserved_ports("5070, 20000-20999,1-65535") == (
-        PortRange(5070, 5070),
-        PortRange(20000, 20999),
-        PortRange(1, 65535),
-    )
-    assert options("--reserved-ports=80,90-91").reserved_ports == (PortRange(80, 80), PortRange(90, 91))
-    for text, said in (("", "is no port"), ("80,", "is no port"), ("1-2-3", "is no port"), ("9-8", "ends before")):
-        with pytest.raises(ArgumentTypeError, match=said):
-            reserved_ports(text)
-
-
-def test_what_nobody_says_is_the_engines_default(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("SIPALG_SOCKET", raising=False)
-    settings = options().engine_settings("203.0.113.1", 180.0)
-    assert settings == Settings(frozenset({"lan0"}), "203.0.113.1", "203.0.113.1")
-    table = options().table_settings(30.0)
-    assert (table.outside, table.inside, table.ports) == ("wan0", ("lan0",), (5060, 5061))
-    assert table.unreplied_timeout_s == 30
-    assert options().socket == Path("/run/sipalg/sipalg.sock")
+def test_without_a_file_the_defaults_and_the_command_line(file: Path) -> None:
+    told = options(*BOTH)
+    assert told.settings == Settings(inside=("lan0",), outside="wan0")
+    assert told.socket == Path("/run/sipalg/sipalg.sock")
+    assert (told.file, told.named) == (file, frozenset())
+    assert [told.source_of(key) for key in ("inside", "ports")] == ["command line", "default"]
 
 
 def test_everything_said() -> None:
     told = options(
-        "--inside=lan1", "--inside=lan0", "--public=198.51.100.7", "--ports=5060,5070", "--media-ports=20000-20100",
-        "--sip-timeout=90m", "--except=10.8.0.0/16", "--except=10.9.0.0/16", "--trusted-peers=203.0.113.0/24",
-        "--mode=observe", "--socket=/run/x", "--queue=7", "--log-edits", "--allow-offload",
+        "--inside=lan1", "--inside=lan0", "--outside=wan0", "--public=198.51.100.7", "--ports=5060,5070",
+        "--sip-direct-media=no", "--sip-timeout=90m", "--disabled", "--mode=observe", "--media-ports=20000-20100",
+        "--reserved-ports=80,90-91", "--except=10.8.0.0/16", "--except=10.9.0.0/16",
+        "--trusted-peers=203.0.113.0/24,198.51.100.0/24", "--inside-servers=192.168.1.0/24",
+        "--sip-direct-signalling", "--call-timeout=1h", "--tcp=relay", "--captures=/srv", "--queue=7",
+        "--allow-offload=yes", "--log-edits", "--socket=/run/x",
     )  # fmt: skip
-    assert told.engine_settings("203.0.113.1", 20.0) == Settings(
-        inside_interfaces=frozenset({"lan0", "lan1"}),
-        nat_address="203.0.113.1",
-        advertised_address="198.51.100.7",
+    assert told.settings == Settings(
+        inside=("lan1", "lan0"),
+        outside="wan0",
+        public="198.51.100.7",
         ports=(5060, 5070),
-        media_ports=(20000, 20100),
+        direct_media=False,
         sip_timeout_s=5400.0,
-        flow_check_s=8.0,
-        exempt=(IPv4Network("10.8.0.0/16"), IPv4Network("10.9.0.0/16")),
-        trusted_peers=(IPv4Network("203.0.113.0/24"),),
+        disabled=True,
         mode="observe",
+        media_ports=(20000, 20100),
+        reserved_ports=(PortRange(80, 80), PortRange(90, 91)),
+        exempt=(IPv4Network("10.8.0.0/16"), IPv4Network("10.9.0.0/16")),
+        trusted_peers=(IPv4Network("203.0.113.0/24"), IPv4Network("198.51.100.0/24")),
+        inside_servers=(IPv4Network("192.168.1.0/24"),),
+        direct_signalling=True,
+        call_timeout_s=3600.0,
+        tcp="relay",
+        captures=Path("/srv"),
+        queue_number=7,
+        allow_offload=True,
+        log_edits=True,
     )
-    table = told.table_settings(10.0)
-    assert table.inside == ("lan0", "lan1")
-    assert (table.queue_number, table.sip_timeout_s, table.exempt) == (7, 5400.0, told.exempt)
-    assert (told.socket, told.allow_offload, told.log_edits) == (Path("/run/x"), True, True)
+    assert set(told.given) == set(PROPERTIES)
+    assert told.socket == Path("/run/x")
 
 
-def test_an_interface_is_on_one_side_only() -> None:
-    with pytest.raises(ArgumentTypeError, match="--outside wan0: is also given as --inside"):
-        options("--inside=wan0")
+def test_the_command_line_wins_over_the_file_and_says_so(file: Path) -> None:
+    file.write_text('inside = ["lan0"]\noutside = "wan0"\nports = [5070]\ndisabled = true\n')
+    assert options().settings == Settings(inside=("lan0",), outside="wan0", ports=(5070,), disabled=True)
+    told = options("--ports=5080", "--disabled=no")
+    assert told.settings == Settings(inside=("lan0",), outside="wan0", ports=(5080,))
+    assert told.given == {"ports": "5080", "disabled": "no"}
+    sources = {key: told.source_of(key) for key in ("outside", "ports", "mode")}
+    assert sources == {"outside": "file", "ports": "command line", "mode": "default"}
+    assert options("--config", str(file.parent / "other"), *BOTH).settings.ports == (5060, 5061)
+
+
+def test_the_file_is_read_again_under_the_same_command_line(file: Path) -> None:
+    told = options(*BOTH, "--ports=5080")
+    file.write_text('ports = [5070]\nsip-timeout = "2h"\n')
+    again = resolve(told)
+    assert again.settings == replace(told.settings, sip_timeout_s=7200.0)
+    assert again.named == {"ports", "sip-timeout"}
+
+
+@pytest.mark.parametrize(
+    ("content", "given", "said"),
+    [
+        (None, (), "inside: is missing; .*: as --inside, or in .*sipalg.toml, which isn't there$"),
+        (None, ("--inside=lan0",), "outside: is missing; .*as --outside, or in"),
+        ("ports = [5070]", (), "inside: is missing; .*sipalg.toml$"),
+        ("ports = [0]", BOTH, "sipalg.toml: line 1: ports: '0' is no port"),
+        ("outside = 'lan0'", ("--inside=lan0",), r"outside: lan0 is .* \(command line and .* together\)"),
+        ("", ("--inside=lan0", "--outside=lan0"), "outside: lan0 is also in inside"),
+    ],
+)
+def test_what_cannot_be_is_one_line(file: Path, content: str | None, given: tuple[str, ...], said: str) -> None:
+    if content is not None:
+        file.write_text(content)
+    with pytest.raises(SettingsError, match=said):
+        options(*given)
+
+
+def test_a_bad_value_is_the_command_lines_error() -> None:
+    with pytest.raises(argparse.ArgumentError, match="--sip-timeout: 'soon' is no time; examples"):
+        options(*BOTH, "--sip-timeout=soon")

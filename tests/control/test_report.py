@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import argparse
 import json
 from collections import Counter
 from dataclasses import replace
 from ipaddress import IPv4Network
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
 
-from sipalg.control.options import Options, configure, read
+from sipalg.control.options import Options
+from sipalg.control.parts import engine_settings
 from sipalg.control.report import Report
 from sipalg.control.service import Service as RealService
+from sipalg.control.settings import Settings
 from sipalg.control.unseen import Unseen
 from sipalg.datapath.admin_model import PortRange
 from sipalg.datapath.nfqueue import QueueStatistics
@@ -57,10 +59,9 @@ class Service:
     """As much of a service as its report reads."""
 
     def __init__(self) -> None:
-        parser = argparse.ArgumentParser()
-        configure(parser)
-        self.options: Options = read(parser.parse_args(["--inside", "lan0", "--outside", "wan0"]))
-        self.alg = Alg(self.options.engine_settings("203.0.113.1", 120.0), lambda *_: False)
+        settings = Settings(inside=("lan0",), outside="wan0")
+        self.options = Options(settings, Path("/run/sock"), Path("/etc/file"), {"ports": "5060,5061"})
+        self.alg = Alg(engine_settings(settings, "203.0.113.1", 120.0), lambda *_: False)
         self.table = Table()
         self.queue = Queue()
         log = SimpleNamespace(total=0)
@@ -78,6 +79,10 @@ class Service:
         self.unseen = Unseen(self.table, self.queue)
         self.inherited: list[int] = []
         self.ports = SimpleNamespace(log=log)
+
+    @property
+    def settings(self) -> Settings:
+        return self.options.settings
 
 
 @pytest.fixture
@@ -137,7 +142,8 @@ def test_packets_from_unknown_peers_are_counted_with_what_to_do(service: Service
 
 
 def test_exemptions_are_told_by_whose_they_are(service: Service) -> None:
-    service.options = replace(service.options, exempt=(VPN,), reserved_ports=(PortRange(7, 7), PortRange(8, 9)))
+    settings = replace(service.settings, exempt=(VPN,), reserved_ports=(PortRange(7, 7), PortRange(8, 9)))
+    service.options = replace(service.options, settings=settings)
     service.alg.set_exempt((VPN, SITE))
     facts = status(report_on(service))["status"]
     assert (facts["except"], facts["except_by_the_rules"]) == (["10.1.0.0/16"], ["10.8.0.0/24"])
@@ -147,6 +153,8 @@ def test_exemptions_are_told_by_whose_they_are(service: Service) -> None:
 def test_the_facts(service: Service) -> None:
     facts = status(report_on(service))["status"]
     assert facts["mode"] == "enforce"
+    assert (facts["disabled"], facts["sip_direct_media"]) == (False, True)
+    assert (facts["settings_file"], facts["set_by_the_command_line"]) == ("/etc/file", ["ports"])
     assert facts["kernel"] == ["table with owner", "xt NFQUEUE", "ct timeout"]
     assert facts["mappings"] == 0
     answers = report_on(service).answers()

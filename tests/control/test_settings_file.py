@@ -124,6 +124,14 @@ def test_what_is_wrong_is_one_line(path: Path, text: str, said: str) -> None:
     assert "\n" not in line
 
 
+def test_every_mistake_has_its_line(path: Path) -> None:
+    path.write_text("ports = [0]\ninside = ['a']\nx = 1\noutside = 'a'\n")
+    with pytest.raises(SettingsError, match=r"'0' is no port.* \(and 2 more: see `sipalg config check`\)$") as caught:
+        load(path)
+    numbers = [line.removeprefix(f"{path}: ").partition(":")[0] for line in caught.value.lines]
+    assert numbers == ["line 1", "line 3", "line 4"]
+
+
 @given(st.binary(max_size=60) | st.text("=[]{}'\"#.,0-9apors\n ", max_size=60).map(str.encode))
 def test_no_content_is_more_than_refused(content: bytes) -> None:
     said = ""

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import errno
 from collections.abc import Iterator, Sequence
 
 import pytest
 
-from sipalg.control.options import configure, read
+from sipalg.control.parts import engine_settings
+from sipalg.control.settings import Settings
 from sipalg.datapath import ctnetlink, netlink
 from sipalg.datapath.conntrack import Conntrack, FlowState, FlowTakenError
 from sipalg.datapath.ctnetlink import DESTINATION_NAT, FIXED_TIMEOUT, SOURCE_NAT, Entry
@@ -230,9 +230,7 @@ def test_a_flow_whose_time_the_kernel_has_set_anew_has_carried_packets(kernel: K
 def test_the_engines_times_let_running_media_be_told_from_silence(
     kernel: Kernel, table: Conntrack, stream_s: int
 ) -> None:
-    options = argparse.ArgumentParser()
-    configure(options)
-    settings = read(options.parse_args(["--inside", "a", "--outside", "b"])).engine_settings(N.host, stream_s)
+    settings = engine_settings(Settings(inside=("a",), outside="b"), N.host, stream_s)
     table.establish(FLOW, 3 * settings.flow_check_s)
     kernel.pass_time(settings.flow_check_s)
     kernel.entries = [only(kernel)._replace(timeout_s=stream_s - 1)]

@@ -38,13 +38,15 @@ class Router:
     def __init__(self, net: Topology) -> None:
         self.net = net
         self.socket = net.directory / "sipalg.sock"
+        #: There is none unless a test writes it.
+        self.settings = net.directory / "sipalg.toml"
         self.log = net.directory / "log"
         self.running: list[subprocess.Popen[str]] = []
 
     def run(self, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
         """Start `sipalg run` and wait for its `ready`."""
         argv = (sys.executable, "-m", "sipalg", "run", "--inside", "lan0", "--outside", "wan0")
-        command = self.net.command("router", *argv, "--socket", self.socket, *arguments)
+        command = self.net.command("router", *argv, "--socket", self.socket, "--config", self.settings, *arguments)
         with self.log.open("w") as log:
             process = subprocess.Popen(
                 command, stdout=subprocess.PIPE, stderr=log, text=True, env={**os.environ, **(environment or {})}

@@ -12,6 +12,7 @@ from tests.lab.router import PATIENCE_S, PHONE, SERVER, Router, exchange, regist
 
 from sipalg.control.options import Options
 from sipalg.control.service import Service
+from sipalg.control.settings import Settings
 from sipalg.datapath import nft_table
 from sipalg.datapath.netlink import NetlinkSocket
 from sipalg.datapath.nft_rules import Features
@@ -252,20 +253,8 @@ def test_a_table_that_somebody_removes_comes_back_with_its_mappings(
         return found(sock)._replace(owner_persist=False)
 
     monkeypatch.setattr("sipalg.control.service.find_features", without_owner)
-    options = Options(
-        inside=("lan0",),
-        outside="wan0",
-        public=None,
-        ports=(5060,),
-        media_ports=(16384, 32767),
-        sip_timeout_s=3600.0,
-        exempt=(),
-        trusted_peers=(),
-        mode="enforce",
-        socket=router.socket,
-        queue_number=5060,
-        allow_offload=False,
-    )
+    settings = Settings(inside=("lan0",), outside="wan0", ports=(5060,))
+    options = Options(settings, router.socket, router.net.directory / "sipalg.toml", {})
     started, ending = threading.Event(), threading.Event()
 
     def work() -> None:

@@ -104,7 +104,8 @@ def test_the_alg_is_started_as_its_users_do(world: World) -> None:
         assert host == "router"
         assert argv[:6] == [sys.executable, "-m", "sipalg", "run", "--outside", "wan0"]
         assert argv[6:10] == ["--inside", "lan0", "--inside", "lan1"]
-        assert argv[10:] == ["--socket", str(stage.alg_socket), "--mode", "observe"]
+        assert argv[10:14] == ["--socket", str(stage.alg_socket), "--config", str(stage.alg_settings)]
+        assert argv[14:] == ["--mode", "observe"]
 
 
 def test_a_restarted_alg_has_a_log_of_its_own(world: World) -> None:

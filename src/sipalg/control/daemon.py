@@ -15,14 +15,15 @@ import os
 import signal
 import socket
 import sys
-from argparse import ArgumentTypeError
 from collections.abc import Iterator
 from typing import Final
 
 from sipalg.control import options as run_options
+from sipalg.control import parts
 from sipalg.control.log import LineHandler, is_journal
 from sipalg.control.server import SocketInUseError
 from sipalg.control.service import Service
+from sipalg.control.settings_file import SettingsError
 from sipalg.datapath import preflight
 from sipalg.datapath.admin_rules import AdminRulesError
 from sipalg.datapath.loop import FaultLog, Loop
@@ -43,9 +44,9 @@ def main(args: argparse.Namespace) -> int:
     """Run until a signal comes, and return 0; 2 with one line for each thing that stands in the way."""
     try:
         options = run_options.read(args)
-    except ArgumentTypeError as error:
+    except SettingsError as error:
         return _refuse([str(error)])
-    findings = preflight.check(options.plan())
+    findings = preflight.check(parts.plan(options.settings))
     errors = [finding.text for finding in findings if finding.severity == "error"]
     if errors:
         return _refuse(errors)
@@ -59,7 +60,7 @@ def main(args: argparse.Namespace) -> int:
     except NetlinkError as error:
         return _refuse([f"the kernel refuses: {error.strerror}"])
     except OSError as error:
-        return _refuse([f"can't bind queue {options.queue_number}: {error.strerror}"])
+        return _refuse([f"can't bind queue {options.settings.queue_number}: {error.strerror}"])
     except Exception:
         log.exception("start", "not-started")
         return 2
@@ -115,13 +116,13 @@ def stopped_by_signals(loop: Loop) -> Iterator[None]:
 
 
 def _say_ready(service: Service) -> None:
-    options = service.options
-    sides = f"{'+'.join(options.inside)} to {options.outside}"
+    settings = service.settings
+    sides = f"{'+'.join(settings.inside)} to {settings.outside}"
     _LOG.info(
         "started mode=%s inside=%s outside=%s nat_address=%s advertised_address=%s",
-        options.mode,
-        ",".join(options.inside),
-        options.outside,
+        settings.mode,
+        ",".join(settings.inside),
+        settings.outside,
         service.nat_address or "none",
         service.alg.settings.advertised_address or "none",
     )
@@ -129,7 +130,7 @@ def _say_ready(service: Service) -> None:
     _LOG.info(
         "note: to save the rule set, leave %s out: nft list tables | grep -vx '%s' | xargs -L1 nft list", table, table
     )
-    service.notifier.ready(f"{'observing' if options.mode == 'observe' else 'translating'} {sides}")
+    service.notifier.ready(f"{'observing' if settings.mode == 'observe' else 'translating'} {sides}")
     # Nobody reading stdout is no reason to end.
     with contextlib.suppress(OSError):
         sys.stdout.write("ready\n")

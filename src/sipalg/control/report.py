@@ -60,7 +60,7 @@ class Report:
         if faults:
             warnings.append(f"{faults} faults of sipalg itself, see the log; their packets passed unchanged")
         if not service.nat_address:
-            outside = service.options.outside
+            outside = service.settings.outside
             warnings.append(f"{outside} has no IPv4 address: until it has one, SIP passes without being translated")
         notes = []
         if strangers:
@@ -124,7 +124,7 @@ class Report:
 
     def _facts(self) -> dict[str, Any]:
         service = self._service
-        options = service.options
+        chosen = service.settings
         settings = service.alg.settings
         features = service.table.features
         kernel = [
@@ -135,26 +135,30 @@ class Report:
         return {
             "version": __version__,
             "pid": os.getpid(),
-            "mode": options.mode,
-            "inside": list(options.inside),
-            "outside": options.outside,
+            "mode": chosen.mode,
+            "inside": list(chosen.inside),
+            "outside": chosen.outside,
             "nat_address": settings.nat_address,
             "advertised_address": settings.advertised_address,
-            "ports": list(options.ports),
-            "media_ports": "-".join(map(str, options.media_ports)),
-            "reserved_ports": [f"{low}-{high}" if low < high else str(low) for low, high in options.reserved_ports],
-            "except": [str(network) for network in options.exempt],
-            "except_by_the_rules": [str(network) for network in settings.exempt if network not in options.exempt],
-            "sip_timeout_s": options.sip_timeout_s,
+            "ports": list(chosen.ports),
+            "media_ports": "-".join(map(str, chosen.media_ports)),
+            "reserved_ports": [f"{low}-{high}" if low < high else str(low) for low, high in chosen.reserved_ports],
+            "disabled": chosen.disabled,
+            "sip_direct_media": chosen.direct_media,
+            "except": [str(network) for network in chosen.exempt],
+            "except_by_the_rules": [str(network) for network in settings.exempt if network not in chosen.exempt],
+            "sip_timeout_s": chosen.sip_timeout_s,
             "uptime_s": round(time.monotonic() - self._started, 3),
             "packets_s": round(service.driver.packets_s, 6),
             "processor_s": round(time.process_time(), 6),
-            "queue_number": options.queue_number,
+            "queue_number": chosen.queue_number,
+            "settings_file": str(service.options.file),
+            "set_by_the_command_line": sorted(service.options.given),
             "kernel": kernel,
         }
 
     def _table(self, name: str) -> dict[str, Any]:
-        return {"mode": self._service.options.mode, name: self._snapshot()[name]}
+        return {"mode": self._service.settings.mode, name: self._snapshot()[name]}
 
     def _snapshot(self) -> dict[str, Any]:
         return self._service.alg.snapshot(time.monotonic())

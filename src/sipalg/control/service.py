@@ -15,10 +15,9 @@ from collections.abc import Callable, Iterable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from ipaddress import IPv4Network
-from pathlib import Path
 from typing import Final
 
-from sipalg.control import takeover
+from sipalg.control import parts, takeover
 from sipalg.control.edits import edit_event
 from sipalg.control.inherited import InheritedMedia
 from sipalg.control.notify import Notifier
@@ -26,6 +25,7 @@ from sipalg.control.options import Options
 from sipalg.control.report import Report
 from sipalg.control.rules import RulesWatch
 from sipalg.control.server import ControlServer
+from sipalg.control.settings import Settings
 from sipalg.control.unseen import Unseen
 from sipalg.datapath import addresses, nft_rules
 from sipalg.datapath.addresses import AddressWatch, primary_address
@@ -47,7 +47,6 @@ from sipalg.engine.verdict import UDP, AdmitPeer, Datagram, Event, Mapping, Open
 
 _LOG = logging.getLogger("sipalg")
 
-_TIMEOUTS: Final = Path("/proc/sys/net/netfilter")
 _FORGET_S: Final = 60.0
 #: How long flows that a mapping's end or beginning made untrue may live on: one search for all of them.
 _TIDY_S: Final = 1.0
@@ -68,6 +67,7 @@ class Service:
         Raises OSError (NetlinkError among them), AdminRulesError and SocketInUseError; nothing is left then.
         """
         self.options = options
+        settings = options.settings
         self._on_event = on_event
         #: What people should know, as found at start and whenever the administrator's rules changed.
         self.warnings = warnings
@@ -75,35 +75,33 @@ class Service:
         self.table_stays = True
         self.loop = Loop()
         self.notifier = Notifier()
-        observing = options.mode == "observe"
+        observing = settings.mode == "observe"
         with ExitStack() as stack:
             stack.callback(self.loop.close)
             stack.callback(self.notifier.close)
             self._watch = stack.enter_context(AddressWatch())
             self._conntrack = stack.enter_context(Conntrack())
-            self.nat_address = primary_address(options.outside)
+            self.nat_address = primary_address(settings.outside)
             self._rules = self._read_rules()
-            self._forwards = list(takeover.forwards(self._rules, self.nat_address, options.ports))
-            avoid = overlap(PortRange(*options.media_ports), local_port_range())
-            self.ports = PortsTaken(self._conntrack.translated, reserved=options.reserved_ports, avoid=avoid)
+            self._forwards = list(takeover.forwards(self._rules, self.nat_address, settings.ports))
+            avoid = overlap(PortRange(*settings.media_ports), local_port_range())
+            self.ports = PortsTaken(self._conntrack.translated, reserved=settings.reserved_ports, avoid=avoid)
             self.ports.configure(self.nat_address, self._rules)
             exempt = self._exempt_networks()
-            stream_timeout_s = _kernel_timeout("nf_conntrack_udp_timeout_stream", 120)
-            settings = options.engine_settings(self.nat_address, stream_timeout_s)
-            self.alg = Alg(replace(settings, exempt=exempt), self.ports)
+            engine = parts.engine_settings(settings, self.nat_address, parts.stream_timeout_s(), exempt)
+            self.alg = Alg(engine, self.ports)
             with NetlinkSocket() as probe:
                 features = find_features(probe)
             # To observe changes nothing, the lifetime of flows included.
             features = features._replace(ct_timeout=features.ct_timeout and not observing)
-            table_settings = options.table_settings(_kernel_timeout("nf_conntrack_udp_timeout", 30))
-            self.table = NftTable(replace(table_settings, exempt=exempt), features)
+            self.table = NftTable(parts.table_settings(settings, parts.unreplied_timeout_s(), exempt), features)
             stack.callback(self.table.close)
             self._standing = Standing(self.table)
-            self.queue = PacketQueue(options.queue_number)
+            self.queue = PacketQueue(settings.queue_number)
             stack.callback(self.queue.close)
             self._executor = executor = Executor(self._standing, self._conntrack)
-            inside = frozenset(options.inside)
-            on_edits = self._tell_edits if options.log_edits else None
+            inside = frozenset(settings.inside)
+            on_edits = self._tell_edits if settings.log_edits else None
             self.driver = Driver(
                 self.alg, self.queue, executor, inside, observe=observing, on_event=on_event, on_edits=on_edits
             )
@@ -116,10 +114,15 @@ class Service:
             stack.callback(self._rules_watch.close)
             self._closing = stack.pop_all()
 
+    @property
+    def settings(self) -> Settings:
+        """The settings in force."""
+        return self.options.settings
+
     def start(self) -> None:
         """Write the rules, take over what exists, and begin with the packets. Raises NetlinkError."""
         now = time.monotonic()
-        observing = self.options.mode == "observe"
+        observing = self.settings.mode == "observe"
         found = self.table.elements()
         kept = takeover.keepable(found, self.nat_address, self._forwards)
         self._standing.install([] if observing else takeover.closing(found, kept))
@@ -155,7 +158,7 @@ class Service:
         name = self.table.settings.name
         with contextlib.suppress(OSError):
             # What stands in it then is an earlier process's, and calls of that may stand.
-            if self.options.mode == "observe" and not self.table.elements().mappings:
+            if self.settings.mode == "observe" and not self.table.elements().mappings:
                 self.table.remove()
                 self.table_stays = False
         self._closing.close()
@@ -180,7 +183,7 @@ class Service:
             loop.every(self.notifier.watchdog_interval_s, self.notifier.alive)
 
     def _read_rules(self) -> AdminRules:
-        return read_admin_rules(self.options.outside, self.options.inside)
+        return read_admin_rules(self.settings.outside, self.settings.inside)
 
     def _use_rules(self, rules: AdminRules) -> None:
         """Go on with rules that the administrator changed; with the same as before nothing is to be done."""
@@ -196,7 +199,7 @@ class Service:
         self.ports.configure(self.nat_address, rules)
         self._use_exempt_networks()
         now = time.monotonic()
-        before, self._forwards = self._forwards, list(takeover.forwards(rules, self.nat_address, self.options.ports))
+        before, self._forwards = self._forwards, list(takeover.forwards(rules, self.nat_address, self.settings.ports))
         for mapping in before:
             if mapping not in self._forwards:
                 self.driver.run_commands(self.alg.disown(mapping, now))
@@ -206,7 +209,7 @@ class Service:
 
     def _exempt_networks(self) -> tuple[IPv4Network, ...]:
         """Return what isn't NATed: what --except says, and what the administrator's rules leave as it is."""
-        return tuple(dict.fromkeys((*self.options.exempt, *takeover.exempt_networks(self._rules))))
+        return tuple(dict.fromkeys((*self.settings.exempt, *takeover.exempt_networks(self._rules))))
 
     def _use_exempt_networks(self) -> None:
         exempt = self._exempt_networks()
@@ -220,18 +223,18 @@ class Service:
         self._tell_exempt()
 
     def _tell_exempt(self) -> None:
-        found = [str(one) for one in self.alg.settings.exempt if one not in self.options.exempt]
+        found = [str(one) for one in self.alg.settings.exempt if one not in self.settings.exempt]
         if found:
             _LOG.info("rules-exempt networks=%s as-if=--except", ",".join(found))
 
     def _rule_warnings(self, rules: AdminRules) -> list[str]:
         """Return what is more than advice, which is only told at start."""
-        found = check_rules(self.options.plan(), rules)
+        found = check_rules(parts.plan(self.settings), rules)
         return [finding.text for finding in found if finding.severity != "advice"]
 
     def _tell_edits(self, datagram: Datagram, verdict: Verdict) -> None:
-        made = self.options.mode == "enforce"
-        self._on_event(edit_event(datagram, verdict, self.options.inside, made=made))
+        made = self.settings.mode == "enforce"
+        self._on_event(edit_event(datagram, verdict, self.settings.inside, made=made))
 
     def _adopt_forwards(self, forwards: Iterable[Mapping], now: float) -> None:
         inside = self._inside_networks()
@@ -243,7 +246,7 @@ class Service:
         """End the flows of an address that was lost while no process looked."""
         router = {address.host for address in addresses.addresses()}
         former = [one.mapping for one in found.mappings]
-        stranded = takeover.stranded(entries, router, self.options.ports, former)
+        stranded = takeover.stranded(entries, router, self.settings.ports, former)
         if stranded:
             self._conntrack.delete(stranded)
             _LOG.warning("flows-of-a-lost-address-ended flows=%d", len(stranded))
@@ -260,13 +263,13 @@ class Service:
         flows = takeover.media_flows(entries, kept)
         used = {flow.private for flow in flows}
         for mapping, timeout_s in kept:
-            idle_s = self.options.sip_timeout_s
+            idle_s = self.settings.sip_timeout_s
             if mapping.purpose == "media":
                 idle_s = timeout_s if mapping.private in used else _UNUSED_MEDIA_S
             interface = inside.interface_of(mapping.private.host)
             admitted = peers.get((mapping.protocol, mapping.public), ())
             self.alg.restore(mapping, min(timeout_s, idle_s), now, interface, admitted)
-        if self.options.mode == "enforce":
+        if self.settings.mode == "enforce":
             self.inherited.take(flows)
             if len(self.inherited):
                 _LOG.info("media-inherited flows=%d", len(self.inherited))
@@ -281,23 +284,23 @@ class Service:
             self.driver.run_commands(self.alg.adopt(flow.mapping, now, interface, flow.remote))
 
     def _inside_networks(self) -> takeover.InsideNetworks:
-        return takeover.InsideNetworks(self.options.inside, addresses.interfaces().values(), addresses.addresses())
+        return takeover.InsideNetworks(self.settings.inside, addresses.interfaces().values(), addresses.addresses())
 
     def _look_at_addresses(self, _events: int) -> None:
         """Follow the outside address; what is in the middle of changing is looked at again with the next change."""
         self._watch.read()
         self.driver.interfaces.forget()
-        address = primary_address(self.options.outside)
+        address = primary_address(self.settings.outside)
         if address == self.nat_address:
             return
         before, self.nat_address = self.nat_address, address
         _LOG.warning("outside-address-changed before=%s now=%s", before or "none", address or "none")
         self.ports.configure(address, self._rules)
-        self.driver.run_commands(self.alg.set_public(address, self.options.public or address, time.monotonic()))
-        observing = self.options.mode == "observe"
+        self.driver.run_commands(self.alg.set_public(address, self.settings.public or address, time.monotonic()))
+        observing = self.settings.mode == "observe"
         if before and not observing and all(one.host != before for one in addresses.addresses()):
             self._conntrack.end_all(before)
-        self._forwards = list(takeover.forwards(self._rules, address, self.options.ports))
+        self._forwards = list(takeover.forwards(self._rules, address, self.settings.ports))
         self._adopt_forwards(self._forwards, time.monotonic())
         self.driver.report_events()
 
@@ -318,11 +321,3 @@ class Service:
             _LOG.error("table-gone why=%r consequence=plain-nat", str(error))
         else:
             _LOG.warning("table-put-back mappings=%d", count)
-
-
-def _kernel_timeout(name: str, default_s: float) -> float:
-    """Return one of conntrack's timeouts as this namespace has it, in seconds."""
-    try:
-        return float((_TIMEOUTS / name).read_text())
-    except (OSError, ValueError):
-        return default_s

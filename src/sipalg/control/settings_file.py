@@ -39,7 +39,12 @@ _FORMS: Final[dict[Kind, str]] = {
 
 
 class SettingsError(Exception):
-    """The file can't be used: one line for people, with its name."""
+    """The file can't be used: one line for people, with its name. `lines` has one for each mistake in it."""
+
+    def __init__(self, line: str, *more: str) -> None:
+        further = f" (and {len(more)} more: see `sipalg config check`)" if more else ""
+        super().__init__(line + further)
+        self.lines = (line, *more)
 
 
 class SettingsMissingError(SettingsError):
@@ -130,21 +135,24 @@ def _settings(path: Path, content: bytes) -> tuple[Settings, frozenset[str]]:
         found = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
         raise SettingsError(f"{path}: {_syntax_error(error)}") from None
-    fields = {}
+    fields, mistakes = {}, []
     for key, value in found.items():
         try:
             one = find(key)
         except ValueError as error:
-            raise SettingsError(f"{_place(path, text, key)}{error}") from None
+            mistakes.append(f"{_place(path, text, key)}{error}")
+            continue
         try:
             fields[one.field] = one.parse(_text(one, value))
         except ValueError as error:
-            raise SettingsError(f"{_place(path, text, key)}{key}: {error}; allowed: {_allowed(one)}") from None
+            mistakes.append(f"{_place(path, text, key)}{key}: {error}; allowed: {_allowed(one)}")
     settings = Settings(**fields)
     wrong = contradiction(settings)
     if wrong:
         key, what = wrong
-        raise SettingsError(f"{_place(path, text, key)}{key}: {what}; allowed: {_allowed(PROPERTIES[key])}")
+        mistakes.append(f"{_place(path, text, key)}{key}: {what}; allowed: {_allowed(PROPERTIES[key])}")
+    if mistakes:
+        raise SettingsError(*mistakes)
     return settings, frozenset(found)
 
 

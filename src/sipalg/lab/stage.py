@@ -110,7 +110,8 @@ class Stage:
         argv: list[str | Path] = [sys.executable, "-m", "sipalg", "run", "--outside", "wan0"]
         for name in self.needs.inside:
             argv += ["--inside", name]
-        argv += ["--socket", self.alg_socket, *self.needs.options]
+        # The lab's settings, never this machine's own.
+        argv += ["--socket", self.alg_socket, "--config", self.alg_settings, *self.needs.options]
         # A log of its own each time: an earlier process was ready, too.
         self._starts += 1
         self._alg = Program(self.net, "router", f"sipalg-{self._starts}", *argv)
@@ -128,6 +129,11 @@ class Stage:
     def alg_socket(self) -> Path:
         """Where sipalg's control socket is."""
         return self.net.directory / "sipalg.sock"
+
+    @property
+    def alg_settings(self) -> Path:
+        """Where sipalg's settings file is, which is made when a command changes something."""
+        return self.net.directory / "sipalg.toml"
 
     def alg_status(self) -> dict[str, Any]:
         """Ask the running ALG for its status with `sipalg status --json`."""
