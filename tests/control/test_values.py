@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from argparse import ArgumentTypeError
 from collections.abc import Callable
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -166,3 +167,9 @@ def test_directories() -> None:
     for text in ("", "x", "/a\0b"):
         with pytest.raises(ValueError, match="is no absolute path"):
             values.directory(text)
+
+
+def test_a_reader_for_the_command_line_has_the_same_errors() -> None:
+    assert values.argument(values.duration)("1h") == 3600
+    with pytest.raises(ArgumentTypeError, match="'abc' is no time"):
+        values.argument(values.duration)("abc")

@@ -8,7 +8,6 @@ this is before the beginning.
 from __future__ import annotations
 
 import argparse
-from argparse import ArgumentTypeError
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +18,7 @@ from sipalg.control.client import DEFAULT_SOCKET, SOCKET_VARIABLE, socket_path
 from sipalg.control.properties import PROPERTIES, Property, text_of, with_texts
 from sipalg.control.settings import Settings, incomplete
 from sipalg.control.settings_file import DEFAULT_FILE, FILE_VARIABLE, SettingsError, SettingsMissingError
+from sipalg.control.values import argument
 
 #: What a value is called in the help.
 _METAVARS: Final = {
@@ -114,10 +114,7 @@ def _reader(one: Property) -> Callable[[str], str]:
     """Return what argparse checks an option's text with; the text itself is kept, since it goes over the file's."""
 
     def check(text: str) -> str:
-        try:
-            one.parse(text)
-        except ValueError as error:
-            raise ArgumentTypeError(str(error)) from None
+        one.parse(text)
         return text
 
-    return check
+    return argument(check)

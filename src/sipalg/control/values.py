@@ -158,6 +158,18 @@ def duration(text: str) -> float:
     return float(seconds)
 
 
+def argument(reader: Callable[[str], _Value]) -> Callable[[str], _Value]:
+    """Return a reader as argparse's `type=` takes one, whose errors are said as they are."""
+
+    def read(text: str) -> _Value:
+        try:
+            return reader(text)
+        except ValueError as error:
+            raise ArgumentTypeError(str(error)) from None
+
+    return read
+
+
 def _seconds(text: str) -> int | None:
     if any(len(digits) > _MOST_DIGITS for digits in re.findall(r"\d+", text)):
         return None

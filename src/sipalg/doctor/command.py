@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from sipalg.capture import arguments
-from sipalg.control import options
+from sipalg.control import values
 from sipalg.control.client import socket_path
 from sipalg.control.settings import Settings, contradiction, incomplete
 from sipalg.datapath.preflight import Finding
@@ -32,8 +32,9 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add = parser.add_argument
     add("--json", action="store_true", help="print what was found as one JSON object")
-    add("--inside", action="append", type=options.interface, metavar="NAME", help="an interface with phones")
-    add("--outside", type=options.interface, metavar="NAME", help="the interface towards the SIP servers")
+    interface = values.argument(values.interface)
+    add("--inside", action="append", type=interface, metavar="NAME", help="an interface with phones")
+    add("--outside", type=interface, metavar="NAME", help="the interface towards the SIP servers")
     add("--ports", type=arguments.ports, help="the SIP servers' ports")
     exempt = "a remote network that isn't NATed"
     add("--except", action="append", dest="exempt", type=arguments.network, metavar="CIDR", help=exempt)
