@@ -24,6 +24,7 @@ from sipalg.engine.verdict import (
     Mapping,
     OpenMapping,
     RefreshMapping,
+    Reply,
 )
 
 #: The kernel's own timeout of a UDP flow that carried packets both ways; any packet sets it.
@@ -48,6 +49,9 @@ class Kernel:
     flows: dict[Flow, float] = field(default_factory=dict)
     #: Flows that the engine asked for and hasn't ended: the kernel may have lost them in between.
     asked_for: set[Flow] = field(default_factory=set)
+    #: Whether media mappings let in anybody, or peers only.
+    direct_media: bool = True
+    replies: list[Reply] = field(default_factory=list)
 
     # What the engine wants.
 
@@ -89,6 +93,8 @@ class Kernel:
             case EndFlow(flow):
                 self.asked_for.discard(flow)
                 self.flows.pop(flow, None)
+            case Reply():
+                self.replies.append(command)
 
     def _check_new(self, mapping: Mapping) -> None:
         assert mapping.public.port >= 1024, f"privileged: {mapping}"
@@ -120,7 +126,8 @@ class Kernel:
         private = self._holder(protocol, public, remote)
         if private is None and not strict:
             for mapping in self.mappings:
-                admitted = inside or mapping.purpose == "media" or mapping.adopted
+                anybody = mapping.purpose == "media" and self.direct_media
+                admitted = (inside and mapping.purpose != "direct") or anybody or mapping.adopted
                 admitted = admitted or (mapping, remote.host) in self.peers
                 if (mapping.protocol, mapping.public) == (protocol, public) and admitted:
                     private = mapping.private

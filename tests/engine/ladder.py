@@ -25,6 +25,7 @@ from sipalg.engine.resuming import PlainRecord
 from sipalg.engine.settings import Settings
 from sipalg.engine.verdict import (
     ACCEPT,
+    DROP,
     REPLACE,
     TCP,
     UDP,
@@ -35,6 +36,7 @@ from sipalg.engine.verdict import (
     Endpoint,
     Flow,
     Mapping,
+    Reply,
     Verdict,
 )
 
@@ -58,7 +60,7 @@ class Ladder:
         #: Public UDP ports that somebody else has.
         self.taken = set(taken)
         self.alg = Alg(self.settings, self._is_taken)
-        self.kernel = Kernel(self.settings.nat_address)
+        self.kernel = Kernel(self.settings.nat_address, direct_media=self.settings.direct_media)
         self.now = 1000.0
         self.kernel.wait_until(self.now)
         self.commands: list[Command] = []
@@ -102,6 +104,11 @@ class Ladder:
     def flows(self) -> set[tuple[str, str, str]]:
         """The flows that the engine asked for and hasn't ended: private, public, remote."""
         return {(str(flow.private), str(flow.public), str(flow.remote)) for flow in self.kernel.asked_for}
+
+    @property
+    def replies(self) -> list[Reply]:
+        """What the ALG itself has answered, oldest first."""
+        return self.kernel.replies
 
     @property
     def checks(self) -> list[tuple[Flow, float]]:
@@ -171,7 +178,7 @@ class Ladder:
         assert not self.kernel.asked_for, f"left: {self.kernel.asked_for}"
         calls, contacts, mappings, peers = self.alg.calls, self.alg.contacts, self.alg.mappings, self.alg.peers
         tables: list[dict[Any, Any]] = [calls.dialogs, calls.by_call, calls.holders, calls.refused_flows]
-        tables += [contacts.expires_at, contacts.lines, contacts.leaving]
+        tables += [self.alg.direct.refused, contacts.expires_at, contacts.lines, contacts.leaving]
         if not kept:
             assert self.alg.next_timer() is None, "something waits forever"
             tables += [mappings.by_public, mappings.hosts, mappings.uses, mappings.idle_until, mappings.lease_until]
@@ -244,12 +251,18 @@ class Phone:
     interface: str
 
     def sends(self, payload: bytes, to: Server | Phone | Endpoint) -> bytes:
-        """Send a message; returns what leaves the router. `to` may be another phone's public address."""
+        """Send a message; returns what leaves the router, b"" if nothing does.
+
+        `to` may be another phone's public address.
+        """
         ladder = self.ladder
         remote = to if isinstance(to, Endpoint) else to.endpoint
         here = remote.host == ladder.kernel.nat_address
         destination = ladder.kernel.enter(UDP, remote, self.endpoint, inside=True) if here else None
         verdict = ladder.receive(Datagram(payload, self.endpoint, destination or remote, UDP, self.interface))
+        if verdict.action == DROP:
+            ladder.arrived_at = None
+            return b""
         ladder.arrived_at = destination or remote
         if destination is None:
             ladder.kernel.leave(UDP, self.endpoint, remote)
@@ -282,8 +295,10 @@ def kept_records(alg: Alg) -> list[PlainRecord]:
 
 def check_verdict(payload: bytes, verdict: Verdict) -> None:
     """A verdict's parts agree with each other and with the message that it is about."""
-    assert verdict.action in (ACCEPT, REPLACE)
+    assert verdict.action in (ACCEPT, REPLACE, DROP)
     assert bool(verdict.edits) != bool(verdict.reason), "edits with a reason for none, or neither"
+    replies = [command for command in verdict.commands if isinstance(command, Reply)]
+    assert len(replies) <= (verdict.action == DROP), "a reply to what isn't dropped, or more than one"
     assert (verdict.action == REPLACE) == bool(verdict.edits)
     assert bool(verdict.commands) == bool(verdict.token)
     assert verdict.payload == apply(payload, verdict.edits)

@@ -9,7 +9,7 @@ KEY = (UDP, Endpoint("192.168.33.10", 5060))
 
 
 def step(method: bytes, status: int, number: int, *, inside: bool) -> Step:
-    return Step(method, status, number, inside, (), KEY)
+    return Step(method, status, number, inside, (), KEY, "203.0.113.50")
 
 
 def offer(*, inside: bool, in_request: bool, asked_inside: bool, number: int = 7) -> Offer:

@@ -24,6 +24,7 @@ _WORDS: Final = {
     "queue": "packet queue",
     "edits": "edits, by rule",
     "passes": "passed as they came, by reason",
+    "refusals": "refused, by reason",
     "aor": "address of record",
     "packets_s": "time on packets",
     "processor_s": "processor time",

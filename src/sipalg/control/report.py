@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 #: Lists and counters of the engine's snapshot that belong to `status`.
 _LISTS = ("phones", "contacts")
-_COUNTERS = ("messages", "edits", "passes")
+_COUNTERS = ("messages", "edits", "passes", "refusals")
 
 
 class Report:

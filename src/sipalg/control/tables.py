@@ -22,7 +22,7 @@ from sipalg.control.columns import in_columns, text_of, words
 _NONE_YET: Final = {"mappings": "No mappings: no phone has registered or called yet.", "calls": "No calls."}
 _OBSERVED: Final = "observe: what would have been done; nothing is changed"
 #: Counters by reason: each is explained.
-_BY_REASON: Final = frozenset({"passes", "packets_that_hold_no_datagram"})
+_BY_REASON: Final = frozenset({"passes", "refusals", "packets_that_hold_no_datagram"})
 _NARROWEST: Final = 20
 #: Lists of rows that `status` shows, each under its name.
 _LISTS: Final = ("phones", "contacts")

@@ -16,9 +16,10 @@ from typing import Final, NamedTuple
 
 from sipalg.codec.message import Message, parse
 from sipalg.engine import existing
+from sipalg.engine.direct_media import Refusal
 from sipalg.engine.mappings import MappingKey, PortsTaken
 from sipalg.engine.passage import Passage
-from sipalg.engine.policy import NOT_NATTED, NOTHING_TO_EDIT, STREAM
+from sipalg.engine.policy import MEDIA_ADDRESS_REFUSED, NOT_NATTED, NOTHING_TO_EDIT, SDP_OF_ANOTHER, STREAM
 from sipalg.engine.records import Records
 from sipalg.engine.resuming import PlainRecord, resume
 from sipalg.engine.settings import Settings
@@ -26,11 +27,13 @@ from sipalg.engine.snapshot import counters, snapshot
 from sipalg.engine.transaction import Told, Transaction, event_of
 from sipalg.engine.verdict import (
     ACCEPT,
+    DROP,
     REPLACE,
     UDP,
     Action,
     Change,
     CheckFlow,
+    CloseMapping,
     Command,
     Datagram,
     Endpoint,
@@ -81,6 +84,7 @@ class Alg:
         self.contacts = self._passage.contacts
         self.calls = self._passage.calls
         self.nat_aware = self._passage.nat_aware
+        self.direct = self._passage.direct
         #: What is to outlive the process; `resume` takes it back.
         self.records = Records(self._passage)
         self._pending: _Pending | None = None
@@ -89,6 +93,8 @@ class Alg:
         self.methods: defaultdict[bytes, int] = defaultdict(int)
         self.rules: defaultdict[str, int] = defaultdict(int)
         self.reasons: defaultdict[str, int] = defaultdict(int)
+        #: What `sip-direct-media=no` had refused, by reason.
+        self.refusals: defaultdict[str, int] = defaultdict(int)
 
     @property
     def settings(self) -> Settings:
@@ -141,6 +147,8 @@ class Alg:
                 self.contacts.look_after(transaction, subject[1], subject[2])
             elif subject[0] == "peers":
                 self.peers.look_after(transaction, subject[1])
+            elif subject[0] == "refusal":
+                self.direct.forget(transaction, subject[1])
             else:
                 self.contacts.forget_removal(transaction, subject[1])
         return self._commit()
@@ -239,6 +247,7 @@ class Alg:
             "messages": {method.decode(): count for method, count in sorted(self.methods.items())},
             "edits": dict(sorted(self.rules.items())),
             "passes": dict(sorted(self.reasons.items())),
+            "refusals": dict(sorted(self.refusals.items())),
         }
 
     # What a message goes through.
@@ -251,9 +260,11 @@ class Alg:
         if isinstance(message, str):
             return self._pass(datagram, message)
         edits = self._passage.edit(message, datagram)
+        if isinstance(edits, list):
+            return self._verdict(datagram, message, edits, attempt)
         if isinstance(edits, str):
             return self._pass(datagram, edits)
-        return self._verdict(datagram, message, edits, attempt)
+        return self._refuse(datagram, edits, attempt)
 
     # How a decision is handed out.
 
@@ -292,7 +303,22 @@ class Alg:
         """Let a message go as it came; whatever was decided on the way is undone."""
         self._transaction.rollback()
         self.reasons[reason] += 1
+        if reason == SDP_OF_ANOTHER:
+            self._note((reason, {"private": datagram.source, "remote": datagram.destination}))
         return Verdict(ACCEPT, datagram.payload, (), (), reason, 0)
+
+    def _refuse(self, datagram: Datagram, refusal: Refusal, attempt: int) -> Verdict:
+        """Have a message dropped, and answered if it is a request; nothing of what it wanted stays."""
+        transaction = self._transaction
+        transaction.rollback()
+        self.refusals[refusal.reason] += 1
+        if refusal.reply is None:
+            return Verdict(DROP, datagram.payload, (), (), refusal.reason, 0)
+        self.direct.remember(transaction, refusal)
+        transaction.commands.append(refusal.reply)
+        self._token += 1
+        self._pending = _Pending(self._token, datagram, (refusal.reply,), attempt)
+        return Verdict(DROP, datagram.payload, (), (refusal.reply,), refusal.reason, self._token)
 
     def _avoid(self, pending: _Pending, failed: Command | None, reason: str, now: float) -> bool:
         """Remember what the kernel refused, so that the next try does without; False if there is nothing to avoid."""
@@ -301,8 +327,10 @@ class Alg:
             return True
         if isinstance(failed, EstablishFlow):
             flow = failed.flow
-            opened = [command.mapping.private for command in pending.commands if isinstance(command, OpenMapping)]
-            if flow.private in opened:
+            closed = {command.mapping.private for command in pending.commands if isinstance(command, CloseMapping)}
+            opened = {command.mapping.private for command in pending.commands if isinstance(command, OpenMapping)}
+            # One that was closed and opened alike has another purpose now, and the port that it had.
+            if flow.private in opened - closed:
                 self.mappings.refuse(flow.protocol, flow.public.port, now)
             else:
                 # The port has been told to the far end already: the call goes on without this flow, and from the
@@ -356,6 +384,8 @@ class Alg:
         return commands
 
     def _note(self, told: Told) -> None:
+        if told[0] == MEDIA_ADDRESS_REFUSED:
+            self.refusals[told[0]] += 1
         if len(self._events) < _MAX_EVENTS:
             self._events.append(told)
 

@@ -11,10 +11,22 @@ from __future__ import annotations
 from typing import Final
 
 from sipalg.codec.message import Identity, Message, session_expires_s
-from sipalg.engine.dialogs import SESSION_METHODS, CallKey, Dialog, DialogKey, Offer, Step, answers, offer_of
+from sipalg.engine.dialogs import (
+    SESSION_METHODS,
+    CallKey,
+    Dialog,
+    DialogKey,
+    Offer,
+    Step,
+    answers,
+    media_hosts,
+    offer_of,
+    permitted_hosts,
+    with_sources,
+)
 from sipalg.engine.mappings import MappingKey, Mappings
 from sipalg.engine.media import Ends, flows_between, keys_of, without_muxed_rtcp
-from sipalg.engine.policy import EARLY_S, LINGER_S, MAX_DIALOGS, MAX_DIALOGS_PER_HOST
+from sipalg.engine.policy import EARLY_S, LINGER_S, MAX_DIALOGS, MAX_DIALOGS_PER_HOST, MEDIA_ADDRESS_REFUSED
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import CheckFlow, EndFlow, EstablishFlow, Flow
@@ -36,8 +48,8 @@ class Calls:
         #: Flows that the kernel wouldn't make: asked for once, then left alone until their dialogs end.
         self.refused_flows: dict[Flow, bool] = {}
 
-    def follow(self, transaction: Transaction, message: Message, identity: Identity, step: Step) -> None:
-        """Take note of a message that passes: begin, change, confirm or end its dialog."""
+    def follow(self, transaction: Transaction, message: Message, identity: Identity, step: Step) -> DialogKey:
+        """Take note of a message that passes: begin, change, confirm or end its dialog, whose key is returned."""
         call = (step.sip_key[1].host, identity.call_id)
         sender, recipient = identity.from_tag, identity.to_tag
         inside, outside = (sender, recipient) if step.asked_inside else (recipient, sender)
@@ -48,6 +60,7 @@ class Calls:
             self._follow_failure(transaction, step, key, call, sender)
         else:
             self._follow_success(transaction, message, step, key)
+        return key
 
     def look_after(self, transaction: Transaction, key: DialogKey) -> None:
         """Handle a dialog's timer: end it when its time is over, else have its flows looked at."""
@@ -120,6 +133,8 @@ class Calls:
         changed = self._negotiate(transaction, key, step, dialog)
         if step.method == b"ACK":
             changed = self._settle(transaction, key, changed)
+            if changed.confirmed and not changed.acknowledged:
+                changed = changed._replace(acknowledged=True)
         self._keep(transaction, key, self._extended(transaction, changed), dialog)
 
     def _follow_success(self, transaction: Transaction, message: Message, step: Step, key: DialogKey) -> None:
@@ -188,6 +203,8 @@ class Calls:
         """Take a message's description for an offer or an answer, and make the flows that follow (RFC 3264 §4)."""
         if step.ends is None:
             return dialog
+        if not step.from_inside:
+            dialog = self._heard(transaction, key, step.ends, dialog)
         offer = dialog.offer
         if offer is not None and step.asked_inside == offer.asked_inside and step.number < offer.number:
             # An answer to an earlier request of the same side that comes again says nothing about this one.
@@ -201,6 +218,18 @@ class Calls:
         answered = new(Offer, (*offer[:-1], True))
         return self._with_flows(transaction, key, dialog, answered, without_muxed_rtcp(local, remote), remote)
 
+    def _heard(self, transaction: Transaction, key: DialogKey, ends: Ends, dialog: Dialog) -> Dialog:
+        """The dialog with what the outside names for media noted, as long as that counts (`sip-direct-media=no`)."""
+        if not dialog.confirmed or not dialog.sources:
+            sources = with_sources(dialog.sources, ends)
+            return dialog if sources == dialog.sources else dialog._replace(sources=sources)
+        if not self.settings.direct_media:
+            late = " ".join(host for host in media_hosts(ends) if host not in permitted_hosts(dialog))
+            if late:
+                call, private = key[1].decode("utf-8", "replace"), dialog.keys[0][1]
+                transaction.tell(MEDIA_ADDRESS_REFUSED, call=call, private=private, remote=late)
+        return dialog
+
     def _with_flows(
         self,
         transaction: Transaction,
@@ -212,6 +241,9 @@ class Calls:
     ) -> Dialog:
         """The dialog with an offer and two descriptions in force: new flows begin, those no longer named retire."""
         flows = flows_between(self._mappings, local, remote, dialog.flows)
+        if not self.settings.direct_media:
+            permitted = permitted_hosts(dialog)
+            flows = tuple(flow for flow in flows if flow.remote.host in permitted)
         before = tuple(dict.fromkeys((*dialog.flows, *dialog.retiring)))
         for flow in flows:
             if flow not in before:
@@ -230,15 +262,18 @@ class Calls:
         """A dialog for an INVITE that nobody has answered yet, with what it offers."""
         keys: tuple[MappingKey, ...] = (step.sip_key,)
         offer = None
+        sources: tuple[str, ...] = ()
         if step.ends is not None:
             offer = offer_of(step)
             if step.from_inside:
                 keys = tuple(dict.fromkeys((step.sip_key, *keys_of(step.ends))))
+            else:
+                sources = with_sources((), step.ends)
         for held in keys:
             self._mappings.hold(transaction, held)
         expires_at = transaction.now + EARLY_S
-        values = ((), (), ((), ()), offer, (), (), keys, False, expires_at, 0.0, step.number, False)
-        self._enter(transaction, key, new(Dialog, values))
+        state = (False, expires_at, 0.0, step.number, False, False, step.peer, sources)
+        self._enter(transaction, key, new(Dialog, ((), (), ((), ()), offer, (), (), keys, *state)))
 
     def _fork(self, transaction: Transaction, key: DialogKey, first: Dialog) -> Dialog:
         """A dialog that one of the answers to an INVITE makes: it begins with what the INVITE offered."""

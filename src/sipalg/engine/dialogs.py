@@ -11,6 +11,7 @@ from typing import Final, NamedTuple
 
 from sipalg.engine.mappings import MappingKey
 from sipalg.engine.media import Ends
+from sipalg.engine.policy import MAX_SOURCES
 from sipalg.engine.verdict import Flow
 
 #: Inside host, Call-ID, the inside's tag and the outside's; a tag is b"" while its side hasn't answered.
@@ -44,7 +45,9 @@ class Dialog(NamedTuple):
     `local` and `remote` are the descriptions in force, `settled` both as the last final answer left them, `retiring`
     the flows that only wait for an ACK to end. `keys` are the mappings that it holds, its signalling one first.
     `session_s` is the session timer that the last 2xx set, 0 without one; `invite` the first INVITE's CSeq number.
-    `hanging_up` says that a BYE waits for its answer: what comes late keeps no call alive.
+    `hanging_up` says that a BYE waits for its answer: what comes late keeps no call alive. `acknowledged` says that an
+    ACK came after the 2xx. `peer` is the outside's SIP address, `sources` the addresses that its descriptions named
+    for media until the first 2xx.
     """
 
     local: Ends
@@ -59,10 +62,16 @@ class Dialog(NamedTuple):
     session_s: float
     invite: int
     hanging_up: bool = False
+    acknowledged: bool = False
+    peer: str = ""
+    sources: tuple[str, ...] = ()
 
 
 class Step(NamedTuple):
-    """What a message of a call says, read once: who sent it, to which transaction it belongs, its description."""
+    """What a message of a call says, read once: who sent it, to which transaction it belongs, its description.
+
+    `peer` is the outside's SIP address.
+    """
 
     method: bytes
     status: int
@@ -70,6 +79,7 @@ class Step(NamedTuple):
     from_inside: bool
     ends: Ends | None
     sip_key: MappingKey
+    peer: str
 
     @property
     def asked_inside(self) -> bool:
@@ -93,3 +103,19 @@ def answers(offer: Offer, step: Step) -> bool:
         return same and offer.in_request
     waits = offer.inside != step.from_inside and not offer.in_request
     return waits and ((step.method == b"ACK" and same) or step.method == b"PRACK")
+
+
+def media_hosts(ends: Ends) -> tuple[str, ...]:
+    """The addresses that a description names for RTP and RTCP, once each."""
+    return tuple(dict.fromkeys(end.host for media in ends for end in (media.rtp, media.rtcp) if end is not None))
+
+
+def with_sources(sources: tuple[str, ...], ends: Ends) -> tuple[str, ...]:
+    """The sources of a dialog's media with those that one more description of the outside names."""
+    added = [host for host in media_hosts(ends) if host not in sources]
+    return (*sources, *added)[:MAX_SOURCES] if added else sources
+
+
+def permitted_hosts(dialog: Dialog) -> frozenset[str]:
+    """From where media may come with `sip-direct-media=no`: the SIP peer and the sources, and what is in force."""
+    return frozenset((dialog.peer, *dialog.sources, *(flow.remote.host for flow in dialog.flows)))

@@ -88,7 +88,7 @@ class Mappings:
         """Return the mapping of a private address, made if there is none; None if no port is to be had."""
         entry = self.entries.get((protocol, private))
         if entry is not None:
-            return entry
+            return None if purpose == "direct" and _signals(entry) else entry
         base = self._free_block(transaction, protocol, private, 1, even=False)
         if base is None:
             return None
@@ -104,15 +104,18 @@ class Mappings:
         in_interface: str,
         *,
         even: bool,
+        purpose: Purpose = "media",
     ) -> int | None:
         """Map `size` consecutive media ports from `first` on to consecutive public ones, the first even if asked.
 
         Returns the first public port. None if no block is free, or if some of the ports are mapped already in another
-        order: a description that is edited by halves would be worse than none.
+        order: a description that is edited by halves would be worse than none. For direct media also if another host
+        signals on one of them.
         """
         host, first_port = first
         base: int | None = None
         missing = []
+        narrow = []
         for step in range(size):
             private = new(Endpoint, (host, first_port + step)) if step else first
             entry = self.entries.get((protocol, private))
@@ -122,6 +125,13 @@ class Mappings:
                 base = entry.public_port
             elif base is None or entry.public_port != base + step:
                 return None
+            if entry is not None and entry.mapping.purpose != purpose:
+                if purpose == "direct" and _signals(entry):
+                    return None
+                if entry.mapping.purpose == "direct":
+                    narrow.append(entry)
+        for entry in narrow:
+            self._widen(transaction, entry)
         if not missing:
             return base
         if base is None:
@@ -131,7 +141,7 @@ class Mappings:
         elif not all(self._free(protocol, base + step, transaction.now) for step, _ in missing):
             return None
         for step, private in missing:
-            mapping = new(Mapping, (protocol, private, self._public(base + step), "media", False))
+            mapping = new(Mapping, (protocol, private, self._public(base + step), purpose, False))
             self.add(transaction, mapping, in_interface)
         return base
 
@@ -161,6 +171,13 @@ class Mappings:
         transaction.tell("mapping-opened", private=mapping.private, public=mapping.public, purpose=mapping.purpose)
         self._wake(transaction, key)
         return entry
+
+    def _widen(self, transaction: Transaction, entry: Entry) -> None:
+        """Make a mapping for direct media one that anybody's media come in by: its own phone names it now."""
+        mapping = entry.mapping._replace(purpose="media")
+        transaction.put(self.entries, entry.key, entry._replace(mapping=mapping))
+        transaction.put(self.lease_until, entry.key, transaction.now + MEDIA_LEASE_S)
+        transaction.commands += (CloseMapping(entry.mapping), OpenMapping(mapping, MEDIA_LEASE_S))
 
     def move(self, transaction: Transaction, entry: Entry, in_interface: str) -> Entry:
         """Note where a mapping's phone is: one taken over at start isn't known until it speaks."""
@@ -328,3 +345,8 @@ class Mappings:
         first += (first - low) % step
         yield from range(first, high - size + 2, step)
         yield from range(low, min(first, high - size + 2), step)
+
+
+def _signals(entry: Entry) -> bool:
+    """Whether a mapping is for signalling, and not the administrator's own port forward."""
+    return entry.mapping.purpose == "sip" and not entry.mapping.adopted

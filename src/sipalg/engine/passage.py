@@ -15,7 +15,8 @@ from sipalg.codec.message import Message, cseq_method, identify
 from sipalg.engine import rewrite_sdp
 from sipalg.engine.calls import Calls
 from sipalg.engine.contacts import Contacts
-from sipalg.engine.dialogs import CALL_METHODS, Step
+from sipalg.engine.dialogs import CALL_METHODS, DialogKey, Step
+from sipalg.engine.direct_media import DirectMedia, Others, Refusal
 from sipalg.engine.mappings import Entry, MappingKey, Mappings, PortsTaken
 from sipalg.engine.media import Ends
 from sipalg.engine.peers import Peers
@@ -27,6 +28,7 @@ from sipalg.engine.policy import (
     NO_MAPPING,
     NO_PUBLIC_ADDRESS,
     PRIVILEGED_PORT,
+    SDP_OF_ANOTHER,
 )
 from sipalg.engine.rewrite import Headers
 from sipalg.engine.settings import Settings
@@ -52,6 +54,7 @@ class Passage:
         self.headers = Headers(self.mappings, self.peers)
         #: Phones whose Contact was public as it came, by source: they are left alone.
         self.nat_aware: dict[tuple[int, Endpoint], bool] = {}
+        self.direct = DirectMedia(settings, self.mappings, self.calls)
         self._exempt: dict[str, bool] = {}
         self.change(settings)
 
@@ -59,12 +62,16 @@ class Passage:
         """Go by other settings from the next message on."""
         self.settings = self.mappings.settings = self.contacts.settings = settings
         self.calls.settings = self.peers.settings = settings
+        self.direct.change(settings)
         self.headers.set_advertised(settings.advertised_address)
         self.mappings.advertise_anew()
         self._exempt.clear()
 
-    def edit(self, message: Message, datagram: Datagram) -> list[Change] | str:
-        """The edits that a message needs, with all changes of state staged; a str is the reason why it passes."""
+    def edit(self, message: Message, datagram: Datagram) -> list[Change] | str | Refusal:
+        """The edits that a message needs, with all changes of state staged.
+
+        A str is the reason why it passes as it came, a refusal what is done in its place.
+        """
         if datagram.in_interface in self.settings.inside_interfaces:
             return self._outward(message, datagram)
         return self._inward(message, datagram)
@@ -77,7 +84,7 @@ class Passage:
         if self.nat_aware.pop(entry.key, False):
             self.transaction.note(self.nat_aware, entry.key)
 
-    def _outward(self, message: Message, datagram: Datagram) -> list[Change] | str:
+    def _outward(self, message: Message, datagram: Datagram) -> list[Change] | str | Refusal:
         """Edit what an inside phone sends; a str is the reason why its message passes."""
         payload, source, destination, protocol, in_interface = datagram
         settings = self.settings
@@ -88,6 +95,10 @@ class Passage:
             return EXEMPT
         if source.port < FIRST_UNPRIVILEGED_PORT:
             return PRIVILEGED_PORT
+        if self.direct.refused:
+            refusal = self.direct.answer_again(message, datagram)
+            if refusal is not None:
+                return refusal
         key = (protocol, source)
         entry = self.mappings.entries.get(key)
         if entry is not None and entry.in_interface != in_interface:
@@ -121,9 +132,13 @@ class Passage:
             self.peers.tend(transaction, entry, destination)
         ends: Ends | None = None
         if sdp[1] and (recipient is None or recipient.in_interface != in_interface):
-            body = rewrite_sdp.outward(
-                transaction, self.mappings, payload, sdp, own, self.headers.advertised, in_interface
-            )
+            place = (transaction, self.mappings, payload, sdp, own, self.headers.advertised, in_interface)
+            body = rewrite_sdp.outward(*place, self.direct.nobody)
+            if body == SDP_OF_ANOTHER:
+                judgement = self.direct.judge(message, datagram)
+                if not isinstance(judgement, Others):
+                    return judgement
+                body = rewrite_sdp.outward(*place, judgement)
             if isinstance(body, str):
                 return body
             edits += _with_length(message, body.edits)
@@ -131,9 +146,9 @@ class Passage:
         if message.method == b"REGISTER":
             self.contacts.follow_request(transaction, message, contacts, source.host)
         elif message.status or message.method in CALL_METHODS:
-            self._follow_call(message, entry, ends, from_inside=True)
+            self._follow_call(message, entry, ends, destination.host, from_inside=True)
             if recipient is not None:
-                self._follow_call(message, recipient, None, from_inside=False)
+                self._follow_call(message, recipient, None, source.host, from_inside=False)
         if recipient is not None:
             edits += self.headers.edit_inward(message, recipient)[0]
         return edits
@@ -161,16 +176,27 @@ class Passage:
         if 200 <= message.status < 300 and cseq_method(message) == b"REGISTER":
             self.contacts.follow_answer(transaction, message, contacts, destination.host, source.host)
         elif message.status or message.method in CALL_METHODS:
-            self._follow_call(message, recipient, ends, from_inside=False)
+            self._follow_call(message, recipient, ends, source.host, from_inside=False)
         return edits
 
-    def _follow_call(self, message: Message, entry: Entry, ends: Ends | None, *, from_inside: bool) -> None:
+    def _follow_call(self, message: Message, entry: Entry, ends: Ends | None, peer: str, *, from_inside: bool) -> None:
         """Let the calls take note of a message that may belong to one."""
         if message.status == 100 or (message.status and cseq_method(message) not in CALL_METHODS):
             return
         identity = identify(message)
-        step = new(Step, (identity.method, message.status, identity.number, from_inside, ends, entry.key))
-        self.calls.follow(self.transaction, message, identity, step)
+        step = new(Step, (identity.method, message.status, identity.number, from_inside, ends, entry.key, peer))
+        call = self.calls.follow(self.transaction, message, identity, step)
+        if ends is not None and not self.settings.direct_media:
+            self._admit_sources(call)
+
+    def _admit_sources(self, call: DialogKey) -> None:
+        """Let media in to a call from where it may come with `sip-direct-media=no`, whatever ports the SDP names."""
+        dialog = self.calls.dialogs.get(call)
+        for key in () if dialog is None else dialog.keys:
+            entry = self.mappings.entries[key]
+            if dialog is not None and entry.mapping.purpose == "media" and not entry.mapping.adopted:
+                for host in (dialog.peer, *dialog.sources):
+                    self.peers.admit(self.transaction, entry, Endpoint(host, 0))
 
     def note_nat_aware(self, key: MappingKey) -> None:
         """Remember that a source is NAT aware; beyond the limit the oldest is forgotten."""

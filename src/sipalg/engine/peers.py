@@ -8,7 +8,7 @@ one is established towards the server, as for media. On a packet's way this foll
 from __future__ import annotations
 
 from sipalg.engine.mappings import Entry, MappingKey
-from sipalg.engine.policy import MAX_PEERS_PER_MAPPING
+from sipalg.engine.policy import MAX_PEERS_PER_MAPPING, MEDIA_LEASE_S
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import AdmitPeer, CheckFlow, DismissPeer, EndFlow, Endpoint, EstablishFlow, Flow
@@ -28,7 +28,7 @@ class Peers:
         self.tended: dict[tuple[MappingKey, Endpoint], float] = {}
 
     def admit(self, transaction: Transaction, entry: Entry, remote: Endpoint) -> None:
-        """Let `remote`'s address in to the mapping, once."""
+        """Let `remote`'s address in to the mapping, once. Its port is 0 if there is no flow that ends with it."""
         hosts = self.hosts.get(entry.key, ())
         if remote.host in hosts:
             return
@@ -37,7 +37,7 @@ class Peers:
             return
         transaction.put(self.remotes, (entry.key, remote.host), remote)
         transaction.put(self.hosts, entry.key, (*hosts, remote.host))
-        transaction.commands.append(AdmitPeer(entry.mapping, remote.host, self._lease_s))
+        transaction.commands.append(AdmitPeer(entry.mapping, remote.host, self._lease_s(entry)))
         transaction.tell("peer-admitted", private=entry.mapping.private, peer=remote.host)
 
     def restore(self, transaction: Transaction, entry: Entry, hosts: tuple[str, ...]) -> None:
@@ -82,7 +82,7 @@ class Peers:
     def renew(self, transaction: Transaction, entry: Entry) -> None:
         """Give a mapping's peers a new lease along with the mapping itself."""
         transaction.commands.extend(
-            AdmitPeer(entry.mapping, host, self._lease_s) for host in self.hosts.get(entry.key, ())
+            AdmitPeer(entry.mapping, host, self._lease_s(entry)) for host in self.hosts.get(entry.key, ())
         )
 
     def dismiss(self, transaction: Transaction, entry: Entry) -> None:
@@ -92,7 +92,8 @@ class Peers:
         for host in self.hosts.get(key, ()):
             transaction.commands.append(DismissPeer(mapping, host))
             remote = self.remotes[key, host]
-            transaction.commands.append(EndFlow(Flow(mapping.protocol, mapping.private, mapping.public, remote)))
+            if remote.port:
+                transaction.commands.append(EndFlow(Flow(mapping.protocol, mapping.private, mapping.public, remote)))
             transaction.remove(self.remotes, (key, host))
         for place in [place for place in self.tended if place[0] == key]:
             transaction.commands.append(EndFlow(Flow(mapping.protocol, mapping.private, mapping.public, place[1])))
@@ -103,6 +104,6 @@ class Peers:
         transaction.remove(self.hosts, key)
         transaction.remove(self.flows, key)
 
-    @property
-    def _lease_s(self) -> float:
-        return 2.0 * self.settings.sip_timeout_s
+    def _lease_s(self, entry: Entry) -> float:
+        """How long a peer is let in unrefreshed: as long as its mapping lives."""
+        return 2.0 * self.settings.sip_timeout_s if entry.mapping.purpose == "sip" else MEDIA_LEASE_S

@@ -31,6 +31,10 @@ MAX_CONTACTS_PER_MAPPING: Final = 1024
 MAX_CONTACT_S: Final = 7 * 86400
 #: Sources that are remembered as NAT aware: a flood only makes the oldest be found out again.
 MAX_NAT_AWARE: Final = 8192
+#: Refused offers of direct media that are remembered until their ACK: a flood only makes the oldest be forgotten.
+MAX_REFUSALS: Final = 4096
+#: Addresses that the outside may name for one call's media before it stands: a dozen forks and media servers.
+MAX_SOURCES: Final = 16
 #: m= lines that are looked at: more is no call (audio, video, slides, text, fax, data and their refused remains).
 MAX_MEDIA_SECTIONS: Final = 32
 #: Ports behind a slash in m= (RFC 8866 §5.14): hierarchical encodings have a handful.
@@ -50,3 +54,10 @@ SDP_ADDRESS_FOREIGN: Final = "sdp-address-not-ipv4"
 SDP_NO_CONNECTION: Final = "sdp-without-connection"
 SDP_PORT_PRIVILEGED: Final = "sdp-port-privileged"
 SDP_TOO_MANY_SECTIONS: Final = "sdp-too-many-sections"
+SDP_OF_ANOTHER: Final = "sdp-of-another-host"
+
+# Why a message was dropped: only where `sip-direct-media=no` asks for it.
+DIRECT_MEDIA_REFUSED: Final = "direct-media-refused"
+REFUSAL_ACKNOWLEDGED: Final = "direct-media-refusal-acknowledged"
+#: Not the message's fate, but what it asked for: media from an address that came too late, without flow.
+MEDIA_ADDRESS_REFUSED: Final = "media-address-refused"

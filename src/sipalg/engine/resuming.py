@@ -17,8 +17,9 @@ from sipalg.engine.media import Ends, MediaEnd
 from sipalg.engine.passage import Passage
 from sipalg.engine.policy import EARLY_S
 from sipalg.engine.records import KINDS, Plain
-from sipalg.engine.verdict import Endpoint, Flow, Mapping
+from sipalg.engine.verdict import Endpoint, Flow, Mapping, Purpose
 
+_PURPOSES: Final[dict[str, Purpose]] = {"sip": "sip", "media": "media", "direct": "direct"}
 #: What reading a value of another form than expected raises.
 _UNREADABLE: Final = (AttributeError, IndexError, KeyError, TypeError, ValueError)
 
@@ -101,7 +102,7 @@ class _Resuming:
         value = record.value
         key = _mapping_key(record.key)
         public = _endpoint(value["public"])
-        mapping = Mapping(*key, public, "sip" if value["purpose"] == "sip" else "media", bool(value["adopted"]))
+        mapping = Mapping(*key, public, _PURPOSES[value["purpose"]], bool(value["adopted"]))
         idle_until, lease_until = float(value["idle_until"]), float(value["lease_until"])
         peers, remotes, refused = ([_endpoint(one) for one in value[name]] for name in ("peers", "flows", "refused"))
         interface, parting, bare = str(value["interface"]), value["parting"], [int(kind) for kind in value["bare"]]
@@ -212,6 +213,9 @@ def _dialog(value: Plain) -> Dialog:
         session_s=float(value["session_s"]),
         invite=int(value["invite"]),
         hanging_up=bool(value["hanging_up"]),
+        acknowledged=bool(value["acknowledged"]),
+        peer=str(value["peer"]),
+        sources=tuple(map(str, value["sources"])),
     )
 
 

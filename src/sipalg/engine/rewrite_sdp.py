@@ -13,6 +13,7 @@ from typing import Final, NamedTuple
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, MAX_PORT, is_ipv4, is_unspecified
 from sipalg.codec.memory import Memory
 from sipalg.codec.sdp import NO_DESCRIPTION, Address, Description, Media, parse
+from sipalg.engine.direct_media import Others
 from sipalg.engine.mappings import Mappings
 from sipalg.engine.media import HELD_END, NO_END, Ends, MediaEnd
 from sipalg.engine.policy import (
@@ -21,11 +22,12 @@ from sipalg.engine.policy import (
     NO_FREE_PORT,
     SDP_ADDRESS_FOREIGN,
     SDP_NO_CONNECTION,
+    SDP_OF_ANOTHER,
     SDP_PORT_PRIVILEGED,
     SDP_TOO_MANY_SECTIONS,
 )
 from sipalg.engine.transaction import Transaction
-from sipalg.engine.verdict import UDP, Change, Endpoint
+from sipalg.engine.verdict import UDP, Change, Endpoint, Purpose
 
 #: A NamedTuple's own constructor costs twice as much, and edits and ends are made for every description.
 new: Final = tuple.__new__
@@ -51,8 +53,12 @@ def outward(
     own: bytes,
     advertised: bytes,
     in_interface: str,
+    others: Others,
 ) -> Body | str:
-    """Edit an inside phone's description; a str is the reason why its whole message has to pass as it came."""
+    """Edit an inside phone's description; a str is the reason why its whole message has to pass as it came.
+
+    `own` is the sender's address, `others` tells which other inside hosts' ports it may name.
+    """
     description = parse(data, *span)
     if isinstance(description, str):
         return _UNTOUCHED if description == NO_DESCRIPTION else description
@@ -60,10 +66,11 @@ def outward(
         return _UNTOUCHED
     if len(description.media) > MAX_MEDIA_SECTIONS:
         return SDP_TOO_MANY_SECTIONS
-    host = own.decode("ascii")
     edits: list[Change] = []
     ends: list[MediaEnd] = []
     ours = foreign = False
+    #: Other inside hosts whose media it names.
+    named: list[bytes] = []
     session = [] if description.connection is None else [description.connection]
     speaks = _edit_connections(session, own, advertised, edits)
     for media in description.media:
@@ -80,9 +87,22 @@ def outward(
                 # No pinhole is made for it; port 9 says that this side will connect (RFC 4145 §4.1).
                 ends.append(NO_END)
                 continue
-            end = _map_section(transaction, mappings, media, host, own, advertised, in_interface, edits)
+            end = _map_section(transaction, mappings, media, own, advertised, in_interface, edits)
             if isinstance(end, str):
                 return end
+            ends.append(end)
+        elif any(address.host != own and others.is_inside(address.host) for address in connections):
+            host = connections[0].host
+            if not _all_are(connections, host) or not others.allows(Endpoint(host.decode("ascii"), media.port)):
+                return SDP_OF_ANOTHER
+            ours = speaks = True
+            if host not in named:
+                named.append(host)
+            end = NO_END
+            if media.is_udp:
+                end = _map_section(transaction, mappings, media, host, advertised, in_interface, edits, "direct")
+                if isinstance(end, str):
+                    return end
             ends.append(end)
         elif not all(is_unspecified(address.host) or is_ipv4(address.host) for address in connections):
             foreign = True
@@ -95,6 +115,9 @@ def outward(
     if speaks:
         # The connections are the sender's own, or on hold: o= is to follow them.
         _edit_connections(description.origins, own, advertised, edits, "sdp-o")
+    for address, rule in _addresses(description) if named else ():
+        if address.host in named and address.is_ip4:
+            edits.append(_replace(address.span, advertised, rule))
     return Body(edits, tuple(ends))
 
 
@@ -155,13 +178,17 @@ def _map_section(
     transaction: Transaction,
     mappings: Mappings,
     media: Media,
-    host: str,
     own: bytes,
     advertised: bytes,
     in_interface: str,
     edits: list[Change],
+    purpose: Purpose = "media",
 ) -> MediaEnd | str:
-    """Give a media section its public ports and append their edits; a str is the reason why it can't have them."""
+    """Give a media section its public ports and append their edits; a str is the reason why it can't have them.
+
+    `own` is the address of the host whose section it is.
+    """
+    host = own.decode("ascii")
     private_port, ports, is_rtp = media.port, media.ports, media.is_rtp
     # RTCP that goes to another address is none of ours (RFC 3605).
     rtcp_is_ours = is_rtp and (not media.rtcp_host or media.rtcp_host == own)
@@ -177,23 +204,23 @@ def _map_section(
     rtcp: Endpoint | None = None
     public_rtcp = 0
     if not is_rtp:
-        port = mappings.open_block(transaction, UDP, rtp, ports, in_interface, even=False)
+        port = mappings.open_block(transaction, UDP, rtp, ports, in_interface, even=False, purpose=purpose)
     elif not rtcp_is_ours or rtcp_port == private_port:
-        port = mappings.open_block(transaction, UDP, rtp, 2 * ports - 1, in_interface, even=True)
+        port = mappings.open_block(transaction, UDP, rtp, 2 * ports - 1, in_interface, even=True, purpose=purpose)
         public_rtcp = port or 0
     elif rtcp_port in (0, private_port + 1):
-        port = mappings.open_block(transaction, UDP, rtp, 2 * ports, in_interface, even=True)
+        port = mappings.open_block(transaction, UDP, rtp, 2 * ports, in_interface, even=True, purpose=purpose)
         rtcp = new(Endpoint, (host, private_port + 1))
         public_rtcp = (port or 0) + 1
         if port is None and not rtcp_port:
             # The port beside is another's, so RTCP goes nowhere; a call without it is better than none.
             rtcp = None
-            port = mappings.open_block(transaction, UDP, rtp, 1, in_interface, even=False)
+            port = mappings.open_block(transaction, UDP, rtp, 1, in_interface, even=False, purpose=purpose)
             transaction.tell("rtcp-without-port", private=rtp)
     else:
-        port = mappings.open_block(transaction, UDP, rtp, 2 * ports - 1, in_interface, even=True)
+        port = mappings.open_block(transaction, UDP, rtp, 2 * ports - 1, in_interface, even=True, purpose=purpose)
         rtcp = new(Endpoint, (host, rtcp_port))
-        entry = mappings.open(transaction, UDP, rtcp, "media", in_interface)
+        entry = mappings.open(transaction, UDP, rtcp, purpose, in_interface)
         if entry is None:
             return NO_FREE_PORT
         public_rtcp = entry.public_port

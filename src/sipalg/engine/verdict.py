@@ -14,10 +14,13 @@ TCP: Final = 6
 
 ACCEPT: Final = "accept"
 REPLACE: Final = "replace"
-Action = Literal["accept", "replace"]
+#: Only where a setting asks for it: direct media that is refused, and the ACK to its refusal.
+DROP: Final = "drop"
+Action = Literal["accept", "replace", "drop"]
 
-#: What a mapping is for. `sip` mappings let in known peers only; `media` ones let in anybody while the call is up.
-Purpose = Literal["sip", "media"]
+#: What a mapping is for. `sip` mappings let in known peers only; `media` ones let in anybody while the call is up, or
+#: with `sip-direct-media=no` the call's own addresses; `direct` ones nobody: their flows are made one by one.
+Purpose = Literal["sip", "media", "direct"]
 
 
 class Endpoint(NamedTuple):
@@ -141,8 +144,27 @@ class EndFlow(NamedTuple):
     flow: Flow
 
 
+class Reply(NamedTuple):
+    """Send a datagram as if it came from `source`, a host outside, to an inside host; untracked by conntrack.
+
+    It goes with a `drop`, in place of the message that isn't sent on. If it can't be sent, that one has to be.
+    """
+
+    payload: bytes
+    source: Endpoint
+    destination: Endpoint
+
+
 Command = (
-    OpenMapping | RefreshMapping | CloseMapping | AdmitPeer | DismissPeer | EstablishFlow | CheckFlow | EndFlow
+    OpenMapping
+    | RefreshMapping
+    | CloseMapping
+    | AdmitPeer
+    | DismissPeer
+    | EstablishFlow
+    | CheckFlow
+    | EndFlow
+    | Reply
 )
 
 
@@ -151,8 +173,8 @@ class Verdict(NamedTuple):
 
     Run `commands` first, all or none, then report with `Alg.commands_done(token, now)` or
     `Alg.commands_failed(token, index, reason, now)` (which returns the verdict to obey instead). Without commands
-    nothing is to be reported. `payload` is what is to be sent; with `accept` it is the payload as it came. `reason` is
-    why nothing was edited, or "" where something was.
+    nothing is to be reported. `payload` is what is to be sent; with `accept` and `drop` it is the payload as it came.
+    `reason` is why nothing was edited, or "" where something was.
     """
 
     action: Action
