@@ -64,7 +64,7 @@ _sipalg() {
             ;;
         status | mappings | calls) options='--json --socket --help' ;;
         metrics) options='--listen --socket --help' ;;
-        doctor) options='--json --inside --outside --ports --except --socket --help' ;;
+        doctor) options='--json --inside --outside --ports --except --config --socket --help' ;;
         explain) options='--inside --public --source --destination --media-port --raw --diff --json --help' ;;
         rewrite) options='--inside --public --ports --media-ports --except --json --help' ;;
         lab) options='--only --mode --list --json --keep --at-once --help' ;;

@@ -50,6 +50,7 @@ complete -c sipalg -n $doctor -x -l inside -a '(command ls /sys/class/net)' -d '
 complete -c sipalg -n $doctor -x -l outside -a '(command ls /sys/class/net)' -d 'The interface towards the provider'
 complete -c sipalg -n $doctor -x -l ports -d 'The SIP ports of the servers'
 complete -c sipalg -n $doctor -x -l except -d 'A remote network that is not translated'
+complete -c sipalg -n $doctor -r -l config -d 'The settings file'
 complete -c sipalg -n $doctor -r -l socket -d 'The control socket'
 
 set -l config '__fish_seen_subcommand_from config'

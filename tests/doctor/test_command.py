@@ -35,6 +35,7 @@ def run(
     gathered: Facts | None = None,
 ) -> int:
     monkeypatch.setattr(command, "ask_daemon", lambda _path: known)
+    monkeypatch.setattr(command, "look_at_file", lambda facts, _path: facts)
     monkeypatch.setattr(command, "gather", lambda facts: gathered or facts)
     monkeypatch.setattr(command, "CHECKS", (lambda _facts: iter(findings),))
     return command.main(parse(*arguments))
@@ -110,6 +111,13 @@ def test_without_interfaces_there_is_one_line_and_2(
     assert capsys.readouterr() == ("", complaint)
 
 
+def test_a_broken_file_says_why_there_are_no_interfaces(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(monkeypatch, Facts(Settings(), file_problem="x: line 3", daemon_says="nobody there"), []) == 2
+    assert capsys.readouterr().err.endswith("such as lan0 (x: line 3; nobody there)\n")
+
+
 def test_all_checks_are_asked() -> None:
     names = [check.__name__ for check in command.CHECKS]
-    assert len(set(names)) == len(names) == 17
+    assert len(set(names)) == len(names) == 18

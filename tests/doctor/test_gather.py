@@ -148,6 +148,27 @@ def test_one_that_doesnt_tell(
     assert tuple(one.what for one in facts.unseen) == unseen
 
 
+def test_the_file_s_settings_count_where_none_runs(tmp_path: Path) -> None:
+    path = tmp_path / "sipalg.toml"
+    nobody = Facts(Settings(), daemon="none")
+    assert gathering.look_at_file(nobody, path) == nobody
+    path.write_text('inside = ["lan0"]\noutside = "wan0"\n')
+    facts = gathering.look_at_file(nobody, path)
+    assert (facts.settings, facts.source) == (Settings(inside=("lan0",), outside="wan0"), str(path))
+    running = known(daemon="running")
+    assert gathering.look_at_file(running, path) == running
+
+
+@pytest.mark.parametrize("daemon", ["none", "running"])
+def test_a_broken_file_is_named(tmp_path: Path, daemon: Any) -> None:
+    path = tmp_path / "sipalg.toml"
+    path.write_text("ports = 5060-5070\n")
+    before = known(daemon=daemon)
+    facts = gathering.look_at_file(before, path)
+    assert facts.settings == before.settings
+    assert facts.file_problem.startswith(str(path))
+
+
 def test_what_root_sees(router: Path) -> None:
     (router / "helper").mkdir()
     facts = gathering.gather(known())

@@ -53,6 +53,8 @@ def test_what_nobody_could_look_at_isnt_judged(check: Callable[[Facts], Iterator
 @pytest.mark.parametrize(
     ("check", "ill", "findings"),
     [
+        ("settings_file", {"file_problem": "x: line 3"}, [("error", "settings-file")]),
+        ("settings_file", {"file_problem": "x: line 3", "daemon": "running"}, [("warning", "settings-file")]),
         ("interfaces", {"settings": replace(SETTINGS, inside=("lan7",))}, [("error", "no-interface")]),
         ("interfaces", {"nat_address": ""}, [("error", "no-address")]),
         ("interfaces", {"default_routes": ("wan1",)}, [("warning", "default-route-elsewhere")]),

@@ -17,10 +17,11 @@ from sipalg.capture import arguments
 from sipalg.control import values
 from sipalg.control.client import socket_path
 from sipalg.control.settings import Settings, contradiction, incomplete
+from sipalg.control.settings_file import DEFAULT_FILE, FILE_VARIABLE, settings_path
 from sipalg.datapath.preflight import Finding
 from sipalg.doctor import router_checks, traffic_checks
 from sipalg.doctor.facts import Facts
-from sipalg.doctor.gather import ask_daemon, gather
+from sipalg.doctor.gather import ask_daemon, gather, look_at_file
 
 CHECKS: Final = (*router_checks.CHECKS, *traffic_checks.CHECKS)
 
@@ -38,16 +39,18 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add("--ports", type=arguments.ports, help="the SIP servers' ports")
     exempt = "a remote network that isn't NATed"
     add("--except", action="append", dest="exempt", type=arguments.network, metavar="CIDR", help=exempt)
+    add("--config", metavar="PATH", help=f"the settings file (default: ${FILE_VARIABLE} or {DEFAULT_FILE})")
     add("--socket", metavar="PATH", help="the ALG's control socket (default: $SIPALG_SOCKET or /run)")
 
 
 def main(args: argparse.Namespace) -> int:
     """Look, print, and return 0 where all is well, 1 for warnings, 2 for what stops calls or can't be begun."""
-    known = ask_daemon(socket_path(args.socket))
+    known = look_at_file(ask_daemon(socket_path(args.socket)), settings_path(args.config))
     known = with_arguments(known, args)
     wrong = incomplete(known.settings) or contradiction(known.settings)
     if wrong:
-        why = f" ({known.daemon_says})" if known.daemon != "running" else ""
+        why = "; ".join(text for text in (known.file_problem, known.daemon_says) if text)
+        why = f" ({why})" if why else ""
         sys.stderr.write(f"sipalg doctor: --{wrong[0]} {wrong[1]}{why}\n")
         return 2
     facts = gather(known)
@@ -71,7 +74,7 @@ def with_arguments(known: Facts, args: argparse.Namespace) -> Facts:
     if not changes:
         return known
     settings: Settings = replace(known.settings, **changes)
-    source = f"{known.source} and the command line" if known.daemon == "running" else "the command line"
+    source = "the command line" if known.settings == Settings() else f"{known.source} and the command line"
     return replace(known, settings=settings, source=source)
 
 

@@ -48,6 +48,8 @@ class Facts:
     #: The settings that are judged, and where they are from, for people.
     settings: Settings
     source: str = "the command line"
+    #: Why the settings file can't be used; "" where it can, or where there is none.
+    file_problem: str = ""
     interfaces: Mapping[str, Interface] = field(default_factory=dict)
     #: The outside interface's address; "" where it has none.
     nat_address: str = ""

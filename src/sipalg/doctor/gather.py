@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from sipalg.capture import arguments
 from sipalg.control.client import ControlError, NotRunningError, SilentError, ask
 from sipalg.control.settings import Settings
+from sipalg.control.settings_file import SettingsError, SettingsMissingError, load
 from sipalg.datapath import addresses, ctnetlink, netlink, preflight
 from sipalg.datapath.admin_rules import AdminRulesError, read_admin_rules
 from sipalg.datapath.netlink import NetlinkSocket
@@ -57,6 +58,17 @@ def ask_daemon(socket: Path) -> Facts:
         status=answer,
         mapped=frozenset(str(row.get("private")) for row in mappings),
     )
+
+
+def look_at_file(known: Facts, path: Path) -> Facts:
+    """Return `known` with what the settings file says; its settings where no running ALG has told others."""
+    try:
+        settings = load(path)
+    except SettingsMissingError:
+        return known
+    except SettingsError as error:
+        return replace(known, file_problem=str(error))
+    return known if known.daemon == "running" else replace(known, settings=settings, source=str(path))
 
 
 def settings_in(state: dict[str, Any]) -> Settings:

@@ -27,6 +27,14 @@ _NEARLY_FULL: Final = 0.9
 _STRICT: Final = 1
 
 
+def settings_file(facts: Facts) -> Iterator[Finding]:
+    """Yield whether the settings file keeps the next start from happening."""
+    if facts.file_problem:
+        running = facts.daemon == "running"
+        text = f"{facts.file_problem}; {'the next' if running else 'a'} start will be refused"
+        yield Finding("warning" if running else "error", "settings-file", text)
+
+
 def interfaces(facts: Facts) -> Iterator[Finding]:
     """Yield what is wrong with the interfaces that the settings name."""
     yield from preflight.check_interfaces(facts.plan, dict(facts.interfaces))
@@ -149,6 +157,7 @@ def conntrack_table(facts: Facts) -> Iterator[Finding]:
 
 
 CHECKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
+    settings_file,
     interfaces,
     forwarding,
     kernel,
