@@ -157,6 +157,34 @@ def test_bash_completes_the_commands() -> None:
     assert completed_in_bash("run", "--mode", "") == {"enforce", "observe"}
 
 
+#: _sipalg with stubs in the place of zsh's own functions: the second call of `_arguments` names the command's options.
+ZSH = """
+_describe() { : }
+_call_program() { : }
+_arguments() { if [[ $1 == -C ]]; then state=argument line=($called); else print -l -- "$@"; fi }
+called=$2
+source $1
+"""
+
+
+@pytest.mark.skipif(shutil.which("zsh") is None, reason="zsh isn't installed")
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_zsh_completes_exactly_the_options_of(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    argv = ["zsh", "-f", "-c", ZSH, "zsh", str(ROOT / "completions/_sipalg"), command]
+    specs = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
+    assert set(re.findall(r"--([a-z][a-z-]*)\[", specs)) == help_options(command, capsys)
+
+
+@pytest.mark.skipif(shutil.which("fish") is None, reason="fish isn't installed")
+@pytest.mark.parametrize("command", cli.COMMANDS)
+def test_fish_completes_exactly_the_options_of(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    script = f"source {ROOT}/completions/sipalg.fish; complete -C 'sipalg {command} --'"
+    offered = subprocess.run(["fish", "--no-config", "-c", script], capture_output=True, text=True, check=True).stdout
+    assert {line.partition("\t")[0] for line in offered.splitlines()} == {
+        f"--{option}" for option in help_options(command, capsys)
+    }
+
+
 @pytest.mark.parametrize("file", ["_sipalg", "sipalg.fish"])
 @pytest.mark.parametrize("command", cli.COMMANDS)
 def test_other_shells_complete(file: str, command: str, capsys: pytest.CaptureFixture[str]) -> None:
