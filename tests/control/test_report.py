@@ -78,6 +78,7 @@ class Service:
         self.nat_address = "203.0.113.1"
         self.unseen = Unseen(self.table, self.queue)
         self.inherited: list[int] = []
+        self.journal = SimpleNamespace(failed=False)
         self.ports = SimpleNamespace(log=log)
 
     @property
@@ -121,6 +122,12 @@ def test_what_is_kept_of_earlier_calls_is_told_with_what_is_not(service: Service
     (told,) = status(report_on(service))["warnings"][1:]
     assert told.startswith("2 media flows of calls that began before this start are kept open")
     assert "those calls aren't in `calls`" in told
+
+
+def test_a_journal_that_can_not_be_written_is_warned_of(service: Service) -> None:
+    service.journal.failed = True
+    (told,) = status(report_on(service))["warnings"][1:]
+    assert told.startswith("the journal beside the control socket can't be written")
 
 
 def test_without_an_outside_address_it_says_so(service: Service) -> None:

@@ -36,6 +36,7 @@ def router(net: Topology) -> Iterator[Router]:
     router.end()
     net.run("router", "nft", "delete", "table", "ip", "sipalg", check=False)
     net.run("router", "conntrack", "-F", check=False)
+    router.journal.unlink(missing_ok=True)
 
 
 @pytest.fixture

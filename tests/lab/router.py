@@ -40,6 +40,7 @@ class Router:
         self.socket = net.directory / "sipalg.sock"
         #: There is none unless a test writes it.
         self.settings = net.directory / "sipalg.toml"
+        self.journal = net.directory / "sipalg.journal"
         self.log = net.directory / "log"
         self.running: list[subprocess.Popen[str]] = []
 

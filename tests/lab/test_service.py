@@ -105,6 +105,8 @@ def test_the_media_of_a_call_that_outlived_a_process_is_kept(
         server.sendto(in_call("SIP/2.0 200 OK", public[0], SERVER, 20000, ";tag=2"), public)
         phone.recv(65535)
         kill(router)
+        # Without it, the calls are as unknown as those of an earlier version.
+        router.journal.unlink(missing_ok=True)
         router.run()
         assert {row["interface"] for row in rows()} == {"lan0"}
         assert router.ask("calls")["calls"] == []
@@ -124,10 +126,39 @@ def test_media_mappings_without_flows_live_for_minutes_only(
     router.run()
     exchange(phone, server, in_call(f"INVITE sip:200@{SERVER} SIP/2.0", PHONE, PHONE, 10000))
     kill(router)
+    router.journal.unlink(missing_ok=True)
     router.run()
     media = [row for row in router.ask("mappings")["mappings"] if row["purpose"] == "media"]
     assert len(media) == 2
     assert all(500 < row["ends_in_s"] <= 600 for row in media)
+
+
+def test_a_call_goes_on_in_the_next_process(router: Router, phone: socket.socket, server: socket.socket) -> None:
+    router.run()
+    _, public = exchange(phone, server, in_call(f"INVITE sip:200@{SERVER} SIP/2.0", PHONE, PHONE, 10000))
+    answer = in_call("SIP/2.0 200 OK", public[0], SERVER, 20000, ";tag=2")
+    server.sendto(answer, public)
+    phone.recv(65535)
+    (before,) = router.ask("calls")["calls"]
+    assert until(lambda: b'"confirmed":true' in router.journal.read_bytes())
+    kill(router)
+    router.run()
+    (after,) = router.ask("calls")["calls"]
+    assert after | {"ends_in_s": 0} == before | {"ends_in_s": 0}
+    assert "state-resumed contacts=0 calls=2 left_out=0" in router.log.read_text()
+    assert "media-inherited" not in router.log.read_text()
+    bye = in_call(f"BYE sip:200@{SERVER} SIP/2.0", PHONE, PHONE, 10000, ";tag=2").replace(b"1 INVITE", b"2 BYE")
+    exchange(phone, server, bye)
+    server.sendto(answer.replace(b"1 INVITE", b"2 BYE"), public)
+    phone.recv(65535)
+    assert router.ask("calls")["calls"] == []
+    assert router.net.run("router", "conntrack", "-L", "-p", "udp", "--dport", "20000") == ""
+    # A clean end writes down at once what there is.
+    router.running[-1].terminate()
+    assert router.running[-1].wait(PATIENCE_S) == 0
+    assert b'"dialog"' in router.journal.read_bytes().splitlines()[-1]
+    router.run()
+    assert router.ask("calls")["calls"] == []
 
 
 def test_a_network_that_the_rules_do_not_translate_is_excepted(

@@ -1,9 +1,9 @@
 """The journal: contacts and calls in a file beside the control socket, so that they outlive the process.
 
 Beside a packet's way: a chore writes down, some times a second, what has changed since the last time; a clean end
-writes the rest. Lines are only added; when most of them are of the past, a new file is written piece by piece and takes
-the old one's name. Nothing is forced to the disk: what a process has written survives its death, and a boot ends all
-that the journal is about. Where nothing can be written, the ALG goes on without.
+writes the rest. Lines are only added; when most of them are of the past, a new file is written piece by piece and
+takes the old one's name. Nothing is forced to the disk: what a process has written survives its death, and a boot ends
+all that the journal is about. Where nothing can be written, the ALG goes on without.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import logging
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
 
@@ -64,7 +65,7 @@ class _File:
         try:
             self._write(journal_lines.header(boot))
         except OSError:
-            self.close()
+            self.discard()
             raise
 
     def add(self, changes: list[tuple[RecordKey, bool, bytes]]) -> None:
@@ -86,6 +87,12 @@ class _File:
         """Close it; it stays."""
         os.close(self._descriptor)
 
+    def discard(self) -> None:
+        """Close it, and take away what hasn't got the journal's name yet."""
+        self.close()
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+
     def _write(self, text: bytes) -> None:
         while text:
             text = text[os.write(self._descriptor, text) :]
@@ -106,9 +113,9 @@ class Journal:
         self._failed = False
 
     @property
-    def works(self) -> bool:
-        """Whether what stands is written down."""
-        return self._file is not None
+    def failed(self) -> bool:
+        """Whether nothing is written down because the file system refused."""
+        return self._failed
 
     def read(self) -> list[PlainRecord]:
         """Return what an earlier process left; a file that can't be relied on is set aside, with a line."""
@@ -125,30 +132,27 @@ class Journal:
 
     def begin(self) -> None:
         """Write down everything, in a new file, and note changes from now on."""
-        self._source.watch()
         self._attempt(self._begin_file)
-        while self._next is not None:
-            self._attempt(self._continue_file)
+        while (new := self._next) is not None:
+            self._attempt(partial(self._continue_file, new))
 
     def keep_up(self) -> None:
         """Write down what has changed, and a piece of the new file where there is one; to be called regularly."""
         changed = self._source.take_changed()
-        self._attempt(lambda: self._add(changed))
+        self._attempt(partial(self._add, changed))
         if self._next is not None:
-            self._attempt(self._continue_file)
+            self._attempt(partial(self._continue_file, self._next))
         elif self._is_due():
             self._attempt(self._begin_file)
 
     def close(self) -> None:
         """Write down the rest, and let the file lie for the next process."""
         changed = self._source.take_changed()
-        self._attempt(lambda: self._add(changed))
-        for file in (self._file, self._next):
-            if file is not None:
-                file.close()
+        self._attempt(partial(self._add, changed))
+        if self._file is not None:
+            self._file.close()
         if self._next is not None:
-            with contextlib.suppress(OSError):
-                self._next.path.unlink()
+            self._next.discard()
         self._file = self._next = None
 
     def _is_due(self) -> bool:
@@ -164,23 +168,24 @@ class Journal:
                 file.add(changes)
 
     def _begin_file(self) -> None:
+        self._source.watch()
         self._next = _File(self._path.with_name(f"{self._path.name}.new"), journal_lines.boot_id())
         self._left = self._source.all()[::-1]
 
-    def _continue_file(self) -> None:
+    def _continue_file(self, new: _File) -> None:
         """Write the next piece; what changes meanwhile is written to both files, so the order doesn't matter."""
-        assert self._next is not None
-        piece, self._left = self._left[-_PIECE:], self._left[:-_PIECE]
-        self._next.add(self._lines(piece))
+        piece = self._left[-_PIECE:]
+        del self._left[-_PIECE:]
+        new.add(self._lines(piece))
         if self._left:
             return
-        self._next.path.rename(self._path)
+        new.path.rename(self._path)
         if self._file is not None:
             self._file.close()
         elif self._failed:
             self._failed = False
             _LOG.info("journal-written-again path=%s", self._path)
-        self._file, self._next = self._next, None
+        self._file, self._next = new, None
 
     def _lines(self, keys: list[RecordKey]) -> list[tuple[RecordKey, bool, bytes]]:
         values = ((key, self._source.value(key)) for key in keys)
@@ -195,16 +200,14 @@ class Journal:
             step()
         except OSError as error:
             if not self._failed:
-                consequence = "a-restart-forgets-contacts-and-calls"
-                _LOG.error("journal-not-written path=%s why=%r consequence=%s", self._path, error.strerror, consequence)
+                why, what_then = error.strerror, "a-restart-forgets-contacts-and-calls"
+                _LOG.error("journal-not-written path=%s why=%r consequence=%s", self._path, why, what_then)
             self._failed = True
             self._retry_at = self._clock() + _RETRY_S
             for file in (self._file, self._next):
                 if file is not None:
-                    file.close()
-                    with contextlib.suppress(OSError):
-                        file.path.unlink()
+                    file.discard()
             self._file = self._next = None
             self._left = []
             with contextlib.suppress(OSError):
-                self._path.unlink(missing_ok=True)
+                self._path.unlink()

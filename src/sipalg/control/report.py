@@ -56,6 +56,8 @@ class Report:
                 f"{inherited} media flows of calls that began before this start are kept open until they fall silent; "
                 "those calls aren't in `calls`, and their ends go unnoticed"
             )
+        if service.journal.failed:
+            warnings.append("the journal beside the control socket can't be written: a restart forgets calls")
         faults = self._faults()
         if faults:
             warnings.append(f"{faults} faults of sipalg itself, see the log; their packets passed unchanged")

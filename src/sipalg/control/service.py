@@ -20,6 +20,7 @@ from typing import Final
 from sipalg.control import parts, takeover
 from sipalg.control.edits import edit_event
 from sipalg.control.inherited import InheritedMedia
+from sipalg.control.journal import INTERVAL_S, Journal
 from sipalg.control.notify import Notifier
 from sipalg.control.options import Options
 from sipalg.control.report import Report
@@ -106,6 +107,7 @@ class Service:
                 self.alg, self.queue, executor, inside, observe=observing, on_event=on_event, on_edits=on_edits
             )
             self.inherited = InheritedMedia(self.alg, self._conntrack)
+            self.journal = Journal(options.socket.with_suffix(".journal"), self.alg.records)
             self.unseen = Unseen(self.table, self.queue)
             report = Report(self)
             self._server = ControlServer(options.socket, self.loop, report.answers())
@@ -144,6 +146,8 @@ class Service:
         self._tell_exempt()
         for event in self.alg.take_events():
             self._on_event(event._replace(name="mapping-kept") if event.name == "mapping-opened" else event)
+        if not observing:
+            self.journal.begin()
         self._watch_all()
         gc.collect()
         gc.freeze()
@@ -161,6 +165,7 @@ class Service:
             if self.settings.mode == "observe" and not self.table.elements().mappings:
                 self.table.remove()
                 self.table_stays = False
+        self.journal.close()
         self._closing.close()
         # Only now, because while our socket owned the table no other could have changed it, this one included.
         with contextlib.suppress(OSError), NetlinkSocket() as netlink:
@@ -177,6 +182,7 @@ class Service:
         loop.every(_FORGET_S, self.driver.interfaces.forget)
         loop.every(_TIDY_S, self._tidy)
         loop.every(_COUNT_S, self.unseen.look)
+        loop.every(INTERVAL_S, self._keep_journal)
         if len(self.inherited):
             loop.every(self.alg.settings.flow_check_s, self.inherited.look)
         if self.notifier.watchdog_interval_s is not None:
@@ -270,6 +276,7 @@ class Service:
             admitted = peers.get((mapping.protocol, mapping.public), ())
             self.alg.restore(mapping, min(timeout_s, idle_s), now, interface, admitted)
         if self.settings.mode == "enforce":
+            self.driver.run_commands(self.alg.resume(self.journal.read(), flows, now))
             self.inherited.take(flows)
             if len(self.inherited):
                 _LOG.info("media-inherited flows=%d", len(self.inherited))
@@ -309,6 +316,10 @@ class Service:
             self._executor.tidy()
         except OSError as error:
             _LOG.warning("flows-not-ended why=%r", str(error))
+
+    def _keep_journal(self) -> None:
+        if self.settings.mode == "enforce":
+            self.journal.keep_up()
 
     def _look_at_table(self, _events: int) -> None:
         """Put the table back where somebody removed or changed it."""
