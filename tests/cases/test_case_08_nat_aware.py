@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.engine.ladder import Ladder
+from tests.engine.ladder import Ladder, port_forward
 from tests.engine.wire import sip
 
 REGISTER = sip("""
@@ -46,3 +46,22 @@ def test_a_phone_that_stops_asking_stun_is_translated_again() -> None:
     assert phone.sends(private, server) == REGISTER.replace(b"UDP 192.168.33.10", b"UDP 203.0.113.1")
     assert ladder.alg.snapshot(ladder.now)["phones"] == []
     assert phone.sends(BYE, server) == BYE.replace(b"192.168.33.10", b"203.0.113.1")
+
+
+def test_a_pbx_behind_a_port_forward_gets_back_what_it_wrote() -> None:
+    ladder = Ladder()
+    pbx, server = ladder.phone("192.168.33.20"), ladder.server("203.0.113.50")
+    ladder.run(ladder.alg.adopt(port_forward(5060, pbx.endpoint), ladder.now, "lan0"))
+    asks = REGISTER.replace(b"192.168.33.10", b"203.0.113.1").replace(b"REGISTER", b"OPTIONS")
+    answer = asks.replace(b"OPTIONS sip:203.0.113.50 SIP/2.0", b"SIP/2.0 200 OK")
+    hairpin = BYE.replace(b"sip:b@203.0.113.50 SIP", b"sip:b@203.0.113.1:5060 SIP")
+    call = hairpin.replace(b"192.168.33.10", b"198.51.100.7")
+    # Until it has said what it is, it is told its private address as every other one.
+    assert server.sends(call) == call.replace(b"sip:b@203.0.113.1:5060", b"sip:b@192.168.33.20:5060")
+    assert pbx.sends(asks, server) == asks
+    for message in (answer, call):
+        assert server.sends(message) == message
+        assert ladder.reason == "nat-aware"
+    phone = ladder.phone("192.168.33.10")
+    sent = phone.sends(hairpin, ladder.public_of(pbx))
+    assert sent == hairpin.replace(b"UDP 192.168.33.10:5060", f"UDP {ladder.public_of(phone)}".encode())

@@ -7,7 +7,7 @@ import pytest
 from sipalg.lab.firewall import Firewall, rules
 
 
-@pytest.mark.parametrize("firewall", ["strict", "loose", "forward"])
+@pytest.mark.parametrize("firewall", ["strict", "loose", "forward", "server"])
 def test_every_variant_flushes_first_and_drops_by_default(firewall: Firewall) -> None:
     text = rules(firewall)
     assert text.startswith("flush ruleset\n")
@@ -29,6 +29,12 @@ def test_only_loose_lets_in_what_dnat_let_in() -> None:
 def test_forward_leads_to_the_pbx() -> None:
     assert "udp dport 5060 dnat to 192.168.33.20:5060" in rules("forward")
     assert "dnat to" not in rules("strict")
+
+
+def test_a_server_s_media_ports_are_forwarded_too() -> None:
+    text = rules("server")
+    assert 'iifname "wan0" udp dport { 5060, 16000-16099 } dnat to 192.168.33.20\n' in text
+    assert 'iifname "wan0" ip daddr 192.168.33.20 udp dport { 5060, 16000-16099 } accept\n' in text
 
 
 def test_the_kernel_s_helper_is_given_to_port_5060() -> None:

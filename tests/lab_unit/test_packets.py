@@ -6,7 +6,7 @@ from pathlib import Path
 from struct import pack
 
 from sipalg.engine.verdict import Endpoint
-from sipalg.lab.packets import Message, Wire, is_rtp, messages, read_capture, rtp
+from sipalg.lab.packets import Message, Wire, is_rtp, messages, read_capture, rtp, streams
 
 PHONE, SERVER = Endpoint("192.168.33.10", 5060), Endpoint("203.0.113.50", 5060)
 INVITE = (
@@ -65,6 +65,11 @@ def test_a_message_s_parts() -> None:
     assert message.key == ("abc@x", "2 INVITE", "INVITE")
     assert message.media() == Endpoint("192.168.33.10", 10000)
     assert Message(wire(b""), "BYE sip:a@b SIP/2.0\r\n\r\n").media() is None
+
+
+def test_streams_are_counted_by_source_and_destination() -> None:
+    back = wire(RTP, 1.0, SERVER, PHONE)
+    assert streams([wire(RTP), back, wire(RTP), wire(b"x")]) == {(PHONE, SERVER): 2, (SERVER, PHONE): 1}
 
 
 def test_only_pcmu_in_rtp_counts() -> None:

@@ -193,6 +193,12 @@ def test_its_address_of_record_is_at_the_server(pair: tuple[Phone, Control]) -> 
     assert pair[0].uri == f"sip:101@{SERVER_ADDRESS}"
 
 
+def test_it_registers_where_it_is_told_to(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = PhoneSettings("101", "phone1", server=ADDRESS["pbx"])
+    _, account = written(tmp_path, monkeypatch, settings)
+    assert account.startswith(f"<sip:101@{ADDRESS['pbx']}>;")
+
+
 def test_commands_are_netstrings(pair: tuple[Phone, Control]) -> None:
     phone, control = pair
     phone.command("dial", "sip:201@203.0.113.50")

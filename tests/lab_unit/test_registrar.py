@@ -30,8 +30,8 @@ class Here(Topology):
         return ["sh", "-c", self.script]
 
 
-def written(directory: Path, record_route: bool = True, max_expires_s: int = 3600) -> str:
-    with start_registrar(Here(directory), record_route, max_expires_s):
+def written(directory: Path, record_route: bool = True, nat_help: bool = False, max_expires_s: int = 3600) -> str:
+    with start_registrar(Here(directory), record_route, nat_help, max_expires_s):
         return (directory / "kamailio.cfg").read_text()
 
 
@@ -55,12 +55,13 @@ def test_it_runs_on_the_server_in_the_foreground(tmp_path: Path) -> None:
     assert not program.running
 
 
+@pytest.mark.parametrize("nat_help", [False, True], ids=["nat-no", "nat-yes"])
 @pytest.mark.parametrize("record_route", [True, False], ids=["on-the-path", "off-the-path"])
-def test_kamailio_reads_its_config(record_route: bool, tmp_path: Path) -> None:
+def test_kamailio_reads_its_config(record_route: bool, nat_help: bool, tmp_path: Path) -> None:
     kamailio = shutil.which("kamailio") or shutil.which("kamailio", path="/usr/sbin")
     if kamailio is None:
         pytest.skip("kamailio isn't installed")
-    written(tmp_path, record_route)
+    written(tmp_path, record_route, nat_help)
     check = [kamailio, "-c", "-f", str(tmp_path / "kamailio.cfg")]
     done = subprocess.run(check, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
@@ -77,10 +78,20 @@ def test_its_config_is_filled_in(tmp_path: Path) -> None:
     assert re.findall(r"%\(\w+\)|%%", written(tmp_path)) == []
 
 
-def test_it_helps_no_nat(tmp_path: Path) -> None:
+def test_it_helps_no_nat_unless_asked_to(tmp_path: Path) -> None:
     # With any of these a scenario would go well without an ALG and show nothing.
     helps = r"nathelper|force_rport|add_rport|fix_nated|contact_alias|ruri_alias|received_avp|rtpproxy|rtpengine"
     assert re.findall(helps, written(tmp_path)) == []
+
+
+def test_with_nat_help_it_answers_to_where_packets_come_from(tmp_path: Path) -> None:
+    config = written(tmp_path, nat_help=True)
+    assert config.index("force_rport();") < config.index("has_totag()")
+    register = block(config, 'is_method("REGISTER")')
+    assert register.index("www_challenge") < register.index("fix_nated_register();") < register.index("save(")
+    assert config.index("loose_route()") < config.index("handle_ruri_alias();") < config.index('is_method("CANCEL")')
+    # A response without a Contact would be dropped by the function's failure.
+    assert 'onreply_route { if (is_present_hf("Contact")) { set_contact_alias(); } }' in config
 
 
 @pytest.mark.parametrize("record_route", [True, False], ids=["on-the-path", "off-the-path"])

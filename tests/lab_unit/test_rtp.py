@@ -1,16 +1,24 @@
-"""Tones: µ-law there and back, and which tone is in samples."""
+"""Tones: µ-law there and back, which tone is in samples, and where a talker talks to."""
 
 from __future__ import annotations
 
 import math
+import socket
+from collections.abc import Iterator
 from pathlib import Path
 from struct import pack
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.lab_unit.pbx_ends import address
+from tests.lab_unit.world import RTP
 
-from sipalg.lab.rtp import RATE_HZ, WINDOW, decode_ulaw, encode_ulaw, read_recording, tone_of
+from sipalg.engine.verdict import Endpoint
+from sipalg.lab.packets import is_rtp
+from sipalg.lab.programs import wait_until
+from sipalg.lab.rtp import RATE_HZ, WINDOW, Talker, decode_ulaw, encode_ulaw, read_recording, tone_of
+from sipalg.lab.topology import Topology
 
 
 def tone(hz: float, seconds: float = 0.6, level: int = 8000) -> list[int]:
@@ -49,3 +57,44 @@ def test_a_recording_that_is_being_written(tmp_path: Path) -> None:
     path = tmp_path / "a.wav"
     path.write_bytes(bytes(44) + pack("<3h", 1, -2, 3) + b"\x01")
     assert list(read_recording(path)) == [1, -2, 3]
+
+
+class Here(Topology):
+    """A topology without namespaces."""
+
+    def socket(self, _host: str, kind: socket.SocketKind = socket.SOCK_DGRAM) -> socket.socket:
+        return socket.socket(socket.AF_INET, kind)
+
+
+@pytest.fixture
+def far() -> Iterator[socket.socket]:
+    """Another end, on a loopback address of this process's own."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
+        end.settimeout(2.0)
+        end.bind((address(60), 0))
+        yield end
+
+
+def test_a_talker_that_talks_back_does_so_to_where_packets_come_from(far: socket.socket) -> None:
+    with Talker(Here(), "phone1", 0, 440) as talker:
+        port = talker.port
+        talker.talk_back()
+        far.sendto(RTP, (address(10), port))
+        packet, source = far.recvfrom(2048)
+        assert is_rtp(packet)
+        assert source[1] == port
+        assert talker.received == [(Endpoint(*far.getsockname()), RTP)]
+
+
+def test_a_talker_that_is_told_where_to_talk_stays_there(far: socket.socket) -> None:
+    with Talker(Here(), "phone1", 0, 440) as talker:
+        talker.talk_back()
+        talker.talk_to(Endpoint(*far.getsockname()))
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as other:
+            other.sendto(RTP, (address(10), talker.port))
+            assert wait_until(lambda: bool(talker.received), 2.0)
+            sent = talker.sent
+            assert wait_until(lambda: talker.sent > sent + 1, 2.0)
+            other.setblocking(False)
+            with pytest.raises(BlockingIOError):
+                other.recv(2048)

@@ -53,7 +53,9 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(module, "Program", start)
     monkeypatch.setattr(module, "Capture", lambda _net, host, name: FakeProgram(made, name, host))
     monkeypatch.setattr(
-        module, "start_registrar", lambda _net, record_route: FakeProgram(made, "registrar", str(record_route))
+        module,
+        "start_registrar",
+        lambda _net, record_route, nat_help: FakeProgram(made, "registrar", str(record_route), str(nat_help)),
     )
     monkeypatch.setattr(firewall, "load", load)
     monkeypatch.setattr(module, "read_capture", lambda path: iter(made.wires.get(str(path), [])))
@@ -84,12 +86,31 @@ def test_the_captures_run_before_anybody_speaks_and_all_ends_the_other_way_round
     assert world.happened == ["no sipalg-1", "no registrar", "no wan0", "no lan1", "no lan0", "no net"]
 
 
+@pytest.mark.parametrize(("public", "more"), [("", []), (PUBLIC_ADDRESS, ["--public", PUBLIC_ADDRESS])])
+def test_the_pbx_is_a_program_on_its_host(public: str, more: list[str], world: World, stage: Stage) -> None:
+    stage.pbx(public)
+    (program,) = world.programs[-1:]
+    host, *argv = program.argv
+    assert (host, program.name, argv[1:3]) == ("pbx", "pbx", ["-m", "sipalg.lab.pbx"])
+    assert argv[3:] == [
+        "--address", ADDRESS["pbx"], "--inside", "192.168.33.0/24", "--provider", SERVER_ADDRESS, *more
+    ]  # fmt: skip
+
+
 @pytest.mark.parametrize("mode", MODES)
 def test_each_mode_has_its_rules_and_only_its_own_has_the_alg(mode: Mode, world: World) -> None:
-    with Stage(mode, Needs(record_route=False)):
+    with Stage(mode, Needs(record_route=False, nat_help=True)):
         assert world.rules == [firewall.rules("strict", mode == "kernel")]
         assert ("sipalg-1" in world.happened) == (mode == "sipalg")
-        assert next(program.argv for program in world.programs if program.name == "registrar") == ("False",)
+        assert next(program.argv for program in world.programs if program.name == "registrar") == ("False", "True")
+
+
+def test_what_comes_to_a_host_itself_is_captured_if_asked_for(world: World) -> None:
+    world.wires = {"eth0": [wire(RTP)]}
+    with Stage("none", Needs(listen_at=("media",))) as stage:
+        assert stage.at("media") == [wire(RTP)]
+        assert ("eth0", ("media",)) in [(program.name, program.argv) for program in world.programs]
+    assert "no eth0" in world.happened
 
 
 def test_only_the_hosts_that_are_needed_are_built(world: World) -> None:

@@ -149,7 +149,7 @@ class Passage:
             self._follow_call(message, entry, ends, destination.host, from_inside=True)
             if recipient is not None:
                 self._follow_call(message, recipient, None, source.host, from_inside=False)
-        if recipient is not None:
+        if recipient is not None and (protocol, destination) not in self.nat_aware:
             edits += self.headers.edit_inward(message, recipient)[0]
         return edits
 
@@ -163,6 +163,9 @@ class Passage:
             return NO_MAPPING
         if self.settings.exempt and self._is_exempt(source.host):
             return EXEMPT
+        if self.nat_aware and (protocol, destination) in self.nat_aware:
+            # What it gets back has to be what it wrote, its topmost Via above all.
+            return NAT_AWARE
         transaction = self.transaction
         if self.peers.tended:
             self.peers.tend(transaction, recipient, source)

@@ -9,15 +9,24 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
+from sipalg.lab.pbx import MEDIA_PORTS
 from sipalg.lab.topology import ADDRESS, EXEMPT_NETWORK, Topology
 
-#: strict: only established and related come in; loose: what DNAT was asked to let in may come in too.
-Firewall = Literal["strict", "loose", "forward"]
+#: strict: only established and related come in; loose: what DNAT was asked to let in may come in too; forward: the
+#: PBX's SIP port as well; server: also its media ports, as a PBX that writes its public address needs them.
+Firewall = Literal["strict", "loose", "forward", "server"]
 
+_MEDIA: Final = "{}-{}".format(*MEDIA_PORTS)
 _EXTRA: Final[dict[Firewall, str]] = {
     "strict": "",
     "loose": "ct status dnat accept",
     "forward": f'iifname "wan0" ip daddr {ADDRESS["pbx"]} udp dport 5060 accept',
+    "server": f'iifname "wan0" ip daddr {ADDRESS["pbx"]} udp dport {{ 5060, {_MEDIA} }} accept',
+}
+#: What is forwarded to the PBX, port for port.
+_FORWARDS: Final[dict[Firewall, str]] = {
+    "forward": f'iifname "wan0" udp dport 5060 dnat to {ADDRESS["pbx"]}:5060',
+    "server": f'iifname "wan0" udp dport {{ 5060, {_MEDIA} }} dnat to {ADDRESS["pbx"]}',
 }
 
 _RULES: Final = """\
@@ -68,11 +77,11 @@ table ip helper {
 def rules(firewall: Firewall = "strict", kernel_helper: bool = False) -> str:
     """Write the administrator's rule file.
 
-    `firewall` chooses the forward chain (`forward` adds a port forward of 5060/udp to the PBX); `kernel_helper` gives
+    `firewall` chooses the forward chain and the port forwards to the PBX; `kernel_helper` gives
     Linux's own SIP helper to every flow towards port 5060, as nftables' wiki shows it.
     """
-    forward = f'iifname "wan0" udp dport 5060 dnat to {ADDRESS["pbx"]}:5060' if firewall == "forward" else ""
-    text = _RULES % {"exempt": EXEMPT_NETWORK, "extra": _EXTRA[firewall], "forward": forward}
+    extra, forward = _EXTRA[firewall], _FORWARDS.get(firewall, "")
+    text = _RULES % {"exempt": EXEMPT_NETWORK, "extra": extra, "forward": forward}
     return text + (_KERNEL_HELPER if kernel_helper else "")
 
 

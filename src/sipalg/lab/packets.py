@@ -7,6 +7,7 @@ is the same packet before and after the router: the judge believes no program's 
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
@@ -93,6 +94,11 @@ def messages(packets: Iterable[Wire]) -> list[Message]:
 def is_rtp(payload: bytes) -> bool:
     """Whether a payload looks like an RTP packet of version 2 that carries PCMU (RFC 3550, section 5.1)."""
     return len(payload) > RTP_HEADER_BYTES and payload[0] >> 6 == 2 and payload[1] & 0x7F == PCMU
+
+
+def streams(packets: Iterable[Wire]) -> Counter[tuple[Endpoint, Endpoint]]:
+    """Count the RTP packets of PCMU by source and destination."""
+    return Counter((packet.source, packet.destination) for packet in rtp(packets))
 
 
 def rtp(packets: Iterable[Wire], wanted: Callable[[Wire], bool] = lambda _: True) -> list[Wire]:

@@ -68,7 +68,8 @@ class PhoneSettings:
     """One phone: who it is and how it behaves.
 
     `tone_hz` is what it sends (10–20,000); `rtp_port` the even port that it always offers; `registration_s` the
-    lifetime that it asks for, 0 for a phone that doesn't register; `answer` whether it picks up by itself.
+    lifetime that it asks for, 0 for a phone that doesn't register; `answer` whether it picks up by itself; `server`
+    the address that it registers at.
     """
 
     user: str
@@ -78,6 +79,7 @@ class PhoneSettings:
     sip_port: int = 5060
     registration_s: int = 3600
     answer: bool = True
+    server: str = SERVER_ADDRESS
 
 
 class Phone:
@@ -110,7 +112,7 @@ class Phone:
     @property
     def uri(self) -> str:
         """The address of record."""
-        return f"sip:{self.settings.user}@{SERVER_ADDRESS}"
+        return f"sip:{self.settings.user}@{self.settings.server}"
 
     def stop(self) -> None:
         """End the phone at once, without unregistering: as if its plug had been pulled."""
@@ -171,7 +173,7 @@ class Phone:
         (self.directory / "config").write_text(config)
         account = _ACCOUNT.format(
             user=settings.user,
-            server=SERVER_ADDRESS,
+            server=settings.server,
             secret=KEY_PREFIX + settings.user,
             answer="auto" if settings.answer else "manual",
             regint=settings.registration_s,

@@ -1,7 +1,8 @@
 """Kamailio as the SIP server outside: registrar with digest authentication, and proxy between who is registered.
 
-It does no NAT help at all, as a server that trusts what phones write: no forced rport, no received handling, replies
-go where Via says, calls go to the Contact as it was registered. On a packet's way it is the far end of signalling.
+By default it does no NAT help at all, as a server that trusts what phones write: no forced rport, no received
+handling, replies go where Via says, calls go to the Contact as it was registered. With NAT help (`nat=yes`, as other
+servers call it) it answers to where packets come from. On a packet's way it is the far end of signalling.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ loadmodule "textops.so"
 loadmodule "siputils.so"
 loadmodule "auth.so"
 loadmodule "xlog.so"
+%(nat_modules)s
 modparam("rr", "enable_full_lr", 1)
 modparam("usrloc", "db_mode", 0)
 modparam("usrloc", "timer_interval", 5)
@@ -51,6 +53,7 @@ request_route {
         sl_send_reply("483", "Too Many Hops");
         exit;
     }
+    %(nat_request)s
     if (has_totag()) {
         if (!loose_route()) {
             if (is_method("ACK") && t_check_trans()) {
@@ -64,6 +67,7 @@ request_route {
                 exit;
             }
         }
+        %(nat_target)s
         t_relay();
         exit;
     }
@@ -85,6 +89,7 @@ request_route {
             www_challenge("%(address)s", "0");
             exit;
         }
+        %(nat_register)s
         if (!save("location")) {
             sl_reply_error();
         }
@@ -111,14 +116,32 @@ request_route {
     }
     t_relay();
 }
+%(nat_reply)s
 """
 
+#: A message without a Contact would end the route here, and a response with it.
+_ALIAS: Final = 'if (is_present_hf("Contact")) { set_contact_alias(); }'
+#: What NAT help adds, by its place in the configuration: responses go to where requests came from (RFC 3581, asked
+#: for or not), contacts are called where they registered from, later requests go to where a Contact was seen.
+_NAT_HELP: Final = {
+    "nat_modules": (
+        'loadmodule "nathelper.so"\n'
+        'modparam("nathelper|registrar", "received_avp", "$avp(received)")'
+    ),
+    "nat_request": f'force_rport(); if (!is_method("REGISTER")) {{ {_ALIAS} }}',
+    "nat_target": "handle_ruri_alias();",
+    "nat_register": "fix_nated_register();",
+    "nat_reply": f"onreply_route {{ {_ALIAS} }}",
+}
 
-def start_registrar(net: Topology, record_route: bool = True, max_expires_s: int = 3600) -> Program:
+
+def start_registrar(
+    net: Topology, record_route: bool = True, nat_help: bool = False, max_expires_s: int = 3600
+) -> Program:
     """Start Kamailio on the server and wait until it listens.
 
-    `record_route` keeps the proxy on the path of the dialogs' later requests; `max_expires_s` is the longest lifetime
-    that it grants. Raises LabError if it doesn't come up.
+    `record_route` keeps the proxy on the path of the dialogs' later requests; `nat_help` is `nat=yes` for everybody;
+    `max_expires_s` is the longest lifetime that it grants. Raises LabError if it doesn't come up.
     """
     settings = {
         "address": SERVER_ADDRESS,
@@ -126,6 +149,7 @@ def start_registrar(net: Topology, record_route: bool = True, max_expires_s: int
         "max_expires": max_expires_s,
         "services": " ".join(f'if ($rU == "{user}") {{ $rp = {port}; }}' for user, port in SERVICES.items()),
         "record_route": "record_route();" if record_route else "",
+        **{place: text if nat_help else "" for place, text in _NAT_HELP.items()},
     }
     path = net.directory / "kamailio.cfg"
     path.write_text(_CONFIG % settings)

@@ -103,15 +103,17 @@ class Talker:
     """Media without signalling: sends a tone from a host's port, and keeps the audio that comes to that port."""
 
     def __init__(self, net: Topology, host: str, port: int, tone_hz: int) -> None:
-        """Take the port (any address of the host); nothing is sent before :meth:`talk_to`."""
+        """Take the port (on any address of the host; 0 is any port); nothing is sent before :meth:`talk_to`."""
         self.host = host
         self.tone_hz = tone_hz
         self.received: list[tuple[Endpoint, bytes]] = []
         self.sent = 0
         self._remote: Endpoint | None = None
+        self._talks_back = False
         self._ended = threading.Event()
         self._socket = net.socket(host)
         self._socket.bind(("", port))
+        self.port: int = self._socket.getsockname()[1]
         self._socket.settimeout(0.1)
         self._threads = [threading.Thread(target=work, daemon=True) for work in (self._receive, self._send)]
         for thread in self._threads:
@@ -125,7 +127,12 @@ class Talker:
 
     def talk_to(self, remote: Endpoint | None) -> None:
         """Send to `remote` from now on; None is silence."""
+        self._talks_back = False
         self._remote = remote
+
+    def talk_back(self) -> None:
+        """Send to where the newest packet came from, from now on, as a media server with `nat=yes` does (comedia)."""
+        self._talks_back = True
 
     def heard_hz(self) -> float:
         """Give the tone of the last half second that came in, 0.0 if there is none."""
@@ -151,6 +158,8 @@ class Talker:
                 continue
             if is_rtp(packet):
                 self.received.append((Endpoint(*source), packet))
+                if self._talks_back:
+                    self._remote = Endpoint(*source)
 
     def _send(self) -> None:
         # One second of tone: every whole number of Hz comes out even, so it can be repeated.

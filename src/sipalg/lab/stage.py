@@ -26,7 +26,7 @@ from sipalg.lab.programs import Capture, Program, wait_until
 from sipalg.lab.registrar import start_registrar
 from sipalg.lab.rtp import PACKET_S, RATE_HZ, SAMPLES_A_PACKET, Talker, read_recording, tone_of
 from sipalg.lab.sipp import start_sipp
-from sipalg.lab.topology import ADDRESS, INSIDE_PREFIX, LabError, Topology
+from sipalg.lab.topology import ADDRESS, INSIDE_NETWORK, INSIDE_PREFIX, SERVER_ADDRESS, LabError, Topology
 
 #: none: plain NAT · kernel: Linux's own helper · sipalg: this project.
 Mode = Literal["none", "kernel", "sipalg"]
@@ -50,7 +50,8 @@ class Needs:
 
     `timeouts` are conntrack's for UDP, unreplied and stream, in seconds; `options` go to `sipalg run`; `hosts` are
     those beside the router; `inside` the router's inside interfaces; `record_route` is whether the proxy stays on the
-    path.
+    path, `nat_help` whether it answers to where packets come from; `listen_at` are hosts whose own packets are
+    captured too.
     """
 
     hosts: tuple[str, ...] = ("phone1", "server", "far1")
@@ -59,6 +60,8 @@ class Needs:
     options: tuple[str, ...] = ()
     inside: tuple[str, ...] = ("lan0",)
     record_route: bool = True
+    nat_help: bool = False
+    listen_at: tuple[str, ...] = ()
 
 
 class Stage:
@@ -72,6 +75,7 @@ class Stage:
         self._stack = ExitStack()
         self._alg: Program | None = None
         self._starts = 0
+        self._ends: dict[str, Capture] = {}
         #: What was heard, for people: one entry a judgement that went well.
         self.measured: list[str] = []
 
@@ -85,7 +89,9 @@ class Stage:
             names = (*self.needs.inside, "wan0")
             captures = [stack.enter_context(Capture(self.net, "router", name)) for name in names]
             *self._inside, self._outside = captures
-            stack.enter_context(start_registrar(self.net, self.needs.record_route))
+            for host in self.needs.listen_at:
+                self._ends[host] = stack.enter_context(Capture(self.net, host, "eth0"))
+            stack.enter_context(start_registrar(self.net, self.needs.record_route, self.needs.nat_help))
             stack.callback(self._end_alg)
             if self._keep is not None:
                 stack.callback(self._note_router)
@@ -152,6 +158,17 @@ class Stage:
         if phone.settings.registration_s:
             self.expect(phone.wait_registered(), f"{user} can't register")
         return phone
+
+    def pbx(self, public: str = "") -> Program:
+        """Start the lab's PBX on its host; numbers of no user are called at the server.
+
+        `public` is what it writes as its address towards the outside; "" is a PBX that isn't NAT aware.
+        """
+        argv = ["--address", ADDRESS["pbx"], "--inside", INSIDE_NETWORK, "--provider", SERVER_ADDRESS]
+        argv += ["--public", public] if public else []
+        program = Program(self.net, "pbx", "pbx", sys.executable, "-m", "sipalg.lab.pbx", *argv)
+        self._stack.enter_context(program).wait_for("^ready$", 10.0)
+        return program
 
     def talker(self, host: str, port: int, tone_hz: int) -> Talker:
         """Start media for a scripted flow on a host's port; it listens, and is silent at first."""
@@ -239,6 +256,10 @@ class Stage:
     def outside(self) -> list[Wire]:
         """All packets until now on the router's outside interface."""
         return list(read_capture(self._outside.path))
+
+    def at(self, host: str) -> list[Wire]:
+        """All packets until now at a host of `listen_at`."""
+        return list(read_capture(self._ends[host].path))
 
     def wait_for_message(self, where: Side, start: str, timeout_s: float = ANSWER_S) -> Message:
         """Wait for the newest message whose start line begins with `start`; ScenarioError if none comes."""

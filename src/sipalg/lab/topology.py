@@ -68,6 +68,8 @@ ADDRESS: Final = {host.name: host.ip for host in HOSTS}
 
 #: What the addresses of all inside hosts begin with.
 INSIDE_PREFIX: Final = "192.168."
+#: The network of `lan0`.
+INSIDE_NETWORK: Final = "192.168.33.0/24"
 
 _serial = itertools.count(1)
 

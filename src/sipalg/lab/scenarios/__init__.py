@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Final
 
 from sipalg.lab.scenario import Scenario
-from sipalg.lab.scenarios import calls, media, process, router
+from sipalg.lab.scenarios import calls, media, placements, process, router
 
 SCENARIOS: Final[tuple[Scenario, ...]] = (
     *calls.SCENARIOS,
     *media.SCENARIOS,
+    *placements.SCENARIOS,
     *router.SCENARIOS,
     *process.SCENARIOS,
 )
