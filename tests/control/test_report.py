@@ -22,6 +22,7 @@ from sipalg.datapath.admin_model import PortRange
 from sipalg.datapath.nfqueue import QueueStatistics
 from sipalg.datapath.nft_rules import Features
 from sipalg.engine.alg import Alg
+from sipalg.engine.verdict import Datagram, Endpoint
 
 VPN, SITE = IPv4Network("10.1.0.0/16"), IPv4Network("10.8.0.0/24")
 
@@ -180,3 +181,18 @@ def test_metrics_are_the_numbers_of_status_without_its_lists(service: Service) -
     assert answer["counters"]["events"] == {"registered": 2}
     assert answer["status"]["packets_s"] == 0.25
     assert answer["status"]["faults"] == 3
+
+
+def test_a_sip_timeout_that_is_too_short_is_warned_of_for_each_phone(service: Service) -> None:
+    alg = service.alg
+    phone, server = Endpoint("192.168.20.10", 5060), Endpoint("203.0.113.50", 5060)
+    head = "Via: SIP/2.0/UDP {0};branch=z9hG4bK1\r\nFrom: <sip:a@x>;tag=1\r\nTo: <sip:a@x>\r\nCall-ID: c\r\n"
+    tail = "CSeq: 1 REGISTER\r\nContact: <sip:a@{0}>;expires=3600\r\nContent-Length: 0\r\n\r\n"
+    asked = ("REGISTER sip:x SIP/2.0\r\n" + head + tail).format(phone)
+    alg.commands_done(alg.receive_datagram(Datagram(asked.encode(), phone, server, 17, "lan0"), 1.0).token, 1.0)
+    granted = ("SIP/2.0 200 OK\r\n" + head + tail).format("203.0.113.1:5060")
+    alg.receive_datagram(Datagram(granted.encode(), server, phone, 17, "wan0"), 1.0)
+    answer = status(report_on(service))
+    (told,) = answer["warnings"][1:]
+    assert told.startswith("192.168.20.10:5060 is registered at 203.0.113.50 for 1h, and sip-timeout is 1h: ")
+    assert [row["sip_timeout_needed_s"] for row in answer["phones"]] == [5400]

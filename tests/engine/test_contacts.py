@@ -89,7 +89,7 @@ def test_a_contact_runs_out_and_is_told() -> None:
     events = [event.name for event in ladder.alg.take_events()]
     assert events == ["mapping-opened", "peer-admitted", "registered"]
     ladder.wait(61)
-    assert [event.name for event in ladder.alg.take_events()] == ["unregistered"]
+    assert [event.name for event in ladder.alg.take_events()] == ["sip-timeout-too-short", "unregistered"]
     assert ladder.alg.contacts.lines == {}
     ladder.finish()
 

@@ -46,8 +46,10 @@ def test_restarted_before_each_message_it_answers_the_same(script: list[tuple[by
 
 
 def shown(ladder: Ladder) -> dict[str, object]:
-    tables = ladder.alg.snapshot(ladder.now)
-    return {name: tables[name] for name in ("mappings", "contacts", "calls", "phones")}
+    """All that a restart keeps: not what was learned of silences."""
+    tables: dict[str, Any] = ladder.alg.snapshot(ladder.now)
+    aware = [row for row in tables["phones"] if row["nat_aware"]]
+    return {name: tables[name] for name in ("mappings", "contacts", "calls")} | {"aware": aware}
 
 
 def test_a_call_is_put_on_hold_resumed_and_ended_after_a_restart() -> None:

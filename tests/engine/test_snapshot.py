@@ -61,7 +61,7 @@ def test_the_tables_as_plain_values() -> None:
     assert shown["messages"] == {"200": 2, "ACK": 1, "INVITE": 1, "REGISTER": 1}
     assert shown["edits"]["via"] == 5
     assert shown["passes"] == {}
-    assert shown["phones"] == []
+    assert [(row["private"], row["registration_s"]) for row in shown["phones"]] == [("192.168.33.10:5060", 600.0)]
 
 
 def test_an_unheld_mapping_shows_what_is_left_to_it_and_never_less_than_nothing() -> None:

@@ -11,7 +11,17 @@ from typing import Any, Final
 
 _GAP: Final = "  "
 #: What is left out first where there's no room for it.
-_DROPPED_FIRST: Final = ("protocol", "adopted", "outside_tag", "inside_tag", "holders", "interface")
+_DROPPED_FIRST: Final = (
+    "protocol",
+    "adopted",
+    "outside_tag",
+    "inside_tag",
+    "holders",
+    "interface",
+    "expected_s",
+    "because",
+    "session_s",
+)
 #: What is left out where shortening the names isn't enough.
 _DROPPED_LAST: Final = ("peers", "ends_in_s", "kept_for_s", "purpose")
 #: Columns whose texts may be shortened, since they hold names and not addresses.
@@ -28,6 +38,9 @@ _WORDS: Final = {
     "aor": "address of record",
     "packets_s": "time on packets",
     "processor_s": "processor time",
+    "silence_s": "longest silence",
+    "expected_s": "expected silence",
+    "sip_timeout_needed_s": "sip-timeout needed",
 }
 
 

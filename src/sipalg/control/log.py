@@ -23,7 +23,9 @@ from sipalg.engine.verdict import Event
 _PLAIN_VALUE: Final = re.compile(r"[A-Za-z0-9_.:;@/,+*<>\[\]()-]+")
 _PRIORITIES: Final = ((logging.ERROR, "<3>"), (logging.WARNING, "<4>"), (logging.INFO, "<6>"))
 #: Events that a person should do something about.
-_WARNINGS: Final = frozenset({"address-lost", "too-many-peers", "too-many-contacts", "too-many-calls"})
+_WARNINGS: Final = frozenset(
+    {"address-lost", "sip-timeout-too-short", "too-many-peers", "too-many-contacts", "too-many-calls"}
+)
 _LINES_A_SECOND: Final = 200
 _FRAMES_SHOWN: Final = 4
 

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from sipalg import __version__
+from sipalg.control import timeouts
 from sipalg.control.connections import connections
 from sipalg.control.nat import nat
 
@@ -50,6 +51,7 @@ class Report:
         warnings = list(service.warnings)
         if unseen:
             warnings.append(f"{unseen} packets found the queue full and passed as plain NAT, unchanged")
+        warnings += timeouts.warnings(snapshot["phones"], service.alg.settings.sip_timeout_s)
         inherited = len(service.inherited)
         if inherited:
             warnings.append(

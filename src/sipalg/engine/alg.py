@@ -14,12 +14,12 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 from typing import Final, NamedTuple
 
-from sipalg.codec.message import Message, parse
+from sipalg.codec.message import KEEP_ALIVE, Message, parse
 from sipalg.engine import existing
 from sipalg.engine.direct_media import Refusal
 from sipalg.engine.mappings import MappingKey, PortsTaken
 from sipalg.engine.passage import Passage
-from sipalg.engine.policy import MEDIA_ADDRESS_REFUSED, NOT_NATTED, NOTHING_TO_EDIT, SDP_OF_ANOTHER, STREAM
+from sipalg.engine.policy import COUNTED, MEDIA_ADDRESS_REFUSED, NOT_NATTED, NOTHING_TO_EDIT, SDP_OF_ANOTHER, STREAM
 from sipalg.engine.records import Records
 from sipalg.engine.resuming import PlainRecord, resume
 from sipalg.engine.settings import Settings
@@ -49,14 +49,6 @@ from sipalg.engine.verdict import (
 new: Final = tuple.__new__
 #: How many times the kernel may refuse before a message passes as it came: another port, and flows left out.
 _ATTEMPTS: Final = 4
-#: The methods that are counted by name (IANA's registry); a made-up one is "other".
-_METHODS: Final = (
-    b"INVITE ACK BYE CANCEL OPTIONS REGISTER PRACK SUBSCRIBE NOTIFY PUBLISH INFO REFER MESSAGE UPDATE".split()
-)
-#: What a message is counted as, by its method or status.
-_COUNTED: Final[dict[bytes | int, bytes]] = {method: method for method in _METHODS} | {
-    status: b"%d" % status for status in range(100, 700)
-}
 #: Events that nobody fetches are forgotten beyond this number.
 _MAX_EVENTS: Final = 10_000
 
@@ -149,6 +141,8 @@ class Alg:
                 self.peers.look_after(transaction, subject[1])
             elif subject[0] == "refusal":
                 self.direct.forget(transaction, subject[1])
+            elif subject[0] == "lifetime":
+                self._passage.lifetimes.look_after(transaction, subject[1], subject[2])
             else:
                 self.contacts.forget_removal(transaction, subject[1])
         return self._commit()
@@ -258,6 +252,8 @@ class Alg:
             return self._pass(datagram, STREAM)
         message = parse(datagram.payload)
         if isinstance(message, str):
+            if message == KEEP_ALIVE and self._passage.keep_alive(datagram):
+                return self._let(datagram, message, attempt)
             return self._pass(datagram, message)
         edits = self._passage.edit(message, datagram)
         if isinstance(edits, list):
@@ -279,7 +275,7 @@ class Alg:
             parts += (payload[position:offset], replacement)
             position = offset + length
             rules[rule] += 1
-        self.methods[_COUNTED.get(message.status or message.method, b"other")] += 1
+        self.methods[COUNTED.get(message.status or message.method, b"other")] += 1
         action: Action = ACCEPT
         reason = NOTHING_TO_EDIT
         if edits:
@@ -294,10 +290,20 @@ class Alg:
             if transaction.changed:
                 self._commit()
             return new(Verdict, (action, payload, tuple(edits), (), reason, 0))
+        return Verdict(action, payload, tuple(edits), self._hand_out(datagram, attempt), reason, self._token)
+
+    def _let(self, datagram: Datagram, reason: str, attempt: int) -> Verdict:
+        """Let a message go as it came, with what follows from it."""
+        self.reasons[reason] += 1
+        commands = self._hand_out(datagram, attempt) if self._transaction.commands else self._commit()
+        return Verdict(ACCEPT, datagram.payload, (), commands, reason, self._token if commands else 0)
+
+    def _hand_out(self, datagram: Datagram, attempt: int) -> tuple[Command, ...]:
+        """The transaction's commands, which now wait for a report under a new token."""
         self._token += 1
-        commands = tuple(transaction.commands)
+        commands = tuple(self._transaction.commands)
         self._pending = _Pending(self._token, datagram, commands, attempt)
-        return Verdict(action, payload, tuple(edits), commands, reason, self._token)
+        return commands
 
     def _pass(self, datagram: Datagram, reason: str) -> Verdict:
         """Let a message go as it came; whatever was decided on the way is undone."""
@@ -316,9 +322,7 @@ class Alg:
             return Verdict(DROP, datagram.payload, (), (), refusal.reason, 0)
         self.direct.remember(transaction, refusal)
         transaction.commands.append(refusal.reply)
-        self._token += 1
-        self._pending = _Pending(self._token, datagram, (refusal.reply,), attempt)
-        return Verdict(DROP, datagram.payload, (), (refusal.reply,), refusal.reason, self._token)
+        return Verdict(DROP, datagram.payload, (), self._hand_out(datagram, attempt), refusal.reason, self._token)
 
     def _avoid(self, pending: _Pending, failed: Command | None, reason: str, now: float) -> bool:
         """Remember what the kernel refused, so that the next try does without; False if there is nothing to avoid."""

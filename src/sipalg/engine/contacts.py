@@ -22,7 +22,7 @@ from sipalg.codec.message import (
     identify,
 )
 from sipalg.engine.mappings import MappingKey, Mappings
-from sipalg.engine.policy import LINGER_S, MAX_CONTACT_S, MAX_CONTACTS_PER_MAPPING
+from sipalg.engine.policy import LINGER_S, MAX_CONTACT_S, MAX_CONTACTS_PER_MAPPING, patience_s
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
 
@@ -44,13 +44,24 @@ class Granted(NamedTuple):
     lifetime_s: int | None
 
 
+class Lifetime(NamedTuple):
+    """What a registrar granted a contact last, and the longest time that passed between two of its grants, seconds."""
+
+    granted_s: int
+    longest_s: float
+
+
 class Contacts:
-    """Contacts: `expires_at` by contact, `lines` (mappings by line), `by_mapping` (the reverse), `leaving`."""
+    """Contacts: `expires_at` and `lifetimes` by contact, `lines` (mappings by line), `by_mapping` (the reverse).
+
+    `leaving` are the REGISTERs that take contacts back.
+    """
 
     def __init__(self, settings: Settings, mappings: Mappings) -> None:
         self.settings = settings
         self._mappings = mappings
         self.expires_at: dict[ContactKey, float] = {}
+        self.lifetimes: dict[ContactKey, Lifetime] = {}
         self.lines: dict[Line, tuple[MappingKey, ...]] = {}
         self.by_mapping: dict[MappingKey, tuple[Line, ...]] = {}
         self.leaving: dict[tuple[str, bytes, int], float] = {}
@@ -132,8 +143,14 @@ class Contacts:
         """Drop every contact of a mapping that has ended."""
         for line in self.by_mapping.get(key, ()):
             transaction.remove(self.expires_at, (key, line[1], line[2]))
+            transaction.remove(self.lifetimes, (key, line[1], line[2]))
             _take(transaction, self.lines, line, key)
         transaction.remove(self.by_mapping, key)
+
+    def lifetimes_of(self, key: MappingKey, registrar: str) -> list[Lifetime]:
+        """The lifetimes of a mapping's contacts at one registrar."""
+        contacts = ((key, line[1], line[2]) for line in self.by_mapping.get(key, ()) if line[2] == registrar)
+        return [self.lifetimes[contact] for contact in contacts if contact in self.lifetimes]
 
     def _grant(self, transaction: Transaction, line: Line, key: MappingKey, lifetime_s: int) -> None:
         """Begin or renew a contact; a lifetime of 0 renews nothing."""
@@ -141,7 +158,9 @@ class Contacts:
             return
         contact = (key, line[1], line[2])
         expires_at = transaction.now + max(float(min(lifetime_s, MAX_CONTACT_S)), self.settings.sip_timeout_s)
-        if contact not in self.expires_at:
+        before = self.expires_at.get(contact)
+        if before is None:
+            before = expires_at
             lines = self.by_mapping.get(key, ())
             if len(lines) >= MAX_CONTACTS_PER_MAPPING:
                 transaction.tell("too-many-contacts", private=key[1], registrar=line[2])
@@ -151,6 +170,9 @@ class Contacts:
             aor = line[1].decode("utf-8", "replace")
             transaction.tell("registered", private=key[1], aor=aor, registrar=line[2], granted_s=lifetime_s)
         transaction.put(self.expires_at, contact, expires_at)
+        known = self.lifetimes.get(contact)
+        if known is None or lifetime_s != known[0] or expires_at - before > known[1]:
+            self._learn(transaction, contact, lifetime_s, expires_at - before)
         if self._mappings.parting and key in self._mappings.parting:
             self._mappings.stay(transaction, key)
 
@@ -160,9 +182,21 @@ class Contacts:
         transaction.put(self.lines, line, (*self.lines.get(line, ()), key))
         self._mappings.hold(transaction, key)
 
+    def _learn(self, transaction: Transaction, contact: ContactKey, lifetime_s: int, passed_s: float) -> None:
+        """Note another lifetime, or a longer time since the grant before; what ran out in between isn't one."""
+        known = self.lifetimes.get(contact)
+        if known is None or known.granted_s != lifetime_s:
+            transaction.put(self.lifetimes, contact, Lifetime(lifetime_s, 0.0))
+            if lifetime_s >= self.settings.sip_timeout_s:
+                at = transaction.now + patience_s(self.settings.sip_timeout_s)
+                transaction.wake(at, ("lifetime", contact[0], contact[2]))
+        elif passed_s <= lifetime_s:
+            transaction.put(self.lifetimes, contact, Lifetime(lifetime_s, passed_s))
+
     def _end(self, transaction: Transaction, line: Line, key: MappingKey, *, parting: bool) -> None:
         """End a contact; its mapping is parting if the phone took its last contact back."""
         transaction.remove(self.expires_at, (key, line[1], line[2]))
+        transaction.remove(self.lifetimes, (key, line[1], line[2]))
         _take(transaction, self.lines, line, key)
         _take(transaction, self.by_mapping, key, line)
         self._mappings.release(transaction, key, parting=parting and key not in self.by_mapping)

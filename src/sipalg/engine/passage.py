@@ -11,12 +11,13 @@ from typing import Final
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, in_networks
 from sipalg.codec.body import sdp_span
-from sipalg.codec.message import Message, cseq_method, identify
+from sipalg.codec.message import Message, cseq_method, identify, session_expires_s
 from sipalg.engine import rewrite_sdp
 from sipalg.engine.calls import Calls
 from sipalg.engine.contacts import Contacts
-from sipalg.engine.dialogs import CALL_METHODS, DialogKey, Step
+from sipalg.engine.dialogs import CALL_METHODS, SESSION_METHODS, DialogKey, Step
 from sipalg.engine.direct_media import DirectMedia, Others, Refusal
+from sipalg.engine.lifetimes import Lifetimes
 from sipalg.engine.mappings import Entry, MappingKey, Mappings, PortsTaken
 from sipalg.engine.media import Ends
 from sipalg.engine.peers import Peers
@@ -52,6 +53,7 @@ class Passage:
         self.calls = Calls(settings, self.mappings)
         self.peers = Peers(settings, self.calls.refused_flows)
         self.headers = Headers(self.mappings, self.peers)
+        self.lifetimes = Lifetimes(settings, self.mappings, self.contacts, self.peers)
         #: Phones whose Contact was public as it came, by source: they are left alone.
         self.nat_aware: dict[tuple[int, Endpoint], bool] = {}
         self.direct = DirectMedia(settings, self.mappings, self.calls)
@@ -63,6 +65,7 @@ class Passage:
         self.settings = self.mappings.settings = self.contacts.settings = settings
         self.calls.settings = self.peers.settings = settings
         self.direct.change(settings)
+        self.lifetimes.change(self.transaction, settings)
         self.headers.set_advertised(settings.advertised_address)
         self.mappings.advertise_anew()
         self._exempt.clear()
@@ -75,6 +78,22 @@ class Passage:
         if datagram.in_interface in self.settings.inside_interfaces:
             return self._outward(message, datagram)
         return self._inward(message, datagram)
+
+    def keep_alive(self, datagram: Datagram) -> bool:
+        """Follow an empty datagram, which is sent to keep a flow alive; False if it is of no flow of ours.
+
+        As of any message of the phone's, the mapping lives on with it, and so does a flow older than sipalg.
+        """
+        outward = datagram.in_interface in self.settings.inside_interfaces
+        own, remote = (datagram.source, datagram.destination) if outward else (datagram.destination, datagram.source)
+        entry = self.mappings.entries.get((datagram.protocol, own))
+        if entry is None or entry.mapping.purpose != "sip" or self._is_exempt(remote.host):
+            return False
+        if outward:
+            self.mappings.touch(self.transaction, entry.key)
+        self.peers.tend(self.transaction, entry, remote)
+        self.lifetimes.keep_alive(self.transaction, entry.key, remote.host)
+        return True
 
     def forget(self, entry: Entry) -> None:
         """Drop all that belonged to a mapping that has ended."""
@@ -149,6 +168,8 @@ class Passage:
             self._follow_call(message, entry, ends, destination.host, from_inside=True)
             if recipient is not None:
                 self._follow_call(message, recipient, None, source.host, from_inside=False)
+        elif message.method == b"OPTIONS":
+            self.lifetimes.keep_alive(transaction, key, destination.host)
         if recipient is not None and (protocol, destination) not in self.nat_aware:
             edits += self.headers.edit_inward(message, recipient)[0]
         return edits
@@ -180,6 +201,8 @@ class Passage:
             self.contacts.follow_answer(transaction, message, contacts, destination.host, source.host)
         elif message.status or message.method in CALL_METHODS:
             self._follow_call(message, recipient, ends, source.host, from_inside=False)
+        elif message.method == b"OPTIONS":
+            self.lifetimes.keep_alive(transaction, recipient.key, source.host)
         return edits
 
     def _follow_call(self, message: Message, entry: Entry, ends: Ends | None, peer: str, *, from_inside: bool) -> None:
@@ -189,6 +212,8 @@ class Passage:
         identity = identify(message)
         step = new(Step, (identity.method, message.status, identity.number, from_inside, ends, entry.key, peer))
         call = self.calls.follow(self.transaction, message, identity, step)
+        if 200 <= message.status < 300 and identity.method in SESSION_METHODS:
+            self.lifetimes.session(self.transaction, entry.key, peer, float(session_expires_s(message)))
         if ends is not None and not self.settings.direct_media:
             self._admit_sources(call)
 

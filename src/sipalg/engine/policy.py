@@ -29,6 +29,12 @@ MAX_PEERS_PER_MAPPING: Final = 64
 MAX_CONTACTS_PER_MAPPING: Final = 1024
 #: How long a contact may be granted at the most, seconds: a week, so that no answer holds a mapping for years.
 MAX_CONTACT_S: Final = 7 * 86400
+#: Keep-alives in a row that are believed in: two OPTIONS may be chance.
+KEEPALIVES_BELIEVED: Final = 3
+#: The longest interval that is taken for one of keep-alives: who asks more seldom keeps nothing alive.
+LONGEST_KEEPALIVE_S: Final = 7200.0
+#: Phones whose keep-alives and session timers are remembered; beyond, the one not heard of for longest is forgotten.
+MAX_PHONES_HEARD: Final = 8192
 #: Sources that are remembered as NAT aware: a flood only makes the oldest be found out again.
 MAX_NAT_AWARE: Final = 8192
 #: Refused offers of direct media that are remembered until their ACK: a flood only makes the oldest be forgotten.
@@ -39,6 +45,15 @@ MAX_SOURCES: Final = 16
 MAX_MEDIA_SECTIONS: Final = 32
 #: Ports behind a slash in m= (RFC 8866 §5.14): hierarchical encodings have a handful.
 MAX_PORTS_PER_SECTION: Final = 8
+
+#: The methods that are counted by name (IANA's registry); a made-up one is "other".
+_METHODS: Final = (
+    b"INVITE ACK BYE CANCEL OPTIONS REGISTER PRACK SUBSCRIBE NOTIFY PUBLISH INFO REFER MESSAGE UPDATE".split()
+)
+#: What a message is counted as, by its method or status.
+COUNTED: Final[dict[bytes | int, bytes]] = {method: method for method in _METHODS} | {
+    status: b"%d" % status for status in range(100, 700)
+}
 
 # Why a message passed as it came.
 NOTHING_TO_EDIT: Final = "nothing-to-edit"
@@ -61,3 +76,12 @@ DIRECT_MEDIA_REFUSED: Final = "direct-media-refused"
 REFUSAL_ACKNOWLEDGED: Final = "direct-media-refusal-acknowledged"
 #: Not the message's fate, but what it asked for: media from an address that came too late, without flow.
 MEDIA_ADDRESS_REFUSED: Final = "media-address-refused"
+
+
+def patience_s(sip_timeout_s: float) -> float:
+    """How long a person isn't told that sip-timeout is too short: keep-alives may show that it isn't, seconds.
+
+    Three that are sent before sip-timeout is over have come by then; where it is long, two minutes are enough for the
+    intervals that devices come with.
+    """
+    return min(KEEPALIVES_BELIEVED * sip_timeout_s, 120.0)

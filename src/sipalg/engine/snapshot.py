@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sipalg.engine.dialogs import Dialog, DialogKey
+from sipalg.engine.lifetimes import would_do
 from sipalg.engine.passage import Passage
 
 _PROTOCOLS = {17: "udp", 6: "tcp"}
@@ -20,8 +21,11 @@ def snapshot(passage: Passage, now: float) -> dict[str, object]:
         "contacts": _contacts(passage, now),
         "calls": _calls(passage, now),
         "phones": [
-            {"protocol": _PROTOCOLS[protocol], "private": str(private), "nat_aware": True}
-            for protocol, private in passage.nat_aware
+            *_phones(passage, now),
+            *(
+                {"protocol": _PROTOCOLS[protocol], "private": str(private), "nat_aware": True}
+                for protocol, private in passage.nat_aware
+            ),
         ],
         "counters": counters(passage),
     }
@@ -96,6 +100,36 @@ def _shown(passage: Passage) -> Iterator[tuple[DialogKey, Dialog]]:
     for key, dialog in passage.calls.dialogs.items():
         if dialog.confirmed or not _has_answered(passage, key):
             yield key, dialog
+
+
+def _phones(passage: Passage, now: float) -> list[dict[str, object]]:
+    """A row a phone and server: what was learned of their silences; durations in seconds, None where nothing is known.
+
+    `silence_s` is the longest one that happened, `expected_s` the longest to be expected, and `because` what that
+    follows from; `sip_timeout_needed_s` is a sip-timeout that would do, None where the one in force does.
+    """
+    timeout_s = passage.settings.sip_timeout_s
+    return [
+        {
+            "protocol": _PROTOCOLS[key[0]],
+            "private": str(key[1]),
+            "server": host,
+            "registration_s": silence.registration_s or None,
+            "keepalive_s": _known(silence.keepalive_s),
+            "session_s": silence.session_s or None,
+            "silence_s": _known(silence.happened_s),
+            "expected_s": _known(silence.expected_s),
+            "because": silence.cause,
+            "sip_timeout_needed_s": would_do(silence.expected_s)[0] if silence.expected_s >= timeout_s else None,
+            "nat_aware": False,
+        }
+        for key, host, silence in passage.lifetimes.silences(now)
+    ]
+
+
+def _known(seconds: float) -> float | None:
+    """A duration to the millisecond, None for 0, which stands for nothing known."""
+    return round(seconds, 3) or None
 
 
 def _state(dialog: Dialog) -> str:
