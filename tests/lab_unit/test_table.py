@@ -6,9 +6,11 @@ import io
 import json
 from dataclasses import replace
 
+import pytest
+
 from sipalg.lab.scenario import WITHOUT_ALG, Outcome, Scenario
 from sipalg.lab.stage import Stage
-from sipalg.lab.table import print_table, progress_line, to_json, verdict
+from sipalg.lab.table import NARROWEST, columns, print_table, progress_line, to_json, verdict
 
 
 def play(_: Stage) -> None:
@@ -35,6 +37,36 @@ def test_a_verdict_says_whether_it_was_declared() -> None:
 def test_a_progress_line_marks_what_is_wrong() -> None:
     assert progress_line(3, 20, GOOD).split() == ["3/20", "1.2", "s", "one", "·", "sipalg", "ok"]
     assert progress_line(3, 20, WRONG).startswith("!")
+
+
+def test_a_progress_line_is_cut_to_a_terminal_s_width() -> None:
+    whole = progress_line(3, 20, WRONG)
+    assert progress_line(3, 20, WRONG, len(whole)) == whole
+    assert progress_line(3, 20, WRONG, 60) == f"{whole[:59]}…"
+
+
+def test_only_a_terminal_has_columns(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert columns(io.StringIO()) == 0
+    terminal = io.StringIO()
+    monkeypatch.setattr(terminal, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    assert columns(terminal) == 80
+
+
+@pytest.mark.parametrize("width", [40, 80, NARROWEST - 1, NARROWEST, 120, 200])
+def test_no_line_is_wider_than_the_terminal_and_nothing_is_left_out(width: int) -> None:
+    out = io.StringIO()
+    why = "101 hears nothing: 0 RTP packets reached the router outside, 0 passed"
+    outcomes = [GOOD, replace(DECLARED, why=why), replace(DECLARED, mode="kernel", why=why)]
+    print_table(SCENARIOS, outcomes, out, width)
+    lines = out.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    words = out.getvalue().split()
+    for word in ("one", "shows", "helper", "sipalg", "fails:", "reached", "passed", "ok"):
+        assert word in words
+    # Side by side, or below each other.
+    first = next(line for line in lines if "ALG" in line)
+    assert ("sipalg" in first) == (width >= NARROWEST)
 
 
 def test_the_table_has_a_row_a_scenario_and_a_column_a_mode() -> None:

@@ -20,7 +20,7 @@ from sipalg.lab.runner import LABS_AT_ONCE, Run, all_as_expected, plan, run_all
 from sipalg.lab.scenario import Outcome
 from sipalg.lab.scenarios import SCENARIOS
 from sipalg.lab.stage import MODES, Mode
-from sipalg.lab.table import print_table, progress_line, to_json
+from sipalg.lab.table import columns, print_table, progress_line, to_json
 from sipalg.lab.topology import LabError, Topology, may_administer, mount_own_run, namespaces_refused
 
 #: Set in the copy of itself that runs in a user namespace, so that there is only one.
@@ -85,7 +85,7 @@ def _run(runs: list[Run], args: argparse.Namespace) -> int:
         _say(progress, _runs(len(runs)) + side_by_side)
         for outcome in run_all(runs, args.keep, args.at_once):
             outcomes.append(outcome)
-            _say(progress, progress_line(len(outcomes), len(runs), outcome))
+            _say(progress, progress_line(len(outcomes), len(runs), outcome, columns(progress)))
     finally:
         signal.signal(signal.SIGTERM, before)
     ladder = next((outcome.ladder for outcome in outcomes if outcome.ladder), "")
@@ -93,7 +93,7 @@ def _run(runs: list[Run], args: argparse.Namespace) -> int:
     if args.json:
         print(to_json(SCENARIOS, outcomes, ladder, good))
         return 0 if good else 1
-    print_table(SCENARIOS, outcomes, sys.stdout)
+    print_table(SCENARIOS, outcomes, sys.stdout, columns(sys.stdout))
     if ladder:
         print(f"One call through sipalg, seen on both sides of the router\n\n{ladder}\n")
     print(_summary(outcomes))

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final, TextIO
 
 from rich import box
-from rich.console import Console
+from rich.console import Console, Group
 from rich.table import Table
 from rich.text import Text
 
@@ -16,7 +16,13 @@ from sipalg.lab.scenario import Outcome, Scenario
 from sipalg.lab.stage import Mode
 
 TITLES: Final[dict[Mode, str]] = {"none": "no ALG", "kernel": "kernel's helper", "sipalg": "sipalg"}
-_NARROWEST: Final = 110
+#: Fewer columns than this make a table's cells too narrow to read; then each run has a line of its own.
+NARROWEST: Final = 100
+#: Where nothing says how wide the reader's lines are.
+_USUAL: Final = 110
+
+
+_Row = tuple[Scenario, Sequence[Outcome | None]]
 
 
 def verdict(outcome: Outcome) -> str:
@@ -30,27 +36,53 @@ def verdict(outcome: Outcome) -> str:
     return f"fails: {outcome.why}" if outcome.expected else f"FAILS: {outcome.why}"
 
 
-def progress_line(number: int, total: int, outcome: Outcome) -> str:
-    """One line about a run that has just ended."""
+def progress_line(number: int, total: int, outcome: Outcome, width: int = 0) -> str:
+    """One line about a run that has just ended, cut to `width` columns unless that is 0."""
     mark = " " if outcome.expected else "!"
     name = f"{outcome.scenario} · {TITLES[outcome.mode]}"
-    return f"{mark} {number:2}/{total}  {outcome.seconds:5.1f} s  {name:42} {verdict(outcome)}"
+    line = f"{mark} {number:2}/{total}  {outcome.seconds:5.1f} s  {name:42} {verdict(outcome)}"
+    return f"{line[: width - 1]}…" if 0 < width < len(line) else line
 
 
-def print_table(scenarios: Sequence[Scenario], outcomes: Sequence[Outcome], file: TextIO) -> None:
-    """Print scenario × mode: a row a scenario that was run, a column a mode that was run."""
+def columns(file: TextIO) -> int:
+    """How many columns a terminal has, 0 if `file` is none."""
+    return shutil.get_terminal_size().columns if file.isatty() else 0
+
+
+def print_table(
+    scenarios: Sequence[Scenario], outcomes: Sequence[Outcome], file: TextIO, width: int = 0
+) -> None:
+    """Print what came of each scenario in each mode: a row a scenario that was run, a column a mode that was run.
+
+    `width` is the reader's columns, 0 if unknown; where they are few, a scenario's modes stand below each other.
+    """
     modes = [mode for mode in TITLES if any(outcome.mode == mode for outcome in outcomes)]
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=True)
-    table.add_column("scenario", ratio=4)
-    for mode in modes:
-        table.add_column(TITLES[mode], ratio=4)
     cells = {(outcome.scenario, outcome.mode): outcome for outcome in outcomes}
-    for scenario in scenarios:
-        row = [cells.get((scenario.name, mode)) for mode in modes]
-        if any(row):
-            table.add_row(_name(scenario), *(_cell(outcome) for outcome in row))
-    width = max(_NARROWEST, shutil.get_terminal_size((_NARROWEST, 25)).columns)
-    Console(file=file, width=width, highlight=False).print(table)
+    rows = [(scenario, [cells.get((scenario.name, mode)) for mode in modes]) for scenario in scenarios]
+    rows = [(scenario, row) for scenario, row in rows if any(row)]
+    narrow = 0 < width < NARROWEST
+    console = Console(file=file, width=width or _USUAL, highlight=False)
+    console.print(_list(modes, rows) if narrow else _table(modes, rows))
+
+
+def _table(modes: Sequence[Mode], rows: Sequence[_Row]) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_lines=True)
+    for title in ("scenario", *(TITLES[mode] for mode in modes)):
+        table.add_column(title, ratio=1)
+    for scenario, row in rows:
+        table.add_row(_name(scenario), *(_cell(outcome) for outcome in row))
+    return table
+
+
+def _list(modes: Sequence[Mode], rows: Sequence[_Row]) -> Group:
+    shown: list[Text | Table] = []
+    for scenario, row in rows:
+        below = Table.grid(padding=(0, 2, 0, 0))
+        for mode, outcome in zip(modes, row, strict=True):
+            if outcome is not None:
+                below.add_row(Text(f"  {TITLES[mode]}"), _cell(outcome))
+        shown += [_name(scenario), below, Text()]
+    return Group(*shown)
 
 
 def to_json(scenarios: Sequence[Scenario], outcomes: Sequence[Outcome], ladder: str, as_expected: bool) -> str:
