@@ -84,10 +84,10 @@ def read_everything(message: Message) -> None:
     address_of_record(message)
     session_expires_s(message)
     expires_s(message)
-    for kind, begin, spans in fields_with(message, b"1") + fields_with(message, b"a"):
-        assert kind in FIELD_NAMES
-        for span in spans:
-            assert data[begin + span.start : begin + span.end].startswith(span.host)
+    for begin, places in fields_with(message, b"1") + fields_with(message, b"a"):
+        for kind, host, _, start, end, *_ in places:
+            assert kind in FIELD_NAMES
+            assert data[begin + start : begin + end].startswith(host)
     start, end = sdp_span(message)
     if end:
         description = parse_sdp(data, start, end)
@@ -113,10 +113,10 @@ def agree(data: bytes, message: Message) -> None:
     kind = fields.get("content-type", [""])[0].lower()
     assert bool(sdp_span(message)[1]) == (kind.startswith("application/sdp") and int(length) > 0)
     contacts = [value for value in fields.get("contact", []) if "sip" in value]
-    spans = [spans for kind, _, spans in fields_with(message, b"sip") if FIELD_NAMES[kind] == "contact"]
-    assert len(spans) == len(contacts)
-    for value, found in zip(contacts, spans, strict=True):
-        assert all(span.host.decode("latin-1") in value for span in found)
+    lists = [places for _, places in fields_with(message, b"sip") if FIELD_NAMES[places[0][0]] == "contact"]
+    assert len(lists) == len(contacts)
+    for value, found in zip(contacts, lists, strict=True):
+        assert all(host.decode("latin-1") in value for _, host, *_ in found)
 
 
 #: Those that pass unread, and why; badinv01's odd separators are read.

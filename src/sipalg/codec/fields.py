@@ -15,23 +15,23 @@ from sipalg.codec.memory import Memory
 from sipalg.codec.message import BLANKS, KINDS, VIA, Message, find_field
 from sipalg.codec.uri import UriSpan, parse_list
 
-#: Addresses of one field; their spans count from the field's first byte.
-Address = UriSpan | ViaSpan
-Spans = tuple[Address, ...]
+#: One address of a field as a plain tuple, which is taken apart at once: the field's kind, and then what a UriSpan or
+#: a ViaSpan has, in that order. Its span counts from the field's first byte.
+Place = tuple[int, bytes, int, int, int, bool, int, bool, int | None]
 
 #: How many lines are remembered: those of some thousand phones.
 _REMEMBERED: Final = 16384
 
 
-def fields_with(message: Message, text: bytes) -> list[tuple[int, int, Spans]]:
-    """The editable fields in whose lines `text` occurs, in order: (kind, offset of the field, its addresses).
+def fields_with(message: Message, text: bytes) -> list[tuple[int, tuple[Place, ...]]]:
+    """The editable fields in whose lines `text` occurs, in order: (offset of the field, its addresses).
 
     Fields of other kinds, such as Call-ID or From, are left out: nobody may edit them. So is every Via but the
-    topmost one. A field that can't be read has no addresses.
+    topmost one, and a field that can't be read.
     """
     data = message.data
     head, head_end = message.head, message.head_end
-    found = []
+    found: list[tuple[int, tuple[Place, ...]]] = []
     via_due = True
     at = data.find(text, head, head_end)
     while at >= 0:
@@ -48,14 +48,15 @@ def fields_with(message: Message, text: bytes) -> list[tuple[int, int, Spans]]:
             stop = data.find(b";", begin, end)
             if stop < 0:
                 stop = end
-        kind, spans = _LINES[data[begin:stop]]
-        if kind == VIA:
-            # Only the first one found can be the topmost: that is asked once, however many there are.
-            if via_due and (newline == head or _is_topmost_via(message, begin)):
-                found.append((kind, begin, spans))
-            via_due = False
-        elif kind:
-            found.append((kind, begin, spans))
+        places = _LINES[data[begin:stop]]
+        if places:
+            if places[0][0] != VIA:
+                found.append((begin, places))
+            elif via_due:
+                # Only the first one found can be the topmost: that is asked once, however many there are.
+                via_due = False
+                if newline == head or _is_topmost_via(message, begin):
+                    found.append((begin, places))
         at = data.find(text, end, head_end)
     return found
 
@@ -63,7 +64,7 @@ def fields_with(message: Message, text: bytes) -> list[tuple[int, int, Spans]]:
 _V: Final = b"Vv"
 
 
-def read(line: bytes) -> tuple[int, Spans]:
+def read(line: bytes) -> tuple[int, tuple[UriSpan | ViaSpan, ...]]:
     """The kind of a header field, 0 for one that nobody edits, and the addresses in it.
 
     `line` is the field with its name, folded or not; a Via may end before its first parameter.
@@ -80,7 +81,13 @@ def read(line: bytes) -> tuple[int, Spans]:
     return kind, tuple(span._replace(start=span.start + shift, end=span.end + shift) for span in spans)
 
 
-_LINES: Final = Memory(read, _REMEMBERED)
+def _read_places(line: bytes) -> tuple[Place, ...]:
+    """The addresses of a header field with its kind, none of one that nobody edits."""
+    kind, spans = read(line)
+    return tuple((kind, *span) for span in spans)
+
+
+_LINES: Final = Memory(_read_places, _REMEMBERED)
 
 
 def _unfolded(data: bytes, newline: int, end: int, head: int, head_end: int) -> tuple[int, int]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple, TypeVar
 
-from sipalg.codec.fields import Address
+from sipalg.codec.fields import Place
 from sipalg.codec.message import (
     CONTACT,
     Identity,
@@ -67,15 +67,16 @@ class Contacts:
         self.leaving: dict[tuple[str, bytes, int], float] = {}
 
     def follow_request(
-        self, transaction: Transaction, message: Message, spans: list[Address], phone: str
+        self, transaction: Transaction, message: Message, places: list[Place], phone: str
     ) -> None:
-        """Note a REGISTER of an inside phone that takes contacts back; `spans` are its own ones.
+        """Note a REGISTER of an inside phone that takes contacts back; `places` are its own ones.
 
         Only its 2xx carries it out. A REGISTER without Contacts is a query and changes nothing.
         """
-        if spans:
-            for span in spans:
-                if span.expires_s == 0 or (span.expires_s is None and expires_s(message) == 0):
+        if places:
+            for place in places:
+                lifetime_s = place[8]
+                if lifetime_s == 0 or (lifetime_s is None and expires_s(message) == 0):
                     break
             else:
                 return

@@ -12,7 +12,7 @@ from typing import Final
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT as _LOWEST
 from sipalg.codec.address import MAX_PORT, authority
-from sipalg.codec.fields import Address, Spans, fields_with
+from sipalg.codec.fields import Place, fields_with
 from sipalg.codec.headers import received_and_rport
 from sipalg.codec.message import CONTACT, FIELD_NAMES, ROUTE, VIA, Message, find_field, value_end
 from sipalg.codec.uri import UriSpan, parse_list
@@ -44,7 +44,7 @@ class Headers:
 
     def edit_outward(
         self, transaction: Transaction, message: Message, datagram: Datagram, entry: Entry | None, own: bytes
-    ) -> tuple[list[Change], Entry | None, list[Address]] | str:
+    ) -> tuple[list[Change], Entry | None, list[Place]] | str:
         """Edit the places of an outbound message where the sender's `own` address stands, mapping what has to be.
 
         Returns the edits, the packet's mapping (None: not needed) and the sender's own Contacts; or a reason if the
@@ -53,13 +53,13 @@ class Headers:
         data = message.data
         source_port = datagram.source.port
         edits: list[Change] = []
-        contacts: list[Address] = []
-        for kind, begin, spans in fields_with(message, own):
-            if (kind == VIA and message.status) or (len(spans) > 1 and _names_bad_port(spans, own)):
+        contacts: list[Place] = []
+        for begin, places in fields_with(message, own):
+            if len(places) > 1 and _names_bad_port(places, own):
                 continue
-            for span in spans:
-                host, port, start, end, with_port, _, over_stream, _ = span
-                if host != own or not _LOWEST <= port <= MAX_PORT:
+            for place in places:
+                kind, host, port, start, end, with_port, default_port, over_stream, _ = place
+                if host != own or not _LOWEST <= port <= MAX_PORT or (kind == VIA and message.status):
                     continue
                 if port == source_port and entry is not None and not over_stream:
                     named = entry
@@ -73,21 +73,25 @@ class Headers:
                 if with_port and not self.bare:
                     text = named.public_text
                 else:
-                    text = self._public_text(transaction, named, kind, span)
+                    text = self._public_text(transaction, named, kind, default_port, with_port=with_port)
                 edits.append((begin + start, end - start, text, FIELD_NAMES[kind]))
                 if kind == CONTACT:
-                    contacts.append(span)
+                    contacts.append(place)
         if not contacts and data.find(self.advertised, message.head, message.head_end) >= 0:
-            for kind, _, spans in fields_with(message, self.advertised):
-                if kind == CONTACT and any(self._is_own_public(span, own) for span in spans):
+            for _, places in fields_with(message, self.advertised):
+                if any(self._is_own_public(place, own) for place in places):
                     return NAT_AWARE
         return edits, entry, contacts
 
-    def _is_own_public(self, span: Address, own: bytes) -> bool:
-        """Whether a Contact is the public address and, as far as known, no other phone's: a redirection names one."""
-        if span.host != self.advertised:
+    def _is_own_public(self, place: Place, own: bytes) -> bool:
+        """Whether it is a Contact with the public address and, as far as known, of no other phone.
+
+        A redirection names another one's.
+        """
+        kind, host, port, _, _, _, _, over_stream, _ = place
+        if kind != CONTACT or host != self.advertised:
             return False
-        entry = self._mappings.of_public(TCP if span.over_stream else UDP, span.port)
+        entry = self._mappings.of_public(TCP if over_stream else UDP, port)
         return entry is None or entry.private_host == own
 
     def _map(
@@ -113,16 +117,16 @@ class Headers:
         return entry, named
 
     def _public_text(
-        self, transaction: Transaction, entry: Entry, kind: int, span: Address
+        self, transaction: Transaction, entry: Entry, kind: int, default_port: int, *, with_port: bool
     ) -> bytes:
         """A mapping's public address in the style of the text that it replaces: without a port if that had none."""
-        if span.with_port:
+        if with_port:
             if self.bare and (entry.key, kind) in self.bare:
                 transaction.remove(self.bare, (entry.key, kind))
             return entry.public_text
         if kind in (VIA, CONTACT):
             transaction.put(self.bare, (entry.key, kind), True)
-        return authority(self.advertised, entry.public_port, with_port=False, default_port=span.default_port)
+        return authority(self.advertised, entry.public_port, with_port=False, default_port=default_port)
 
     def safety_net(self, message: Message, own: bytes) -> list[Change]:
         """Edits for mapped private addresses of inside phones in an outbound request's target and Route.
@@ -160,16 +164,16 @@ class Headers:
         edits: list[Change] = []
         contacts: list[Granted] = []
         if message.target is not None:
-            self._give_back(edits, message.uri[0], message.target, _REQUEST_URI, recipient)
-        for kind, begin, addresses in fields_with(message, advertised):
-            if kind == VIA:
-                if message.status and addresses:
-                    self._give_via_back(edits, message, begin, addresses[0], recipient)
-                continue
-            for span in addresses:
-                entry = self._give_back(edits, begin, span, FIELD_NAMES[kind], recipient)
-                if entry is not None and kind == CONTACT:
-                    contacts.append(new(Granted, (entry.key, span.expires_s)))
+            self._give_back(edits, message.uri[0], (0, *message.target), _REQUEST_URI, recipient)
+        for begin, places in fields_with(message, advertised):
+            for place in places:
+                kind = place[0]
+                if kind != VIA:
+                    entry = self._give_back(edits, begin, place, FIELD_NAMES[kind], recipient)
+                    if entry is not None and kind == CONTACT:
+                        contacts.append(new(Granted, (entry.key, place[8])))
+                elif message.status:
+                    self._give_via_back(edits, message, begin, place, recipient)
         return edits, contacts
 
     def forget(self, transaction: Transaction, key: MappingKey) -> None:
@@ -178,10 +182,10 @@ class Headers:
             transaction.remove(self.bare, (key, kind))
 
     def _give_back(
-        self, edits: list[Change], start: int, span: Address, rule: str, recipient: Entry
+        self, edits: list[Change], start: int, place: Place, rule: str, recipient: Entry
     ) -> Entry | None:
         """Append the edit for one URI if it is the recipient's; returns its mapping then."""
-        host, port, first, last, _, default_port, over_stream, _ = span
+        _, host, port, first, last, _, default_port, over_stream, _ = place
         if host != self.advertised:
             return None
         entry = self._own_mapping(TCP if over_stream else UDP, port, recipient)
@@ -198,10 +202,10 @@ class Headers:
         return entry if entry is not None and entry.private_host == recipient.private_host else None
 
     def _give_via_back(
-        self, edits: list[Change], message: Message, begin: int, via: Address, recipient: Entry
+        self, edits: list[Change], message: Message, begin: int, via: Place, recipient: Entry
     ) -> None:
         """Append the edits for a response's topmost Via: sent-by, `received` and `rport` (RFC 3581 §4)."""
-        host, port, first, last, _, default_port, _, _ = via
+        _, host, port, first, last, _, default_port, _, _ = via
         if host == self.advertised:
             entry = self._own_mapping(recipient.key[0], port, recipient)
             if entry is None:
@@ -224,9 +228,9 @@ class Headers:
         return entry.private_text
 
 
-def _names_bad_port(spans: Spans, own: bytes) -> bool:
+def _names_bad_port(places: tuple[Place, ...], own: bytes) -> bool:
     """Whether a list names a port at the sender's address that no phone serves: then the whole list stays.
 
     A web page that asks for port 22 gets nothing (RFC 6335 §6: system ports).
     """
-    return any(span.host == own and not _LOWEST <= span.port <= MAX_PORT for span in spans)
+    return any(host == own and not _LOWEST <= port <= MAX_PORT for _, host, port, *_ in places)
