@@ -50,9 +50,17 @@ _sipalg() {
         mapfile -t COMPREPLY < <(compgen -W "$(sipalg lab --list 2>/dev/null | cut -d " " -f 1)" -- "$word")
         return
     fi
+    if [[ $command == /* && $word != -* ]]; then
+        # What may come is told by the grammar itself.
+        local words="${COMP_WORDS[*]:1:COMP_CWORD-1} ?"
+        mapfile -t COMPREPLY < <(compgen -W "$(sipalg "$words" 2>/dev/null | cut -d " " -f 1)" -- "$word")
+        return
+    fi
     local options='--help'
     case $command in
-        '') options='run config status mappings calls metrics doctor explain rewrite lab --help --version' ;;
+        /*) options='--now --json --socket --config --help' ;;
+        console | script) options='--socket --config --help' ;;
+        '') options='run config status mappings calls metrics / console script doctor explain rewrite lab --help --version' ;;
         run)
             options='--inside --outside --public --ports --media-ports --reserved-ports --sip-timeout --except'
             options+=' --trusted-peers --mode --socket --queue --log-edits --allow-offload --config --sip-direct-media'
@@ -69,7 +77,7 @@ _sipalg() {
         rewrite) options='--inside --public --ports --media-ports --except --json --help' ;;
         lab) options='--only --mode --list --json --keep --at-once --help' ;;
     esac
-    if [[ $word != -* && ($command == explain || $command == rewrite) ]]; then
+    if [[ $word != -* && $command =~ ^(explain|rewrite|script)$ ]]; then
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
     else
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")

@@ -10,6 +10,9 @@ complete -c sipalg -n __fish_use_subcommand -a status -d 'Show what the running 
 complete -c sipalg -n __fish_use_subcommand -a mappings -d 'List the mappings, private to public'
 complete -c sipalg -n __fish_use_subcommand -a calls -d 'List the calls with their media'
 complete -c sipalg -n __fish_use_subcommand -a metrics -d 'Print or serve the counters for Prometheus'
+complete -c sipalg -n __fish_use_subcommand -a / -d 'Run a RouterOS command: /ip firewall service-port print'
+complete -c sipalg -n __fish_use_subcommand -a console -d 'Type RouterOS commands'
+complete -c sipalg -n __fish_use_subcommand -a script -d 'Run RouterOS commands from a file'
 complete -c sipalg -n __fish_use_subcommand -a doctor -d 'Say what stands in the way of SIP on this router'
 complete -c sipalg -n __fish_use_subcommand -a explain -d 'Show what the ALG would do to one message'
 complete -c sipalg -n __fish_use_subcommand -a rewrite -d 'Pass a capture through the router and the ALG'
@@ -43,6 +46,13 @@ complete -c sipalg -n $run -l allow-offload -d 'Start although a flow table carr
 set -l metrics '__fish_seen_subcommand_from metrics'
 complete -c sipalg -n $metrics -x -l listen -d 'Serve them over HTTP'
 complete -c sipalg -n $metrics -r -l socket -d 'The control socket'
+
+set -l grammar '__fish_seen_subcommand_from / /ip console script'
+complete -c sipalg -n $grammar -r -l socket -d 'The control socket'
+complete -c sipalg -n $grammar -r -l config -d 'The settings file'
+complete -c sipalg -n '__fish_seen_subcommand_from / /ip' -l json -d 'JSON'
+complete -c sipalg -n '__fish_seen_subcommand_from / /ip' -l now -d 'With disable: end what stands too'
+complete -c sipalg -n '__fish_seen_subcommand_from script' -F
 
 set -l doctor '__fish_seen_subcommand_from doctor'
 complete -c sipalg -n $doctor -l json -d 'JSON instead of lines'

@@ -117,6 +117,25 @@ def test_commands_exit_code_is_passed_on(fake: FakeCommand, code: int, capsys: p
     assert capsys.readouterr().out == "fake 3\n"
 
 
+@pytest.mark.parametrize(
+    ("given", "is_routeros"),
+    [
+        (["/ip firewall service-port print"], True),
+        (["/ip", "firewall", "--json"], True),
+        (["--json", "--socket", "/run/x", "/ip", "firewall"], True),
+        (["--socket=/run/x", "/ip firewall"], True),
+        (["/", "ip"], True),
+        (["run", "--config", "/etc/x"], False),
+        (["--config", "/etc/x", "console"], False),
+        (["script", "/srv/x"], False),
+        (["--version"], False),
+        ([], False),
+    ],
+)
+def test_a_word_that_begins_with_a_slash_is_a_routeros_command(given: list[str], is_routeros: bool) -> None:
+    assert cli.routed(given) == (["/", *given] if is_routeros else given)
+
+
 def test_interrupt_ends_quietly(fake: FakeCommand, capsys: pytest.CaptureFixture[str]) -> None:
     fake.outcome = KeyboardInterrupt()
     assert cli.main(["fake"]) == 130

@@ -29,11 +29,17 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "mappings": ("sipalg.control.tables", "list the running ALG's mappings, private to public"),
     "calls": ("sipalg.control.tables", "list the running ALG's calls with their media"),
     "metrics": ("sipalg.control.metrics", "print the running ALG's counters for Prometheus, or serve them"),
+    "/": ("sipalg.routeros.shell", "run a RouterOS command: sipalg '/ip firewall service-port print'"),
+    "console": ("sipalg.routeros.console", "type RouterOS commands, with history, Tab and ?"),
+    "script": ("sipalg.routeros.script", "run RouterOS commands from a file"),
     "doctor": ("sipalg.doctor.command", "say what stands in the way of SIP on this router"),
     "explain": ("sipalg.analysis.explain", "show what the ALG would do to one message in a file"),
     "rewrite": ("sipalg.capture.rewrite", "pass a capture through the router and the ALG, offline"),
     "lab": ("sipalg.lab.command", "phones, router and servers in network namespaces, to try it"),
 }
+
+#: Options of RouterOS commands that take a value, and may stand in front of the command.
+_PLACES: Final = ("--socket", "--config")
 
 #: What a shell reports for a program that SIGINT or SIGPIPE ended (128 + signal).
 INTERRUPTED: Final = 130
@@ -70,6 +76,16 @@ def build_parser(arguments: Sequence[str]) -> OneLineParser:
     return parser
 
 
+def routed(arguments: Sequence[str]) -> list[str]:
+    """Return the arguments with the command `/` in front where the first word is a RouterOS command's: `/ip …`."""
+    before = ""
+    for argument in arguments:
+        if not argument.startswith("-") and before not in _PLACES:
+            return ["/", *arguments] if argument.startswith("/") else list(arguments)
+        before = argument
+    return list(arguments)
+
+
 def build_kind() -> str:
     """Return "compiled" where the packet path's modules are machine code, else "interpreted"."""
     found = importlib.util.find_spec(_HOT_MODULE)
@@ -78,7 +94,7 @@ def build_kind() -> str:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` (by default the process's) name and return the exit code."""
-    given = sys.argv[1:] if arguments is None else list(arguments)
+    given = routed(sys.argv[1:] if arguments is None else arguments)
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that knows no arrows gets question marks.
         sys.stdout.reconfigure(errors="replace")

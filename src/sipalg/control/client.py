@@ -12,6 +12,7 @@ import os
 import socket
 import struct
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -41,7 +42,9 @@ def socket_path(chosen: str | None) -> Path:
     return Path(chosen or os.environ.get(SOCKET_VARIABLE) or DEFAULT_SOCKET)
 
 
-def ask(path: Path, command: str, patience_s: float = _PATIENCE_S) -> dict[str, Any]:
+def ask(
+    path: Path, command: str, patience_s: float = _PATIENCE_S, arguments: Mapping[str, Any] | None = None
+) -> dict[str, Any]:
     """Ask the ALG behind `path` and return its answer; ControlError where there is none within `patience_s`."""
     deadline = time.monotonic() + patience_s
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
@@ -60,7 +63,7 @@ def ask(path: Path, command: str, patience_s: float = _PATIENCE_S) -> dict[str, 
             raise ControlError(f"{path}: {error.strerror or error}") from None
         owner = peer_pid(connection)
         try:
-            line = _exchange(connection, command, deadline)
+            line = _exchange(connection, {"command": command, "arguments": arguments or {}}, deadline)
         except TimeoutError:
             raise SilentError(f"sipalg (pid {owner}) holds the socket {path} but doesn't answer") from None
         except OSError as error:
@@ -75,11 +78,11 @@ def peer_pid(connection: socket.socket) -> int:
     return pid
 
 
-def _exchange(connection: socket.socket, command: str, deadline: float) -> bytes:
+def _exchange(connection: socket.socket, question: Mapping[str, Any], deadline: float) -> bytes:
     """Send the question and return the line that comes back; TimeoutError past the deadline."""
     # One that was dropped unheard still has something to say about it.
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
-        connection.sendall(json.dumps({"version": PROTOCOL_VERSION, "command": command}).encode() + b"\n")
+        connection.sendall(json.dumps({"version": PROTOCOL_VERSION, **question}).encode() + b"\n")
     line = bytearray()
     while not line.endswith(b"\n") and len(line) < _LARGEST_ANSWER_BYTES:
         left_s = deadline - time.monotonic()

@@ -21,6 +21,8 @@ _TIME: Final = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)
 _CLOCK: Final = re.compile(r"(\d+):(\d\d)(?::(\d\d))?")
 _UNITS_S: Final = (604800, 86400, 3600, 60, 1)
 _LONGEST_SIZE: Final = 40
+#: Kinds of columns whose texts may differ and be the same: 90s and 1m30s.
+_SIZED: Final = ("time", "number")
 
 
 class Condition(NamedTuple):
@@ -36,10 +38,10 @@ class Condition(NamedTuple):
         found = row.get(self.name, "")
         if self.operator == "~":
             return _pattern(self.value).search(found) is not None
-        same = found == self.value or (self.kind != "text" and size(found, self.kind) == size(self.value, self.kind))
-        if self.operator in ("=", "!="):
-            return same == (self.operator == "=")
         left, right = (size(text, self.kind) for text in (found, self.value))
+        if self.operator in ("=", "!="):
+            same = found == self.value or (self.kind in _SIZED and left is not None and left == right)
+            return same == (self.operator == "=")
         if left is None or right is None:
             return False
         return {"<": left < right, ">": left > right, "<=": left <= right, ">=": left >= right}[self.operator]

@@ -76,6 +76,10 @@ class Menu(NamedTuple):
     items: tuple[str, ...] = ()
     flags: tuple[Flag, ...] = ()
     columns: tuple[Column, ...] = ()
+    #: The command of the control socket that answers with the entries, where they aren't `items`.
+    source: str = ""
+    #: What is the same for all entries.
+    constant: tuple[tuple[str, str], ...] = ()
 
 
 _PRINT_WORDS: Final = (
@@ -154,7 +158,10 @@ _ALL: Final = (
             Column("reply-dst-address"),
             Column("timeout", kind="time"),
             Column("connection-type"),
+            Column("orig-packets", brief=False, kind="number"),
+            Column("repl-packets", brief=False, kind="number"),
         ),
+        source="connections",
     ),
     Menu(
         ("ip", "firewall", "nat"),
@@ -176,6 +183,8 @@ _ALL: Final = (
             Column("to-ports", right=True, kind="number"),
             Column("comment", brief=False, kind="string"),
         ),
+        source="nat",
+        constant=(("dynamic", "yes"),),
     ),
 )
 

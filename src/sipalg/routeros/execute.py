@@ -1,0 +1,134 @@
+"""What each command does: statements of the grammar, carried out on a router, become lines or JSON.
+
+`ACTIONS` has a function for each action that the table of menus names. Nothing is read from a clock or written to a
+terminal here. A packet never comes here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final, NamedTuple
+
+from sipalg import __version__
+from sipalg.control.properties import texts
+from sipalg.control.settings import Settings
+from sipalg.routeros import listing
+from sipalg.routeros.conditions import hold
+from sipalg.routeros.grammar import Call, Items
+from sipalg.routeros.listing import Row
+from sipalg.routeros.menus import MENUS, Menu
+from sipalg.routeros.router import Change, RefusedError, Router
+
+_SERVICE_PORT: Final = MENUS["ip", "firewall", "service-port"]
+
+
+class Surroundings(NamedTuple):
+    """What a command may depend on besides the router: the date as an export's head has it, and how wide lines are."""
+
+    date: str
+    width: int = listing.WIDTH
+
+
+class Result(NamedTuple):
+    """What a command gives: lines for people, the same as JSON, and whether it changed something."""
+
+    lines: Iterable[str] = ()
+    json: Any = None
+    changed: bool = False
+
+
+def perform(call: Call, router: Router, around: Surroundings) -> Result:
+    """Carry a command out. Raises RefusedError, and nothing is changed then."""
+    return ACTIONS[call.command.action](call, router, around)
+
+
+def _print(call: Call, router: Router, around: Surroundings) -> Result:
+    menu = call.menu
+    rows = [row for row in _rows(menu, router) if hold(call.where, row.values)]
+    if "count-only" in call.words:
+        return Result([str(len(rows))], len(rows))
+    json = listing.as_json(menu, rows)
+    if "as-value" in call.words:
+        return Result(listing.as_value(menu, rows), json)
+    if "terse" in call.words:
+        return Result(listing.terse(menu, rows), json)
+    if "detail" in call.words:
+        return Result(listing.detail(menu, rows, around.width), json)
+    return Result(listing.table(menu, rows), json)
+
+
+def _set(call: Call, router: Router, _around: Surroundings) -> Result:
+    _check_items(call, router)
+    return _changed(router.set(call.values))
+
+
+def _enable(call: Call, router: Router, _around: Surroundings) -> Result:
+    _check_items(call, router)
+    return _changed(router.set({"disabled": "no"}))
+
+
+def _disable(call: Call, router: Router, _around: Surroundings) -> Result:
+    _check_items(call, router)
+    return _changed(router.disable(now="now" in call.words))
+
+
+def _get(call: Call, router: Router, _around: Surroundings) -> Result:
+    name = call.values["value-name"]
+    values = [row.values[name] for row in _meant(call, _rows(call.menu, router))]
+    return Result(values, values[0])
+
+
+def _export(call: Call, router: Router, around: Surroundings) -> Result:
+    settings = router.settings()
+    if "verbose" not in call.words:
+        defaults = texts(Settings())
+        settings = {key: text for key, text in settings.items() if text != defaults.get(key)}
+    (name,) = _SERVICE_PORT.items
+    head = f"{around.date} by sipalg {__version__}"
+    lines = list(
+        listing.export(head, _SERVICE_PORT, name, settings, one_line="terse" in call.words, width=around.width)
+    )
+    return Result(lines, "\n".join([*lines, ""]))
+
+
+#: By action. A new menu's commands have theirs here.
+ACTIONS: Final[dict[str, Callable[[Call, Router, Surroundings], Result]]] = {
+    "print": _print,
+    "set": _set,
+    "enable": _enable,
+    "disable": _disable,
+    "get": _get,
+    "export": _export,
+}
+
+
+def _rows(menu: Menu, router: Router) -> list[Row]:
+    """Return all of a menu's entries; each has every flag."""
+    if menu.source:
+        found = router.rows(menu.source)
+    else:
+        settings = router.service_port()
+        found = [{"name": name, **settings} for name in menu.items]
+    common = {**{flag.name: "no" for flag in menu.flags}, **dict(menu.constant)}
+    return [Row(number, {**common, **values}) for number, values in enumerate(found)]
+
+
+def _meant(call: Call, rows: Sequence[Row]) -> list[Row]:
+    """Return the entries that a command names. Raises RefusedError where conditions find none."""
+    items = call.items or Items()
+    if items.found is None:
+        return [row for row in rows if row.values["name"] in items.names]
+    found = [row for row in rows if hold(items.found, row.values)]
+    if not found:
+        raise RefusedError(f"no such item: what {call.command.name} is to find isn't there")
+    return found
+
+
+def _check_items(call: Call, router: Router) -> None:
+    """Names were checked when they were read; conditions need the entries. Raises RefusedError."""
+    if call.items is not None and call.items.found is not None:
+        _meant(call, _rows(call.menu, router))
+
+
+def _changed(change: Change) -> Result:
+    return Result((), {"changed": list(change.changed), "saved": change.saved}, changed=bool(change.changed))

@@ -1,0 +1,153 @@
+"""What commands work on: the running ALG over its control socket, or the settings file where none runs.
+
+Each command finds out anew which of the two it is, and says so in one line where it is the file. Errors are one line
+for people, and nothing is changed then. A packet never comes here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from sipalg.control import settings_file
+from sipalg.control.client import ControlError, NotRunningError, ask
+from sipalg.control.columns import duration
+from sipalg.control.properties import texts
+from sipalg.control.settings import Settings, incomplete
+from sipalg.control.settings_file import SettingsError, SettingsMissingError
+
+#: Where Linux lists the interfaces of this network namespace.
+_INTERFACES: Final = Path("/sys/class/net")
+#: A connection tracker with a million flows takes seconds to read, between packets.
+_PATIENCE_S: Final = 30.0
+#: What an answer's keys are called in RouterOS.
+_WORDS: Final = {
+    "src": "src-address",
+    "dst": "dst-address",
+    "reply_src": "reply-src-address",
+    "reply_dst": "reply-dst-address",
+    "purpose": "connection-type",
+}
+
+
+class RefusedError(Exception):
+    """A command can't be done: one line for people; nothing was changed."""
+
+
+class Change(NamedTuple):
+    """What came of a change: the keys that are other than before, and the file that has them now, if one has."""
+
+    changed: tuple[str, ...]
+    saved: str | None
+
+
+class Router:
+    """The ALG behind `socket`, else `file`; `tell` gets a line where that isn't plain."""
+
+    def __init__(self, socket: Path, file: Path, tell: Callable[[str], None], interfaces: Path = _INTERFACES) -> None:
+        self._socket = socket
+        self._file = file
+        self._tell = tell
+        self._interfaces = interfaces
+
+    def settings(self) -> dict[str, str]:
+        """Return the settings as texts. Raises RefusedError."""
+        try:
+            found: dict[str, str] = self._ask("settings")["settings"]
+        except NotRunningError:
+            return texts(self._load())
+        return found
+
+    def service_port(self) -> dict[str, str]:
+        """Return the settings and `invalid`: yes where what they name isn't there, so that nothing can be translated.
+
+        Of a running ALG that is known by its outside address, which is what it can't do without. Raises RefusedError.
+        """
+        try:
+            found: dict[str, str] = self._ask("settings")["settings"]
+            status = self._ask("metrics").get("status")
+            invalid = isinstance(status, dict) and status.get("nat_address") == ""
+        except NotRunningError:
+            settings = self._load()
+            found = texts(settings)
+            names = (*settings.inside, settings.outside)
+            invalid = incomplete(settings) is not None or any(not (self._interfaces / name).exists() for name in names)
+        return {**found, "invalid": "yes" if invalid else "no"}
+
+    def set(self, values: Mapping[str, str]) -> Change:
+        """Change settings: all of these or none. Raises RefusedError."""
+        return self._change(values, "set", {"values": dict(values)})
+
+    def disable(self, *, now: bool) -> Change:
+        """Translate no more; with `now` end what stands too. Raises RefusedError."""
+        return self._change({"disabled": "yes"}, "disable", {"now": now})
+
+    def rows(self, command: str) -> list[dict[str, str]]:
+        """Return what the running ALG tells of, in RouterOS's words. Raises RefusedError."""
+        try:
+            answer = self._ask(command)
+        except NotRunningError as error:
+            raise RefusedError(str(error)) from None
+        if answer.get("mode") == "observe":
+            self._tell("observe: what would have been done; nothing is changed")
+        return [_in_words(row) for row in answer[command]]
+
+    def _change(self, values: Mapping[str, str], command: str, arguments: Mapping[str, Any]) -> Change:
+        try:
+            answer = self._ask(command, arguments)
+        except NotRunningError:
+            return self._save(values)
+        saved = answer.get("saved")
+        if saved is None and answer.get("changed"):
+            self._tell("in force, but in no settings file: it is lost with the next start")
+        return Change(tuple(answer.get("changed", ())), saved)
+
+    def _ask(self, command: str, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
+        try:
+            return ask(self._socket, command, patience_s=_PATIENCE_S, arguments=arguments)
+        except NotRunningError:
+            raise
+        except ControlError as error:
+            raise RefusedError(str(error)) from None
+
+    def _load(self) -> Settings:
+        try:
+            settings = settings_file.load(self._file)
+        except SettingsMissingError:
+            self._tell(f"no sipalg is running behind {self._socket}, and there is no {self._file}: these are defaults")
+            return Settings()
+        except SettingsError as error:
+            raise RefusedError(str(error)) from None
+        self._tell(f"no sipalg is running behind {self._socket}: these are the settings of {self._file}")
+        return settings
+
+    def _save(self, values: Mapping[str, str]) -> Change:
+        try:
+            before = _texts_of(self._file)
+            saved = settings_file.save(self._file, values)
+            after = _texts_of(self._file)
+        except SettingsError as error:
+            raise RefusedError(str(error)) from None
+        self._tell(f"no sipalg is running behind {self._socket}: changed in {saved}")
+        return Change(tuple(key for key in after if after[key] != before[key]), str(saved))
+
+
+def _texts_of(file: Path) -> dict[str, str]:
+    try:
+        return texts(settings_file.load(file))
+    except SettingsMissingError:
+        return texts(Settings())
+
+
+def _in_words(row: Mapping[str, Any]) -> dict[str, str]:
+    """Return a row of an answer as `print` has it."""
+    found: dict[str, str] = {}
+    for key, value in row.items():
+        if key == "flags":
+            found.update(dict.fromkeys(value, "yes"))
+        elif key.endswith("_s"):
+            found[key.removesuffix("_s")] = duration(value)
+        else:
+            found[_WORDS.get(key, key.replace("_", "-"))] = str(value)
+    return found

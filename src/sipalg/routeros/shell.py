@@ -1,0 +1,83 @@
+"""`sipalg '/ip firewall service-port print'`: one RouterOS command from a shell, as one argument or as several.
+
+A packet never comes here.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shutil
+import sys
+import time
+from typing import Final
+
+from sipalg.control.client import DEFAULT_SOCKET, SOCKET_VARIABLE, socket_path
+from sipalg.control.settings_file import DEFAULT_FILE, FILE_VARIABLE, settings_path
+from sipalg.routeros import listing
+from sipalg.routeros.complete import asked_about, help_lines
+from sipalg.routeros.execute import Surroundings, perform
+from sipalg.routeros.grammar import Move, read
+from sipalg.routeros.lexer import GrammarError
+from sipalg.routeros.router import RefusedError, Router
+
+_NARROWEST: Final = 40
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    """Declare the arguments."""
+    add = parser.add_argument
+    add("words", nargs="+", metavar="WORD", help="the command, such as '/ip firewall service-port print'")
+    add("--now", action="store_true", help="with disable: end standing calls and mappings too")
+    add("--json", action="store_true", help="print the answer as JSON")
+    add_places(parser)
+
+
+def add_places(parser: argparse.ArgumentParser) -> None:
+    """Declare where the ALG and its settings are."""
+    add = parser.add_argument
+    add("--socket", metavar="PATH", help=f"the control socket (default: ${SOCKET_VARIABLE} or {DEFAULT_SOCKET})")
+    add("--config", metavar="FILE", help=f"the settings if none runs (default: ${FILE_VARIABLE} or {DEFAULT_FILE})")
+
+
+def main(args: argparse.Namespace) -> int:
+    """Run the command and return 0; or one line on stderr and 2, and nothing is changed."""
+    line = " ".join([*args.words, *(["now"] if args.now else [])])
+    before = asked_about(line)
+    if before is not None:
+        sys.stdout.writelines(f"{text}\n" for text in help_lines(before, ()))
+        return 0
+    router = router_of(args)
+    try:
+        for statement in read(line):
+            if isinstance(statement, Move):
+                sys.stdout.writelines(f"{text}\n" for text in help_lines("", statement.path))
+                continue
+            result = perform(statement, router, surroundings())
+            if not args.json:
+                sys.stdout.writelines(f"{text}\n" for text in result.lines)
+            elif result.json is not None:
+                sys.stdout.write(json.dumps(result.json, indent=2) + "\n")
+    except (GrammarError, RefusedError) as error:
+        sys.stderr.write(f"sipalg: {error}\n")
+        return 2
+    return 0
+
+
+def router_of(args: argparse.Namespace) -> Router:
+    """Return what `--socket` and `--config` name; what it has to tell goes to stderr."""
+    return Router(socket_path(args.socket), settings_path(args.config), tell)
+
+
+def tell(line: str) -> None:
+    """Say something that isn't part of the answer."""
+    sys.stderr.write(f"sipalg: {line}\n")
+    sys.stderr.flush()
+
+
+def surroundings() -> Surroundings:
+    """Return the date, and the terminal's width where there is one."""
+    width = listing.WIDTH
+    if sys.stdout.isatty():
+        width = max(_NARROWEST, shutil.get_terminal_size().columns)
+    return Surroundings(time.strftime("%Y-%m-%d %H:%M:%S"), width)
