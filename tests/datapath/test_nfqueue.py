@@ -257,6 +257,16 @@ def test_closing_accepts_all_that_is_still_held(fake: FakeSocket) -> None:
     assert fake.closed
 
 
+def test_closing_without_letting_go_leaves_what_is_held_to_be_dropped(fake: FakeSocket) -> None:
+    queue = queue_of(fake)
+    fake.waiting.append(packet_message(1))
+    queue.receive()
+    queue.verdict_accept(7)
+    queue.close(let_go=False)
+    assert fake.messages() == [accept_of(7)]
+    assert fake.closed
+
+
 def test_closing_never_raises(fake: FakeSocket) -> None:
     fake.broken = {32}
     queue_of(fake).close()

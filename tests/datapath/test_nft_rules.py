@@ -126,10 +126,41 @@ def test_no_chain_is_called_by_a_word_of_nfts_language() -> None:
     assert chains.isdisjoint({"queue", "counter", "drop", "accept", "map", "set", "hook", "log", "limit"})
 
 
-def test_without_queue_only_nat_is_left() -> None:
-    flushed = {netlink.string(one[2]) for one in of_kind(nft_rules.without_queue("mine"), nft_codec.DELETE_RULE)}
+@pytest.mark.parametrize("features", [ALL, NONE])
+def test_without_queue_only_nat_is_left_and_what_waits_for_the_next_process(features: Features) -> None:
+    messages = nft_rules.without_queue(SETTINGS, features)
+    flushed = {netlink.string(one[2]) for one in of_kind(messages, nft_codec.DELETE_RULE)}
     rest = {rule.chain for rule in nft_rules.rules(SETTINGS, ALL)} - flushed
     assert rest == {"prerouting", "postrouting"}
+    written = of_kind(messages, nft_codec.NEW_RULE)
+    assert {netlink.string(one[2]) for one in written} == flushed
+    (waiting,) = [one[4] for one in written if one[2] == b"to_alg\0"]
+    assert names(tuple(data for data in split(waiting))) == [("meta", ""), ("lookup", "served"), ("immediate", "")]
+    used = {name for one in written for name, _ in names(tuple(split(one[4])))}
+    assert used.isdisjoint({"queue", "target", "objref"})
+
+
+def split(expressions: bytes) -> list[bytes]:
+    """Give a rule's expressions one by one."""
+    return [netlink.nested(kind, data) for kind, data in netlink.each_attribute(expressions)]
+
+
+@pytest.mark.parametrize("features", [ALL, NONE])
+def test_packets_wait_for_a_process_only_while_they_are_served(features: Features) -> None:
+    first, second = [rule for rule in nft_rules.rules(SETTINGS, features) if rule.chain == "to_alg"]
+    assert ("lookup", "served") in names(first.expressions)
+    assert ("lookup", "served") not in names(second.expressions)
+    queue = nft_codec.queue if features.queue_expression else nft_codec.xt_queue
+    assert first.expressions[-1] == queue(77, bypass=False)
+    assert second.expressions[-1] == queue(77, bypass=True)
+
+
+def test_serving_gives_its_element_the_whole_time_anew() -> None:
+    messages = nft_rules.served(replace(SETTINGS, protocols=(17, 6)), 8.0)
+    assert [message.kind & 0xFF for message in messages] == [
+        nft_codec.NEW_ELEMENT, nft_codec.DELETE_ELEMENT, nft_codec.NEW_ELEMENT
+    ]  # fmt: skip
+    assert members(messages, "served") == [b"\6", b"\x11"] * 2
 
 
 def members(messages: list[Message], name: str) -> list[bytes]:

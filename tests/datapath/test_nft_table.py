@@ -249,6 +249,12 @@ def test_a_refused_change_keeps_the_settings(table: NftTable, kernel: FakeKernel
     assert table.settings == other
 
 
+def test_serving_is_one_transaction(table: NftTable, kernel: FakeKernel) -> None:
+    table.serve(8.0)
+    (messages,) = kernel.transactions
+    assert kinds(messages) == [nft_codec.NEW_ELEMENT, nft_codec.DELETE_ELEMENT, nft_codec.NEW_ELEMENT]
+
+
 def test_existence_is_asked_of_the_kernel(
     table: NftTable, kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -126,14 +126,34 @@ def test_a_clean_end_leaves_mappings_and_takes_the_queue_away(
     assert not router.socket.exists()
     rules = router.net.run("router", "nft", "list", "table", "ip", "sipalg")
     assert re.search(rf"{PHONE} \. 5060 .*: {PUBLIC_ADDRESS} \. 5060", rules)
-    assert "goto outbound" not in rules
+    assert "queue num" not in rules
+    assert "ct timeout set" not in rules
     log = router.log.read_text().splitlines()
     assert log[-1] == (
         "stopped: table ip sipalg stays, so that standing calls go on; to remove it: nft delete table ip sipalg"
     )
     assert any(line.startswith("mapping-opened private=192.168.33.10:5060") for line in log)
-    # Plain NAT, by the mapping that is still there.
-    assert exchange(phone, server, register(2)) == (register(2), (PUBLIC_ADDRESS, 5060))
+    # What comes now is for the next process, if there soon is one, ...
+    assert re.search(r"set served \{.*elements = \{ udp timeout 8s expires [67]s", rules, re.DOTALL)
+    phone.sendto(register(2), (SERVER, 5060))
+    # ... and then plain NAT's, by the mapping that is still there.
+    router.wait_no_longer()
+    assert exchange(phone, server, register(3)) == (register(3), (PUBLIC_ADDRESS, 5060))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_no_message_leaves_unseen_between_two_processes(
+    router: Router, phone: socket.socket, server: socket.socket, number: signal.Signals
+) -> None:
+    process = router.run()
+    received, _ = exchange(phone, server, register(1))
+    process.send_signal(number)
+    process.wait(PATIENCE_S)
+    phone.sendto(register(2), (SERVER, 5060))
+    router.run()
+    # The first that comes is the repetition, since the one before has been dropped.
+    again, _ = exchange(phone, server, register(3))
+    assert again == received.replace(b"z9hG4bK1;", b"z9hG4bK3;").replace(b"Call-ID: 1@", b"Call-ID: 3@")
 
 
 def test_a_restart_after_a_kill_goes_on_with_the_same_mappings(
@@ -148,6 +168,7 @@ def test_a_restart_after_a_kill_goes_on_with_the_same_mappings(
     assert public[1] != 5060
     router.running[0].kill()
     assert router.running[0].wait(PATIENCE_S) == -signal.SIGKILL
+    router.wait_no_longer()
     assert exchange(phone, server, register(3)) == (register(3), public)
     router.run()
     assert (f"{PHONE}:5060", f"{PUBLIC_ADDRESS}:{public[1]}") in router.mappings()

@@ -51,6 +51,12 @@ _LOG = logging.getLogger("sipalg")
 _FORGET_S: Final = 60.0
 #: How long flows that a mapping's end or beginning made untrue may live on: one search for all of them.
 _TIDY_S: Final = 1.0
+#: How long SIP waits for the next process when this one ends, in whatever way, before it is plain NAT: what a sender
+#: doesn't get through in between it repeats, after 0.5, 1.5, 3.5 and 7.5 s (RFC 3261 §17.1).
+WAIT_S: Final = 8.0
+_SERVE_S: Final = 1.0
+#: How often the queue is emptied at the end, at most: more can only come in a flood.
+_LAST_LOOKS: Final = 8
 #: How often the table's counter is read, so that little is lost with the table.
 _COUNT_S: Final = 10.0
 #: How long a media mapping of an earlier process lives if conntrack has no flow of it.
@@ -74,6 +80,8 @@ class Service:
         self.warnings = warnings
         #: Whether there still is a table after `stop`.
         self.table_stays = True
+        #: Whether packets have been served, so that the next process is to go on with that.
+        self._serving = False
         self.loop = Loop()
         self.notifier = Notifier()
         observing = settings.mode == "observe"
@@ -148,6 +156,8 @@ class Service:
             self._on_event(event._replace(name="mapping-kept") if event.name == "mapping-opened" else event)
         if not observing:
             self.journal.begin()
+        self._serve()
+        self._serving = True
         self._watch_all()
         gc.collect()
         gc.freeze()
@@ -159,7 +169,8 @@ class Service:
         So the audio of standing calls goes on, its NAT included, and SIP is plain NAT from here on. What stays ends
         by its own timeouts, or is taken over by the next start. One that only observed takes its table away.
         """
-        name = self.table.settings.name
+        if self._serving and self.settings.mode == "enforce":
+            self._finish()
         with contextlib.suppress(OSError):
             # What stands in it then is an earlier process's, and calls of that may stand.
             if self.settings.mode == "observe" and not self.table.elements().mappings:
@@ -169,7 +180,18 @@ class Service:
         self._closing.close()
         # Only now, because while our socket owned the table no other could have changed it, this one included.
         with contextlib.suppress(OSError), NetlinkSocket() as netlink:
-            netlink.transaction(nft_rules.without_queue(name))
+            netlink.transaction(nft_rules.without_queue(self.table.settings, self.table.features))
+
+    def _finish(self) -> None:
+        """Decide on what waits; what comes after that is to wait for the next process, or be sent again to it."""
+        self._serve()
+        with contextlib.suppress(OSError):
+            for _ in range(_LAST_LOOKS):
+                before = self.queue.received
+                self.driver.drain()
+                if self.queue.received == before:
+                    break
+        self.queue.close(let_go=False)
 
     def _watch_all(self) -> None:
         loop = self.loop
@@ -183,6 +205,7 @@ class Service:
         loop.every(_TIDY_S, self._tidy)
         loop.every(_COUNT_S, self.unseen.look)
         loop.every(INTERVAL_S, self._keep_journal)
+        loop.every(_SERVE_S, self._serve)
         if len(self.inherited):
             loop.every(self.alg.settings.flow_check_s, self.inherited.look)
         if self.notifier.watchdog_interval_s is not None:
@@ -316,6 +339,12 @@ class Service:
             self._executor.tidy()
         except OSError as error:
             _LOG.warning("flows-not-ended why=%r", str(error))
+
+    def _serve(self) -> None:
+        """Have SIP wait for the next process, should this one end now."""
+        if self.settings.mode == "enforce":
+            with contextlib.suppress(OSError):
+                self.table.serve(WAIT_S)
 
     def _keep_journal(self) -> None:
         if self.settings.mode == "enforce":

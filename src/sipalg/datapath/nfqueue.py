@@ -218,9 +218,12 @@ class PacketQueue:
             listing = ""
         return parse_statistics(listing, self.number)
 
-    def close(self) -> None:
-        """Give back the queue; the packets in it pass as they are, instead of being dropped with it."""
+    def close(self, *, let_go: bool = True) -> None:
+        """Give back the queue; the packets in it pass as they are, or are dropped with it without `let_go`."""
         self.flush()
+        if not let_go:
+            self._socket.close()
+            return
         # Ids are compared as serial numbers, so this is after every one that was given out.
         last = _ID.pack((self._last_id + (1 << 30)) & 0xFFFFFFFF)
         with contextlib.suppress(OSError):

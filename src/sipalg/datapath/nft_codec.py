@@ -68,7 +68,7 @@ _KEY_IN_HOST_ORDER: Final = bytes((0, 4)) + struct.pack("=I", 1)
 _LONGEST_S: Final = 1e9
 
 _VERDICT_CODE = struct.Struct("!i")
-_JUMP, _GOTO, _RETURN = -3, -4, -5
+_DROP, _JUMP, _GOTO, _RETURN = 0, -3, -4, -5
 
 
 def message(kind: int, flags: int, *attributes: bytes) -> Message:
@@ -296,12 +296,17 @@ def use_object(kind: int, name: str) -> bytes:
     return _expression("objref", u32(1, kind), text(2, name))
 
 
-def queue(number: int) -> bytes:
-    """Hand the packet to a queue; without a process there it goes on (NFT_QUEUE_FLAG_BYPASS)."""
-    return _expression("queue", u16(1, number), u16(2, 1), u16(3, 1))
+def drop() -> bytes:
+    """Drop the packet."""
+    return _verdict(_DROP)
 
 
-def xt_queue(number: int) -> bytes:
+def queue(number: int, *, bypass: bool) -> bytes:
+    """Hand the packet to a queue; without a process there it goes on if `bypass`, else nowhere (NFT_QUEUE_FLAG_…)."""
+    return _expression("queue", u16(1, number), u16(2, 1), u16(3, int(bypass)))
+
+
+def xt_queue(number: int, *, bypass: bool) -> bytes:
     """Do the same with the NFQUEUE target, revision 3 (struct xt_NFQ_info_v3), for kernels without `queue`."""
-    info = struct.pack("=HHHxx", number, 1, 1)
+    info = struct.pack("=HHHxx", number, 1, int(bypass))
     return _expression("target", text(1, "NFQUEUE"), u32(2, 3), attribute(3, info))

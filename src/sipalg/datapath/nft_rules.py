@@ -26,6 +26,8 @@ SIP_PRIVATE: Final = "sip_private"
 #: The keys of DNAT_MAP once more: before Linux 6.9 a rule can't ask a map whether it has a key, and only that.
 SIP_PUBLIC: Final = "sip_public"
 SIP_PEERS: Final = "sip_peers"
+#: The protocols whose packets a process serves: as long as they are in it, none passes without having been seen.
+SERVED: Final = "served"
 _PROTOCOLS: Final = "protocols"
 _SIP_PORTS: Final = "sip_ports"
 _INSIDE: Final = "inside_ifaces"
@@ -66,6 +68,7 @@ _SETS: Final[tuple[tuple[str, int, tuple[int, int], tuple[int, int] | None], ...
     (SIP_PRIVATE, nft.TIMEOUT, _TRANSPORT_KEY, None),
     (SIP_PUBLIC, nft.TIMEOUT, _TRANSPORT_KEY, None),
     (SIP_PEERS, nft.TIMEOUT, _PEER_KEY, None),
+    (SERVED, nft.TIMEOUT, (nft.PROTOCOL, 1), None),
     (_PROTOCOLS, 0, (nft.PROTOCOL, 1), None),
     (_SIP_PORTS, 0, (nft.PORT, 2), None),
     (_INSIDE, 0, (nft.INTERFACE_NAME, nft.INTERFACE_NAME_BYTES), None),
@@ -81,7 +84,7 @@ def frames(table: str) -> dict[str, nft.ElementFrame]:
     return {
         name: nft.ElementFrame(table, name, key[1], data[1] if data else 0)
         for name, flags, key, data in _SETS
-        if flags & nft.TIMEOUT
+        if flags & nft.TIMEOUT and name != SERVED
     }
 
 
@@ -175,6 +178,7 @@ _TO_INSIDE: Final = (nft.load_meta(_OIFNAME), nft.is_in(_INSIDE))
 _TRANSLATED: Final = (nft.load_ct(_CT_STATUS), nft.mask(_STATUS_DNAT), nft.is_not_equal(bytes(4)))
 _DNAT: Final = nft.translate(destination=True)
 _SNAT: Final = nft.translate(destination=False)
+_SERVED: Final = (_LOAD_PROTOCOL, nft.is_in(SERVED))
 _IPSEC_OUT: Final = (nft.load_route(_RT_XFRM), nft.is_equal(b"\1"))
 _IPSEC_IN: Final = (nft.load_meta(_SECPATH), nft.is_equal(b"\1"))
 
@@ -189,6 +193,7 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
     to_dnat_map = (*_BY_DESTINATION, nft.look_up(DNAT_MAP), _DNAT)
     to_nobody = (*_BY_DESTINATION, nft.is_in(SIP_PUBLIC), nft.use_object(nft.COUNTER, STRANGERS_NAME))
     to_media_map = (*_BY_DESTINATION, nft.look_up(MEDIA_MAP), _DNAT)
+    to_queue = [_queue(settings, features, bypass=bypass) for bypass in (False, True)]
     opened_inside, opened_outside = (_to_queue(name, features) for name, *_ in timeout_policies(settings))
     peer = (*_BY_DESTINATION, nft.load_payload(1, 12, 4, 3), nft.is_in(SIP_PEERS))
     by_chain = {
@@ -234,7 +239,10 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
             Rule("", "from a phone's SIP port", (*_BY_SOURCE, nft.is_in(SIP_PRIVATE), *opened_inside)),
             Rule("", "to a phone's SIP port", (*_BY_DESTINATION, nft.is_in(SIP_PRIVATE), *opened_inside)),
         ],
-        "to_alg": [Rule("", "to the ALG; without one, on as it is", _queue(settings, features))],
+        "to_alg": [
+            Rule("", "to the ALG, or the next if it comes soon", (*_SERVED, *to_queue[0])),
+            Rule("", "to the ALG; without one, on as it is", to_queue[1]),
+        ],
     }
     return tuple(rule._replace(chain=chain) for chain, of_chain in by_chain.items() for rule in of_chain)
 
@@ -245,10 +253,9 @@ def _to_queue(policy: str, features: Features) -> tuple[bytes, ...]:
     return (*timeouts, nft.goto("to_alg"))
 
 
-def _queue(settings: TableSettings, features: Features) -> tuple[bytes, ...]:
-    number = settings.queue_number
-    last = nft.queue(number) if features.queue_expression else nft.xt_queue(number)
-    return nft.use_object(nft.COUNTER, COUNTER_NAME), last
+def _queue(settings: TableSettings, features: Features, *, bypass: bool) -> tuple[bytes, ...]:
+    make = nft.queue if features.queue_expression else nft.xt_queue
+    return nft.use_object(nft.COUNTER, COUNTER_NAME), make(settings.queue_number, bypass=bypass)
 
 
 def structure(settings: TableSettings, features: Features, stale_timeouts: Sequence[str] = ()) -> list[Message]:
@@ -277,10 +284,31 @@ def structure(settings: TableSettings, features: Features, stale_timeouts: Seque
     return messages + settings_elements(settings)
 
 
-def without_queue(name: str) -> list[Message]:
-    """Return the messages that take the rules away which bring packets to the queue; NAT and its elements stay."""
+def served(settings: TableSettings, timeout_s: float) -> list[Message]:
+    """Return the messages that have packets wait for a process, or be sent again, for so long from now on."""
+    keys = [bytes((protocol,)) for protocol in sorted(set(settings.protocols))]
+    add = nft.elements(nft.NEW_ELEMENT, 0, settings.name, SERVED, [nft.element(key, None, timeout_s) for key in keys])
+    delete = nft.elements(nft.DELETE_ELEMENT, 0, settings.name, SERVED, [nft.element(key) for key in keys])
+    # Before Linux 6.12 adding what stands leaves its time as it is.
+    return [add, delete, add]
+
+
+def without_queue(settings: TableSettings, features: Features) -> list[Message]:
+    """Return the messages that take the rules away which bring packets to the queue; NAT and its elements stay.
+
+    What would have gone there is dropped while SERVED still holds: a message that its sender repeats to the next
+    process is better than one that leaves as it is, with addresses that nobody can answer to.
+    """
+    name = settings.name
     forward = [chain for chain, _, hook, _ in _BASE_CHAINS if hook == _FORWARD]
-    return [nft.flush_chain(name, chain) for chain in (*forward, *_PLAIN_CHAINS)]
+    chains = (*forward, *_PLAIN_CHAINS)
+    waiting = Rule("to_alg", "to the next ALG, if it comes soon", (*_SERVED, nft.drop()))
+    # Whether the table has timeout policies is nothing that matters then.
+    left = [rule for rule in rules(settings, features._replace(ct_timeout=False)) if rule.chain in chains]
+    left = [rule for rule in left if rule.chain != "to_alg"] + [waiting]
+    return [nft.flush_chain(name, chain) for chain in chains] + [
+        nft.new_rule(name, rule.chain, rule.expressions, rule.comment) for rule in left
+    ]
 
 
 def settings_elements(settings: TableSettings) -> list[Message]:
@@ -309,11 +337,11 @@ def probe() -> tuple[tuple[Message, ...], tuple[int, ...]]:
     common = (nft.new_table(_PROBE, 0), nft.new_base_chain(_PROBE, "forward", "filter", _FORWARD, 200))
     one_each = (
         nft.new_table(_PROBE + "_owner", nft.OWNER | nft.PERSIST),
-        nft.new_rule(_PROBE, "forward", (nft.queue(0),), "queue"),
+        nft.new_rule(_PROBE, "forward", (nft.queue(0, bypass=True),), "queue"),
         nft.new_object(_PROBE, "timeout", nft.CT_TIMEOUT, *nft.udp_timeouts(30, 180)),
         nft.new_rule(_PROBE, "forward", _IPSEC_OUT, "rt ipsec"),
         nft.new_rule(_PROBE, "forward", _IPSEC_IN, "meta secpath"),
-        nft.new_rule(_PROBE, "forward", (nft.xt_queue(0),), "xt NFQUEUE"),
+        nft.new_rule(_PROBE, "forward", (nft.xt_queue(0, bypass=True),), "xt NFQUEUE"),
     )
     return common + one_each, tuple(range(2, 2 + len(one_each)))
 

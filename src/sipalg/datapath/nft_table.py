@@ -140,6 +140,10 @@ class NftTable:
         """
         self._run([], commands)
 
+    def serve(self, timeout_s: float) -> None:
+        """Have SIP wait for a process, instead of passing unseen, for so many seconds from now on."""
+        self._netlink.transaction(nft_rules.served(self.settings, timeout_s))
+
     def exists(self) -> bool:
         """Tell whether a table of our name stands, whoever made it."""
         try:
