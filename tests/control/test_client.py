@@ -58,6 +58,19 @@ def test_a_question_is_a_line_and_so_is_the_answer(listener: socket.socket) -> N
     assert json.loads(questions[0]) == {"version": 1, "command": "calls"}
 
 
+def test_arguments_go_with_the_question(listener: socket.socket) -> None:
+    questions = []
+
+    def answer(connection: socket.socket) -> None:
+        questions.append(connection.recv(999))
+        connection.sendall(b'{"version": 1, "ok": true}\n')
+
+    thread = answering(listener, answer)
+    ask(Path(listener.getsockname()), "set", arguments={"values": {"ports": "5060"}})
+    thread.join()
+    assert json.loads(questions[0])["arguments"] == {"values": {"ports": "5060"}}
+
+
 @pytest.mark.parametrize(
     ("reply", "said"),
     [

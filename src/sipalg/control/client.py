@@ -63,7 +63,8 @@ def ask(
             raise ControlError(f"{path}: {error.strerror or error}") from None
         owner = peer_pid(connection)
         try:
-            line = _exchange(connection, {"command": command, "arguments": arguments or {}}, deadline)
+            question = {"command": command, **({"arguments": arguments} if arguments else {})}
+            line = _exchange(connection, question, deadline)
         except TimeoutError:
             raise SilentError(f"sipalg (pid {owner}) holds the socket {path} but doesn't answer") from None
         except OSError as error:
