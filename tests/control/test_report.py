@@ -152,7 +152,7 @@ def test_packets_from_unknown_peers_are_counted_with_what_to_do(service: Service
 def test_exemptions_are_told_by_whose_they_are(service: Service) -> None:
     settings = replace(service.settings, exempt=(VPN,), reserved_ports=(PortRange(7, 7), PortRange(8, 9)))
     service.options = replace(service.options, settings=settings)
-    service.alg.set_exempt((VPN, SITE))
+    service.alg.change_settings(replace(service.alg.settings, exempt=(VPN, SITE)), 0.0)
     facts = status(report_on(service))["status"]
     assert (facts["except"], facts["except_by_the_rules"]) == (["10.1.0.0/16"], ["10.8.0.0/24"])
     assert facts["reserved_ports"] == ["7", "8-9"]

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any
 
@@ -140,6 +140,10 @@ class Ladder:
         commands = self.alg.set_public(address, address, self.now)
         self.kernel.nat_address = address
         self.run(commands)
+
+    def changes(self, **values: Any) -> None:
+        """Have settings changed while it runs."""
+        self.run(self.alg.change_settings(replace(self.alg.settings, **values), self.now))
 
     def restart(self, *, emptied: bool = False) -> None:
         """Let another process's engine take over; `emptied` says that the kernel's maps were lost meanwhile."""

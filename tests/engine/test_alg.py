@@ -293,9 +293,9 @@ def test_events_that_nobody_fetches_are_forgotten(monkeypatch: pytest.MonkeyPatc
 def test_exceptions_change_while_it_runs() -> None:
     ladder = Ladder()
     ladder.receive(OPTIONS)
-    ladder.alg.set_exempt((IPv4Network("203.0.113.0/24"),))
+    ladder.changes(exempt=(IPv4Network("203.0.113.0/24"),))
     assert ladder.receive(OPTIONS).reason == "except"
-    ladder.alg.set_exempt(())
+    ladder.changes(exempt=())
     assert ladder.receive(OPTIONS).reason == ""
 
 

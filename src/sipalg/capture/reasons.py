@@ -24,6 +24,7 @@ OF_MESSAGES: Final[dict[str, str]] = {
     policy.NOT_NATTED: "the router's rules don't translate this sender's packets",
     policy.PRIVILEGED_PORT: "its phone sends from a port below 1024, and no mapping is made for those",
     policy.STREAM: "it came over TCP, which isn't translated",
+    policy.DISABLED: "the ALG is disabled, and it belongs to nothing that stands (disabled=yes)",
     policy.SDP_ADDRESS_FOREIGN: "its SDP gives an address that isn't IPv4 where an IPv4 one is needed",
     policy.SDP_NO_CONNECTION: "its SDP has media but no c= line that applies to it",
     policy.SDP_PORT_PRIVILEGED: "its SDP asks for media on a port below 1024, and none is opened there",

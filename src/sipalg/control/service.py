@@ -244,7 +244,7 @@ class Service:
         exempt = self._exempt_networks()
         if exempt == self.alg.settings.exempt:
             return
-        self.alg.set_exempt(exempt)
+        self.driver.run_commands(self.alg.change_settings(replace(self.alg.settings, exempt=exempt), time.monotonic()))
         try:
             self.table.change(replace(self.table.settings, exempt=exempt))
         except NetlinkError as error:

@@ -11,11 +11,10 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable
 from dataclasses import replace
-from ipaddress import IPv4Network
 from typing import Final, NamedTuple
 
 from sipalg.codec.message import KEEP_ALIVE, Message, parse
-from sipalg.engine import existing
+from sipalg.engine import changing, existing
 from sipalg.engine.direct_media import Refusal
 from sipalg.engine.mappings import MappingKey, PortsTaken
 from sipalg.engine.passage import Passage
@@ -198,17 +197,36 @@ class Alg:
         Port forwards are to be adopted again, for the new address. Each phone is warned of in an event; its next
         packet gets a new mapping.
         """
+        public = replace(self.settings, nat_address=nat_address, advertised_address=advertised_address)
+        return self.change_settings(public, now)
+
+    def change_settings(self, settings: Settings, now: float) -> tuple[Command, ...]:
+        """Go by other settings from the next message on; no mapping and no call is lost by it.
+
+        But for those of another `nat_address`, as above. With another sip-timeout, flows that began before have to be
+        adopted by the driver, since the kernel's timeout policy is given to new ones only.
+        """
         self._begin(now)
-        if nat_address != self.settings.nat_address:
-            existing.end_all(self._passage)
-        self._passage.change(
-            replace(self.settings, nat_address=nat_address, advertised_address=advertised_address)
-        )
+        changing.change(self._passage, settings)
         return self._commit()
 
-    def set_exempt(self, exempt: tuple[IPv4Network, ...]) -> None:
-        """Go by other `except` networks from the next message on."""
-        self._passage.change(replace(self.settings, exempt=exempt))
+    def keep_only(self, standing: Collection[Mapping], now: float) -> tuple[Command, ...]:
+        """End all mappings but these, the kernel's: for when observing ends, and what was only imagined goes."""
+        self._begin(now)
+        changing.keep_only(self._passage, standing)
+        return self._commit()
+
+    def renew(self, now: float) -> tuple[Command, ...]:
+        """Give every mapping and its peers their whole time in the kernel again."""
+        self._begin(now)
+        changing.renew(self._passage)
+        return self._commit()
+
+    def end_all(self, now: float) -> tuple[Command, ...]:
+        """End every call and every mapping, port forwards' included."""
+        self._begin(now)
+        existing.end_all(self._passage, lost=False)
+        return self._commit()
 
     def media_seen(self, flow: Flow, now: float) -> None:
         """Tell the engine that a flow has carried packets since it was last looked at."""

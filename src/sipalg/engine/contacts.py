@@ -140,6 +140,13 @@ class Contacts:
         transaction.wake(until, ("contact", line, key))
         transaction.put(self.expires_at, (key, line[1], line[2]), until)
 
+    def retime(self, transaction: Transaction) -> None:
+        """Let every contact live for another sip-timeout from now on; one that has longer keeps that."""
+        least = transaction.now + self.settings.sip_timeout_s
+        for contact, expires_at in self.expires_at.items():
+            if expires_at < least:
+                transaction.put(self.expires_at, contact, least)
+
     def forget_mapping(self, transaction: Transaction, key: MappingKey) -> None:
         """Drop every contact of a mapping that has ended."""
         for line in self.by_mapping.get(key, ()):

@@ -25,7 +25,7 @@ def adopt(passage: Passage, mapping: Mapping, in_interface: str, remote: Endpoin
         other = table.of_public(mapping.protocol, mapping.public.port)
         for standing in (entry, other):
             if standing is not None and standing.mapping != mapping and standing.key in table.entries:
-                _end(passage, standing)
+                end(passage, standing)
         entry = table.entries.get(key)
     if entry is None and (mapping.protocol, mapping.public.port) not in table.by_public:
         entry = table.add(transaction, mapping, in_interface)
@@ -41,7 +41,7 @@ def disown(passage: Passage, mapping: Mapping) -> None:
     """End the mapping of a port forward that the administrator has taken away; another one's is left alone."""
     entry = passage.mappings.entries.get((mapping.protocol, mapping.private))
     if entry is not None and entry.mapping == mapping:
-        _end(passage, entry)
+        end(passage, entry)
 
 
 def restore(
@@ -60,17 +60,18 @@ def restore(
         passage.peers.restore(passage.transaction, entry, peers)
 
 
-def end_all(passage: Passage) -> None:
-    """End every call and every mapping: the router's public address is gone. Each phone is told of in an event."""
+def end_all(passage: Passage, *, lost: bool) -> None:
+    """End every call and every mapping; where the router's public address was lost, an event tells of each phone."""
     transaction = passage.transaction
     for key in list(passage.calls.dialogs):
         passage.calls.end(transaction, key)
     for entry in list(passage.mappings.entries.values()):
-        transaction.tell("address-lost", private=entry.mapping.private, public=entry.mapping.public)
-        _end(passage, entry)
+        if lost:
+            transaction.tell("address-lost", private=entry.mapping.private, public=entry.mapping.public)
+        end(passage, entry)
 
 
-def _end(passage: Passage, entry: Entry) -> None:
+def end(passage: Passage, entry: Entry) -> None:
     """End a mapping, whoever holds it: its calls end with it, so that none lets go of the mapping that comes next."""
     for key in [key for key, dialog in passage.calls.dialogs.items() if entry.key in dialog.keys]:
         passage.calls.end(passage.transaction, key)

@@ -89,6 +89,8 @@ class Mappings:
         entry = self.entries.get((protocol, private))
         if entry is not None:
             return None if purpose == "direct" and _signals(entry) else entry
+        if self.settings.disabled and purpose == "sip":
+            return None
         base = self._free_block(transaction, protocol, private, 1, even=False)
         if base is None:
             return None
@@ -227,6 +229,19 @@ class Mappings:
         """Take back that a mapping is parting: a contact was granted again."""
         transaction.remove(self.parting, key)
 
+    def retime(self, transaction: Transaction) -> None:
+        """Begin another sip-timeout now for every mapping of sip, but for those that part anyway."""
+        for key, entry in self.entries.items():
+            if entry.mapping.purpose == "sip" and key not in self.parting:
+                transaction.put(self.idle_until, key, transaction.now + self.settings.sip_timeout_s)
+                self._wake(transaction, key)
+
+    def renew(self, transaction: Transaction, entry: Entry) -> None:
+        """Give a mapping its whole lease in the kernel again."""
+        lease_s = self._lease_s(entry.mapping)
+        transaction.put(self.lease_until, entry.key, transaction.now + lease_s)
+        transaction.commands.append(RefreshMapping(entry.mapping, lease_s))
+
     def look_after(self, transaction: Transaction, key: MappingKey) -> Outcome:
         """Handle a mapping's timer: end it if nobody needs it, else refresh its lease where half of it is over."""
         entry = self.entries.get(key)
@@ -235,11 +250,9 @@ class Mappings:
         if not self.uses.get(key) and self.idle_until[key] <= transaction.now:
             self.drop(transaction, entry)
             return "ended"
-        lease_s = self._lease_s(entry.mapping)
         refresh = self._outlives_lease(key) and self._lease_middle(key) <= transaction.now
         if refresh:
-            transaction.put(self.lease_until, key, transaction.now + lease_s)
-            transaction.commands.append(RefreshMapping(entry.mapping, lease_s))
+            self.renew(transaction, entry)
         self._wake(transaction, key)
         return "refreshed" if refresh else "none"
 

@@ -22,6 +22,7 @@ from sipalg.engine.mappings import Entry, MappingKey, Mappings, PortsTaken
 from sipalg.engine.media import Ends
 from sipalg.engine.peers import Peers
 from sipalg.engine.policy import (
+    DISABLED,
     EXEMPT,
     MAX_NAT_AWARE,
     NAT_AWARE,
@@ -39,6 +40,7 @@ from sipalg.engine.verdict import Change, Datagram, Endpoint
 #: A NamedTuple's own constructor costs twice as much.
 new: Final = tuple.__new__
 _NO_SPAN: Final = (0, 0)
+_METHODS_OF_CALLS: Final = CALL_METHODS | {b"CANCEL"}
 #: Remembered answers to "is this remote address excepted?"; a flood of addresses empties it.
 _EXEMPT_CACHE: Final = 4096
 
@@ -75,6 +77,8 @@ class Passage:
 
         A str is the reason why it passes as it came, a refusal what is done in its place.
         """
+        if self.settings.disabled:
+            return self._serve_to_the_end(message, datagram)
         if datagram.in_interface in self.settings.inside_interfaces:
             return self._outward(message, datagram)
         return self._inward(message, datagram)
@@ -94,6 +98,22 @@ class Passage:
         self.peers.tend(self.transaction, entry, remote)
         self.lifetimes.keep_alive(self.transaction, entry.key, remote.host)
         return True
+
+    def _serve_to_the_end(self, message: Message, datagram: Datagram) -> list[Change] | str | Refusal:
+        """With `disabled`: what a standing mapping or call needs is served, and all else is left to plain NAT.
+
+        A message of a call that isn't known passes whole, and so do its later ones: a transaction is either translated
+        from its beginning or never, or its CANCEL would miss it (RFC 3261 §9.2).
+        """
+        from_inside = datagram.in_interface in self.settings.inside_interfaces
+        phone = datagram.source if from_inside else datagram.destination
+        if (datagram.protocol, phone) not in self.mappings.entries:
+            return DISABLED
+        method = cseq_method(message) if message.status else message.method
+        if method in _METHODS_OF_CALLS and (phone.host, identify(message).call_id) not in self.calls.by_call:
+            return DISABLED
+        found = self._outward(message, datagram) if from_inside else self._inward(message, datagram)
+        return DISABLED if found == NO_FREE_PORT else found
 
     def forget(self, entry: Entry) -> None:
         """Drop all that belonged to a mapping that has ended."""

@@ -1,0 +1,49 @@
+"""Settings that change while calls stand: what is there already follows, and none of it is lost.
+
+Beside a packet's way: the driver tells of a change between two packets. What only the next message has to know (ports,
+networks, whether media may go straight) needs nothing here; times that were counted from a setting do.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from sipalg.engine import existing
+from sipalg.engine.passage import Passage
+from sipalg.engine.settings import Settings
+from sipalg.engine.verdict import Mapping
+
+
+def change(passage: Passage, settings: Settings) -> None:
+    """Go by other settings from the next message on.
+
+    Another `nat_address` ends every mapping and call of the old one, with an event for each phone. Another sip-timeout
+    begins anew for every mapping and flow, now.
+    """
+    before = passage.settings
+    if settings.nat_address != before.nat_address:
+        existing.end_all(passage, lost=True)
+    passage.change(settings)
+    if settings.sip_timeout_s != before.sip_timeout_s:
+        transaction = passage.transaction
+        passage.mappings.retime(transaction)
+        passage.peers.retime(transaction, passage.mappings.entries)
+        passage.contacts.retime(transaction)
+
+
+def keep_only(passage: Passage, standing: Collection[Mapping]) -> None:
+    """End every mapping that isn't among those that stand in the kernel, with its calls.
+
+    What was decided while nothing was carried out isn't true: other ports are in use than those that were picked.
+    """
+    table = passage.mappings.entries
+    for entry in list(table.values()):
+        if entry.mapping not in standing and entry.key in table:
+            existing.end(passage, entry)
+
+
+def renew(passage: Passage) -> None:
+    """Give every mapping and its peers their whole time in the kernel from now on."""
+    for entry in passage.mappings.entries.values():
+        passage.mappings.renew(passage.transaction, entry)
+        passage.peers.renew(passage.transaction, entry)
