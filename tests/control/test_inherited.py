@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+from dataclasses import replace
 
 import pytest
 
@@ -69,7 +70,8 @@ def test_a_call_on_hold_is_kept_for_long_and_one_that_is_silent_for_longer_is_ov
 
 def test_a_flow_ends_with_its_mapping(world: World) -> None:
     world.media.take([FLOW])
-    world.alg.set_public("203.0.113.9", "203.0.113.9", world.now)
+    moved = replace(world.alg.settings, nat_address="203.0.113.9", advertised_address="203.0.113.9")
+    world.alg.change_settings(moved, world.now)
     world.media.look()
     assert len(world.media) == 0
     assert len(world.checked) == 1

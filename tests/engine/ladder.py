@@ -130,14 +130,15 @@ class Ladder:
         return self.commands
 
     def run(self, commands: tuple[Command, ...]) -> None:
-        """Carry out what `adopt` or `set_public` gave back."""
+        """Carry out what `adopt` or `change_settings` gave back."""
         self.commands = []
         self._run(commands)
         self.check()
 
     def moves_to(self, address: str) -> None:
         """Get another outside address, or none ("")."""
-        commands = self.alg.set_public(address, address, self.now)
+        moved = replace(self.alg.settings, nat_address=address, advertised_address=address)
+        commands = self.alg.change_settings(moved, self.now)
         self.kernel.nat_address = address
         self.run(commands)
 

@@ -233,7 +233,8 @@ def test_another_outside_address_ends_everything() -> None:
 def test_another_advertised_address_alone_ends_nothing() -> None:
     ladder = Ladder()
     ladder.receive(OPTIONS)
-    assert ladder.alg.set_public(N, "198.51.100.1", ladder.now) == ()
+    ladder.changes(advertised_address="198.51.100.1")
+    assert ladder.commands == []
     assert b"UDP 198.51.100.1:5060;" in ladder.receive(OPTIONS).payload
     assert ladder.mapped == {f"{P}:5060": f"{N}:5060"}
 

@@ -321,7 +321,7 @@ def test_an_empty_datagram_of_nobody_is_only_counted() -> None:
 def test_where_nothing_is_translated_nothing_is_learned() -> None:
     ladder, phone, server = start(60.0)
     registers(phone, server, granted=lasting(300))
-    ladder.alg.set_exempt((IPv4Network("203.0.113.0/24"),))
+    ladder.changes(exempt=(IPv4Network("203.0.113.0/24"),))
     beats(ladder, phone, server, 20, 4)
     assert row(ladder)["keepalive_s"] is None
 

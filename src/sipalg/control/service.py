@@ -326,7 +326,9 @@ class Service:
         before, self.nat_address = self.nat_address, address
         _LOG.warning("outside-address-changed before=%s now=%s", before or "none", address or "none")
         self.ports.configure(address, self._rules)
-        self.driver.run_commands(self.alg.set_public(address, self.settings.public or address, time.monotonic()))
+        public = self.settings.public or address
+        moved = replace(self.alg.settings, nat_address=address, advertised_address=public)
+        self.driver.run_commands(self.alg.change_settings(moved, time.monotonic()))
         observing = self.settings.mode == "observe"
         if before and not observing and all(one.host != before for one in addresses.addresses()):
             self._conntrack.end_all(before)

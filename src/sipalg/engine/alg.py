@@ -10,7 +10,6 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from dataclasses import replace
 from typing import Final, NamedTuple
 
 from sipalg.codec.message import KEEP_ALIVE, Message, parse
@@ -165,12 +164,7 @@ class Alg:
         return self._commit()
 
     def restore(
-        self,
-        mapping: Mapping,
-        remaining_s: float,
-        now: float,
-        in_interface: str = "",
-        peers: tuple[str, ...] = (),
+        self, mapping: Mapping, remaining_s: float, now: float, in_interface: str = "", peers: tuple[str, ...] = ()
     ) -> None:
         """Take note of a mapping that an earlier process left in the kernel's maps, with its element's time left.
 
@@ -191,19 +185,11 @@ class Alg:
         resume(self._passage, records, standing)
         return self._commit()
 
-    def set_public(self, nat_address: str, advertised_address: str, now: float) -> tuple[Command, ...]:
-        """Go over to another outside address, or to none (""): every mapping, flow and call of the old one ends.
-
-        Port forwards are to be adopted again, for the new address. Each phone is warned of in an event; its next
-        packet gets a new mapping.
-        """
-        public = replace(self.settings, nat_address=nat_address, advertised_address=advertised_address)
-        return self.change_settings(public, now)
-
     def change_settings(self, settings: Settings, now: float) -> tuple[Command, ...]:
         """Go by other settings from the next message on; no mapping and no call is lost by it.
 
-        But for those of another `nat_address`, as above. With another sip-timeout, flows that began before have to be
+        But for another `nat_address` (none: ""): every mapping, flow and call of the old one ends, with an event for
+        each phone; port forwards are to be adopted again. With another sip-timeout, flows that began before are to be
         adopted by the driver, since the kernel's timeout policy is given to new ones only.
         """
         self._begin(now)
@@ -211,15 +197,9 @@ class Alg:
         return self._commit()
 
     def keep_only(self, standing: Collection[Mapping], now: float) -> tuple[Command, ...]:
-        """End all mappings but these, the kernel's: for when observing ends, and what was only imagined goes."""
+        """Forget all mappings but those that stand in the kernel, and renew these: for when observing ends."""
         self._begin(now)
         changing.keep_only(self._passage, standing)
-        return self._commit()
-
-    def renew(self, now: float) -> tuple[Command, ...]:
-        """Give every mapping and its peers their whole time in the kernel again."""
-        self._begin(now)
-        changing.renew(self._passage)
         return self._commit()
 
     def end_all(self, now: float) -> tuple[Command, ...]:

@@ -32,18 +32,17 @@ def change(passage: Passage, settings: Settings) -> None:
 
 
 def keep_only(passage: Passage, standing: Collection[Mapping]) -> None:
-    """End every mapping that isn't among those that stand in the kernel, with its calls.
+    """Forget every mapping that isn't among those that stand in the kernel, with its calls, and renew the others.
 
-    What was decided while nothing was carried out isn't true: other ports are in use than those that were picked.
+    What was decided while nothing was carried out isn't true: other ports are in use than those that were picked. So
+    there is nothing to undo in the kernel either.
     """
+    transaction = passage.transaction
     table = passage.mappings.entries
     for entry in list(table.values()):
         if entry.mapping not in standing and entry.key in table:
             existing.end(passage, entry)
-
-
-def renew(passage: Passage) -> None:
-    """Give every mapping and its peers their whole time in the kernel from now on."""
-    for entry in passage.mappings.entries.values():
-        passage.mappings.renew(passage.transaction, entry)
-        passage.peers.renew(passage.transaction, entry)
+    transaction.commands.clear()
+    for entry in table.values():
+        passage.mappings.renew(transaction, entry)
+        passage.peers.renew(transaction, entry)
