@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import random
@@ -215,13 +216,18 @@ def test_killed_in_the_middle_it_is_the_old_or_the_new(path: Path) -> None:
     for number in range(200):
         child = os.fork()
         if child == 0:
-            os.write(ready, b"!")
             for text in itertools.cycle(ports[number % 3 :] + ports[: number % 3]):
                 save(path, {"ports": text})
+                os.write(ready, b"!")
+        # At least one is written whole, and the next one is under way.
         os.read(started, 1)
         time.sleep(chance.uniform(0, 0.01))
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
+        os.set_blocking(started, False)
+        with contextlib.suppress(BlockingIOError):
+            os.read(started, 1000)
+        os.set_blocking(started, True)
         found.append(load(path))
     os.close(started)
     os.close(ready)

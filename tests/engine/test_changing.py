@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from tests.engine.ladder import Ladder, N
+from tests.engine.ladder import Ladder, N, Phone, Server
 from tests.engine.scenario import Outgoing, registers
 from tests.engine.wire import request
 
