@@ -129,7 +129,23 @@ def flow(**changes: Any) -> Entry:
 
 def test_a_standing_flow_to_a_sip_port_is_its_phones_mapping() -> None:
     found = list(signalling_flows([flow()], ROUTER, PORTS, ()))
-    assert found == [(Mapping(UDP, PHONE, Endpoint(ROUTER, 1024), "sip"), SERVER)]
+    assert found == [(Mapping(UDP, PHONE, Endpoint(ROUTER, 1024), "sip"), SERVER, True)]
+
+
+def test_flows_of_a_known_mapping_may_be_with_any_port_and_from_outside() -> None:
+    public = Endpoint(ROUTER, 1024)
+    to_another = flow(original_destination=SERVER._replace(port=7000))
+    came = flow(
+        original_source=SERVER,
+        original_destination=public,
+        reply_source=PHONE,
+        reply_destination=SERVER,
+        status=DESTINATION_NAT,
+    )
+    mapping = Mapping(UDP, PHONE, public, "sip")
+    found = list(signalling_flows([flow(), to_another, came], ROUTER, PORTS, (), {(PHONE, public)}))
+    assert found == [(mapping, SERVER, True), (mapping, SERVER._replace(port=7000), False), (mapping, SERVER, False)]
+    assert list(signalling_flows([to_another, came], ROUTER, PORTS, ())) == []
 
 
 @pytest.mark.parametrize(
@@ -137,6 +153,7 @@ def test_a_standing_flow_to_a_sip_port_is_its_phones_mapping() -> None:
     [
         flow(protocol=TCP),
         flow(status=0),
+        flow(status=SOURCE_NAT | DESTINATION_NAT),
         flow(reply_destination=Endpoint("203.0.113.9", 1024)),
         flow(original_source=Endpoint(ROUTER, 5060)),
         flow(original_destination=Endpoint("203.0.113.50", 53)),

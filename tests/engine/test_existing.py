@@ -4,7 +4,7 @@ from tests.engine.ladder import Ladder, port_forward
 from tests.engine.scenario import Outgoing, registers
 from tests.engine.wire import request
 
-from sipalg.engine.verdict import UDP, CloseMapping, DismissPeer, Endpoint, Mapping
+from sipalg.engine.verdict import UDP, CheckFlow, CloseMapping, DismissPeer, Endpoint, Mapping, OpenMapping
 
 P, N = "192.168.33.10", "203.0.113.1"
 PHONE, S = Endpoint(P, 5060), Endpoint("203.0.113.50", 5060)
@@ -78,3 +78,10 @@ def test_a_restored_mapping_takes_its_peers_along() -> None:
     ]
     assert CloseMapping(mapping) in commands
     assert ladder.alg.peers.remotes == {}
+
+
+def test_a_flow_that_somebody_outside_opened_is_tended_without_letting_them_in_for_good() -> None:
+    ladder = Ladder(sip_timeout_s=60.0)
+    mapping = Mapping(UDP, Endpoint("192.168.33.10", 5060), Endpoint("203.0.113.1", 5060), "sip")
+    ladder.run(ladder.alg.adopt(mapping, ladder.now, "lan0", Endpoint("203.0.113.50", 7000), admit=False))
+    assert [type(command) for command in ladder.commands] == [OpenMapping, CheckFlow]

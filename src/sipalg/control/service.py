@@ -309,9 +309,12 @@ class Service:
             return
         inside = self._inside_networks()
         settings = self.alg.settings
-        for flow in takeover.signalling_flows(entries, self.nat_address, settings.ports, settings.exempt):
-            interface = inside.interface_of(flow.mapping.private.host)
-            self.driver.run_commands(self.alg.adopt(flow.mapping, now, interface, flow.remote))
+        mappings = [entry.mapping for entry in self.alg.mappings.entries.values()]
+        known = {(mapping.private, mapping.public) for mapping in mappings if mapping.purpose == "sip"}
+        flows = takeover.signalling_flows(entries, self.nat_address, settings.ports, settings.exempt, known)
+        for mapping, remote, chosen in flows:
+            interface = inside.interface_of(mapping.private.host)
+            self.driver.run_commands(self.alg.adopt(mapping, now, interface, remote, admit=chosen))
 
     def _inside_networks(self) -> takeover.InsideNetworks:
         return takeover.InsideNetworks(self.settings.inside, addresses.interfaces().values(), addresses.addresses())

@@ -24,10 +24,11 @@ PublicEnd = tuple[int, Endpoint]
 
 
 class StandingFlow(NamedTuple):
-    """A signalling flow that conntrack has: its mapping, and the server."""
+    """A signalling flow that conntrack has: its mapping, the far end, and whether the phone chose that one."""
 
     mapping: Mapping
     remote: Endpoint
+    chosen: bool
 
 
 class InsideNetworks:
@@ -108,24 +109,35 @@ def peers_of(standing: Elements) -> dict[PublicEnd, tuple[str, ...]]:
 
 
 def signalling_flows(
-    entries: Iterable[Entry], nat_address: str, ports: Sequence[int], exempt: Sequence[IPv4Network]
+    entries: Iterable[Entry],
+    nat_address: str,
+    ports: Sequence[int],
+    exempt: Sequence[IPv4Network],
+    known: Collection[tuple[Endpoint, Endpoint]] = (),
 ) -> Iterator[StandingFlow]:
-    """Yield the translated flows from inside to a SIP port, as conntrack has them.
+    """Yield the translated flows from inside to a SIP port, and those of `known` mappings, as conntrack has them.
 
-    Privileged ports are no phone's, and never become a public port of ours.
+    `known` are private and public ends of mappings for signalling: their flows may be with any port, and may have been
+    opened from outside. Privileged ports are no phone's, and never become a public port of ours. Flows between phones
+    by public addresses are left out: they have two mappings.
     """
     for entry in entries:
-        remote = entry.original_destination
+        translated = entry.status & (SOURCE_NAT | DESTINATION_NAT)
+        if translated == SOURCE_NAT:
+            private, public, remote = entry.original_source, entry.reply_destination, entry.original_destination
+        elif translated == DESTINATION_NAT:
+            private, public, remote = entry.reply_source, entry.original_destination, entry.original_source
+        else:
+            continue
+        chosen = translated == SOURCE_NAT and remote.port in ports
         if (
             entry.protocol == UDP
-            and entry.status & SOURCE_NAT
-            and entry.reply_destination.host == nat_address
-            and entry.original_source.host != nat_address
-            and remote.port in ports
-            and min(entry.original_source.port, entry.reply_destination.port) >= FIRST_UNPRIVILEGED_PORT
+            and public.host == nat_address != private.host
+            and (chosen or (private, public) in known)
+            and min(private.port, public.port) >= FIRST_UNPRIVILEGED_PORT
             and not any(IPv4Address(remote.host) in network for network in exempt)
         ):
-            yield StandingFlow(Mapping(UDP, entry.original_source, entry.reply_destination, "sip"), remote)
+            yield StandingFlow(Mapping(UDP, private, public, "sip"), remote, chosen)
 
 
 def media_flows(entries: Iterable[Entry], kept: Iterable[StandingMapping]) -> list[Flow]:

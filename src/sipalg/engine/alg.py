@@ -146,15 +146,15 @@ class Alg:
         return self._commit()
 
     def adopt(
-        self, mapping: Mapping, now: float, in_interface: str = "", remote: Endpoint | None = None
+        self, mapping: Mapping, now: float, in_interface: str = "", remote: Endpoint | None = None, admit: bool = True
     ) -> tuple[Command, ...]:
         """Take over a mapping that exists already: a port forward of the administrator's (`adopted`), a standing flow.
 
-        `remote` is the standing flow's other end, `in_interface` where the phone is, "" if that isn't known yet. A
-        port forward makes way for itself, a standing flow that meets another mapping is left out.
+        `remote` is the standing flow's other end, let in with `admit`; `in_interface` where the phone is, "" if that
+        isn't known yet. A port forward makes way for itself, a standing flow that meets another mapping is left out.
         """
         self._begin(now)
-        existing.adopt(self._passage, mapping, in_interface, remote)
+        existing.adopt(self._passage, mapping, in_interface, remote, admit=admit)
         return self._commit()
 
     def disown(self, mapping: Mapping, now: float) -> tuple[Command, ...]:

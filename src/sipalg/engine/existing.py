@@ -11,8 +11,8 @@ from sipalg.engine.passage import Passage
 from sipalg.engine.verdict import Endpoint, Mapping
 
 
-def adopt(passage: Passage, mapping: Mapping, in_interface: str, remote: Endpoint | None) -> None:
-    """Take over a mapping; `remote` is a standing flow's other end, which is admitted, and its flow tended.
+def adopt(passage: Passage, mapping: Mapping, in_interface: str, remote: Endpoint | None, *, admit: bool) -> None:
+    """Take over a mapping; `remote` is a standing flow's other end, which is let in with `admit`, and its flow tended.
 
     A port forward (`mapping.adopted`) is the administrator's word: our own mappings of its private address or public
     port make way. A standing flow's mapping is left out if another one stands in its way.
@@ -32,7 +32,8 @@ def adopt(passage: Passage, mapping: Mapping, in_interface: str, remote: Endpoin
         if mapping.adopted:
             table.hold(transaction, key)
     if entry is not None and entry.mapping.public == mapping.public and remote is not None:
-        passage.peers.admit(transaction, entry, remote)
+        if admit:
+            passage.peers.admit(transaction, entry, remote)
         transaction.put(passage.peers.tended, (key, remote), -passage.settings.sip_timeout_s)
         passage.peers.tend(transaction, entry, remote)
 
