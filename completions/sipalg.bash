@@ -37,7 +37,7 @@ _sipalg() {
             mapfile -t COMPREPLY < <(compgen -W "$(sipalg lab --list 2>/dev/null | cut -d " " -f 1)" -- "$word")
             return
             ;;
-        --socket | --config | --captures | --keep)
+        --socket | --config | --captures | --keep | --prefix | --root | --executable)
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
             ;;
@@ -60,7 +60,10 @@ _sipalg() {
     case $command in
         /*) options='--now --json --socket --config --help' ;;
         console | script) options='--socket --config --help' ;;
-        '') options='run config status mappings calls metrics / console script doctor explain rewrite lab --help --version' ;;
+        '')
+            options='run config status mappings calls metrics / console script doctor install-service explain rewrite lab'
+            options+=' --help --version'
+            ;;
         run)
             options='--inside --outside --public --ports --media-ports --reserved-ports --sip-timeout --except'
             options+=' --trusted-peers --mode --socket --queue --log-edits --allow-offload --config --sip-direct-media'
@@ -73,6 +76,7 @@ _sipalg() {
         status | mappings | calls) options='--json --socket --help' ;;
         metrics) options='--listen --socket --help' ;;
         doctor) options='--json --inside --outside --ports --except --config --socket --help' ;;
+        install-service) options='--prefix --root --executable --uninstall --dry-run --help' ;;
         explain) options='--inside --public --source --destination --media-port --raw --diff --json --help' ;;
         rewrite) options='--inside --public --ports --media-ports --except --json --help' ;;
         lab) options='--only --mode --list --json --keep --at-once --help' ;;

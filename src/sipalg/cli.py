@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "console": ("sipalg.routeros.console", "type RouterOS commands, with history, Tab and ?"),
     "script": ("sipalg.routeros.script", "run RouterOS commands from a file"),
     "doctor": ("sipalg.doctor.command", "say what stands in the way of SIP on this router"),
+    "install-service": ("sipalg.control.install", "install the systemd service, man page and completions"),
     "explain": ("sipalg.analysis.explain", "show what the ALG would do to one message in a file"),
     "rewrite": ("sipalg.capture.rewrite", "pass a capture through the router and the ALG, offline"),
     "lab": ("sipalg.lab.command", "phones, router and servers in network namespaces, to try it"),

@@ -43,6 +43,13 @@ def test_each_thing_in_the_way_is_a_line(
     assert capsys.readouterr().err == "sipalg: nft: program not found\nsipalg: no queue\n"
 
 
+def test_in_the_journal_it_is_an_error(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    monkeypatch.setattr(daemon, "is_journal", lambda _environment, descriptor: descriptor == 2)
+    monkeypatch.setattr("sipalg.control.daemon.preflight.check", finding(Finding("error", "no-queue", "no queue")))
+    assert daemon.main(arguments()) == 2
+    assert capsys.readouterr().err == "<3>sipalg: no queue\n"
+
+
 def test_interfaces_that_contradict_each_other(capsys: pytest.CaptureFixture[str]) -> None:
     assert daemon.main(arguments("--inside", "wan0")) == 2
     assert capsys.readouterr().err.startswith("sipalg: outside: wan0 is also in inside")

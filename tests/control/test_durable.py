@@ -106,6 +106,20 @@ def test_mode_and_owner_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
 
 
+def test_who_mayn_t_give_a_file_away_keeps_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: int) -> None:
+        raise PermissionError(1, "Operation not permitted")
+
+    path = tmp_path / "a"
+    replace_file(path, lambda _: OLD)
+    path.chmod(0o640)
+    monkeypatch.setattr(os, "fchown", refuse)
+    monkeypatch.setattr(os, "geteuid", lambda: path.stat().st_uid + 1)
+    replace_file(path, lambda _: NEW)
+    assert path.read_bytes() == NEW
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
 def test_a_symbolic_link_stays_one(tmp_path: Path) -> None:
     (tmp_path / "elsewhere").mkdir()
     target = tmp_path / "elsewhere" / "b"

@@ -44,9 +44,11 @@ class Router:
         self.log = net.directory / "log"
         self.running: list[subprocess.Popen[str]] = []
 
-    def run(self, *arguments: str, environment: dict[str, str] | None = None) -> subprocess.Popen[str]:
-        """Start `sipalg run` and wait for its `ready`."""
-        argv = (sys.executable, "-m", "sipalg", "run", "--inside", "lan0", "--outside", "wan0")
+    def run(
+        self, *arguments: str, environment: dict[str, str] | None = None, by: tuple[str, ...] = ()
+    ) -> subprocess.Popen[str]:
+        """Start `sipalg run` and wait for its `ready`; `by` is a program that runs it, as setpriv does."""
+        argv = (*by, sys.executable, "-m", "sipalg", "run", "--inside", "lan0", "--outside", "wan0")
         command = self.net.command("router", *argv, "--socket", self.socket, "--config", self.settings, *arguments)
         with self.log.open("w") as log:
             process = subprocess.Popen(

@@ -151,6 +151,8 @@ def _set_up_log() -> LineHandler:
 
 
 def _refuse(reasons: list[str]) -> int:
+    # In the journal it is an error (sd-daemon(3)), as people look for why it didn't start.
+    priority = "<3>" if is_journal(os.environ, 2) else ""
     for reason in reasons:
-        sys.stderr.write(f"sipalg: {reason}\n")
+        sys.stderr.write(f"{priority}sipalg: {reason}\n")
     return 2

@@ -7,6 +7,7 @@ name is only safe with its directory). Off a packet's way: settings and journal 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import os
@@ -77,7 +78,9 @@ def _take_after(descriptor: int, present: os.stat_result | None) -> None:
         os.fchmod(descriptor, _MODE)
         return
     if (present.st_uid, present.st_gid) != (os.geteuid(), os.getegid()):
-        os.fchown(descriptor, present.st_uid, present.st_gid)
+        # Only root may give a file away; the service's own user keeps what root's editor had made root's.
+        with contextlib.suppress(PermissionError):
+            os.fchown(descriptor, present.st_uid, present.st_gid)
     os.fchmod(descriptor, stat.S_IMODE(present.st_mode))
 
 
