@@ -81,6 +81,7 @@ def test_each_word_has_its_role() -> None:
         ("ip", "menu"), ("firewall", "menu"), ("service-port", "menu"), ("set", "command"), ("sip", "value"),
         ("ports", "name"), ("1", "value"), ("foo=2 x", None),
     ]  # fmt: skip
+    assert coloured("/ip firewall service-port set sip ports=")[-1] == ("ports", "name")
     assert coloured("/ip foo") == [("ip", "menu"), ("foo", None)]
     assert coloured('/ip firewall nat print where "x') == [
         ("ip", "menu"), ("firewall", "menu"), ("nat", "menu"), ("print", "command"), ("where", "word"), ('"x', None),

@@ -112,7 +112,8 @@ def test_tab_finishes_words_and_names(router: Router) -> None:
 
 def test_the_line_is_coloured_as_it_is_typed(router: Router) -> None:
     coloured = console._Colours(Console(router)).lex_document(Document("/ip foo"))(0)
-    assert coloured == [("", "/"), ("class:menu", "ip"), ("", " "), ("class:wrong", "foo"), ("", "")]
+    assert coloured == [("", "/"), ("class:typed-menu", "ip"), ("", " "), ("class:typed-wrong", "foo"), ("", "")]
+    assert console._Colours(Console(router)).lex_document(Document("quit"))(0) == [("class:typed-command", "quit")]
 
 
 def test_history_is_the_users_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -95,7 +95,8 @@ def spans(line: str, path: Path) -> Iterator[Span]:
         if not fine:
             read = max((token.end for token, _ in reading.roles), default=statement[0].start)
             rest = next((token for token in statement if token.start >= read and token.kind != "slash"), None)
-            if rest is not None:
+            # What ends with `name=` is only unfinished.
+            if rest is not None and (rest.kind, rest) != ("operator", statement[-1]):
                 yield Span(rest.start, statement[-1].end, None)
         elif reading.command is None:
             path = reading.path

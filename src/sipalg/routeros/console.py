@@ -35,12 +35,12 @@ from sipalg.routeros.shell import add_places, router_of, surroundings
 _LEAVE: Final = ("quit", "exit", "/quit", "/exit")
 #: RouterOS's colours: menus cyan, commands magenta, names green, what can't be read red.
 _STYLE: Final = {
-    "menu": "ansicyan",
-    "command": "ansimagenta",
-    "name": "ansigreen",
-    "word": "ansigreen",
-    "condition": "ansiblue",
-    "wrong": "ansired",
+    "typed-menu": "ansicyan",
+    "typed-command": "ansimagenta",
+    "typed-name": "ansigreen",
+    "typed-word": "ansigreen",
+    "typed-condition": "ansiblue",
+    "typed-wrong": "ansired",
 }
 #: SGR (ECMA-48): red, and back.
 _RED: Final = "\x1b[31m"
@@ -178,11 +178,13 @@ class _Colours(Lexer):
     def lex_document(self, document: Document) -> Callable[[int], StyleAndTextTuples]:
         def coloured(number: int) -> StyleAndTextTuples:
             line = document.lines[number]
+            if line.strip() in _LEAVE:
+                return [("class:typed-command", line)]
             found: StyleAndTextTuples = []
             end = 0
             for span in spans(line, self._console.path):
                 found.append(("", line[end : span.start]))
-                found.append((f"class:{span.role or 'wrong'}", line[span.start : span.end]))
+                found.append((f"class:typed-{span.role or 'wrong'}", line[span.start : span.end]))
                 end = span.end
             found.append(("", line[end:]))
             return found
