@@ -45,18 +45,17 @@ def connections(
     purposes = {(one.protocol, end): one.purpose for one in mappings for end in (one.public, one.private)}
     ends = {ctnetlink.packed(end) for _, end in purposes}
     ports = {port.to_bytes(2, "big") for port in alg.settings.ports}
-    # SIP over TCP is few of many flows; the kernel picks them by their port.
-    questions = [ctnetlink.dump(UDP), *(ctnetlink.dump(TCP, port=port, original=True) for port in alg.settings.ports)]
-    for question in questions:
-        for bodies in read(question):
-            yield [_row(entry, purposes) for entry in ctnetlink.concerning(bodies, ends, ports)]
+    # No filter of the kernel's: with one it walks the whole table before it answers, 60 ms for 100,000 flows.
+    for bodies in read(ctnetlink.dump()):
+        found = ctnetlink.concerning(bodies, ends, ports)
+        yield [_row(entry, purposes) for entry in found if entry.protocol in _PROTOCOLS]
 
 
 def _row(entry: Entry, purposes: Mapping[tuple[int, Endpoint], str]) -> dict[str, Any]:
     ends = (entry.original_source, entry.original_destination, entry.reply_source, entry.reply_destination)
     found = (purposes.get((entry.protocol, end)) for end in ends)
     row: dict[str, Any] = {
-        "protocol": _PROTOCOLS.get(entry.protocol, str(entry.protocol)),
+        "protocol": _PROTOCOLS[entry.protocol],
         "src": str(entry.original_source),
         "dst": str(entry.original_destination),
         "reply_src": str(entry.reply_source),
