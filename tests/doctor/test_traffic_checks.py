@@ -18,10 +18,17 @@ from sipalg.engine.verdict import TCP, UDP, Endpoint
 
 SETTINGS = Settings(inside=("lan0",), outside="wan0")
 SERVER = Endpoint("203.0.113.50", 5060)
+SILENT = {
+    "private": "192.168.33.10:5060",
+    "server": "203.0.113.50",
+    "expected_s": 3600.0,
+    "because": "registration",
+    "sip_timeout_needed_s": 7200.0,
+}
 STATUS: dict[str, Any] = {
     "status": {"version": __version__, "uptime_s": 900.0},
     "counters": {"messages": {"REGISTER": 4}, "commands_that_the_kernel_refused": {}},
-    "phones": [{"private": "192.168.33.10:5060", "sip_timeout_needed_s": 3600.0, "nat_aware": False}],
+    "phones": [{"private": "192.168.33.10:5060", "sip_timeout_needed_s": None, "nat_aware": False}],
     "warnings": [],
     "notes": [],
 }
@@ -78,7 +85,7 @@ def test_one_that_mayn_t_be_asked_isnt_judged(check: Callable[[Facts], Iterator[
         ("streams", flow(TCP, 40000, 5061), [("advice", "tls")]),
         (
             "short_timeout",
-            status(phones=[{"private": "x", "sip_timeout_needed_s": 7200.0}]),
+            status(phones=[SILENT]),
             [("warning", "short-sip-timeout")],
         ),
         ("nat_aware", status(phones=[{"private": "x", "nat_aware": True}]), [("advice", "nat-aware")]),
@@ -128,9 +135,15 @@ def test_of_many_phones_a_few_are_named() -> None:
     assert "10.0.0.5:5060 and 3 more: they" in finding.text
 
 
-def test_the_remedy_names_the_timeout() -> None:
-    ill = status(phones=[{"private": "192.168.33.10:5060", "sip_timeout_needed_s": 7200.0}])
-    (finding,) = traffic_checks.short_timeout(replace(WELL, **ill))
-    assert finding.text == (
-        "sip-timeout 1h is shorter than the silence of phone 192.168.33.10:5060: set sip-timeout=2h"
-    )
+def test_the_remedy_names_the_timeout_and_is_said_once() -> None:
+    (finding,) = traffic_checks.short_timeout(replace(WELL, **status(phones=[SILENT])))
+    assert finding.text.startswith("192.168.33.10:5060 is registered at 203.0.113.50 for 1h, and sip-timeout is 1h")
+    assert finding.text.endswith("sip-timeout=2h would do")
+    # The running ALG warns with the same words, of which the doctor keeps the first.
+    ill = status(phones=[SILENT], warnings=[finding.text])
+    assert [one.text for one in traffic_checks.troubles(replace(WELL, **ill))] == [finding.text]
+
+
+def test_a_phone_of_another_version_s_status_is_left_out() -> None:
+    ill = status(phones=[{"private": "x", "sip_timeout_needed_s": 7200.0}])
+    assert found(traffic_checks.short_timeout, replace(WELL, **ill)) == []

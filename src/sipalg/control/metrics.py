@@ -48,6 +48,7 @@ _TABLES: Final = (
     _Counted("sipalg_packets", "Packets that the kernel held, by what became of them.", "result", "packets"),
     _Counted("sipalg_edits", "Addresses replaced in messages, by the rule.", "rule", "edits"),
     _Counted("sipalg_passes", "Messages that passed as they came, by the reason.", "reason", "passes"),
+    _Counted("sipalg_refusals", "Messages refused since a setting asks for it, by the reason.", "reason", "refusals"),
     _Counted("sipalg_events", "What happened, by the name that it has in the log.", "event", "events"),
     _Counted(
         "sipalg_packets_without_datagram",

@@ -13,6 +13,7 @@ from typing import Any, Final
 
 from sipalg import __version__
 from sipalg.capture.arguments import MOST_PORTS
+from sipalg.control import timeouts
 from sipalg.control.columns import duration
 from sipalg.datapath.preflight import Finding
 from sipalg.doctor.facts import USUAL_SIP_PORTS, Facts, SeenFlow
@@ -24,6 +25,8 @@ _QUIET_S: Final = 120
 _TLS_PORT: Final = 5061
 #: So many of a kind are named; the rest is a number.
 _MOST_NAMED: Final = 5
+#: What a row says of a phone's silences.
+_SILENCE: Final = frozenset({"private", "server", "because", "expected_s", "sip_timeout_needed_s"})
 #: Where a port is below this, it is some other service's.
 _FIRST_UNPRIVILEGED: Final = 1024
 
@@ -92,16 +95,10 @@ def streams(facts: Facts) -> Iterator[Finding]:
 
 
 def short_timeout(facts: Facts) -> Iterator[Finding]:
-    """Yield for which phones sip-timeout is too short."""
-    has_s = facts.settings.sip_timeout_s
-    for row in facts.rows("phones"):
-        needed_s = row.get("sip_timeout_needed_s")
-        if isinstance(needed_s, (int, float)) and has_s < needed_s:
-            text = (
-                f"sip-timeout {duration(has_s)} is shorter than the silence of phone {row.get('private', '?')}: "
-                f"set sip-timeout={duration(needed_s)}"
-            )
-            yield Finding("warning", "short-sip-timeout", text)
+    """Yield for which phones sip-timeout is too short, as the running ALG has learned of them."""
+    rows = [row for row in facts.rows("phones") if row.keys() >= _SILENCE]
+    for text in timeouts.warnings(rows, facts.settings.sip_timeout_s):
+        yield Finding("warning", "short-sip-timeout", text)
 
 
 def nat_aware(facts: Facts) -> Iterator[Finding]:
