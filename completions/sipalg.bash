@@ -50,10 +50,13 @@ _sipalg() {
         mapfile -t COMPREPLY < <(compgen -W "$(sipalg lab --list 2>/dev/null | cut -d " " -f 1)" -- "$word")
         return
     fi
-    if [[ $command == /* && $word != -* ]]; then
-        # What may come is told by the grammar itself.
-        local words="${COMP_WORDS[*]:1:COMP_CWORD-1} ?"
-        mapfile -t COMPREPLY < <(compgen -W "$(sipalg "$words" 2>/dev/null | cut -d " " -f 1)" -- "$word")
+    if [[ ($command == /* || $word == /*) && $command =~ ^(/.*)?$ && $word != -* ]]; then
+        # What may come is told by the grammar itself: behind the words so far, or behind the last slash of this one.
+        local menus='' words="${COMP_WORDS[*]:1:COMP_CWORD-1}"
+        if [[ $word == */* ]]; then menus=${word%/*}/; fi
+        mapfile -t COMPREPLY < <(
+            compgen -P "$menus" -W "$(sipalg "${words:+$words }$menus ?" 2>/dev/null | cut -d " " -f 1)" -- "${word##*/}"
+        )
         return
     fi
     local options='--help'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import re
 import shutil
 import subprocess
@@ -49,7 +50,9 @@ def completed_in_bash(*words: str) -> set[str]:
     """What bash offers behind `words`, the last of which has been begun."""
     script = 'source "$1"; shift; COMP_WORDS=("$@"); COMP_CWORD=$(($# - 1)); _sipalg; printf "%s\\n" "${COMPREPLY[@]}"'
     bash = ["bash", "-c", script, "bash", str(ROOT / "completions/sipalg.bash"), "sipalg", *words]
-    return set(subprocess.run(bash, capture_output=True, text=True, check=True).stdout.split())
+    path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+    done = subprocess.run(bash, capture_output=True, text=True, check=True, env={**os.environ, "PATH": path})
+    return set(done.stdout.split())
 
 
 def test_version_is_the_same_everywhere() -> None:
@@ -183,6 +186,13 @@ def test_fish_completes_exactly_the_options_of(command: str, capsys: pytest.Capt
     assert {line.partition("\t")[0] for line in offered.splitlines()} == {
         f"--{option}" for option in help_options(command, capsys)
     }
+
+
+def test_bash_completes_routeros_commands_by_the_grammar() -> None:
+    assert completed_in_bash("/i") == {"/ip"}
+    assert completed_in_bash("/ip/fire") == {"/ip/firewall"}
+    assert completed_in_bash("/ip", "firewall", "ser") == {"service-port"}
+    assert completed_in_bash("/ip", "firewall", "service-port", "set", "sip", "po") == {"ports="}
 
 
 @pytest.mark.parametrize("file", ["_sipalg", "sipalg.fish"])

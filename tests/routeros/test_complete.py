@@ -27,7 +27,7 @@ def texts(before: str, path: tuple[str, ...] = ()) -> list[str]:
         ("/ip firewall; ser", ["service-port"]),
         ("/ip firewall\n.. ", ["firewall", "export"]),
         ("/ip firewall nat print; fire", []),
-        (P + "print ", ["detail", "terse", "as-value", "count-only", "without-paging", "where"]),
+        (P + "print ", ["brief", "detail", "terse", "as-value", "count-only", "without-paging", "where"]),
         (P + "print detail t", ["terse"]),
         (P + "print where di", ["disabled"]),
         (P + "set [find na", ["name"]),

@@ -123,7 +123,7 @@ def test_conditions_follow_where() -> None:
         ("\n/ip foo", "bad command name foo (line 2 column 5)"),
         ("..", "bad command name .. (line 1 column 1): this is the root"),
         (P + "e sip", "ambiguous command name e (line 1 column 27): it may be enable or export"),
-        (P + "print foo", "expected end of command (line 1 column 33): print takes detail, terse"),
+        (P + "print foo", "expected end of command (line 1 column 33): print takes brief, detail"),
         (P + "enable sip foo", "expected end of command (line 1 column 38)"),
         (P + "set sip foo ports=1", "expected end of command (line 1 column 35): foo is no name=value"),
         (P + "set sip ports=1 ]", "expected end of command (line 1 column 43): ] can't stand here"),

@@ -83,6 +83,7 @@ class Menu(NamedTuple):
 
 
 _PRINT_WORDS: Final = (
+    Argument("brief", "a table, as without a word"),
     Argument("detail", "all properties, as name=value"),
     Argument("terse", "all properties, a line an entry"),
     Argument("as-value", "all properties, with semicolons between them"),
