@@ -155,3 +155,17 @@ def test_only_sip_mappings_signal(nat: Nat) -> None:
     assert not nat.is_signalling(UDP, P, 60.0)
     assert not nat.is_signalling(TCP, P, 0.0)
     assert not nat.is_signalling(UDP, RTP.private, 0.0)
+
+
+def test_without_direct_media_only_a_calls_own_addresses_are_let_in() -> None:
+    nat = Nat(N, direct_media=False)
+    nat.run((OpenMapping(RTP, 60.0), AdmitPeer(RTP, M.host, 60.0)), 0.0)
+    assert nat.inbound(UDP, RTP.public, Endpoint(M.host, 9), 1.0) == RTP.private
+    assert nat.inbound(UDP, RTP.public, S, 1.0) == NOT_ADMITTED
+
+
+def test_direct_media_come_in_by_their_flow_only(nat: Nat) -> None:
+    nat.run((OpenMapping(RTP._replace(purpose="direct"), 60.0), EstablishFlow(Flow(UDP, *RTP[1:3], M), 60.0)), 0.0)
+    assert nat.inbound(UDP, RTP.public, M, 1.0) == RTP.private
+    assert nat.inbound(UDP, RTP.public, Endpoint(M.host, 9), 1.0) == NOT_ADMITTED
+    assert nat.outbound(UDP, RTP.private, S, 1.0) == RTP.public

@@ -53,6 +53,16 @@ def test_who_else_is_let_in() -> None:
     assert "src_address" not in media[1]
 
 
+def test_without_direct_media_a_calls_media_come_from_its_own_addresses() -> None:
+    alg = Alg(replace(SETTINGS, direct_media=False, trusted_peers=(IPv4Network("192.0.2.0/24"),)), lambda *_: False)
+    alg.restore(Mapping(UDP, RTP, PUBLIC_RTP, "media"), 60.0, 0.0, "lan0", ("198.51.100.9",))
+    _, row = (row for piece in nat(alg, "wan0") for row in piece)
+    assert (row["action"], row["src_address"]) == ("dst-nat", "198.51.100.9")
+    alg.restore(Mapping(UDP, PHONE, PUBLIC, "direct"), 60.0, 0.0, "lan0")
+    direct = [row for piece in nat(alg, "wan0") for row in piece if row["comment"] == "direct"]
+    assert [row["action"] for row in direct] == ["src-nat"]
+
+
 def test_what_is_not_translated_comes_first_and_a_forward_lets_in_by_itself() -> None:
     accept, out = rows(replace(SETTINGS, exempt=(IPv4Network("10.0.0.0/8"),)), "adopted")
     assert accept == {

@@ -14,6 +14,7 @@ from sipalg.datapath.executor import Failure, Trigger
 from sipalg.datapath.nfqueue import QueuedPacket
 from sipalg.engine.verdict import (
     ACCEPT,
+    DROP,
     REPLACE,
     UDP,
     CloseMapping,
@@ -26,6 +27,7 @@ from sipalg.engine.verdict import (
     Mapping,
     OpenMapping,
     RefreshMapping,
+    Reply,
     Verdict,
 )
 
@@ -76,7 +78,7 @@ class Alg:
 
 
 class Queue:
-    """A queue of packets that notes the verdicts: an id with None (as it came) or with the new packet."""
+    """A queue of packets that notes the verdicts: an id with None (as it came), b"" (dropped) or the new packet."""
 
     def __init__(self) -> None:
         self.waiting: list[QueuedPacket] = []
@@ -93,6 +95,9 @@ class Queue:
 
     def verdict_accept(self, packet_id: int) -> None:
         self.pending.append((packet_id, None))
+
+    def verdict_drop(self, packet_id: int) -> None:
+        self.pending.append((packet_id, b""))
 
     def verdict_replace(self, packet_id: int, packet: bytes) -> None:
         self.pending.append((packet_id, packet))
@@ -282,6 +287,36 @@ def test_it_is_the_engine_that_gives_up(router: Router) -> None:
     router.runner.results = [Failure(0, "port-taken", "") for _ in range(tries)]
     assert router.pass_through(packet_of(b"private")) is None
     assert len(router.runner.ran) == tries
+
+
+# Refusals
+
+
+def refused(payload: bytes) -> Verdict:
+    return Verdict(DROP, payload, (), (Reply(b"488", SERVER, PHONE),), "direct-media-refused", 7)
+
+
+def test_a_refused_request_is_answered_and_dropped(router: Router) -> None:
+    router.alg.answer = lambda d: refused(d.payload)
+    assert router.pass_through(packet_of(b"INVITE")) == b""
+    assert router.runner.ran == [((Reply(b"488", SERVER, PHONE),), None)]
+    assert router.alg.told == [("done", 7, 1000.0)]
+    assert router.driver.packets == {"dropped": 1}
+
+
+def test_a_request_whose_refusal_cannot_be_sent_goes_on_as_it_came(router: Router) -> None:
+    router.alg.answer = lambda d: refused(d.payload)
+    router.alg.after_failure = [accepted(b"INVITE")]
+    router.runner.results = [Failure(0, "reply-failed", "Operation not permitted")]
+    assert router.pass_through(packet_of(b"INVITE")) is None
+    assert router.alg.told == [("failed", 7, 0, "reply-failed", 1000.0)]
+
+
+def test_who_only_observes_refuses_nothing() -> None:
+    router = Router(observe=True)
+    router.alg.answer = lambda d: refused(d.payload)
+    assert router.pass_through(packet_of(b"INVITE")) is None
+    assert router.runner.ran == []
 
 
 # Failures of our own

@@ -25,6 +25,7 @@ from sipalg.engine.verdict import (
     Mapping,
     OpenMapping,
     RefreshMapping,
+    Reply,
 )
 
 PHONE = Endpoint("192.168.33.10", 10000)
@@ -115,6 +116,30 @@ def test_maps_go_first_in_one_transaction_then_the_flows(kernel: Kernel, executo
 def test_no_map_command_means_no_transaction(kernel: Kernel, executor: Executor) -> None:
     assert executor.run((EndFlow(FLOW),)) is None
     assert kernel.done == [("end", FLOW)]
+
+
+class Sent(list[Reply]):
+    """Replies that were sent; `error` is raised instead."""
+
+    error: OSError | None = None
+
+    def send(self, reply: Reply) -> None:
+        if self.error is not None:
+            raise self.error
+        self.append(reply)
+
+
+def test_a_reply_is_sent_or_has_failed(kernel: Kernel, executor: Executor) -> None:
+    reply = Reply(b"SIP/2.0 488", MEDIA, PHONE)
+    sent = Sent()
+    assert Executor(kernel, kernel, sent).run((reply,)) is None
+    assert sent == [reply]
+    sent.error = OSError(errno.EPERM, "dropped by the filter")
+    failed = Executor(kernel, kernel, sent).run((reply,))
+    assert failed is not None
+    assert (failed.place, failed.reason) == (0, "reply-failed")
+    assert executor.run((reply,)) == Failure(0, "reply-failed", "nothing here can send it")
+    assert kernel.done == []
 
 
 def test_signalling_flows_keep_their_time_whatever_packets_come(kernel: Kernel, executor: Executor) -> None:

@@ -213,6 +213,18 @@ def test_verdicts_wait_for_a_flush(fake: FakeSocket) -> None:
     assert len(fake.sent) == 2
 
 
+def test_a_drop_is_a_verdict_too(fake: FakeSocket) -> None:
+    queue = queue_of(fake)
+    queue.verdict_drop(3)
+    queue.flush()
+    (dropped,) = fake.messages()
+    assert netlink.attributes(dropped.body, 4) == {2: struct.pack("!II", 0, 3)}
+    assert dropped.kind == VERDICT
+    for number in range(33):
+        queue.verdict_drop(number)
+    assert len(fake.messages()) == 33
+
+
 @pytest.mark.parametrize("replace", [False, True])
 def test_no_more_than_32_verdicts_go_at_once(fake: FakeSocket, replace: bool) -> None:
     queue = queue_of(fake)

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from sipalg.datapath import netlink, nft_codec, nft_rules
 from sipalg.datapath.netlink import Message
 from sipalg.datapath.nft_rules import Features, TableSettings
+from sipalg.datapath.reply import MARK
 
 SETTINGS = TableSettings("wan0", ("lan0", "lan1"), name="mine", queue_number=77)
 ALL = Features(
@@ -117,13 +118,13 @@ def test_mappings_and_peers_are_never_flushed() -> None:
     messages = nft_rules.structure(SETTINGS, ALL)
     flushed = {netlink.string(one[2]) for one in of_kind(messages, nft_codec.DELETE_ELEMENT)}
     assert flushed == {"protocols", "sip_ports", "inside_ifaces", "except", "trusted_peers"}
-    mappings = {"snat_map", "dnat_map", "media_map", "sip_private", "sip_public"}
+    mappings = {"snat_map", "dnat_map", "media_map", "sip_private", "sip_public", "direct_media"}
     assert set(nft_rules.frames("mine")) == {*mappings, "sip_peers"}
 
 
 def test_no_chain_is_called_by_a_word_of_nfts_language() -> None:
     chains = {netlink.string(one[3]) for one in of_kind(nft_rules.structure(SETTINGS, ALL), nft_codec.NEW_CHAIN)}
-    assert chains.isdisjoint({"queue", "counter", "drop", "accept", "map", "set", "hook", "log", "limit"})
+    assert chains.isdisjoint({"queue", "counter", "drop", "accept", "map", "set", "hook", "log", "limit", "reply"})
 
 
 @pytest.mark.parametrize("features", [ALL, NONE])
@@ -131,7 +132,7 @@ def test_without_queue_only_nat_is_left_and_what_waits_for_the_next_process(feat
     messages = nft_rules.without_queue(SETTINGS, features)
     flushed = {netlink.string(one[2]) for one in of_kind(messages, nft_codec.DELETE_RULE)}
     rest = {rule.chain for rule in nft_rules.rules(SETTINGS, ALL)} - flushed
-    assert rest == {"prerouting", "postrouting"}
+    assert rest == {"prerouting", "postrouting", "answers"}
     written = of_kind(messages, nft_codec.NEW_RULE)
     assert {netlink.string(one[2]) for one in written} == flushed
     (waiting,) = [one[4] for one in written if one[2] == b"to_alg\0"]
@@ -161,6 +162,22 @@ def test_serving_gives_its_element_the_whole_time_anew() -> None:
         nft_codec.NEW_ELEMENT, nft_codec.DELETE_ELEMENT, nft_codec.NEW_ELEMENT
     ]  # fmt: skip
     assert members(messages, "served") == [b"\6", b"\x11"] * 2
+
+
+def test_without_direct_media_only_a_calls_own_addresses_are_let_in() -> None:
+    def media_rules(*, direct_media: bool) -> list[list[tuple[str, str]]]:
+        rules = nft_rules.rules(replace(SETTINGS, direct_media=direct_media), ALL)
+        found = [names(rule.expressions) for rule in rules if rule.comment.startswith("media of a call")]
+        return [[name for name in rule if name[0] == "lookup"] for rule in found]
+
+    assert media_rules(direct_media=True) == [[("lookup", "media_map")]]
+    assert media_rules(direct_media=False) == [[("lookup", "sip_peers"), ("lookup", "media_map")]]
+
+
+def test_answers_of_our_own_are_kept_from_the_connection_tracker() -> None:
+    (rule,) = [rule for rule in nft_rules.rules(SETTINGS, ALL) if rule.chain == "answers"]
+    assert [name for name, _ in names(rule.expressions)] == ["meta", "cmp", "notrack"]
+    assert struct.pack("=I", MARK) in rule.expressions[1]
 
 
 def members(messages: list[Message], name: str) -> list[bytes]:

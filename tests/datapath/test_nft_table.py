@@ -111,6 +111,7 @@ def table(kernel: FakeKernel) -> NftTable:
         (OpenMapping(MEDIA, 9), ["+snat_map", "+media_map"]),
         (OpenMapping(SIP._replace(adopted=True), 9), ["+snat_map", "+sip_private"]),
         (OpenMapping(MEDIA._replace(adopted=True), 9), ["+snat_map"]),
+        (OpenMapping(MEDIA._replace(purpose="direct"), 9), ["+snat_map", "+direct_media"]),
         (RefreshMapping(SIP, 9), ["=snat_map", "=dnat_map", "=sip_public", "=sip_private"]),
         (CloseMapping(MEDIA), ["=snat_map", "-snat_map", "=media_map", "-media_map"]),
         (AdmitPeer(SIP, "192.0.2.1", 9), ["=sip_peers"]),
@@ -303,6 +304,34 @@ def test_mappings_and_peers_are_read_back(table: NftTable, kernel: FakeKernel) -
         (StandingMapping(SIP, 2.5), StandingMapping(MEDIA._replace(adopted=True), math.inf)),
         (StandingPeer(UDP, SIP.public, "192.0.2.1", 1.0),),
     )
+
+
+def test_a_mapping_for_direct_media_is_known_by_its_set(
+    table: NftTable, kernel: FakeKernel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = b"\x11\0\0\0\xc0\xa8\x14\x09\x23\x28\0\0"
+    kernel.found = {
+        nft_codec.GET_TABLE: [nft_codec.new_table("sipalg", 0)],
+        "snat_map": listing("snat_map", stand(out, b"\xcb\0\x71\x01\x4a\x58\0\0", 2500)),
+        "direct_media": listing("direct_media", stand(out)),
+    }
+    assert table.elements().mappings == (StandingMapping(MEDIA._replace(purpose="direct"), 2.5),)
+    ask = kernel.request
+
+    def asked(code: int) -> Callable[[Message], list[Message]]:
+        def answer(message: Message) -> list[Message]:
+            if b"direct_media" in message.body:
+                raise NetlinkError(code)
+            return ask(message)
+
+        return answer
+
+    # A table of an earlier version has no such set.
+    monkeypatch.setattr(kernel, "request", asked(errno.ENOENT))
+    assert table.elements().mappings == (StandingMapping(MEDIA._replace(adopted=True), 2.5),)
+    monkeypatch.setattr(kernel, "request", asked(errno.EPERM))
+    with pytest.raises(NetlinkError):
+        table.elements()
 
 
 def test_the_counters_are_found_by_their_names(table: NftTable, kernel: FakeKernel) -> None:

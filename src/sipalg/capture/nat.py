@@ -51,10 +51,12 @@ class _Standing(NamedTuple):
 class Nat:
     """The mappings that the engine ordered, the plain NAT's own, and the flows that passed."""
 
-    def __init__(self, public_host: str) -> None:
+    def __init__(self, public_host: str, *, direct_media: bool = True) -> None:
         #: The inside host whose message the ALG is looking at.
         self.asking = ""
         self._public_host = public_host
+        #: Whether media mappings let in anybody, or their calls' own addresses.
+        self._direct_media = direct_media
         self._by_private: dict[_Key, _Standing] = {}
         self._by_public: dict[_Key, _Standing] = {}
         self._peers: dict[tuple[_Key, str], float] = {}
@@ -121,7 +123,8 @@ class Nat:
             return private
         standing = self._by_public.get(key)
         if standing is not None and standing.expires > now:
-            if standing.mapping.purpose == "media" or self._peers.get((key, remote.host), now) > now:
+            anybody = standing.mapping.purpose == "media" and self._direct_media
+            if anybody or self._peers.get((key, remote.host), now) > now:
                 return standing.mapping.private
             return NOT_ADMITTED
         return self._plain_private.get(key, NOT_MAPPED)

@@ -44,6 +44,7 @@ OF_MESSAGES: Final[dict[str, str]] = {
     sdp.PORT_MALFORMED: "a port in its SDP is no port",
     # The live router's own words, as `datapath.executor` has them.
     "port-taken": "other inside hosts' connections hold the public ports that it needs",
+    "reply-failed": "it was to be refused, and the refusal couldn't be sent; the log says why",
     "kernel-error": "the kernel refused what it needs; the log says what",
     router.LOCAL: "both ends are inside: it never goes through the NAT",
 }

@@ -48,14 +48,19 @@ def _outward(_alg: Alg, outside: str, mapping: Mapping, _peers: tuple[str, ...])
 
 
 def _inward(alg: Alg, outside: str, mapping: Mapping, peers: tuple[str, ...]) -> list[Row]:
-    """Return the rules that let in; none for a port forward, which the administrator's rules let in themselves."""
-    if mapping.adopted:
+    """Return the rules that let in.
+
+    None for a port forward, which the administrator's rules let in themselves, and for direct media, whose flows are
+    made one by one.
+    """
+    if mapping.adopted or mapping.purpose == "direct":
         return []
     settings = alg.settings
     from_whom: list[Row] = [{"src_address": peer} for peer in peers]
-    if mapping.purpose == "media" or settings.direct_signalling:
+    is_sip = mapping.purpose == "sip"
+    if settings.direct_signalling if is_sip else settings.direct_media:
         from_whom = [{}]
-    elif settings.trusted_peers:
+    elif is_sip and settings.trusted_peers:
         from_whom.append({"src_address_list": "trusted-peers"})
     return [
         {

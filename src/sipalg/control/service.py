@@ -293,7 +293,7 @@ class Service:
         used = {flow.private for flow in flows}
         for mapping, timeout_s in kept:
             idle_s = self.settings.sip_timeout_s
-            if mapping.purpose == "media":
+            if mapping.purpose != "sip":
                 idle_s = timeout_s if mapping.private in used else _UNUSED_MEDIA_S
             interface = inside.interface_of(mapping.private.host)
             admitted = peers.get((mapping.protocol, mapping.public), ())

@@ -142,7 +142,7 @@ def signalling_flows(
 
 def media_flows(entries: Iterable[Entry], kept: Iterable[StandingMapping]) -> list[Flow]:
     """Return the flows of the media mappings that are kept, as conntrack has them: calls that go on, or just ended."""
-    media = {(one.mapping.private, one.mapping.public) for one in kept if one.mapping.purpose == "media"}
+    media = {(one.mapping.private, one.mapping.public) for one in kept if one.mapping.purpose != "sip"}
     return [
         Flow(UDP, entry.original_source, entry.reply_destination, entry.original_destination)
         for entry in entries

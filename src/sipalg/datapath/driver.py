@@ -20,7 +20,7 @@ from sipalg.codec.datagram import DEFAULT_MTU_BYTES, Address, ends_of, replace_p
 from sipalg.datapath.executor import KERNEL_ERROR, Failure, Trigger
 from sipalg.datapath.loop import FaultLog
 from sipalg.datapath.nfqueue import QueuedPacket
-from sipalg.engine.verdict import ACCEPT, UDP, Command, Datagram, Endpoint, Event, Flow, OpenMapping, Verdict
+from sipalg.engine.verdict import ACCEPT, DROP, UDP, Command, Datagram, Endpoint, Event, Flow, OpenMapping, Verdict
 
 _LOG = logging.getLogger(__name__)
 
@@ -88,6 +88,9 @@ class Queue(Protocol):
 
     def verdict_accept(self, packet_id: int) -> None:
         """Let one go as it came."""
+
+    def verdict_drop(self, packet_id: int) -> None:
+        """Let one go nowhere."""
 
     def verdict_replace(self, packet_id: int, packet: bytes) -> None:
         """Let another go in its place."""
@@ -163,7 +166,7 @@ class Driver:
     ) -> None:
         self.interfaces = Interfaces() if interfaces is None else interfaces
         self.log = FaultLog(clock)
-        #: Packets by what became of them: `replaced`, `accepted`, `failed`; and why the engine wasn't asked.
+        #: Packets by what became of them: `replaced`, `accepted`, `dropped`, `failed`; why the engine wasn't asked.
         self.packets: Counter[str] = Counter()
         self.not_asked: Counter[str] = Counter()
         self.commands_failed: Counter[str] = Counter()
@@ -252,6 +255,10 @@ class Driver:
             if verdict.action == ACCEPT or self._observe:
                 self.packets["accepted"] += 1
                 self._queue.verdict_accept(packet_id)
+                return
+            if verdict.action == DROP:
+                self.packets["dropped"] += 1
+                self._queue.verdict_drop(packet_id)
                 return
             mtu_bytes = (known.get(out_ifindex) or self.interfaces[out_ifindex]).mtu_bytes
             # Never 0, which many systems take for "no fragments"; unique enough for what is in flight at once.

@@ -25,11 +25,13 @@ from sipalg.engine.verdict import (
     Flow,
     Mapping,
     OpenMapping,
+    Reply,
 )
 
 PORT_TAKEN: Final = "port-taken"
 NOT_NATTED: Final = "not-natted"
 KERNEL_ERROR: Final = "kernel-error"
+REPLY_FAILED: Final = "reply-failed"
 
 FlowCommand = EstablishFlow | CheckFlow | EndFlow
 
@@ -63,6 +65,13 @@ class Flows(Protocol):
         """Return what the entry private → remote leaves as (`private` itself where untranslated); None without one."""
 
 
+class Replying(Protocol):
+    """What the executor needs of `reply.Replies`."""
+
+    def send(self, reply: Reply) -> None:
+        """Send a datagram in another host's name; OSError where that can't be."""
+
+
 class Failure(NamedTuple):
     """The command that failed, by its place among those given, a word for why, and the kernel's own words."""
 
@@ -82,10 +91,11 @@ class Trigger(NamedTuple):
 class Executor:
     """Runs commands against the kernel's maps and conntrack. Never raises: what fails is returned."""
 
-    def __init__(self, maps: Maps, flows: Flows) -> None:
-        """Take the maps and conntrack to work on."""
+    def __init__(self, maps: Maps, flows: Flows, replies: Replying | None = None) -> None:
+        """Take the maps and conntrack to work on; without `replies` none can be sent."""
         self._maps = maps
         self._flows = flows
+        self._replies = replies
         self._seen: list[Flow] = []
         self._ended: list[Mapping] = []
         self._begun: list[Mapping] = []
@@ -101,9 +111,10 @@ class Executor:
         if failure is not None:
             return failure
         for index, command in enumerate(commands):
-            if not isinstance(command, FlowCommand):
-                continue
-            failure = self._run_flow(index, command)
+            if isinstance(command, FlowCommand):
+                failure = self._run_flow(index, command)
+            elif isinstance(command, Reply):
+                failure = self._send(index, command)
             if failure is not None:
                 self._undo(commands, index)
                 return failure
@@ -192,6 +203,15 @@ class Executor:
             return Failure(index, PORT_TAKEN, str(error))
         except OSError as error:
             return Failure(index, KERNEL_ERROR, str(error))
+        return None
+
+    def _send(self, index: int, reply: Reply) -> Failure | None:
+        if self._replies is None:
+            return Failure(index, REPLY_FAILED, "nothing here can send it")
+        try:
+            self._replies.send(reply)
+        except OSError as error:
+            return Failure(index, REPLY_FAILED, str(error))
         return None
 
     def _undo(self, commands: Sequence[Command], failed: int) -> None:

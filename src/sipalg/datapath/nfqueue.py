@@ -39,6 +39,7 @@ _GSO: Final = 4
 # NFQA_…
 _VERDICT_HEADER: Final = 2
 _PAYLOAD: Final = 10
+_DROP: Final = 0  # NF_DROP
 _ACCEPT: Final = 1  # NF_ACCEPT
 
 _NETLINK_NO_ENOBUFS: Final = 5
@@ -115,6 +116,7 @@ class PacketQueue:
         self._pending: list[bytes] = []
         self._pending_bytes = 0
         self._accept = _verdict_prefix(number, 32)
+        self._drop = _verdict_prefix(number, 32, decision=_DROP)
         self._constant = self._accept[4:]
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 12)
         try:
@@ -182,6 +184,12 @@ class PacketQueue:
         if len(pending) >= _BATCH_VERDICTS:
             self.flush()
 
+    def verdict_drop(self, packet_id: int) -> None:
+        """Let the packet go nowhere, with the next `flush`."""
+        self._pending.append(self._drop + _ID.pack(packet_id))
+        if len(self._pending) >= _BATCH_VERDICTS:
+            self.flush()
+
     def verdict_replace(self, packet_id: int, packet: bytes) -> None:
         """Let `packet` (from its IP header on, checksums right, at most 65535 bytes) go on in its place."""
         length = len(packet)
@@ -231,13 +239,13 @@ class PacketQueue:
         self._socket.close()
 
 
-def _verdict_prefix(number: int, length: int, kind: int = _VERDICT) -> bytes:
-    """Return an accept verdict's bytes up to the packet id, `length` being the whole message's without padding."""
+def _verdict_prefix(number: int, length: int, kind: int = _VERDICT, decision: int = _ACCEPT) -> bytes:
+    """Return a verdict's bytes up to the packet id, `length` being the whole message's without padding."""
     return (
         _HEADER.pack(length, kind, netlink.REQUEST, 0, 0)
         + struct.pack("!BBH", 0, 0, number)
         + _ATTRIBUTE.pack(12, _VERDICT_HEADER)
-        + _ID.pack(_ACCEPT)
+        + _ID.pack(decision)
     )
 
 

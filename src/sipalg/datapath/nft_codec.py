@@ -301,6 +301,11 @@ def drop() -> bytes:
     return _verdict(_DROP)
 
 
+def no_track() -> bytes:
+    """Keep the packet out of the connection tracker."""
+    return _expression("notrack")
+
+
 def queue(number: int, *, bypass: bool) -> bytes:
     """Hand the packet to a queue; without a process there it goes on if `bypass`, else nowhere (NFT_QUEUE_FLAG_…)."""
     return _expression("queue", u16(1, number), u16(2, 1), u16(3, int(bypass)))

@@ -17,6 +17,7 @@ from typing import Final, NamedTuple
 
 from sipalg.datapath import nft_codec as nft
 from sipalg.datapath.netlink import Message
+from sipalg.datapath.reply import MARK
 from sipalg.engine.verdict import UDP
 
 SNAT_MAP: Final = "snat_map"
@@ -25,9 +26,12 @@ MEDIA_MAP: Final = "media_map"
 SIP_PRIVATE: Final = "sip_private"
 #: The keys of DNAT_MAP once more: before Linux 6.9 a rule can't ask a map whether it has a key, and only that.
 SIP_PUBLIC: Final = "sip_public"
+#: Who is let in to a mapping, by its public end: to sip mappings always, to media ones with `sip-direct-media=no`.
 SIP_PEERS: Final = "sip_peers"
 #: The protocols whose packets a process serves: as long as they are in it, none passes without having been seen.
 SERVED: Final = "served"
+#: The keys of SNAT_MAP whose mappings are for direct media. No rule asks for them: an element says what it is.
+DIRECT_MEDIA: Final = "direct_media"
 _PROTOCOLS: Final = "protocols"
 _SIP_PORTS: Final = "sip_ports"
 _INSIDE: Final = "inside_ifaces"
@@ -40,17 +44,19 @@ COUNTER_NAME: Final = "to_queue"
 #: meet NAT's chains.
 STRANGERS_NAME: Final = "from_strangers"
 
-#: Hooks and priorities: just after the administrator's dnat (-100), just before his snat (100), after his filters.
-_PREROUTING, _FORWARD, _POSTROUTING = 0, 2, 4
+#: Hooks and priorities: just after the administrator's dnat (-100), just before his snat (100), after his filters;
+#: what must not be tracked is met before the connection tracker (-200).
+_PREROUTING, _FORWARD, _OUTPUT, _POSTROUTING = 0, 2, 3, 4
 _BASE_CHAINS: Final = (
     ("prerouting", "nat", _PREROUTING, -99),
     ("postrouting", "nat", _POSTROUTING, 99),
     ("forward", "filter", _FORWARD, 200),
+    ("answers", "filter", _OUTPUT, -300),
 )
 #: None is a keyword of nft's, or what it lists could not be loaded again.
 _PLAIN_CHAINS: Final = ("outbound", "inbound", "hairpin", "to_alg")
 
-_IIFNAME, _OIFNAME, _L4PROTO, _SECPATH = 6, 7, 16, 25  # NFT_META_…
+_MARK, _IIFNAME, _OIFNAME, _L4PROTO, _SECPATH = 3, 6, 7, 16, 25  # NFT_META_…
 _CT_STATUS: Final = 2  # NFT_CT_STATUS
 _STATUS_DNAT: Final = 0x20  # IPS_DST_NAT
 _RT_XFRM: Final = 4  # NFT_RT_XFRM
@@ -60,7 +66,7 @@ _PEER_KEY: Final = (nft.concatenated(nft.PROTOCOL, nft.IPV4_ADDRESS, nft.PORT, n
 _ENDPOINT: Final = (nft.concatenated(nft.IPV4_ADDRESS, nft.PORT), 8)
 _ADDRESS: Final = (nft.IPV4_ADDRESS, 4)
 
-#: Name, flags, key and value of each set. The first six hold mappings and peers and outlive the process.
+#: Name, flags, key and value of each set. The first seven hold mappings and peers and outlive the process.
 _SETS: Final[tuple[tuple[str, int, tuple[int, int], tuple[int, int] | None], ...]] = (
     (SNAT_MAP, nft.MAP | nft.TIMEOUT, _TRANSPORT_KEY, _ENDPOINT),
     (DNAT_MAP, nft.MAP | nft.TIMEOUT, _TRANSPORT_KEY, _ENDPOINT),
@@ -69,6 +75,7 @@ _SETS: Final[tuple[tuple[str, int, tuple[int, int], tuple[int, int] | None], ...
     (SIP_PUBLIC, nft.TIMEOUT, _TRANSPORT_KEY, None),
     (SIP_PEERS, nft.TIMEOUT, _PEER_KEY, None),
     (SERVED, nft.TIMEOUT, (nft.PROTOCOL, 1), None),
+    (DIRECT_MEDIA, nft.TIMEOUT, _TRANSPORT_KEY, None),
     (_PROTOCOLS, 0, (nft.PROTOCOL, 1), None),
     (_SIP_PORTS, 0, (nft.PORT, 2), None),
     (_INSIDE, 0, (nft.INTERFACE_NAME, nft.INTERFACE_NAME_BYTES), None),
@@ -107,6 +114,8 @@ class TableSettings:
     trusted_peers: tuple[IPv4Network, ...] = ()
     #: May anybody?
     direct_signalling: bool = False
+    #: May media come from anybody while a call stands, or only from its own addresses?
+    direct_media: bool = True
     #: How long new SIP flows live in the connection tracker.
     sip_timeout_s: float = 3600.0
     #: The same for those opened from outside that nobody answered yet (nf_conntrack_udp_timeout).
@@ -179,6 +188,7 @@ _TRANSLATED: Final = (nft.load_ct(_CT_STATUS), nft.mask(_STATUS_DNAT), nft.is_no
 _DNAT: Final = nft.translate(destination=True)
 _SNAT: Final = nft.translate(destination=False)
 _SERVED: Final = (_LOAD_PROTOCOL, nft.is_in(SERVED))
+_OUR_REPLY: Final = (nft.load_meta(_MARK), nft.is_equal(struct.pack("=I", MARK)))
 _IPSEC_OUT: Final = (nft.load_route(_RT_XFRM), nft.is_equal(b"\1"))
 _IPSEC_IN: Final = (nft.load_meta(_SECPATH), nft.is_equal(b"\1"))
 
@@ -196,6 +206,8 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
     to_queue = [_queue(settings, features, bypass=bypass) for bypass in (False, True)]
     opened_inside, opened_outside = (_to_queue(name, features) for name, *_ in timeout_policies(settings))
     peer = (*_BY_DESTINATION, nft.load_payload(1, 12, 4, 3), nft.is_in(SIP_PEERS))
+    anybody = Rule("", "media of a call, from anybody", (*from_outside, *to_media_map))
+    its_own = Rule("", "media of a call, from its own addresses", (*from_outside, *peer, *to_media_map))
     by_chain = {
         "prerouting": [
             *ipsec_in,
@@ -203,7 +215,7 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
             Rule("", "trusted peers reach the phone", (*from_outside, _SOURCE, nft.is_in(_TRUSTED), *to_dnat_map)),
             Rule("", "others don't, and are counted", (*from_outside, *to_nobody)),
             Rule("", "one phone reaches another by its public address", (*_FROM_INSIDE, *to_dnat_map)),
-            Rule("", "media of a call, from anybody", (*from_outside, *to_media_map)),
+            anybody if settings.direct_media else its_own,
             Rule("", "media between phones by public addresses", (*_FROM_INSIDE, *to_media_map)),
         ],
         "postrouting": [
@@ -225,6 +237,7 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
             Rule("", "to phones", (*from_outside, *_TO_INSIDE, nft.goto("inbound"))),
             Rule("", "between phones", (*_FROM_INSIDE, *_TO_INSIDE, *_TRANSLATED, nft.goto("hairpin"))),
         ],
+        "answers": [Rule("", "the ALG's own answers", (*_OUR_REPLY, nft.no_track()))],
         "outbound": [
             Rule("", "networks that aren't NATed", (_DESTINATION, nft.is_in(_EXCEPT), nft.leave())),
             Rule("", "to SIP servers", (_DESTINATION_PORT, nft.is_in(_SIP_PORTS), *opened_inside)),

@@ -20,6 +20,7 @@ from sipalg.datapath import netlink, nft_codec, nft_rules
 from sipalg.datapath.netlink import Message, NetlinkError, NetlinkSocket
 from sipalg.datapath.nft_guard import TableGuard
 from sipalg.datapath.nft_rules import (
+    DIRECT_MEDIA,
     DNAT_MAP,
     MEDIA_MAP,
     SIP_PEERS,
@@ -160,6 +161,7 @@ class NftTable:
         ours = self._dump(SIP_PRIVATE)
         let_in = {key for name in (DNAT_MAP, MEDIA_MAP) for key, _, _ in self._dump(name)}
         signalling = {key for key, _, _ in ours}
+        direct = self._direct_media()
         mappings = []
         for key, data, timeout_s in self._dump(SNAT_MAP):
             if len(key) != _KEY.size or len(data) != _ENDPOINT.size:
@@ -170,8 +172,8 @@ class NftTable:
                 protocol,
                 Endpoint(socket.inet_ntoa(private_host), private_port),
                 Endpoint(socket.inet_ntoa(public_host), public_port),
-                "sip" if key in signalling else "media",
-                adopted=_KEY.pack(protocol, public_host, public_port) not in let_in,
+                "sip" if key in signalling else "direct" if key in direct else "media",
+                adopted=key not in direct and _KEY.pack(protocol, public_host, public_port) not in let_in,
             )
             mappings.append(StandingMapping(mapping, timeout_s))
         peers = []
@@ -263,6 +265,15 @@ class NftTable:
                 found.append((key, data, math.inf if left is None else netlink.number(left) / 1000))
         return found
 
+    def _direct_media(self) -> set[bytes]:
+        """Return the keys of the mappings for direct media; a table of an earlier version has none."""
+        try:
+            return {key for key, _, _ in self._dump(DIRECT_MEDIA)}
+        except NetlinkError as error:
+            if error.errno == errno.ENOENT:
+                return set()
+            raise
+
     def _counter(self, name: str) -> int:
         for message in self._objects(nft_codec.COUNTER):
             found = netlink.attributes(message.body, 4)
@@ -319,7 +330,9 @@ def _steps(index: int, command: MapCommand) -> list[_Step]:
     private_host = nft_rules.address(private.host)
     outward = _KEY.pack(protocol, private_host, private.port)
     steps = [_Step(index, SNAT_MAP, outward, _ENDPOINT.pack(public_host, public.port), timeout_s, kind)]
-    if not mapping.adopted:
+    if mapping.purpose == "direct":
+        steps.append(_Step(index, DIRECT_MEDIA, outward, b"", timeout_s, kind))
+    elif not mapping.adopted:
         name = DNAT_MAP if mapping.purpose == "sip" else MEDIA_MAP
         steps.append(_Step(index, name, inward, _ENDPOINT.pack(private_host, private.port), timeout_s, kind))
         if mapping.purpose == "sip":
