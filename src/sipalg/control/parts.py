@@ -57,6 +57,7 @@ def table_settings(
         exempt=settings.exempt if exempt is None else exempt,
         trusted_peers=settings.trusted_peers,
         direct_signalling=settings.direct_signalling,
+        direct_media=settings.direct_media,
         sip_timeout_s=settings.sip_timeout_s,
         unreplied_timeout_s=unreplied_timeout_s,
     )

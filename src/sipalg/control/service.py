@@ -42,6 +42,7 @@ from sipalg.datapath.nfqueue import PacketQueue
 from sipalg.datapath.nft_table import Elements, NftTable, StandingMapping, find_features
 from sipalg.datapath.ports import PortsTaken, local_port_range, overlap
 from sipalg.datapath.preflight import check_rules
+from sipalg.datapath.reply import Replies
 from sipalg.datapath.standing import Standing
 from sipalg.engine.alg import Alg
 from sipalg.engine.verdict import UDP, AdmitPeer, Datagram, Event, Mapping, OpenMapping, Verdict
@@ -108,7 +109,9 @@ class Service:
             self._standing = Standing(self.table)
             self.queue = PacketQueue(settings.queue_number)
             stack.callback(self.queue.close)
-            self._executor = executor = Executor(self._standing, self._conntrack)
+            self._executor = executor = Executor(
+                self._standing, self._conntrack, stack.enter_context(Replies())
+            )
             inside = frozenset(settings.inside)
             on_edits = self._tell_edits if settings.log_edits else None
             self.driver = Driver(
@@ -133,6 +136,7 @@ class Service:
         """Write the rules, take over what exists, and begin with the packets. Raises NetlinkError."""
         now = time.monotonic()
         observing = self.settings.mode == "observe"
+        self.alg.set_inside_networks(self._inside_networks().hosts())
         found = self.table.elements()
         kept = takeover.keepable(found, self.nat_address, self._forwards)
         self._standing.install([] if observing else takeover.closing(found, kept))
@@ -323,6 +327,7 @@ class Service:
         """Follow the outside address; what is in the middle of changing is looked at again with the next change."""
         self._watch.read()
         self.driver.interfaces.forget()
+        self.alg.set_inside_networks(self._inside_networks().hosts())
         address = primary_address(self.settings.outside)
         if address == self.nat_address:
             return

@@ -11,6 +11,7 @@ Sources: RFC 3261 §14 (re-INVITE), §17.1.1.3 (the ACK's branch), §17.2.1 (32 
 from __future__ import annotations
 
 from collections.abc import Callable
+from ipaddress import IPv4Network
 from typing import Final, NamedTuple
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, in_networks
@@ -67,12 +68,17 @@ class DirectMedia:
         self.refused: dict[RefusalKey, tuple[float, Reply]] = {}
         #: No port of anybody's: what a description is read with first.
         self.nobody = Others(self._is_inside, lambda _: False)
-        self._networks = Memory(self._is_in_networks, _REMEMBERED)
+        self._networks: tuple[IPv4Network, ...] = ()
+        self._known = Memory(self._is_in_networks, _REMEMBERED)
 
     def change(self, settings: Settings) -> None:
         """Go by other settings from the next message on."""
         self.settings = settings
-        self._networks.clear()
+
+    def set_networks(self, networks: tuple[IPv4Network, ...]) -> None:
+        """Take the hosts in `networks` for inside ones from now on, beside those that have a mapping."""
+        self._networks = networks
+        self._known.clear()
 
     def answer_again(self, message: Message, datagram: Datagram) -> Refusal | None:
         """What a message of an inside host gets that repeats a refused request, or is the ACK to its refusal."""
@@ -146,10 +152,10 @@ class DirectMedia:
 
     def _is_inside(self, host: bytes) -> bool:
         """Whether an address of a description is an inside host's, as far as is known."""
-        return host in self._mappings.hosts or self._networks[host]
+        return host in self._mappings.hosts or self._known[host]
 
     def _is_in_networks(self, host: bytes) -> bool:
-        return in_networks(host.decode("ascii", "replace"), self.settings.inside_networks)
+        return in_networks(host.decode("ascii", "replace"), self._networks)
 
     def _is_free(self, private: Endpoint) -> bool:
         """Whether a port may be another host's for media: none of the system's, none that signals."""

@@ -41,8 +41,6 @@ class Settings:
     mode: Literal["enforce", "observe"] = "enforce"
     #: `sip-direct-media`: may an inside server hand a call's media over to another inside device?
     direct_media: bool = True
-    #: Where other inside devices are whose media may be named: the networks behind the inside interfaces.
-    inside_networks: tuple[IPv4Network, ...] = ()
     #: `inside-servers`: inside networks of proxies that name a phone's media in a call's first offer already.
     inside_servers: tuple[IPv4Network, ...] = ()
     #: `disabled`: no new mapping and no new dialog; what stands is served to its end.
