@@ -61,7 +61,7 @@ class Ladder:
         #: Public UDP ports that somebody else has.
         self.taken = set(taken)
         self.alg = Alg(self.settings, self._is_taken)
-        self.alg.set_inside_networks(inside_networks)
+        self.alg.direct.set_networks(inside_networks)
         self.kernel = Kernel(self.settings.nat_address, direct_media=self.settings.direct_media)
         self.now = 1000.0
         self.kernel.wait_until(self.now)

@@ -136,7 +136,7 @@ class Service:
         """Write the rules, take over what exists, and begin with the packets. Raises NetlinkError."""
         now = time.monotonic()
         observing = self.settings.mode == "observe"
-        self.alg.set_inside_networks(self._inside_networks().hosts())
+        self.alg.direct.set_networks(self._inside_networks().hosts())
         found = self.table.elements()
         kept = takeover.keepable(found, self.nat_address, self._forwards)
         self._standing.install([] if observing else takeover.closing(found, kept))
@@ -327,7 +327,7 @@ class Service:
         """Follow the outside address; what is in the middle of changing is looked at again with the next change."""
         self._watch.read()
         self.driver.interfaces.forget()
-        self.alg.set_inside_networks(self._inside_networks().hosts())
+        self.alg.direct.set_networks(self._inside_networks().hosts())
         address = primary_address(self.settings.outside)
         if address == self.nat_address:
             return

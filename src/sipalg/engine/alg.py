@@ -208,10 +208,6 @@ class Alg:
         existing.end_all(self._passage, lost=False)
         return self._commit()
 
-    def set_inside_networks(self, networks: tuple[IPv4Network, ...]) -> None:
-        """Know where other inside hosts are, beside those that have a mapping: their media may be named or not."""
-        self.direct.set_networks(networks)
-
     def media_seen(self, flow: Flow, now: float) -> None:
         """Tell the engine that a flow has carried packets since it was last looked at."""
         self.calls.media_seen(self._begin(now), flow)
