@@ -82,7 +82,7 @@ class FakeAlg:
             case "disable":
                 return self._set({"disabled": "yes"})
             case "connections":
-                return {"mode": self.mode, "connections": [CONNECTION]}
+                return {"connections": [CONNECTION]}
             case _:
                 return {"mode": self.mode, "nat": [NAT]}
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import stat
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -86,6 +87,24 @@ def test_a_sitting_at_a_terminal(
     assert "count-only" in output.out
     assert "bad command name foo" in output.err
     assert past.get_strings() == ["/ip fire serv", "set sip ports=5070", "print ", "foo", "get sip ports", "exit"]
+
+
+def test_at_a_terminal_there_is_a_prompt(
+    typed: PipeInput,
+    places: Places,
+    alg: FakeAlg,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    for end in (sys.stdin, sys.stdout):
+        monkeypatch.setattr(end, "isatty", lambda: True)
+    typed.send_text("/ip firewall service-port get sip ports\r\x04")
+    assert console.main(places.parse(console)) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ["5060,5061"]
+    assert "+/ip firewall service-port get" in (tmp_path / "sipalg/console_history").read_text()
+    assert alg.asked
 
 
 def test_end_of_input_leaves_and_a_question_in_quotes_is_one(

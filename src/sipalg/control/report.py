@@ -117,14 +117,12 @@ class Report:
 
     def connections(self) -> dict[str, Any]:
         """Answer `connections`."""
-        return self._of_mode("connections", connections(self._service.alg))
+        return {"connections": connections(self._service.alg)}
 
     def nat(self) -> dict[str, Any]:
         """Answer `nat`."""
-        return self._of_mode("nat", nat(self._service.alg, self._service.table.settings.outside))
-
-    def _of_mode(self, name: str, rows: object) -> dict[str, Any]:
-        return {"mode": self._service.alg.settings.mode, name: rows}
+        alg = self._service.alg
+        return {"mode": alg.settings.mode, "nat": nat(alg, self._service.table.settings.outside)}
 
     def _facts(self) -> dict[str, Any]:
         service = self._service

@@ -42,6 +42,7 @@ _STYLE: Final = {
     "typed-condition": "ansiblue",
     "typed-wrong": "ansired",
 }
+_GREETING: Final = "RouterOS's commands: /ip firewall service-port print. Tab completes, ? helps, quit leaves.\n"
 #: SGR (ECMA-48): red, and back.
 _RED: Final = "\x1b[31m"
 _PLAIN: Final = "\x1b[0m"
@@ -98,6 +99,7 @@ def main(args: argparse.Namespace) -> int:
     if not (sys.stdin.isatty() and sys.stdout.isatty()):
         return read_lines(Console(router), sys.stdin)
     coloured = "NO_COLOR" not in os.environ
+    sys.stdout.write(_GREETING)
     talk(Console(router, coloured=coloured), session_of(history(), coloured=coloured))
     return 0
 
@@ -128,13 +130,14 @@ def talk(console: Console, session: PromptSession[str]) -> None:
     while True:
         try:
             line = session.prompt(lambda: console.prompt)
+            if line.strip() in _LEAVE:
+                return
+            console.enter(line)
         except KeyboardInterrupt:
+            # The line is given up, or the command that waits for its answer.
             continue
         except EOFError:
             return
-        if line.strip() in _LEAVE:
-            return
-        console.enter(line)
 
 
 def session_of(past: History, *, coloured: bool) -> PromptSession[str]:
