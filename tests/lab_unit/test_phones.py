@@ -38,8 +38,10 @@ class Here(Topology):
         self.started.append((host, argv))
         return ["sh", "-c", self.script]
 
-    def socket(self, _host: str, kind: socket.SocketKind = socket.SOCK_DGRAM) -> socket.socket:
-        return socket.socket(socket.AF_INET, kind)
+    def socket(
+        self, _host: str, kind: socket.SocketKind = socket.SOCK_DGRAM, protocol: int = 0
+    ) -> socket.socket:
+        return socket.socket(socket.AF_INET, kind, protocol)
 
 
 class Control:

@@ -62,8 +62,10 @@ def test_a_recording_that_is_being_written(tmp_path: Path) -> None:
 class Here(Topology):
     """A topology without namespaces."""
 
-    def socket(self, _host: str, kind: socket.SocketKind = socket.SOCK_DGRAM) -> socket.socket:
-        return socket.socket(socket.AF_INET, kind)
+    def socket(
+        self, _host: str, kind: socket.SocketKind = socket.SOCK_DGRAM, protocol: int = 0
+    ) -> socket.socket:
+        return socket.socket(socket.AF_INET, kind, protocol)
 
 
 @pytest.fixture

@@ -204,6 +204,17 @@ def test_no_alg_is_no_target(stage: Stage) -> None:
         stage.signal_alg(signal.SIGKILL)
 
 
+def test_its_log_is_that_of_its_last_start(world: World) -> None:
+    with Stage("sipalg", Needs()) as stage:
+        stage.start_alg()
+        assert stage.alg_log() == f"what {world.programs[-1].name} said"
+        assert world.programs[-1].name.startswith("sipalg")
+
+
+def test_without_it_there_is_no_log(stage: Stage) -> None:
+    assert stage.alg_log() == ""
+
+
 def test_its_status_is_asked_at_its_own_socket(world: World, stage: Stage) -> None:
     world.answers = {"status": json.dumps({"packets": 3})}
     assert stage.alg_status() == {"packets": 3}

@@ -93,6 +93,9 @@ class FakeProgram:
     def signal(self, number: int) -> None:
         self.signals.append(number)
 
+    def text(self) -> str:
+        return f"what {self.name} said"
+
 
 class FakePhone(Phone):
     """A phone that does what `obeys` says at each command, and whose recordings are what `grow` makes of them."""

@@ -146,6 +146,10 @@ class Stage:
         answer: dict[str, Any] = json.loads(self.net.run("router", *self._ask("status")))
         return answer
 
+    def alg_log(self) -> str:
+        """Return what sipalg has logged since it was started last, "" without it."""
+        return "" if self._alg is None else self._alg.text()
+
     def _ask(self, table: str) -> list[str | Path]:
         return [sys.executable, "-m", "sipalg", table, "--json", "--socket", self.alg_socket]
 

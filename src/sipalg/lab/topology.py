@@ -121,7 +121,9 @@ class Topology:
         """
         return _run(self.command(host, *argv), text, check)
 
-    def socket(self, host: str, kind: socket.SocketKind = socket.SOCK_DGRAM) -> socket.socket:
+    def socket(
+        self, host: str, kind: socket.SocketKind = socket.SOCK_DGRAM, protocol: int = 0
+    ) -> socket.socket:
         """Make an IPv4 socket that belongs to a host; it can be used from any thread."""
         made: list[socket.socket] = []
         failed: list[OSError] = []
@@ -130,7 +132,7 @@ class Topology:
             # setns concerns this thread only, and it ends right away: the rest of the process stays where it is.
             try:
                 _enter(NETNS_DIRECTORY / self.namespace(host))
-                made.append(socket.socket(socket.AF_INET, kind))
+                made.append(socket.socket(socket.AF_INET, kind, protocol))
             except OSError as error:
                 failed.append(error)
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 from typing import Final
 
 from sipalg.lab.scenario import Scenario
-from sipalg.lab.scenarios import calls, media, placements, process, router
+from sipalg.lab.scenarios import calls, media, placements, process, router, timeouts
 
 SCENARIOS: Final[tuple[Scenario, ...]] = (
     *calls.SCENARIOS,
+    *timeouts.SCENARIOS,
     *media.SCENARIOS,
     *placements.SCENARIOS,
     *router.SCENARIOS,
