@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 from tests.lab_unit.pbx_ends import NETWORK, SIP_PORT, End, address, request
@@ -203,8 +204,6 @@ def test_what_else_is_asked_gets_an_answer(method: str, body: str, status: int) 
 
 
 def test_one_that_is_nat_aware_writes_its_public_address_outside_alone() -> None:
-    settings = PbxSettings(SETTINGS.address, SETTINGS.inside, SETTINGS.provider, PUBLIC)
-
     async def scene(world: World) -> None:
         invite, answer = await world.call()
         assert invite.media == Endpoint(PUBLIC, MEDIA_PORTS[0] + 2)
@@ -216,7 +215,16 @@ def test_one_that_is_nat_aware_writes_its_public_address_outside_alone() -> None
         assert PBX.host not in invite.body
         assert answer.media == Endpoint(PBX.host, MEDIA_PORTS[0])
 
-    play(scene, settings)
+    play(scene, replace(SETTINGS, public=PUBLIC))
+
+
+def test_one_without_a_relay_tells_each_end_the_other_s_address() -> None:
+    async def scene(world: World) -> None:
+        invite, answer = await world.call()
+        assert (invite.media, answer.media) == (PHONE_MEDIA, MEDIA)
+        assert f"o=- 4713 1 IN IP4 {PBX.host}\r\n" in invite.body
+
+    play(scene, replace(SETTINGS, relays=False))
 
 
 def test_a_signal_redirects(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,7 +97,7 @@ def started_in_scenarios() -> list[Started]:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr == "sipp":
                 assert isinstance(node.args[1], ast.Constant)
-                keys = {word.arg for word in node.keywords if word.arg} - {"port", "options"}
+                keys = {word.arg for word in node.keywords if word.arg} - {"port", "options", "remote"}
                 found.append(Started(str(node.args[1].value), keys, "-inf" in path.read_text()))
     return found
 
@@ -188,6 +188,12 @@ def test_a_caller_sends_to_the_server_and_isnt_waited_for(tmp_path: Path) -> Non
     assert "INVITE sip:700@[remote_ip] SIP/2.0" in text
     assert "m=audio 10000 RTP/AVP 0" in text
     assert keywords(text) <= ITS_OWN
+
+
+def test_a_caller_may_be_told_whom_to_send_to(tmp_path: Path) -> None:
+    net = Here(tmp_path)
+    with start_sipp(net, "server", "uac_call", 5080, remote="203.0.113.1:5060", called="101", rtp_port=10000):
+        assert net.argv[:3] == ["server", "sipp", "203.0.113.1:5060"]
 
 
 def test_it_makes_as_many_calls_as_its_options_say(tmp_path: Path) -> None:

@@ -86,9 +86,14 @@ def test_the_captures_run_before_anybody_speaks_and_all_ends_the_other_way_round
     assert world.happened == ["no sipalg-1", "no registrar", "no wan0", "no lan1", "no lan0", "no net"]
 
 
-@pytest.mark.parametrize(("public", "more"), [("", []), (PUBLIC_ADDRESS, ["--public", PUBLIC_ADDRESS])])
-def test_the_pbx_is_a_program_on_its_host(public: str, more: list[str], world: World, stage: Stage) -> None:
-    stage.pbx(public)
+@pytest.mark.parametrize(
+    ("settings", "more"),
+    [({}, []), ({"public": PUBLIC_ADDRESS}, ["--public", PUBLIC_ADDRESS]), ({"relays": False}, ["--no-relay"])],
+)
+def test_the_pbx_is_a_program_on_its_host(
+    settings: dict[str, Any], more: list[str], world: World, stage: Stage
+) -> None:
+    stage.pbx(**settings)
     (program,) = world.programs[-1:]
     host, *argv = program.argv
     assert (host, program.name, argv[1:3]) == ("pbx", "pbx", ["-m", "sipalg.lab.pbx"])
@@ -304,10 +309,10 @@ def test_scripted_flows_end_with_the_stage(world: World, monkeypatch: pytest.Mon
     monkeypatch.setattr(module, "start_sipp", start)
     with Stage("none", Needs()) as stage:
         stage.sipp("phone1", "uac_call", options=("-d", "1"), called="700")
-        stage.sipp("server", "uas_answer", 5080)
+        stage.sipp("server", "uac_call", 5080, remote="203.0.113.1:5060")
     assert given == [
-        ("phone1", "uac_call", 5060, ("-d", "1"), {"called": "700"}),
-        ("server", "uas_answer", 5080, (), {}),
+        ("phone1", "uac_call", 5060, ("-d", "1"), f"{SERVER_ADDRESS}:5060", {"called": "700"}),
+        ("server", "uac_call", 5080, (), "203.0.113.1:5060", {}),
     ]
     assert world.happened[-6:] == ["no sipp", "no sipp", "no registrar", "no wan0", "no lan0", "no net"]
 

@@ -36,13 +36,15 @@ class PbxSettings:
     """Where the PBX is: its address, the network of its phones, and the provider, who has the numbers of no user.
 
     `public` is written instead of `address` towards everybody outside of `inside`; "" is a PBX that isn't NAT aware.
-    `t1_s` is RFC 3261's T1, in seconds.
+    Without `relays` it has no part in the media: each end is told the other's address from the beginning. `t1_s` is
+    RFC 3261's T1, in seconds.
     """
 
     address: str
     inside: str
     provider: str
     public: str = ""
+    relays: bool = True
     port: int = SIP_PORT
     t1_s: float = T1_S
 
@@ -143,7 +145,7 @@ class Pbx:
         callee = Leg(self._call_id(), "", f"<{target}>", target)
         callee.local = f"<sip:{user_of(uri_of(caller.remote))}@{self.settings.own(callee.peer.host)}>;tag={tag}"
         relay.send_to(0, caller.media)
-        media = Endpoint(self._own(callee).host, relay.ports[1])
+        media = self._relayed(callee, relay.ports[1], caller)
         answer = await self._offer(callee, media, lambda heard: self._ring(invite, heard, tag))
         if answer.status >= 300:
             self._answer(invite, answer.status, tag)
@@ -152,7 +154,8 @@ class Pbx:
             return
         relay.send_to(1, callee.media)
         self._calls |= dict.fromkeys((caller.call_id, callee.call_id), Call((caller, callee), relay))
-        self._answer(invite, 200, tag, body=self._description(caller, relay.ports[0]))
+        media = self._relayed(caller, relay.ports[0], callee)
+        self._answer(invite, 200, tag, body=caller.describe(self._own(caller).host, media))
         self._say("call up")
 
     def _ring(self, invite: SipMessage, heard: SipMessage, tag: str) -> None:
@@ -165,7 +168,8 @@ class Pbx:
         leg = call.legs[index]
         leg.media = invite.media or leg.media
         call.relay.send_to(index, leg.media)
-        self._answer(invite, 200, body=self._description(leg, call.relay.ports[index]))
+        media = Endpoint(self._own(leg).host, call.relay.ports[index])
+        self._answer(invite, 200, body=leg.describe(self._own(leg).host, media))
 
     async def _end(self, bye: SipMessage, call: Call) -> None:
         """Take one leg's BYE and end the other."""
@@ -226,9 +230,9 @@ class Pbx:
     def _own(self, leg: Leg) -> Endpoint:
         return Endpoint(self.settings.own(leg.peer.host), self.settings.port)
 
-    def _description(self, leg: Leg, port: int) -> str:
-        own = self._own(leg).host
-        return leg.describe(own, Endpoint(own, port))
+    def _relayed(self, leg: Leg, port: int, other: Leg) -> Endpoint:
+        """Say where a leg's end is to send its media: to the PBX's port, or right to the other end."""
+        return Endpoint(self._own(leg).host, port) if self.settings.relays or other.media is None else other.media
 
     def _start(self, work: Coroutine[None, None, None]) -> None:
         task = asyncio.get_running_loop().create_task(work)
@@ -253,5 +257,6 @@ if __name__ == "__main__":
     for option in ("--address", "--inside", "--provider"):
         parser.add_argument(option, required=True)
     parser.add_argument("--public", default="")
+    parser.add_argument("--no-relay", action="store_true")
     given = parser.parse_args()
-    asyncio.run(run(PbxSettings(given.address, given.inside, given.provider, given.public)))
+    asyncio.run(run(PbxSettings(given.address, given.inside, given.provider, given.public, not given.no_relay)))

@@ -13,17 +13,26 @@ from typing import Final
 from sipalg.lab.programs import Program, wait_until
 from sipalg.lab.topology import ADDRESS, SERVER_ADDRESS, LabError, Topology
 
+#: Whom a calling script calls unless it is told otherwise.
+SERVER: Final = f"{SERVER_ADDRESS}:5060"
 SCRIPTS: Final = files("sipalg.lab") / "scripts"
 
 
 def start_sipp(
-    net: Topology, host: str, script: str, port: int, options: tuple[str, ...] = (), **keys: str | int
+    net: Topology,
+    host: str,
+    script: str,
+    port: int,
+    options: tuple[str, ...] = (),
+    remote: str = SERVER,
+    **keys: str | int,
 ) -> Program:
     """Start SIPp on a host; it ends by itself after its calls, with 0 if all went well.
 
     One call, unless `options` have `-m`. `script` is the name of a script without `.xml`; one that isn't there raises
-    LabError. A script whose name begins with `uac` sends to the server. `keys` are what the scripts' keywords in
-    brackets stand for; `own_host`, the address that it gives as its own, is the host's unless said otherwise.
+    LabError. A script whose name begins with `uac` sends to `remote`, others wait. `keys` are what the scripts'
+    keywords in brackets stand for; `own_host`, the address that it gives as its own, is the host's unless said
+    otherwise.
     """
     source = SCRIPTS / f"{script}.xml"
     if not source.is_file():
@@ -35,12 +44,12 @@ def start_sipp(
     for key, value in ({"own_host": address} | keys).items():
         text = text.replace(f"[{key}]", str(value))
     path.write_text(text)
-    remote: list[str] = [f"{SERVER_ADDRESS}:5060"] if script.startswith("uac") else []
+    calls_out = script.startswith("uac")
     calls: list[str] = [] if "-m" in options else ["-m", "1"]
-    argv: list[str | Path] = ["sipp", *remote, "-sf", path, "-i", address, "-p", str(port)]
+    argv: list[str | Path] = ["sipp", *([remote] if calls_out else []), "-sf", path, "-i", address, "-p", str(port)]
     argv += ["-nostdin", "-trace_err", "-timeout", "40"]
     program = Program(net, host, name, *argv, *calls, *options)
-    if not remote:
+    if not calls_out:
         # SIPp says nothing when it is up; that its port is taken does.
         try:
             wait_for_port(net, host, port, program)

@@ -25,7 +25,7 @@ from sipalg.lab.phones import Phone, PhoneSettings
 from sipalg.lab.programs import Capture, Program, wait_until
 from sipalg.lab.registrar import start_registrar
 from sipalg.lab.rtp import PACKET_S, RATE_HZ, SAMPLES_A_PACKET, Talker, read_recording, tone_of
-from sipalg.lab.sipp import start_sipp
+from sipalg.lab.sipp import SERVER, start_sipp
 from sipalg.lab.topology import ADDRESS, INSIDE_NETWORK, INSIDE_PREFIX, SERVER_ADDRESS, LabError, Topology
 
 #: none: plain NAT · kernel: Linux's own helper · sipalg: this project.
@@ -163,13 +163,15 @@ class Stage:
             self.expect(phone.wait_registered(), f"{user} can't register")
         return phone
 
-    def pbx(self, public: str = "") -> Program:
+    def pbx(self, public: str = "", relays: bool = True) -> Program:
         """Start the lab's PBX on its host; numbers of no user are called at the server.
 
-        `public` is what it writes as its address towards the outside; "" is a PBX that isn't NAT aware.
+        `public` is what it writes as its address towards the outside; "" is a PBX that isn't NAT aware. Without
+        `relays` it has no part in the media.
         """
         argv = ["--address", ADDRESS["pbx"], "--inside", INSIDE_NETWORK, "--provider", SERVER_ADDRESS]
         argv += ["--public", public] if public else []
+        argv += [] if relays else ["--no-relay"]
         program = Program(self.net, "pbx", "pbx", sys.executable, "-m", "sipalg.lab.pbx", *argv)
         self._stack.enter_context(program).wait_for("^ready$", 10.0)
         return program
@@ -179,10 +181,16 @@ class Stage:
         return self._stack.enter_context(Talker(self.net, host, port, tone_hz))
 
     def sipp(
-        self, host: str, script: str, port: int = 5060, options: tuple[str, ...] = (), **keys: str | int
+        self,
+        host: str,
+        script: str,
+        port: int = 5060,
+        options: tuple[str, ...] = (),
+        remote: str = SERVER,
+        **keys: str | int,
     ) -> Program:
         """Start SIPp on a host with one of the lab's scripts; it sends from and listens on `port`."""
-        return self._stack.enter_context(start_sipp(self.net, host, script, port, options, **keys))
+        return self._stack.enter_context(start_sipp(self.net, host, script, port, options, remote, **keys))
 
     def call(self, caller: Phone, target: Phone | str) -> None:
         """Let a phone call another one (or a URI); ScenarioError unless both say that the call stands."""

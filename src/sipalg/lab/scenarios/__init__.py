@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Final
 
 from sipalg.lab.scenario import Scenario
-from sipalg.lab.scenarios import calls, media, placements, process, router, timeouts
+from sipalg.lab.scenarios import calls, direct, media, placements, process, router, timeouts
 
 SCENARIOS: Final[tuple[Scenario, ...]] = (
     *calls.SCENARIOS,
     *timeouts.SCENARIOS,
     *media.SCENARIOS,
+    *direct.SCENARIOS,
     *placements.SCENARIOS,
     *router.SCENARIOS,
     *process.SCENARIOS,
