@@ -43,17 +43,17 @@ _CHECKSUM_OFFSET: Final = {TCP: 16, UDP: 6}
 _WORD: Final = Struct("!H")
 _TWO_WORDS: Final = Struct("!HH")
 _IP_FACTS: Final = Struct("!BxH2xHxB")
-_IP_HEADER: Final = Struct("!HHHHHH8s")
+#: An IP header without options and the UDP header behind it.
+_HEADERS: Final = Struct("!HHHHHH8sHHHH")
 _UDP_LENGTH: Final = Struct("!4xH")
 _ENDS: Final = Struct("!4s4sHH")
-_UDP_HEADER: Final = Struct("!HHHH")
 
 #: Bound once, since each packet pays for every look-up.
 _from_bytes = int.from_bytes
 _ip_facts = _IP_FACTS.unpack_from
-_ip_header = _IP_HEADER.unpack_from
+_headers = _HEADERS.unpack_from
+_new_headers = _HEADERS.pack
 _udp_bytes = _UDP_LENGTH.unpack_from
-_udp_header = _UDP_HEADER.unpack_from
 
 
 class UdpPacket(NamedTuple):
@@ -150,8 +150,11 @@ def replace_payload(
     total_bytes = header_bytes + udp_bytes
     if total_bytes > LARGEST_PACKET_BYTES:
         raise ValueError(f"a payload of {len(payload)} bytes doesn't fit into an IPv4 packet")
-    start, total_before_bytes, packet_id, fragment, ttl_protocol, ip_checksum, hosts = _ip_header(packet)
-    source_port, destination_port, _, udp_checksum = _udp_header(packet, header_bytes)
+    has_options = header_bytes != IP_HEADER_BYTES
+    (
+        start, total_before_bytes, packet_id, fragment, ttl_protocol, ip_checksum, hosts,
+        source_port, destination_port, _, udp_checksum,
+    ) = _headers(packet[:IP_HEADER_BYTES] + packet[header_bytes:] if has_options else packet)  # fmt: skip
     ip_checksum += total_before_bytes - total_bytes
     if total_bytes > mtu_bytes and total_bytes > total_before_bytes and fragment & _DONT_FRAGMENT:
         ip_checksum += _DONT_FRAGMENT + packet_id - identification
@@ -168,12 +171,14 @@ def replace_payload(
             + udp_bytes * 2  # once in the header, once in the pseudo-header
         )
         udp_checksum = -words % 65535 or 65535
-    return (
-        _IP_HEADER.pack(start, total_bytes, packet_id, fragment, ttl_protocol, ip_checksum % 65535, hosts)
-        + packet[IP_HEADER_BYTES:header_bytes]
-        + _UDP_HEADER.pack(source_port, destination_port, udp_bytes, udp_checksum)
-        + payload
-    )
+    headers = _new_headers(
+        start, total_bytes, packet_id, fragment, ttl_protocol, ip_checksum % 65535, hosts,
+        source_port, destination_port, udp_bytes, udp_checksum,
+    )  # fmt: skip
+    if has_options:
+        options = packet[IP_HEADER_BYTES:header_bytes]
+        headers = headers[:IP_HEADER_BYTES] + options + headers[IP_HEADER_BYTES:]
+    return headers + payload
 
 
 def replace_addresses(packet: bytes, source: Address | None = None, destination: Address | None = None) -> bytes:

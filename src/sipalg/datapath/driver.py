@@ -12,7 +12,7 @@ import logging
 import socket
 import struct
 import time
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
@@ -167,11 +167,11 @@ class Driver:
         self.interfaces = Interfaces() if interfaces is None else interfaces
         self.log = FaultLog(clock)
         #: Packets by what became of them: `replaced`, `accepted`, `dropped`, `failed`; why the engine wasn't asked.
-        self.packets: Counter[str] = Counter()
-        self.not_asked: Counter[str] = Counter()
-        self.commands_failed: Counter[str] = Counter()
+        self.packets: defaultdict[str, int] = defaultdict(int)
+        self.not_asked: defaultdict[str, int] = defaultdict(int)
+        self.commands_failed: defaultdict[str, int] = defaultdict(int)
         #: The engine's events by name.
-        self.events: Counter[str] = Counter()
+        self.events: defaultdict[str, int] = defaultdict(int)
         #: Time spent on packets so far: parsing, engine, and the commands in the kernel; measured a batch at a time.
         self.packets_s = 0.0
         self._alg = alg
@@ -199,6 +199,9 @@ class Driver:
                 self._decide(packet, now)
             self.packets_s += self._clock() - now
             queue.flush()
+            if len(packets) < _PACKETS_AT_ONCE:
+                # The queue was empty a moment ago: what has come since wakes the loop again.
+                break
         self.report_events()
 
     def run_timer(self) -> None:
