@@ -56,10 +56,8 @@ _FRAME: Final = re.compile(
     rb"|(?:[Cc](?i:ontent-type)|[Cc])[ \t]*:" + _LWS + rb"()"
     rb"|((?:[Cc](?i:ontent-encoding)|[Ee])[ \t]*:))"
 )
-#: The blank line behind the header, on its own or with a Content-Length of 0 before it (group 1); or a Route (2).
-_BLANK_LINE: Final = re.compile(
-    rb"\n(?:\r?\n|(?:[Cc](?i:ontent-length)|[Ll])[ \t]*:[ \t]*0+[ \t]*\r\n(\r\n)|([Rr])(?i:oute)[ \t]*:)"
-)
+#: A line that says that there is no body.
+_EMPTY: Final = re.compile(rb"(?:[Cc](?i:ontent-length)|[Ll])[ \t]*:[ \t]*0+[ \t]*\r?")
 _STAR: Final = re.compile(rb"\n(?i:contact|m)[ \t]*:" + _LWS + rb"\*")
 _START: Final = re.compile(
     rb"(?:\r?\n)*(?:([!#-'*+.0-9A-Z_`a-z~^|-]+) ([^\s]+) (?i:SIP)/2\.0"
@@ -97,9 +95,8 @@ class Message(NamedTuple):
     A request has a `method` and `status` 0, a response the reverse. The header's fields begin at `head`, the start
     line's newline, and end at `head_end`, just behind the last one's. The body is `data[body:body_end]`, and bytes
     behind `body_end` belong to nobody. `length` is the span of Content-Length's digits and `content_type` where that
-    field's value begins, (0, 0) and 0 where there is none; `encoded` tells of a Content-Encoding. `route` is
-    the newline before the first Route, 0 without one; `target` the Request-URI read, with spans that count from its
-    own first byte, None where it isn't a SIP URI with a host.
+    field's value begins, (0, 0) and 0 where there is none; `encoded` tells of a Content-Encoding. `target` is the
+    Request-URI read, with spans that count from its own first byte, None where it isn't a SIP URI with a host.
     """
 
     data: bytes
@@ -113,7 +110,6 @@ class Message(NamedTuple):
     length: tuple[int, int]
     content_type: int
     encoded: bool
-    route: int
     target: UriSpan | None
 
 
@@ -137,16 +133,15 @@ def parse(data: bytes) -> Message | str:
         return NOT_SIP if data.strip(b"\r\n\0 ") else KEEP_ALIVE
     method, status, uri, target = start
     body_end = len(data)
-    blank = _BLANK_LINE.search(data, head)
-    route = 0
-    while blank is not None and blank.lastindex == 2:
-        route = route or blank.start()
-        blank = _BLANK_LINE.search(data, blank.end())
-    if blank is not None and blank.lastindex and blank.end() == body_end:
+    blank = data.find(b"\n\r\n", head)
+    if (
+        blank + 3 == body_end
+        and _SAYS_EMPTY[data[data.rfind(b"\n", 0, blank) + 1 : blank]]
+        and data.find(b"\n\n", head, blank) < 0
+    ):
         # Most messages have no body and say so at last: nothing else of the frame is to be found in them.
-        head_end = body_end - 2
-        values = (data, method, status, uri, head, head_end, body_end, body_end, _NO_SPAN, 0, False, route, target)
-        return new(Message, values)
+        frame = (head, blank + 1, body_end, body_end, _NO_SPAN, 0, False)
+        return new(Message, (data, method, status, uri, *frame, target))
     head_end = body = length = content_type = 0
     length_span = _NO_SPAN
     encoded = False
@@ -177,7 +172,16 @@ def parse(data: bytes) -> Message | str:
             return LENGTH_BEYOND
         body_end = body + length
     frame = (head, head_end, body, body_end, length_span, content_type, encoded)
-    return new(Message, (data, method, status, uri, *frame, route, target))
+    return new(Message, (data, method, status, uri, *frame, target))
+
+
+def _says_empty(line: bytes) -> bool:
+    """Whether a header line without its newline is a Content-Length of 0."""
+    return _EMPTY.fullmatch(line) is not None
+
+
+#: Last lines of headers remembered: devices write few different ones.
+_SAYS_EMPTY: Final = Memory(_says_empty, 1024)
 
 
 def _read_start(line: bytes) -> tuple[bytes, int, tuple[int, int], UriSpan | None] | None:

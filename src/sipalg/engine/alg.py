@@ -285,7 +285,7 @@ class Alg:
             self.reasons[reason] += 1
         transaction = self._transaction
         if not transaction.commands:
-            if transaction.changed:
+            if transaction.log or transaction.events:
                 self._commit()
             return new(Verdict, (action, payload, tuple(edits), (), reason, 0))
         return Verdict(action, payload, tuple(edits), self._hand_out(datagram, attempt), reason, self._token)
@@ -362,7 +362,7 @@ class Alg:
     def _begin(self, now: float) -> Transaction:
         """Begin with whatever comes next at `now`: no half of what came before may stay."""
         transaction = self._transaction
-        if self._pending is not None or transaction.commands or transaction.changed:
+        if self._pending is not None or transaction.commands or transaction.log or transaction.events:
             # Nobody reported on the last one, or it ended amid a message.
             self._give_up()
         transaction.now = now

@@ -160,12 +160,14 @@ class Passage:
             entry = self.mappings.open(transaction, protocol, source, "sip", in_interface)
             if entry is None:
                 return NO_FREE_PORT
-        if not message.status and recipient is None:
+        is_register = message.method == b"REGISTER"
+        asks_outside = not message.status and recipient is None
+        if asks_outside and not is_register:
             edits += self.headers.safety_net(message, own)
         if entry is None:
             return edits
         self.mappings.touch(transaction, key)
-        if not message.status and recipient is None:
+        if asks_outside:
             self.peers.admit(transaction, entry, destination)
         if self.peers.tended:
             self.peers.tend(transaction, entry, destination)
@@ -182,7 +184,7 @@ class Passage:
                 return body
             edits += _with_length(message, body.edits)
             ends = body.ends
-        if message.method == b"REGISTER":
+        if is_register:
             self.contacts.follow_request(transaction, message, contacts, source.host)
         elif message.status or message.method in CALL_METHODS:
             self._follow_call(message, entry, ends, destination.host, from_inside=True)

@@ -132,7 +132,8 @@ class Headers:
         """Edits for mapped private addresses of inside phones in an outbound request's target and Route.
 
         A phone inside that learnt another one's private address would otherwise send it to a server that can't reach
-        it (RFC 3261 §16.5 and §16.6). A Route that names the sender's `own` address has been edited with the rest.
+        it (RFC 3261 §16.5 and §16.6). A Route that names the sender's `own` address has been edited with the rest. Not
+        for REGISTER, the most frequent request: it goes to a registrar, and no phone is one.
         """
         data = message.data
         hosts = self._mappings.hosts
@@ -140,7 +141,7 @@ class Headers:
         target = message.target
         if target is not None and target.host in hosts:
             spans.append((_REQUEST_URI, message.uri[0], target))
-        route = find_field(message, ROUTE, message.route) if message.route else None
+        route = find_field(message, ROUTE)
         while route is not None:
             start, end = route
             spans += [("route", start, span) for span in parse_list(data[start:end]) or () if span.host != own]

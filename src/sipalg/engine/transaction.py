@@ -42,10 +42,11 @@ class Transaction:
     counts. They are never taken back: whoever is woken looks whether there is something to do, and sets the next one.
     """
 
-    __slots__ = ("_log", "_number", "armed", "commands", "due", "events", "now", "written")
+    __slots__ = ("_number", "armed", "commands", "due", "events", "log", "now", "written")
 
     def __init__(self) -> None:
-        self._log: list[Written] = []
+        #: What was changed since the last commit, with `events` and `commands`.
+        self.log: list[Written] = []
         self._number = 0
         #: What commits have written since somebody took it; None while nobody asks.
         self.written: list[Written] | None = None
@@ -58,13 +59,13 @@ class Transaction:
 
     def put(self, table: dict[Key, Value], key: Key, value: Value) -> None:
         """Set `table[key]` and remember what was there."""
-        self._log.append((table, key, table.get(key, _ABSENT)))
+        self.log.append((table, key, table.get(key, _ABSENT)))
         table[key] = value
 
     def remove(self, table: dict[Key, Value], key: Key) -> None:
         """Delete `table[key]`, if it is there, and remember what was."""
         if key in table:
-            self._log.append((table, key, table.pop(key)))
+            self.log.append((table, key, table.pop(key)))
 
     def note(self, table: dict[Key, Value], key: Key) -> None:
         """Have it known that `table[key]` was written without being logged: it stays, whatever is undone."""
@@ -94,25 +95,20 @@ class Transaction:
         """Note an event for the log, with its facts in the order given: immutable values, whose texts come later."""
         self.events.append((name, facts))
 
-    @property
-    def changed(self) -> bool:
-        """Whether there is anything to commit."""
-        return bool(self._log) or bool(self.events)
-
     def commit(self) -> None:
         """Keep what was changed; the commands are the caller's to fetch before."""
         if self.written is not None:
-            self.written += self._log
-        self._log.clear()
+            self.written += self.log
+        self.log.clear()
         self.commands.clear()
 
     def rollback(self) -> None:
         """Put every table back to where it was at the last commit, and forget commands and events."""
-        for table, key, value in reversed(self._log):
+        for table, key, value in reversed(self.log):
             if value is _ABSENT:
                 table.pop(key, None)
             else:
                 table[key] = value
-        self._log.clear()
+        self.log.clear()
         self.commands.clear()
         self.events.clear()
