@@ -96,7 +96,6 @@ class Contacts:
         list, and renews, unless it answers a removal.
         """
         line = (phone, address_of_record(message), registrar)
-        known = self.lines.get(line, ())
         removal = bool(self.leaving) and _asked(identify(message), phone) in self.leaving
         kept = []
         for key, lifetime_s in listed:
@@ -109,11 +108,11 @@ class Contacts:
         if removal:
             # Its answer may come again, after the phone has registered anew: it counts once.
             transaction.remove(self.leaving, _asked(identify(message), phone))
-            for key in known:
+            for key in self.lines.get(line, ()):
                 if key not in kept:
                     self._end(transaction, line, key, parting=True)
-        elif known and not listed and find_field(message, CONTACT) is None:
-            for key in known:
+        elif not listed and line in self.lines and find_field(message, CONTACT) is None:
+            for key in self.lines[line]:
                 self._grant(transaction, line, key, expires_s(message) or 0)
 
     def look_after(self, transaction: Transaction, line: Line, key: MappingKey) -> None:

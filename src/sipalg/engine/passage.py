@@ -186,7 +186,7 @@ class Passage:
             ends = body.ends
         if is_register:
             self.contacts.follow_request(transaction, message, contacts, source.host)
-        elif message.status or message.method in CALL_METHODS:
+        elif (message.method or _answered(message)) in CALL_METHODS:
             self._follow_call(message, entry, ends, destination.host, from_inside=True)
             if recipient is not None:
                 self._follow_call(message, recipient, None, source.host, from_inside=False)
@@ -219,18 +219,17 @@ class Passage:
             body = rewrite_sdp.inward(self.mappings, payload, sdp, self.headers.advertised, recipient.in_interface)
             edits += _with_length(message, body.edits)
             ends = body.ends
-        if 200 <= message.status < 300 and cseq_method(message) == b"REGISTER":
-            self.contacts.follow_answer(transaction, message, contacts, destination.host, source.host)
-        elif message.status or message.method in CALL_METHODS:
+        method = message.method or _answered(message)
+        if method in CALL_METHODS:
             self._follow_call(message, recipient, ends, source.host, from_inside=False)
+        elif method == b"REGISTER" and 200 <= message.status < 300:
+            self.contacts.follow_answer(transaction, message, contacts, destination.host, source.host)
         elif message.method == b"OPTIONS":
             self.lifetimes.keep_alive(transaction, recipient.key, source.host)
         return edits
 
     def _follow_call(self, message: Message, entry: Entry, ends: Ends | None, peer: str, *, from_inside: bool) -> None:
         """Let the calls take note of a message that may belong to one."""
-        if message.status == 100 or (message.status and cseq_method(message) not in CALL_METHODS):
-            return
         identity = identify(message)
         step = new(Step, (identity.method, message.status, identity.number, from_inside, ends, entry.key, peer))
         call = self.calls.follow(self.transaction, message, identity, step)
@@ -267,6 +266,11 @@ class Passage:
                 self._exempt.clear()
             answer = self._exempt[host] = in_networks(host, self.settings.exempt)
         return answer
+
+
+def _answered(message: Message) -> bytes:
+    """The method that a response answers; b"" for 100, which only says that a proxy is at it."""
+    return cseq_method(message) if message.status > 100 else b""
 
 
 def _with_length(message: Message, edits: list[Change]) -> list[Change]:

@@ -191,7 +191,7 @@ class Headers:
             return None
         entry = self._own_mapping(TCP if over_stream else UDP, port, recipient)
         if entry is not None:
-            text = self._private_text(entry, CONTACT, default_port)
+            text = self._private_text(entry, CONTACT, default_port) if self.bare else entry.private_text
             edits.append((start + first, last - first, text, rule))
         return entry
 
@@ -211,7 +211,7 @@ class Headers:
             entry = self._own_mapping(recipient.key[0], port, recipient)
             if entry is None:
                 return
-            text = self._private_text(entry, VIA, default_port)
+            text = self._private_text(entry, VIA, default_port) if self.bare else entry.private_text
             edits.append((begin + first, last - first, text, "via"))
         data = message.data
         behind = begin + last
@@ -224,7 +224,7 @@ class Headers:
 
     def _private_text(self, entry: Entry, kind: int, default_port: int) -> bytes:
         """A mapping's private address as its phone writes it in this kind of field."""
-        if self.bare and (entry.key, kind) in self.bare:
+        if (entry.key, kind) in self.bare:
             return authority(entry.private_host, entry.key[1].port, with_port=False, default_port=default_port)
         return entry.private_text
 
