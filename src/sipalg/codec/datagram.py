@@ -154,7 +154,7 @@ def replace_payload(
     (
         start, total_before_bytes, packet_id, fragment, ttl_protocol, ip_checksum, hosts,
         source_port, destination_port, _, udp_checksum,
-    ) = _headers(packet[:IP_HEADER_BYTES] + packet[header_bytes:] if has_options else packet)  # fmt: skip
+    ) = _headers(packet[:IP_HEADER_BYTES] + packet[header_bytes:] if has_options else packet)
     ip_checksum += total_before_bytes - total_bytes
     if total_bytes > mtu_bytes and total_bytes > total_before_bytes and fragment & _DONT_FRAGMENT:
         ip_checksum += _DONT_FRAGMENT + packet_id - identification
@@ -174,7 +174,7 @@ def replace_payload(
     headers = _new_headers(
         start, total_bytes, packet_id, fragment, ttl_protocol, ip_checksum % 65535, hosts,
         source_port, destination_port, udp_bytes, udp_checksum,
-    )  # fmt: skip
+    )
     if has_options:
         options = packet[IP_HEADER_BYTES:header_bytes]
         headers = headers[:IP_HEADER_BYTES] + options + headers[IP_HEADER_BYTES:]
