@@ -83,6 +83,12 @@ def test_one_that_mayn_t_be_asked_isnt_judged(check: Callable[[Facts], Iterator[
         ("other_ports", flow(UDP, 5060, 9999), [("warning", "other-port")]),
         ("streams", flow(TCP, 40000, 5060), [("warning", "tcp")]),
         ("streams", flow(TCP, 40000, 5061), [("advice", "tls")]),
+        ("nat_ahead", status(counters={"seen_as": {"100.64.0.7": 2}}), [("warning", "nat-ahead")]),
+        (
+            "nat_ahead",
+            status(counters={"seen_as": {"another port": 2, "100.64.0.7": 2}}),
+            [("warning", "nat-ahead"), ("warning", "nat-ahead")],
+        ),
         (
             "short_timeout",
             status(phones=[SILENT]),
@@ -127,6 +133,14 @@ def test_the_remedy_names_the_ports() -> None:
     full = replace(SETTINGS, ports=tuple(range(6000, 6008)))
     (finding,) = traffic_checks.other_ports(replace(WELL, settings=full, **flow(UDP, 40000, 5080)))
     assert finding.text.endswith("in the place of another, 8 are possible")
+
+
+def test_where_servers_see_the_phones_is_named() -> None:
+    counters = {"seen_as": {"100.64.0.7": 1, "another port": 1}}
+    ill = status(counters=counters, status={"advertised_address": "192.0.2.1"})
+    address, port = traffic_checks.nat_ahead(replace(WELL, **ill))
+    assert address.text.startswith("servers see address 100.64.0.7 (received, rport) instead of 192.0.2.1: ")
+    assert port.text.startswith("servers see another port (received, rport) instead of 192.0.2.1: another NAT")
 
 
 def test_of_many_phones_a_few_are_named() -> None:

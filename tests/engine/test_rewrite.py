@@ -1,9 +1,12 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from tests.engine.ladder import Ladder, Phone, Server
 from tests.engine.wire import request, response
 
+from sipalg.engine import policy
 from sipalg.engine.verdict import TCP, Endpoint
 
 P, N = "192.168.33.10", "203.0.113.1"
@@ -119,10 +122,33 @@ def test_an_answers_via_that_isnt_the_recipients_stays(via: str) -> None:
 
 
 def test_only_the_recipients_own_parameters_change() -> None:
-    _, phone, server = stage()
+    ladder, phone, server = stage()
     phone.sends(request("OPTIONS"), server)
     answer = response(200, "OPTIONS", via=f"{N}:5060;received=198.51.100.1;rport=7000")
     assert server.sends(answer) == answer.replace(b"UDP 203.0.113.1", b"UDP 192.168.33.10")
+    assert ladder.alg.counts()["seen_as"] == {"198.51.100.1": 1, "another port": 1}
+
+
+def test_where_a_nat_ahead_is_seen_to_be_is_counted_for_the_address_that_is_written() -> None:
+    ladder, phone, server = stage()
+    phone.sends(request("OPTIONS"), server)
+
+    def seen(via: str) -> dict[str, int]:
+        server.sends(response(200, "OPTIONS", via=via))
+        return ladder.alg.counts()["seen_as"]
+
+    assert seen(f"{N}:5060;received={N};rport=5060") == {}
+    assert seen("phone.lan;received=198.51.100.1;rport=7000") == {}
+    for _ in range(2):
+        found = seen(f"{N}:5060;received=198.51.100.1;rport=5060")
+    assert found == {"198.51.100.1": 2}
+    for number in range(policy.MAX_SEEN_AS + 3):
+        found = seen(f"{N}:5060;received=198.51.100.{number}")
+    assert len(found) == policy.MAX_SEEN_AS
+    assert found["198.51.100.1"] == 3
+    changed = replace(ladder.alg.settings, advertised_address="203.0.113.2")
+    ladder.run(ladder.alg.change_settings(changed, ladder.now))
+    assert ladder.alg.counts()["seen_as"] == {}
 
 
 @pytest.mark.parametrize(

@@ -57,7 +57,8 @@ def test_the_tables_as_plain_values() -> None:
     ]
     assert shown["counters"] == {"mappings": 4, "contacts": 1, "calls": 1, "flows": 2}
     counts = ladder.alg.counts()
-    assert counts == {name: shown[name] for name in ("counters", "messages", "edits", "passes", "refusals")}
+    names = ("counters", "messages", "edits", "passes", "refusals", "seen_as")
+    assert counts == {name: shown[name] for name in names}
     assert shown["messages"] == {"200": 2, "ACK": 1, "INVITE": 1, "REGISTER": 1}
     assert shown["edits"]["via"] == 5
     assert shown["passes"] == {}

@@ -104,6 +104,17 @@ def test_phones_that_use_another_port(router: Router, net: Topology) -> None:
     assert finding["text"].endswith("set ports=5060,5061,5080")
 
 
+def test_a_server_that_sees_another_address(router: Router, phone: socket.socket, server: socket.socket) -> None:
+    router.run("--inside", "lan1", "--except", EXEMPT_NETWORK)
+    received, source = exchange(phone, server, register())
+    answer = b"SIP/2.0 200 OK\r\n" + received.partition(b"\r\n")[2]
+    server.sendto(answer.replace(b";rport", b";received=198.51.100.77;rport=4711"), source)
+    phone.recv(65535)
+    answer_of_doctor = doctor(router)
+    assert codes(answer_of_doctor) == [("warning", "nat-ahead")] * 2
+    assert "servers see address 198.51.100.77 " in answer_of_doctor["findings"][0]["text"]
+
+
 def test_without_rights_it_says_what_it_couldn_t_look_at(router: Router) -> None:
     router.run("--inside", "lan1", "--except", EXEMPT_NETWORK)
     drop = ("setpriv", "--bounding-set=-all", "--inh-caps=-all", "--ambient-caps=-all", "--no-new-privs")

@@ -35,6 +35,7 @@ _WORDS: Final = {
     "edits": "edits, by rule",
     "passes": "passed as they came, by reason",
     "refusals": "refused, by reason",
+    "seen_as": "seen by servers as, where another address is written",
     "aor": "address of record",
     "packets_s": "time on packets",
     "processor_s": "processor time",

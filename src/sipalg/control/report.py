@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 #: Lists and counters of the engine's snapshot that belong to `status`.
 _LISTS = ("phones", "contacts")
-_COUNTERS = ("messages", "edits", "passes", "refusals")
+_COUNTERS = ("messages", "edits", "passes", "refusals", "seen_as")
 
 
 class Report:

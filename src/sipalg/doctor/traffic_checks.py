@@ -17,6 +17,7 @@ from sipalg.control import timeouts
 from sipalg.control.columns import duration
 from sipalg.datapath.preflight import Finding
 from sipalg.doctor.facts import USUAL_SIP_PORTS, Facts, SeenFlow
+from sipalg.engine.policy import ANOTHER_PORT
 from sipalg.engine.verdict import TCP, UDP
 
 #: A phone that is there says something within this time.
@@ -94,6 +95,22 @@ def streams(facts: Facts) -> Iterator[Finding]:
             yield Finding("warning", "tcp", text)
 
 
+def nat_ahead(facts: Facts) -> Iterator[Finding]:
+    """Yield whether servers see phones' requests come from elsewhere than is written: another NAT is ahead.
+
+    A NAT with an ALG that edits without mistakes, and undoes it on the way back, can't be told from none.
+    """
+    seen = _numbers(facts.table("counters", "seen_as"))
+    written = facts.table("status").get("advertised_address") or "what is written"
+    for name in sorted(seen):
+        where = name if name == ANOTHER_PORT.decode() else f"address {name}"
+        text = (
+            f"servers see {where} (received, rport) instead of {written}: another NAT is ahead, perhaps with an ALG; "
+            "switch that off, and let it forward one to one, with its address named by --public"
+        )
+        yield Finding("warning", "nat-ahead", text)
+
+
 def short_timeout(facts: Facts) -> Iterator[Finding]:
     """Yield for which phones sip-timeout is too short, as the running ALG has learned of them."""
     rows = [row for row in facts.rows("phones") if row.keys() >= _SILENCE]
@@ -147,6 +164,7 @@ CHECKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
     no_traffic,
     other_ports,
     streams,
+    nat_ahead,
     short_timeout,
     nat_aware,
     troubles,

@@ -240,6 +240,7 @@ class Alg:
             "edits": dict(sorted(self.rules.items())),
             "passes": dict(sorted(self.reasons.items())),
             "refusals": dict(sorted(self.refusals.items())),
+            "seen_as": {seen.decode(): count for seen, count in self._passage.headers.seen_as.items()},
         }
 
     # What a message goes through.

@@ -37,6 +37,10 @@ LONGEST_KEEPALIVE_S: Final = 7200.0
 MAX_PHONES_HEARD: Final = 8192
 #: Sources that are remembered as NAT aware: a flood only makes the oldest be found out again.
 MAX_NAT_AWARE: Final = 8192
+#: Addresses by which servers see us, where they aren't what is written: a NAT ahead has one, seldom more.
+MAX_SEEN_AS: Final = 16
+#: In their place: the address is ours, and the port is another one.
+ANOTHER_PORT: Final = b"another port"
 #: Refused offers of direct media that are remembered until their ACK: a flood only makes the oldest be forgotten.
 MAX_REFUSALS: Final = 4096
 #: Addresses that the outside may name for one call's media before it stands: a dozen forks and media servers.

@@ -19,7 +19,7 @@ from sipalg.codec.uri import UriSpan, parse_list
 from sipalg.engine.contacts import Granted
 from sipalg.engine.mappings import Entry, MappingKey, Mappings
 from sipalg.engine.peers import Peers
-from sipalg.engine.policy import NAT_AWARE, NO_FREE_PORT
+from sipalg.engine.policy import ANOTHER_PORT, MAX_SEEN_AS, NAT_AWARE, NO_FREE_PORT
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import TCP, UDP, Change, Datagram, Endpoint
 
@@ -36,11 +36,14 @@ class Headers:
         self._mappings = mappings
         self._peers = peers
         self.bare: dict[tuple[MappingKey, int], bool] = {}
+        #: What servers say that our requests came from, where it isn't what was written, and how often.
+        self.seen_as: dict[bytes, int] = {}
         self.set_advertised("")
 
     def set_advertised(self, address: str) -> None:
         """Write `address` from now on; "" while there is none."""
         self.advertised = address.encode()
+        self.seen_as.clear()
 
     def edit_outward(
         self, transaction: Transaction, message: Message, datagram: Datagram, entry: Entry | None, own: bytes
@@ -218,9 +221,21 @@ class Headers:
         (start, end), rport = received_and_rport(data, behind, value_end(data, behind, message.head_end))
         if end and data[start:end] == self.advertised:
             edits.append((start, end - start, recipient.private_host, "via-received"))
+        elif end and host == self.advertised:
+            self._note_seen_as(data[start:end])
         start, end = rport
         if end and int(data[start:end]) == recipient.public_port:
             edits.append((start, end - start, b"%d" % recipient.key[1].port, "via-rport"))
+        elif end and host == self.advertised:
+            self._note_seen_as(ANOTHER_PORT)
+
+    def _note_seen_as(self, seen: bytes) -> None:
+        """Count where a request of ours came from by a server's word: another NAT is ahead then.
+
+        A Via that isn't ours tells nothing: its phone may know about the NAT.
+        """
+        if seen in self.seen_as or len(self.seen_as) < MAX_SEEN_AS:
+            self.seen_as[seen] = self.seen_as.get(seen, 0) + 1
 
     def _private_text(self, entry: Entry, kind: int, default_port: int) -> bytes:
         """A mapping's private address as its phone writes it in this kind of field."""
