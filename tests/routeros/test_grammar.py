@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network
+from pathlib import Path
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -171,11 +174,14 @@ PIECES = [
 
 
 def check(source: str) -> None:
+    told = ""
     try:
         places = [statement.position for statement in read(source)]
     except GrammarError as error:
         places = [error.position]
+        told = str(error)
     lines = source.split("\n")
+    assert told.isprintable()
     for line, column in places:
         assert 1 <= line <= len(lines)
         assert 1 <= column <= max(1, len(lines[line - 1]))
@@ -203,6 +209,8 @@ def test_any_text_of_the_grammars_pieces_is_read_or_refused(source: str, in_menu
         queue_number=st.integers(0, 65535),
         inside=st.sampled_from([("lan0",), ("lan0", "vlan20")]),
         outside=st.sampled_from(["wan0", "ether1-gateway"]),
+        exempt=st.sets(st.sampled_from([IPv4Network("10.0.0.0/8"), IPv4Network("192.0.2.1/32")])).map(tuple),
+        captures=st.text(st.sampled_from('ab "\\$?;[]=#é/.')).map(lambda name: Path(f"/{name}x")),
     )
 )
 def test_what_is_written_is_read_again(settings: Settings) -> None:

@@ -37,9 +37,9 @@ class GrammarError(Exception):
 
     def __init__(self, what: str, position: Position, remedy: str = "") -> None:
         super().__init__(what, position, remedy)
-        self.what = what
+        self.what = _printable(what)
         self.position = position
-        self.remedy = remedy
+        self.remedy = _printable(remedy)
 
     def __str__(self) -> str:
         place = f"(line {self.position.line} column {self.position.column})"
@@ -63,6 +63,11 @@ class Token(NamedTuple):
     end: int
     glued: bool = False
     quoted: bool = False
+
+
+def _printable(text: str) -> str:
+    """Return a text that can move no cursor."""
+    return "".join(character if character.isprintable() else "\N{REPLACEMENT CHARACTER}" for character in text)
 
 
 def position(source: str, offset: int) -> Position:
