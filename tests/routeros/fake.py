@@ -39,6 +39,8 @@ class FakeAlg:
         self.nat_address = "75.142.151.49"
         self.mode = "enforce"
         self.refuses = ""
+        #: What comes with the answer to a change.
+        self.besides: dict[str, Any] = {}
 
     def __enter__(self) -> Self:
         self._listener = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
@@ -89,4 +91,5 @@ class FakeAlg:
     def _set(self, values: dict[str, str]) -> dict[str, Any]:
         before, self.settings = texts(self.settings), with_texts(self.settings, values)
         after = texts(self.settings)
-        return {"changed": [key for key in after if after[key] != before[key]], "saved": self.saved}
+        changed = [key for key in after if after[key] != before[key]]
+        return {"changed": changed, "saved": self.saved, **self.besides}

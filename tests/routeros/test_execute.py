@@ -87,6 +87,9 @@ def test_changes(router: Router, alg: FakeAlg) -> None:
     run(router, P + "disable sip")
     run(router, P + "disable sip now")
     assert [one["arguments"] for one in alg.asked[-2:]] == [{"now": False}, {"now": True}]
+    alg.besides = {"ended": {"mappings": 3, "calls": 1}}
+    ended = run(router, P + "disable sip now")
+    assert (ended.json["ended"], ended.changed) == ({"mappings": 3, "calls": 1}, True)
     run(router, P + "set [find disabled=yes] sip-timeout=90m")
     assert alg.settings.sip_timeout_s == 5400
 

@@ -25,11 +25,14 @@ def test_a_running_alg_is_asked(router: Router, alg: FakeAlg, told: list[str]) -
 
 
 def test_what_is_only_in_force_is_told(router: Router, alg: FakeAlg, told: list[str]) -> None:
-    alg.saved = None
-    router.set({"ports": "5060,5061"})
-    assert told == []
+    alg.saved, alg.besides = None, {"not_saved": "/etc/x: can't be written", "notes": ["ports is given twice"]}
     assert router.set({"ports": "5070"}) == Change(("ports",), None)
-    assert told == ["in force, but in no settings file: it is lost with the next start"]
+    assert told == ["in force until the next start, but not saved: /etc/x: can't be written", "ports is given twice"]
+
+
+def test_what_was_ended_is_counted(router: Router, alg: FakeAlg) -> None:
+    alg.besides = {"ended": {"mappings": 3, "calls": 1}}
+    assert router.disable(now=True).ended == {"mappings": 3, "calls": 1}
 
 
 def test_without_its_outside_address_the_entry_is_invalid(router: Router, alg: FakeAlg) -> None:

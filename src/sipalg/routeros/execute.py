@@ -131,4 +131,7 @@ def _check_items(call: Call, router: Router) -> None:
 
 
 def _changed(change: Change) -> Result:
-    return Result((), {"changed": list(change.changed), "saved": change.saved}, changed=bool(change.changed))
+    json: dict[str, Any] = {"changed": list(change.changed), "saved": change.saved}
+    if change.ended:
+        json["ended"] = dict(change.ended)
+    return Result((), json, changed=bool(change.changed or change.ended))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from sipalg.control import settings_file
@@ -36,10 +37,14 @@ class RefusedError(Exception):
 
 
 class Change(NamedTuple):
-    """What came of a change: the keys that are other than before, and the file that has them now, if one has."""
+    """What came of a change: the keys that are other than before, and the file that has them now, if one has.
+
+    `ended` counts what was ended with it.
+    """
 
     changed: tuple[str, ...]
     saved: str | None
+    ended: Mapping[str, int] = MappingProxyType({})
 
 
 class Router:
@@ -98,10 +103,11 @@ class Router:
             answer = self._ask(command, arguments)
         except NotRunningError:
             return self._save(values)
-        saved = answer.get("saved")
-        if saved is None and answer.get("changed"):
-            self._tell("in force, but in no settings file: it is lost with the next start")
-        return Change(tuple(answer.get("changed", ())), saved)
+        if "not_saved" in answer:
+            self._tell(f"in force until the next start, but not saved: {answer['not_saved']}")
+        for note in answer.get("notes", ()):
+            self._tell(note)
+        return Change(tuple(answer["changed"]), answer["saved"], answer.get("ended", {}))
 
     def _ask(self, command: str, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
         try:
