@@ -80,8 +80,12 @@ _sipalg() {
         metrics) options='--listen --socket --help' ;;
         doctor) options='--json --inside --outside --ports --except --config --socket --help' ;;
         install-service) options='--prefix --root --executable --uninstall --dry-run --help' ;;
-        explain) options='--inside --public --source --destination --media-port --raw --diff --json --help' ;;
-        rewrite) options='--inside --public --ports --media-ports --except --json --help' ;;
+        explain)
+            options='--inside --public --source --destination --media-port --sip-direct-media --raw --diff --json --help'
+            ;;
+        rewrite)
+            options='--inside --public --ports --media-ports --except --sip-direct-media --inside-servers --json --help'
+            ;;
         lab) options='--only --mode --list --json --keep --at-once --help' ;;
     esac
     if [[ $word != -* && $command =~ ^(explain|rewrite|script)$ ]]; then

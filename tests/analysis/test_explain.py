@@ -335,3 +335,51 @@ def test_any_bytes_are_explained(noise: bytes, start: bytes, at: int) -> None:
     assert rebuilt + message[position:] == explanation.verdict.payload
     assert json.dumps(as_json(explanation))
     assert not any(char in line for line in as_text(explanation, coloured=False) for char in "\x1b\r\n")
+
+
+def handing_over(tag: str = ";tag=far") -> bytes:
+    """The lecture's INVITE as a re-INVITE that names another inside device for media."""
+    to = b"<sip:*98@207.252.1.148>"
+    message = invite(PHONE, 16386).replace(to, to + tag.encode())
+    return message.replace(b"IN IP4 192.168.20.100", b"IN IP4 192.168.20.101")
+
+
+def test_media_handed_over_to_another_device_are_shown_as_the_call_would_have_them(run: Run) -> None:
+    code, out, _ = run(handing_over(), "--public", PUBLIC, "--media-port", "20000")
+    assert code == 0
+    lines = out.decode().splitlines()
+    assert "assumed: the call that it changes stands: it had its 2xx and ACK" in lines
+    assert "mapping given: 192.168.20.101:16386 ↔ 75.142.151.49:20000, direct" in lines
+    assert b"192.168.20.101" not in run(handing_over(), "--public", PUBLIC, "--raw")[1]
+
+
+def test_a_first_invite_that_names_another_device_passes(run: Run) -> None:
+    code, out, _ = run(handing_over(""), "--public", PUBLIC)
+    assert code == 0
+    assert b"passes as it came: sdp-of-another-host: its SDP names another inside host's address" in out
+    response = handing_over().replace(b"INVITE sip:*98@207.252.1.148 SIP/2.0", b"SIP/2.0 200 OK")
+    _, out, _ = run(response, "--public", PUBLIC, "--source", PHONE, "--destination", "9.9.9.9:5060")
+    assert b"passes as it came: sdp-of-another-host" in out
+
+
+def test_what_is_refused_is_shown_with_its_answer(run: Run) -> None:
+    options = ("--public", PUBLIC, "--sip-direct-media", "no")
+    code, out, _ = run(handing_over(), *options)
+    assert code == 0
+    fate = "doesn't leave; 192.168.20.100:5060 gets 488 Not Acceptable Here from 207.252.1.148:5060"
+    assert f"{fate}: direct-media-refused: it offers another inside host's address" in out.decode()
+    shown = json.loads(run(handing_over(), *options, "--json")[1])
+    assert (shown["action"], shown["reason"], shown["message"]) == ("drop", "direct-media-refused", None)
+    assert shown["reply"].startswith("SIP/2.0 488 Not Acceptable Here\r\nVia: SIP/2.0/UDP 192.168.20.100:5060")
+    code, out, error = run(handing_over(), *options, "--raw")
+    assert (code, out) == (0, b"")
+    assert error.decode().startswith(f"sipalg explain: nothing is sent on: {fate}")
+    assert error.count(b"\n") == 1
+    assert fate.encode() in run(handing_over(), *options, "--diff")[2]
+
+
+def test_from_where_media_may_come_without_direct_media(run: Run) -> None:
+    _, out, _ = run(invite(PHONE, 16386), "--public", PUBLIC, "--sip-direct-media", "no")
+    assert b"peer: 207.252.1.148 may signal to 75.142.151.49:1024" in out
+    assert b"peer: 207.252.1.148 may send media to 75.142.151.49:16386" in out
+    assert run(invite(PHONE, 16386), "--public", PUBLIC)[1].count(b"peer: ") == 1

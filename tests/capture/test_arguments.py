@@ -53,6 +53,7 @@ def test_right_texts_become_values(read: Callable[[str], object], text: str, val
         (arguments.ports, "5060,5060", "twice"),
         (arguments.ports, "5060-5070", "ranges aren't taken"),
         (arguments.ports, "1,2,3,4,5,6,7,8,9", "up to 8"),
+        (arguments.yes_or_no, "maybe", "neither yes nor no"),
         (arguments.port_range, "16384", "no range"),
         (arguments.port_range, "1000-2000", "below 1024"),
         (arguments.port_range, "3000-2000", "begins above its end"),
@@ -66,7 +67,12 @@ def test_wrong_texts_are_refused_with_what_would_be_right(
         read(text)
 
 
+def test_yes_and_no_in_routeros_words() -> None:
+    assert [arguments.yes_or_no(text) for text in ("yes", "true", "no", "false")] == [True, True, False, False]
+
+
 READERS = [
+    arguments.yes_or_no,
     arguments.address,
     arguments.network,
     arguments.port,

@@ -166,6 +166,22 @@ def test_ports_and_media_ports_are_the_engines(tmp_path: Path, udp: Build) -> No
     assert sent == udp(f"{N}:5060", f"{S}:5099", invite(f"{N}:5060", f"{N}:30000"))
 
 
+def test_another_devices_media_are_translated_refused_or_left(tmp_path: Path, udp: Build) -> None:
+    offer = invite(f"{P}:5060", "192.168.20.101:14254")
+    change = offer.replace(b"To: <sip:*98@207.252.1.148>", b"To: <sip:*98@207.252.1.148>;tag=b")
+    packets = [udp(f"{P}:5060", f"{S}:5060", message) for message in (offer, change)]
+    capture = write(tmp_path / "in.pcap", packets)
+    result = tmp_path / "out.pcap"
+
+    def sent(*options: str) -> list[bytes]:
+        assert run(capture, result, *options) == 0
+        return [packet.frame[14:] for packet in read(result)]
+
+    assert sent("--inside-servers", f"{P}/32")[0] == udp(f"{N}:5060", f"{S}:5060", invite(f"{N}:5060", f"{N}:14254"))
+    assert sent() == [udp(f"{N}:5060", f"{S}:5060", message) for message in (offer, change)]
+    assert sent("--sip-direct-media", "no")[1] == packets[1], "refused, and so as it came"
+
+
 def test_cut_capture_is_counted(tmp_path: Path, conversation: list[bytes], capsys: pytest.CaptureFixture[str]) -> None:
     capture = write(tmp_path / "in.pcap", [conversation[0][:100]])
     assert run(capture, tmp_path / "out.pcap") == 0

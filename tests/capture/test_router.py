@@ -41,6 +41,8 @@ class FakeAlg:
 
     def receive_datagram(self, datagram: Datagram, now: float) -> Verdict:
         self.seen.append(datagram)
+        if datagram.payload == b"refused":
+            return Verdict("drop", datagram.payload, (), (), "direct-media-refused", 0)
         if not datagram.payload.isalpha():
             return Verdict("accept", datagram.payload, (), (), "not-sip", 0)
         commands: tuple[Command, ...] = ()
@@ -99,6 +101,11 @@ def test_answer_comes_back_to_the_phone(bench: Bench, udp: Build) -> None:
     assert sent == udp(f"{S}:5060", f"{P}:5060", b"OK!")
     assert bench.alg.seen[1] == Datagram(b"ok", Endpoint(S, 5060), Endpoint(P, 5060), UDP, OUTSIDE)
     assert bench.alg.done == [(1, 0.0)], "nothing is reported where there was nothing to run"
+
+
+def test_what_a_router_refuses_stays_as_it_came(bench: Bench, udp: Build) -> None:
+    packet = udp(f"{P}:5060", f"{S}:5060", b"refused")
+    assert bench.router.forward(packet, 0.0) == (packet, "refused-by-the-router", "direct-media-refused")
 
 
 def test_message_to_any_port_from_a_signalling_address_is_the_algs(bench: Bench, udp: Build) -> None:

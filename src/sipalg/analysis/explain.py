@@ -11,6 +11,7 @@ import json
 import os
 import sys
 from collections.abc import Iterable, Iterator
+from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -21,12 +22,13 @@ from sipalg.analysis.marks import COLOURED, PLAIN, diff_lines, marked_lines, tex
 from sipalg.capture import arguments, reasons
 from sipalg.capture.router import LOCAL
 from sipalg.codec.address import MAX_PORT, in_networks
-from sipalg.codec.message import parse
+from sipalg.codec.message import identify, parse
 from sipalg.engine.alg import Alg
-from sipalg.engine.policy import NOTHING_TO_EDIT
+from sipalg.engine.policy import NOTHING_TO_EDIT, SDP_OF_ANOTHER
 from sipalg.engine.settings import Settings
 from sipalg.engine.verdict import (
     ACCEPT,
+    DROP,
     UDP,
     AdmitPeer,
     Command,
@@ -35,6 +37,7 @@ from sipalg.engine.verdict import (
     EstablishFlow,
     Mapping,
     OpenMapping,
+    Reply,
     Verdict,
 )
 
@@ -90,6 +93,13 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--media-port", type=arguments.port, metavar="PORT", help="the public port of the first media stream"
     )
+    parser.add_argument(
+        "--sip-direct-media",
+        type=arguments.yes_or_no,
+        default=True,
+        metavar="yes|no",
+        help="may media go straight to another inside device? (default: yes)",
+    )
     shape = parser.add_mutually_exclusive_group()
     shape.add_argument("--raw", action="store_true", help="write just the bytes that would be sent on")
     shape.add_argument("--diff", action="store_true", help="write the message with - and + before the edited lines")
@@ -110,14 +120,16 @@ def main(args: argparse.Namespace) -> int:
     except UnknownEndError as error:
         return _refuse(f"{args.file}: {error}")
     coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
-    if args.raw:
+    if args.raw and explanation.verdict.action == DROP:
+        sys.stderr.write(f"sipalg explain: nothing is sent on: {_fate(explanation.verdict)}\n")
+    elif args.raw:
         sys.stdout.buffer.write(explanation.verdict.payload)
         sys.stdout.buffer.flush()
     elif args.json:
         sys.stdout.write(json.dumps(as_json(explanation), indent=2) + "\n")
     elif args.diff:
         if explanation.verdict.reason:
-            sys.stderr.write(f"sipalg explain: passes as it came: {_reason_text(explanation.verdict.reason)}\n")
+            sys.stderr.write(f"sipalg explain: {_fate(explanation.verdict)}\n")
         lines = diff_lines(message, explanation.verdict.edits, coloured=coloured)
         sys.stdout.write("".join(line + "\n" for line in lines))
     else:
@@ -141,7 +153,8 @@ def _explained(message: bytes, args: argparse.Namespace) -> Explanation:
         notes.insert(0, f"inside {', '.join(map(str, inside))}: as --inside isn't given")
         if args.raw:
             sys.stderr.write(f"sipalg explain: assumed {notes[0]}\n")
-    return explain(message, ends._replace(notes=tuple(notes)), inside, public, args.media_port)
+    ends = ends._replace(notes=tuple(notes))
+    return explain(message, ends, inside, public, args.media_port, direct_media=args.sip_direct_media)
 
 
 def passes(message: bytes, ends: Ends | None, reason: str, public_host: str) -> Explanation:
@@ -155,8 +168,10 @@ def explain(
     inside: tuple[IPv4Network, ...],
     public: Endpoint,
     media_port: int | None,
+    *,
+    direct_media: bool = True,
 ) -> Explanation:
-    """Ask an engine that knows nothing but the mappings that the options name.
+    """Ask an engine that knows nothing but the mappings that the options name, and no call.
 
     `public` with port 0 leaves the choice of the phone's port to the engine, `media_port` None that of the media's.
     """
@@ -164,22 +179,36 @@ def explain(
         return passes(message, ends, LOCAL, public.host)
     phone = ends.source if ends.outbound else ends.destination
     given = [Mapping(UDP, phone, public, "sip")] if public.port else []
-    verdict = _ask(message, ends, public.host, given)
+    settings = Settings(frozenset((_INSIDE,)), public.host, public.host, direct_media=direct_media)
+    verdict = _ask(message, ends, settings, inside, given)
+    if verdict.reason == SDP_OF_ANOTHER and direct_media and _changes_a_call(message):
+        # What a standing call allows this sender, an inside server may at all times.
+        settings = replace(settings, inside_servers=(IPv4Network(ends.source.host),))
+        ends = ends._replace(notes=(*ends.notes, "the call that it changes stands: it had its 2xx and ACK"))
+        verdict = _ask(message, ends, settings, inside, given)
     if media_port is not None:
         # The engine itself says which private ports the message names; then it is asked again with those given.
         opened = [command.mapping for command in verdict.commands if isinstance(command, OpenMapping)]
-        given += _media_given([mapping for mapping in opened if mapping.purpose == "media"], public.host, media_port)
-        verdict = _ask(message, ends, public.host, given)
+        given += _media_given([mapping for mapping in opened if mapping.purpose != "sip"], public.host, media_port)
+        verdict = _ask(message, ends, settings, inside, given)
     edits = tuple(edit for edit in verdict.edits if edit.replacement != message[edit.offset :][: edit.length])
     verdict = verdict._replace(changes=edits, reason=verdict.reason or ("" if edits else NOTHING_TO_EDIT))
     return Explanation(message, ends, verdict, public.host, tuple(given))
 
 
-def _ask(message: bytes, ends: Ends, public_host: str, given: Iterable[Mapping]) -> Verdict:
-    settings = Settings(
-        inside_interfaces=frozenset((_INSIDE,)), nat_address=public_host, advertised_address=public_host
-    )
+def _changes_a_call(data: bytes) -> bool:
+    """Return whether a message offers other media in a call that has begun: a re-INVITE or an UPDATE."""
+    message = parse(data)
+    if isinstance(message, str) or message.method not in (b"INVITE", b"UPDATE"):
+        return False
+    return identify(message).to_tag != b""
+
+
+def _ask(
+    message: bytes, ends: Ends, settings: Settings, inside: tuple[IPv4Network, ...], given: Iterable[Mapping]
+) -> Verdict:
     alg = Alg(settings, lambda _protocol, _port: False)
+    alg.direct.set_networks(inside)
     for mapping in given:
         alg.adopt(mapping, 0.0)
     interface = _INSIDE if ends.outbound else _OUTSIDE
@@ -216,7 +245,7 @@ def as_text(explanation: Explanation, *, coloured: bool) -> Iterator[str]:
     if verdict.edits:
         yield f"edits: {len(verdict.edits)}, {len(message)} → {len(verdict.payload)} bytes"
     else:
-        yield f"passes as it came: {_reason_text(verdict.reason)}"
+        yield _fate(verdict)
     yield ""
     if ends is None:
         yield from _beginning(message)
@@ -258,6 +287,20 @@ def _beginning(data: bytes) -> Iterator[str]:
         yield text if len(text) <= _LONGEST_LINE else text[: _LONGEST_LINE - 1] + "…"
     if any(lines[_LINES_OF_NO_MESSAGE:]):
         yield f"… {len(data)} bytes in all"
+
+
+def _fate(verdict: Verdict) -> str:
+    """Say what becomes of a message without edits, and why."""
+    fate = "passes as it came"
+    for reply in _replies(verdict):
+        status = reply.payload.partition(b"\r\n")[0].decode("ascii").partition(" ")[2]
+        fate = f"doesn't leave; {reply.destination} gets {status} from {reply.source}"
+    return f"{fate}: {_reason_text(verdict.reason)}"
+
+
+def _replies(verdict: Verdict) -> list[Reply]:
+    """Return what the ALG itself answers: nothing, or one reply."""
+    return [command for command in verdict.commands if isinstance(command, Reply)]
 
 
 def _reason_text(reason: str) -> str:
@@ -308,7 +351,8 @@ def as_json(explanation: Explanation) -> dict[str, Any]:
             for command in commands
             if far_known and isinstance(command, EstablishFlow)
         ],
-        "message": verdict.payload.decode("utf-8", "backslashreplace"),
+        "reply": next((reply.payload.decode("utf-8", "backslashreplace") for reply in _replies(verdict)), None),
+        "message": None if verdict.action == DROP else verdict.payload.decode("utf-8", "backslashreplace"),
     }
 
 
@@ -322,7 +366,8 @@ def _command_text(command: Command) -> str:
         case OpenMapping(mapping, _):
             return f"mapping: {_mapping_text(mapping)}"
         case AdmitPeer(mapping, peer, _):
-            return f"peer: {peer} may signal to {mapping.public}"
+            what = "signal" if mapping.purpose == "sip" else "send media"
+            return f"peer: {peer} may {what} to {mapping.public}"
         case EstablishFlow(flow, _):
             return f"flow: {flow.private} ↔ {flow.remote}, seen from there as {flow.public}"
     return ""

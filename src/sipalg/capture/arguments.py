@@ -39,6 +39,13 @@ def network(text: str) -> IPv4Network:
         raise ArgumentTypeError(f"{text!r} has host bits set; the network would be {right}") from None
 
 
+def yes_or_no(text: str) -> bool:
+    """Read `yes` or `no`, or RouterOS's other words for them."""
+    if text not in ("yes", "no", "true", "false"):
+        raise ArgumentTypeError(f"{text!r} is neither yes nor no")
+    return text in ("yes", "true")
+
+
 def port(text: str) -> int:
     """Read a port, 1–65535."""
     if not (text.isascii() and text.isdigit()) or not 1 <= int(text) <= MAX_PORT:

@@ -64,6 +64,7 @@ OF_PACKETS: Final[dict[str, str]] = {
     router.CUT_HEADERS: "the capture has less than its headers",
     router.NO_PORT: "no public port was free",
     router.FRAGMENT: "a fragment whose other parts aren't there",
+    router.REFUSED_HERE: "the router refused it: it goes no further",
     router.UNCHANGED: "it already shows what its receiver sees",
     router.CUT: "the capture cut the message off, so that the ALG couldn't read it",
     router.TOO_LONG: "edited, it would be longer than a packet can be",

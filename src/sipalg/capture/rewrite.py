@@ -74,6 +74,21 @@ def configure(parser: argparse.ArgumentParser) -> None:
         metavar="CIDR",
         help="a remote network that isn't translated (repeatable)",
     )
+    parser.add_argument(
+        "--sip-direct-media",
+        type=arguments.yes_or_no,
+        default=_DEFAULTS.direct_media,
+        metavar="yes|no",
+        help="may media go straight to another inside device? (default: yes)",
+    )
+    parser.add_argument(
+        "--inside-servers",
+        type=arguments.network,
+        action="append",
+        default=[],
+        metavar="CIDR",
+        help="a network of inside proxies that name a phone's media in a call's first offer (repeatable)",
+    )
     parser.add_argument("--json", action="store_true", help="write the summary as JSON to stdout")
 
 
@@ -116,7 +131,7 @@ def _check(args: argparse.Namespace) -> None:
 
 
 def _rewrite(args: argparse.Namespace) -> tuple[Summary, list[Mapping], Senders]:
-    nat = Nat(args.public)
+    nat = Nat(args.public, direct_media=args.sip_direct_media)
     settings = Settings(
         inside_interfaces=frozenset((INSIDE,)),
         nat_address=args.public,
@@ -124,8 +139,11 @@ def _rewrite(args: argparse.Namespace) -> tuple[Summary, list[Mapping], Senders]
         ports=args.ports,
         media_ports=args.media_ports,
         exempt=tuple(args.exempt),
+        direct_media=args.sip_direct_media,
+        inside_servers=tuple(args.inside_servers),
     )
     alg = Alg(settings, nat.is_taken)
+    alg.direct.set_networks(tuple(args.inside))
     senders = Senders(tuple(args.inside))
     router = Router(alg, nat, tuple(args.inside), args.public, args.ports, tuple(args.exempt))
     with (

@@ -25,6 +25,7 @@ from sipalg.codec.datagram import (
     replace_addresses,
     replace_payload,
 )
+from sipalg.engine.policy import DIRECT_MEDIA_REFUSED, REFUSAL_ACKNOWLEDGED
 from sipalg.engine.verdict import Command, Datagram, Endpoint, Verdict
 
 INSIDE: Final = "inside"
@@ -41,6 +42,11 @@ CUT_HEADERS: Final = "headers-cut-off"
 NO_PORT: Final = "no-port-free"
 FRAGMENT: Final = "fragment-alone"
 UNCHANGED: Final = "already-as-the-receiver-sees-it"
+
+#: Why a packet stays that a live router would have answered itself, or absorbed: as many come out as went in.
+REFUSED_HERE: Final = "refused-by-the-router"
+#: The ALG's reasons for that.
+REFUSED: Final = frozenset((DIRECT_MEDIA_REFUSED, REFUSAL_ACKNOWLEDGED))
 
 #: Why a SIP packet's payload isn't looked at.
 CUT: Final = "cut-by-the-capture"
@@ -158,6 +164,8 @@ class Router:
         payload, sip = None, None
         if protocol == UDP and self._is_queued(source, inner_destination, now):
             payload, sip = self._ask(packet, source, inner_destination, now, whole=whole)
+            if sip in REFUSED:
+                return Passed(packet, REFUSED_HERE, sip)
         inner_source = source
         if outbound:
             public = self._nat.outbound(protocol, source, destination, now)
