@@ -105,7 +105,7 @@ def test_phones_that_use_another_port(router: Router, net: Topology) -> None:
 
 
 def test_a_server_that_sees_another_address(router: Router, phone: socket.socket, server: socket.socket) -> None:
-    router.run("--inside", "lan1", "--except", EXEMPT_NETWORK)
+    router.run("--inside", "lan1", "--except", EXEMPT_NETWORK, "--sip-timeout", "2h")
     received, source = exchange(phone, server, register())
     answer = b"SIP/2.0 200 OK\r\n" + received.partition(b"\r\n")[2]
     server.sendto(answer.replace(b";rport", b";received=198.51.100.77;rport=4711"), source)
