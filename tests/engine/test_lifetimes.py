@@ -234,6 +234,15 @@ def test_each_server_is_a_flow_of_its_own() -> None:
     ]
 
 
+def test_a_contact_over_tcp_has_nothing_to_do_with_it() -> None:
+    ladder, phone, server = start(600.0)
+    uri = "<sip:a@{}:5060;transport=tcp>"
+    registers(phone, server, contact=uri.format(P), granted=f"{uri.format('203.0.113.1')};expires=3600")
+    ladder.wait(200)
+    assert told(ladder) == []
+    assert [(one["protocol"], one["registration_s"], one["because"]) for one in rows(ladder)] == [("tcp", 3600.0, "")]
+
+
 def test_a_port_forward_and_a_port_that_we_keep_need_no_sip_timeout() -> None:
     ladder, phone, server = start(600.0)
     ladder.run(ladder.alg.adopt(port_forward(5060, Endpoint(P, 5060)), ladder.now, "lan0"))
@@ -402,9 +411,8 @@ def test_another_sip_timeout_is_judged_anew() -> None:
     registers(phone, server, granted=lasting(3600))
     ladder.wait(120)
     assert len(told(ladder)) == 1
-    lifetimes = ladder.alg._passage.lifetimes
     for timeout_s, warned in ((600.0, 0), (900.0, 1), (7200.0, 0), (3600.0, 1)):
-        lifetimes.change(ladder.alg._transaction, replace(ladder.settings, sip_timeout_s=timeout_s))
+        ladder.run(ladder.alg.change_settings(replace(ladder.settings, sip_timeout_s=timeout_s), ladder.now))
         ladder.wait(120)
         events = told(ladder)
         assert [event["sip_timeout_s"] for event in events] == [f"{timeout_s:g}"] * warned

@@ -154,10 +154,15 @@ class Contacts:
             _take(transaction, self.lines, line, key)
         transaction.remove(self.by_mapping, key)
 
-    def lifetimes_of(self, key: MappingKey, registrar: str) -> list[Lifetime]:
-        """The lifetimes of a mapping's contacts at one registrar."""
-        contacts = ((key, line[1], line[2]) for line in self.by_mapping.get(key, ()) if line[2] == registrar)
-        return [self.lifetimes[contact] for contact in contacts if contact in self.lifetimes]
+    def lifetime_of(self, key: MappingKey, registrar: str) -> Lifetime:
+        """The shortest lifetime of a mapping's contacts at a registrar, the longest time between grants; 0 if none."""
+        granted_s, longest_s = 0, 0.0
+        for line in self.by_mapping.get(key, ()):
+            known = self.lifetimes.get((key, line[1], registrar)) if line[2] == registrar else None
+            if known is not None:
+                granted_s = min(granted_s, known.granted_s) if granted_s else known.granted_s
+                longest_s = max(longest_s, known.longest_s)
+        return Lifetime(granted_s, longest_s)
 
     def _grant(self, transaction: Transaction, line: Line, key: MappingKey, lifetime_s: int) -> None:
         """Begin or renew a contact; a lifetime of 0 renews nothing."""

@@ -10,6 +10,7 @@ Sources: RFC 3261 §10.2.4 (refreshes), RFC 4028 §7.2 and §10 (session timer),
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple, TypeVar
 
@@ -25,6 +26,7 @@ from sipalg.engine.policy import (
 )
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
+from sipalg.engine.verdict import UDP
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -116,7 +118,7 @@ def keepalive_s(beat: Beat, now: float) -> float:
 
 def would_do(silence_s: float) -> tuple[int, str]:
     """A sip-timeout that is longer than a silence, with a tenth to spare, in seconds and as a person types it."""
-    return next((typed for typed in _TYPED if typed[0] >= silence_s * _MARGIN), _TYPED[-1])
+    return _TYPED[min(bisect_left(_TYPED, (silence_s * _MARGIN,)), len(_TYPED) - 1)]
 
 
 class Lifetimes:
@@ -164,8 +166,8 @@ class Lifetimes:
         silence = self.silence(key, host, transaction.now)
         timeout_s = self.settings.sip_timeout_s
         if silence.expected_s < timeout_s:
-            if silence.registration_s >= timeout_s:
-                # Keep-alives make it harmless, and may stop.
+            if silence.cause == "keep-alive" and silence.registration_s >= timeout_s:
+                # They make it harmless, and may stop.
                 transaction.wake(transaction.now + silence.registration_s, ("lifetime", key, host))
             return
         heard = self._of(key, host)
@@ -186,18 +188,17 @@ class Lifetimes:
         """What silence is to be expected of the flow between a phone and `host`.
 
         Whatever comes by plan ends a silence, so the shortest of granted lifetime and keep-alives counts. A session
-        timer counts only for who has neither. Nothing is expected where sip-timeout doesn't matter: the way in of a
-        port forward is the administrator's, and flows of our own making are kept by us.
+        timer counts only for who has neither. Nothing is expected where sip-timeout doesn't matter: it is UDP's, the
+        way in of a port forward is the administrator's, and flows of our own making are kept by us.
         """
         heard = self._of(key, host)
-        lifetimes = self._contacts.lifetimes_of(key, host)
-        registration_s = float(min((granted_s for granted_s, _ in lifetimes), default=0))
-        longest_s = max((longest_s for _, longest_s in lifetimes), default=0.0)
+        granted_s, longest_s = self._contacts.lifetime_of(key, host)
+        registration_s = float(granted_s)
         beats_s = keepalive_s(heard.beat, now)
         happened_s = min(beats_s, longest_s) if beats_s and longest_s else beats_s or longest_s
         expected_s, cause = _longest(registration_s, beats_s, heard.session_s)
         entry = self._mappings.entries.get(key)
-        if (entry is not None and entry.mapping.adopted) or key in self._peers.flows:
+        if key[0] != UDP or (entry is not None and entry.mapping.adopted) or key in self._peers.flows:
             expected_s, cause = 0.0, ""
         return Silence(registration_s, beats_s, heard.session_s, happened_s, expected_s, cause)
 
