@@ -10,7 +10,7 @@ import pytest
 
 from sipalg.lab.scenario import WITHOUT_ALG, Outcome, Scenario
 from sipalg.lab.stage import Stage
-from sipalg.lab.table import NARROWEST, columns, print_table, progress_line, to_json, verdict
+from sipalg.lab.table import NARROWEST, columns, list_entry, print_table, progress_line, to_json, verdict
 
 
 def play(_: Stage) -> None:
@@ -43,6 +43,17 @@ def test_a_progress_line_is_cut_to_a_terminal_s_width() -> None:
     whole = progress_line(3, 20, WRONG)
     assert progress_line(3, 20, WRONG, len(whole)) == whole
     assert progress_line(3, 20, WRONG, 60) == f"{whole[:59]}…"
+
+
+def test_the_list_has_a_line_a_scenario_or_more_on_a_terminal() -> None:
+    whole = list_entry(SCENARIOS[0], "none, kernel")
+    assert whole == f"{'one':24} shows one (has to fail: none, kernel)"
+    assert list_entry(SCENARIOS[1], "") == f"{'two':24} shows two"
+    assert list_entry(SCENARIOS[0], "none, kernel", 80) == whole
+    narrow = list_entry(SCENARIOS[0], "none, kernel", 44).splitlines()
+    assert [len(line) <= 44 for line in narrow] == [True] * 3
+    assert [line.partition(" ")[0] for line in narrow] == ["one", "", ""]
+    assert " ".join(" ".join(narrow).split()) == " ".join(whole.split())
 
 
 def test_only_a_terminal_has_columns(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,7 @@ from sipalg.lab.runner import LABS_AT_ONCE, Run, all_as_expected, plan, run_all
 from sipalg.lab.scenario import Outcome
 from sipalg.lab.scenarios import SCENARIOS
 from sipalg.lab.stage import MODES, Mode
-from sipalg.lab.table import columns, print_table, progress_line, to_json
+from sipalg.lab.table import columns, list_entry, print_table, progress_line, to_json
 from sipalg.lab.topology import LabError, Topology, may_administer, mount_own_run, namespaces_refused
 
 #: Set in the copy of itself that runs in a user namespace, so that there is only one.
@@ -122,7 +122,7 @@ def _list(runs: list[Run]) -> None:
     for scenario in SCENARIOS:
         if scenario.name in modes:
             fails = ", ".join(mode for mode in modes[scenario.name] if mode in scenario.fails_in)
-            print(f"{scenario.name:24} {scenario.shows}{f' (has to fail: {fails})' if fails else ''}")
+            print(list_entry(scenario, fails, columns(sys.stdout)))
 
 
 def _again_in_user_namespace() -> int:

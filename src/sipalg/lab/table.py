@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import Final, TextIO
 
 from rich import box
@@ -42,6 +43,15 @@ def progress_line(number: int, total: int, outcome: Outcome, width: int = 0) -> 
     name = f"{outcome.scenario} · {TITLES[outcome.mode]}"
     line = f"{mark} {number:2}/{total}  {outcome.seconds:5.1f} s  {name:42} {verdict(outcome)}"
     return f"{line[: width - 1]}…" if 0 < width < len(line) else line
+
+
+def list_entry(scenario: Scenario, fails: str, width: int = 0) -> str:
+    """What `--list` says of a scenario: one line, or with `width` columns as many as it takes.
+
+    `fails` are the modes that it has to fail in, "" for none.
+    """
+    text = f"{scenario.name:24} {scenario.shows}{f' (has to fail: {fails})' if fails else ''}"
+    return "\n".join(wrap(text, max(width, 40), subsequent_indent=" " * 25)) if width else text
 
 
 def columns(file: TextIO) -> int:
