@@ -51,7 +51,7 @@ def list_entry(scenario: Scenario, fails: str, width: int = 0) -> str:
     `fails` are the modes that it has to fail in, "" for none.
     """
     text = f"{scenario.name:24} {scenario.shows}{f' (has to fail: {fails})' if fails else ''}"
-    return "\n".join(wrap(text, max(width, 40), subsequent_indent=" " * 25)) if width else text
+    return "\n".join(wrap(text, max(width, 40), subsequent_indent=" " * 25, break_on_hyphens=False)) if width else text
 
 
 def columns(file: TextIO) -> int:

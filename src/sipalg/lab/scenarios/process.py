@@ -6,6 +6,7 @@ import signal
 import time
 from typing import Final
 
+from sipalg.engine.verdict import Endpoint
 from sipalg.lab.packets import Message, Wire, messages
 from sipalg.lab.programs import pause, wait_until
 from sipalg.lab.scenario import Scenario
@@ -15,6 +16,8 @@ from sipalg.lab.topology import ADDRESS, SERVER_ADDRESS
 #: More than the queue holds (8192 packets), sent in about two seconds.
 FLOOD: Final = 12000
 BURST: Final = 100
+#: How long SIP waits for the next process, and a little more (docs/adr/0023).
+WAITS_S: Final = 8.5
 
 _REGISTER: Final = (
     "REGISTER sip:{server} SIP/2.0\r\n"
@@ -30,16 +33,26 @@ _REGISTER: Final = (
 
 
 def killed(stage: Stage) -> None:
-    """SIGKILL during a call: audio goes on, a new phone's SIP passes as plain NAT, after a restart calls work."""
+    """SIGKILL during a call: audio goes on, SIP waits for a new process, and is plain NAT when none comes.
+
+    After a restart, which is later than that, calls work.
+    """
     far = stage.phone("201", "far1", 1000, rtp_port=20000)
     phone = stage.phone("101", "phone1", 440)
     stage.call(far, phone)
     stage.expect_audio((phone, far))
     stage.signal_alg(signal.SIGKILL)
     killed_at = time.time()
-    stage.expect_audio((phone, far))
+    with stage.net.socket("phone2") as waiting:
+        waiting.bind((ADDRESS["phone2"], 5070))
+        waiting.sendto(_register(0), (SERVER_ADDRESS, 5060))
+        stage.expect_audio((phone, far))
+        pause(max(0.0, killed_at + WAITS_S - time.time()))
+    early = [m for m in _since(stage.outside(), killed_at) if m.wire.source.host == stage.net.public_address]
+    stage.expect(not early, f"{len(early)} messages left untranslated while SIP had to wait")
     second = stage.phone("102", "phone2", 700, rtp_port=12000)
-    sent = [m for m in _since(stage.inside(), killed_at) if m.wire.source.host == ADDRESS["phone2"]]
+    phone2 = Endpoint(ADDRESS["phone2"], 5060)
+    sent = [m for m in _since(stage.inside(), killed_at) if m.wire.source == phone2]
     outside = {m.key: m for m in _since(stage.outside(), killed_at)}
     stage.expect(bool(sent), "phone2 sent no SIP after the kill")
     for message in sent:
@@ -65,8 +78,7 @@ def stopped(stage: Stage) -> None:
     with stage.net.socket("phone2") as flood:
         flood.bind((ADDRESS["phone2"], 5070))
         for number in range(FLOOD):
-            text = _REGISTER.format(server=SERVER_ADDRESS, phone=ADDRESS["phone2"], number=number)
-            flood.sendto(text.encode(), (SERVER_ADDRESS, 5060))
+            flood.sendto(_register(number), (SERVER_ADDRESS, 5060))
             if number % BURST == BURST - 1:
                 pause(0.01)
         pause(0.5)
@@ -86,6 +98,10 @@ def stopped(stage: Stage) -> None:
     stage.call(far, phone)
     stage.expect_audio((phone, far))
     del stage.measured[2:]
+
+
+def _register(number: int) -> bytes:
+    return _REGISTER.format(server=SERVER_ADDRESS, phone=ADDRESS["phone2"], number=number).encode()
 
 
 def _since(packets: list[Wire], moment: float) -> list[Message]:
@@ -108,7 +124,7 @@ def _unseen(stage: Stage) -> int:
 SCENARIOS: Final = (
     Scenario(
         "killed",
-        "sipalg killed (SIGKILL) during a call, then started again",
+        "sipalg killed (SIGKILL) during a call: SIP waits, then is plain NAT; started again",
         killed,
         Needs(hosts=("phone1", "phone2", "server", "far1")),
         modes=("sipalg",),
