@@ -44,6 +44,19 @@ def test_another_helper_on_our_ports_only() -> None:
     assert rules(sip_helpers=(SipHelper((PortRange(5070, 5070),), "x"),)) == []
 
 
+@pytest.mark.parametrize(
+    ("where", "remedy"),
+    [
+        ("table ip h chain pre handle 3", "remove it with nft delete rule ip h pre handle 3"),
+        ("/proc/sys/net/netfilter/x", "switch it off with sysctl -w net.netfilter.x=0"),
+        ("iptables -t raw, line 4", "remove it"),
+    ],
+)
+def test_how_the_other_helper_goes(where: str, remedy: str) -> None:
+    (finding,) = preflight.check_rules(PLAN, replace(CLEAR, sip_helpers=(SipHelper((), where),)))
+    assert finding.text == f"{where}: the kernel's own SIP helper has port 5060, 5061, and both would edit; {remedy}"
+
+
 def test_flow_tables_in_use_on_our_interfaces() -> None:
     assert rules(flow_tables=(FlowTable("x", ("wan0", "eth7"), used=True),)) == [("error", "flow-table")]
     assert rules(flow_tables=(FlowTable("x", (), used=True),)) == [("error", "flow-table")]

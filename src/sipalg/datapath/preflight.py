@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import re
 import shutil
 import struct
 from collections.abc import Iterator, Sequence
@@ -29,6 +30,9 @@ from sipalg.engine.verdict import UDP, Endpoint
 
 _CAP_NET_ADMIN: Final = 12
 _BROADCAST: Final = IPv4Address("255.255.255.255")
+#: Where a rule is, as admin_nft says it.
+_NFT_RULE: Final = re.compile(r"table (\S+) (\S+) chain (\S+) (handle \d+)")
+_SYSCTLS: Final = "/proc/sys/"
 _STATUS: Final = Path("/proc/thread-self/status")
 _FORWARDING: Final = "/proc/sys/net/ipv4/conf/{}/forwarding"
 _QUEUES: Final = Path("/proc/thread-self/net/netfilter/nfnetlink_queue")
@@ -247,7 +251,10 @@ def check_rules(plan: Plan, rules: AdminRules) -> Iterator[Finding]:
     for helper in rules.sip_helpers:
         ports = [port for port in plan.ports if not helper.ports or any(a <= port <= b for a, b in helper.ports)]
         if ports:
-            text = f"{helper.where}: the kernel's own SIP helper has port {_list(ports)}; remove it, both would edit"
+            text = (
+                f"{helper.where}: the kernel's own SIP helper has port {_list(ports)}, and both would edit; "
+                f"{_how_to_remove(helper.where)}"
+            )
             yield Finding("error", "kernel-helper", text)
     ours = {*plan.inside, plan.outside}
     for table in rules.flow_tables:
@@ -286,6 +293,16 @@ def check_rules(plan: Plan, rules: AdminRules) -> Iterator[Finding]:
             yield Finding("warning", "media-ports-forwarded", text)
     for item in rules.unevaluable:
         yield Finding("warning", "rule-not-understood", f"{item.where}: {item.what}")
+
+
+def _how_to_remove(where: str) -> str:
+    """Return the command that removes a rule, or switches a kernel setting off."""
+    found = _NFT_RULE.fullmatch(where)
+    if found:
+        return f"remove it with nft delete rule {' '.join(found.groups())}"
+    if where.startswith(_SYSCTLS):
+        return f"switch it off with sysctl -w {where.removeprefix(_SYSCTLS).replace('/', '.')}=0"
+    return "remove it"
 
 
 def _how_to_let_in(outside: str, rules: AdminRules) -> str:
