@@ -7,7 +7,7 @@ from itertools import accumulate, pairwise
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.engine.ladder import Ladder, Phone, Server, port_forward
 from tests.engine.scenario import Outgoing, registers
@@ -360,6 +360,40 @@ def test_an_empty_datagram_refreshes_a_flow_older_than_sipalg() -> None:
         assert payload == CRLF
         assert [command.timeout_s for command in ladder.commands if isinstance(command, CheckFlow)] == [60.0]
     assert rows(ladder) == [], "two are too few to be believed"
+
+
+@given(
+    st.integers(15, 4000),
+    st.floats(0.3, 0.99),
+    st.one_of(st.none(), st.integers(2, 400)),
+    st.sampled_from([10.0, 30.0, 60.0, 300.0, 600.0, 3600.0]),
+)
+@settings(max_examples=60)
+def test_what_is_told_holds_for_phones_that_keep_to_their_plans(
+    lifetime_s: int, renewed_at: float, every_s: int | None, sip_timeout_s: float
+) -> None:
+    """Without a warning no silence is as long as sip-timeout, and with the value of the warning none would be."""
+    ladder, phone, server = start(sip_timeout_s)
+    end = 3 * lifetime_s
+    due = [(number * lifetime_s * renewed_at, True) for number in range(1, 2 + int(3 / renewed_at))]
+    due += [(number * every_s, False) for number in range(1, min(40, end // every_s))] if every_s else []
+    registers(phone, server, granted=lasting(lifetime_s))
+    now, silences = 0.0, []
+    for number, (at, is_register) in enumerate(sorted(due), 2):
+        ladder.wait(at - now)
+        silences.append(at - now)
+        now = at
+        if is_register:
+            registers(phone, server, number=number, granted=lasting(lifetime_s))
+        else:
+            phone.sends(CRLF, server)
+        needed_s = row(ladder)["sip_timeout_needed_s"]
+        if row(ladder)["keepalive_s"]:
+            # Before they were believed in, the registration alone was what could be told of.
+            silences = [silence_s for silence_s in silences if every_s and silence_s <= every_s]
+        assert needed_s is not None or max(silences, default=0.0) < sip_timeout_s
+        assert needed_s is None or max(silences, default=0.0) < needed_s
+        assert (needed_s is None) == (row(ladder)["expected_s"] < sip_timeout_s)
 
 
 # Session timers.
