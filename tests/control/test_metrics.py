@@ -30,6 +30,7 @@ ANSWER: dict[str, Any] = {
         "advertised_address": "203.0.113.1",
         "uptime_s": 12.5,
         "packets_s": 0.25,
+        "commands_s": 0.125,
         "processor_s": 0.75,
         "mappings": 4,
         "contacts": 3,
@@ -76,6 +77,7 @@ SAMPLES = {
     ("sipalg_queue_refused_verdicts_total", ""): 15,
     ("sipalg_packets_not_let_in_total", ""): 9,
     ("sipalg_packet_handling_seconds_total", ""): 0.25,
+    ("sipalg_commands_seconds_total", ""): 0.125,
     ("sipalg_cpu_seconds_total", ""): 0.75,
     ("sipalg_faults_total", ""): 1,
 }

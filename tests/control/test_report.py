@@ -73,6 +73,7 @@ class Service:
             commands_failed=Counter(),
             events=Counter({"registered": 2}),
             packets_s=0.25,
+            commands_s=0.125,
             log=log,
         )
         self.warnings = ["known from the start"]

@@ -379,7 +379,16 @@ def test_the_time_that_packets_take_is_measured_a_batch_at_a_time(monkeypatch: p
     for _ in range(2 * driver_module._PACKETS_AT_ONCE):
         router.queue.add(packet_of(b"x"))
     router.driver.drain()
-    assert router.driver.packets_s == 0.75
+    assert (router.driver.packets_s, router.driver.commands_s) == (0.75, 0.0)
+
+
+def test_the_commands_part_of_it_is_measured(monkeypatch: pytest.MonkeyPatch) -> None:
+    router = Router()
+    router.alg.answer = lambda _: replaced(b"public", OPEN, 7)
+    ticks = iter((1000.0, 1000.5, 1000.75, 1001.0))
+    monkeypatch.setattr(router.driver, "_clock", lambda: next(ticks))
+    router.pass_through(packet_of(b"private"))
+    assert (router.driver.packets_s, router.driver.commands_s) == (1.0, 0.25)
 
 
 def test_events_are_handed_on(router: Router) -> None:

@@ -26,5 +26,6 @@ def test_a_registration_is_counted(router: Router, phone: socket.socket, server:
     assert found["sipalg_packets_total", "replaced"] == 1
     assert found["sipalg_events_total", "mapping-opened"] == 1
     assert found["sipalg_mappings", ""] == 1
+    assert 0 < found["sipalg_commands_seconds_total", ""] < found["sipalg_packet_handling_seconds_total", ""]
     assert 0 < found["sipalg_packet_handling_seconds_total", ""] < found["sipalg_uptime_seconds", ""]
     assert found["sipalg_cpu_seconds_total", ""] > 0

@@ -38,6 +38,7 @@ _WORDS: Final = {
     "seen_as": "seen by servers as, where another address is written",
     "aor": "address of record",
     "packets_s": "time on packets",
+    "commands_s": "of it in the kernel's maps",
     "processor_s": "processor time",
     "silence_s": "longest silence",
     "expected_s": "expected silence",

@@ -96,8 +96,14 @@ _NUMBERS: Final = (
     ),
     _Number(
         "sipalg_packet_handling_seconds",
-        "Time spent on packets: parsing, deciding, editing, and the kernel's maps.",
+        "Time spent on packets: in the engine, and in the kernel's maps and flows.",
         ("status", "packets_s"),
+        total=True,
+    ),
+    _Number(
+        "sipalg_commands_seconds",
+        "The part of it that the kernel's maps and flows took; the rest is the engine's.",
+        ("status", "commands_s"),
         total=True,
     ),
     _Number("sipalg_cpu_seconds", "Processor time of the process.", ("status", "processor_s"), total=True),

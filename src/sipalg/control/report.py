@@ -152,6 +152,7 @@ class Report:
             "sip_timeout_s": chosen.sip_timeout_s,
             "uptime_s": round(time.monotonic() - self._started, 3),
             "packets_s": round(service.driver.packets_s, 6),
+            "commands_s": round(service.driver.commands_s, 6),
             "processor_s": round(time.process_time(), 6),
             "queue_number": chosen.queue_number,
             "settings_file": str(service.options.file),

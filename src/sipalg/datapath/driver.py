@@ -174,6 +174,8 @@ class Driver:
         self.events: defaultdict[str, int] = defaultdict(int)
         #: Time spent on packets so far: parsing, engine, and the commands in the kernel; measured a batch at a time.
         self.packets_s = 0.0
+        #: The part of it that the commands took; most packets have none.
+        self.commands_s = 0.0
         self._alg = alg
         self._queue = queue
         self._runner = runner
@@ -281,7 +283,9 @@ class Driver:
         It is the engine that ends this: it tries a few times, and then has no more commands.
         """
         while verdict.commands:
+            begun = self._clock()
             failure = self._try(verdict.commands, datagram)
+            self.commands_s += self._clock() - begun
             if failure is None:
                 self._alg.commands_done(verdict.token, now)
                 return verdict
