@@ -37,15 +37,20 @@ Outcome = Literal["none", "refreshed", "ended"]
 
 
 class Entry(NamedTuple):
-    """A mapping as the engine holds it, with the texts that messages need; `in_interface` is where its phone is."""
+    """A mapping as the engine holds it, with the texts that messages need; `in_interface` is where its phone is.
+
+    `for_sip` says that messages may come to it: a sip mapping, or a port forward, whatever that is for.
+    """
 
     mapping: Mapping
     key: MappingKey
     in_interface: str
     private_host: bytes
+    private_port: bytes
     private_text: bytes
     public_port: int
     public_text: bytes
+    for_sip: bool
 
 
 class Mappings:
@@ -282,6 +287,7 @@ class Mappings:
     def _entry(self, mapping: Mapping, in_interface: str) -> Entry:
         """A mapping with its texts made, so that a message costs none."""
         host = SAME[mapping.private.host.encode()]
+        private_port = b"%d" % mapping.private.port
         port = mapping.public.port
         advertised = self.settings.advertised_address.encode()
         values = (
@@ -289,9 +295,11 @@ class Mappings:
             (mapping.protocol, mapping.private),
             in_interface,
             host,
-            b"%b:%d" % (host, mapping.private.port),
+            private_port,
+            b"%b:%b" % (host, private_port),
             port,
             b"%b:%d" % (advertised, port),
+            mapping.purpose == "sip" or mapping.adopted,
         )
         return new(Entry, values)
 

@@ -202,7 +202,7 @@ class Passage:
         recipient = self.mappings.entries.get((protocol, destination))
         if not self.settings.nat_address:
             return NO_PUBLIC_ADDRESS
-        if recipient is None or not (recipient.mapping.purpose == "sip" or recipient.mapping.adopted):
+        if recipient is None or not recipient.for_sip:
             return NO_MAPPING
         if self.settings.exempt and self._is_exempt(source.host):
             return EXEMPT

@@ -225,7 +225,7 @@ class Headers:
             self._note_seen_as(data[start:end])
         start, end = rport
         if end and int(data[start:end]) == recipient.public_port:
-            edits.append((start, end - start, b"%d" % recipient.key[1].port, "via-rport"))
+            edits.append((start, end - start, recipient.private_port, "via-rport"))
         elif end and host == self.advertised:
             self._note_seen_as(ANOTHER_PORT)
 
