@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zlib
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,10 @@ def test_no_file_and_another_boot_are_nothing(tmp_path: Path) -> None:
     assert read(tmp_path, written(line, first=journal_lines.header("another"))) == []
 
 
+def checked(text: bytes) -> bytes:
+    return b"%08x %b\n" % (zlib.crc32(text), text)
+
+
 LINE = journal_lines.line(CONTACT, {"until": 1.0})
 
 
@@ -73,7 +78,9 @@ LINE = journal_lines.line(CONTACT, {"until": 1.0})
         (written(LINE.replace(b"1.0", b"2.0"), LINE), "line 2 is damaged"),
         (written(LINE, b"\n"), "line 3 is damaged"),
         (written(LINE, LINE[3:]), "line 3 is damaged"),
-        (written(b"%08x 5\n" % 0x6B9DFF6F), "line 2 is damaged"),
+        (written(checked(b"5")), "line 2 is damaged"),
+        (written(checked(b"5\t5")), "a line isn't of this version"),
+        (written(checked(b'["contact",[1]]\t{')), "a line isn't of this version"),
     ],
 )
 def test_what_can_not_be_relied_on_is_told(tmp_path: Path, text: bytes, why: str) -> None:

@@ -55,7 +55,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(
         module,
         "start_registrar",
-        lambda _net, record_route, nat_help: FakeProgram(made, "registrar", str(record_route), str(nat_help)),
+        lambda _net, *how, **_more: FakeProgram(made, "registrar", *map(str, how)),
     )
     monkeypatch.setattr(firewall, "load", load)
     monkeypatch.setattr(module, "read_capture", lambda path: iter(made.wires.get(str(path), [])))

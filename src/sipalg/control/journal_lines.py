@@ -1,9 +1,9 @@
 """The journal's lines: how a record is written down, and what a file of them says when it is read again.
 
 Beside a packet's way, at start. The first line names the format's version and the machine's boot, since times are
-those of a clock that begins with it. Each other line is a checksum and a record in JSON; the last line about a thing
-counts. A last line without its end was being written when the process died, and is no fault; any other line that
-doesn't fit its checksum is.
+those of a clock that begins with it. Each other line is a checksum, and in JSON a thing's name and what it is now; the
+last line about a thing counts, and only that is read. A last line without its end was being written when the process
+died, and is no fault; any other line that doesn't fit its checksum is.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import os
 import stat
 import zlib
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from sipalg.engine.records import Plain, RecordKey, plain_key
 from sipalg.engine.resuming import PlainRecord
@@ -22,6 +22,9 @@ VERSION: Final = 1
 _MAGIC: Final = "sipalg-journal"
 _BOOT: Final = Path("/proc/sys/kernel/random/boot_id")
 _CHECKSUM_BYTES: Final = 8
+_GONE: Final = b"null"
+#: What it writes has neither newline nor tab.
+_ENCODER: Final = json.JSONEncoder(separators=(",", ":"), check_circular=False)
 
 
 class JournalError(Exception):
@@ -40,7 +43,8 @@ def header(boot: str) -> bytes:
 
 def line(key: RecordKey, value: Plain | None) -> bytes:
     """Return a record's line; a value of None says that there is no such thing any more."""
-    text = json.dumps((key[0], plain_key(key), value), separators=(",", ":")).encode()
+    encode = _ENCODER.encode
+    text = b"%b\t%b" % (encode((key[0], plain_key(key))).encode(), _GONE if value is None else encode(value).encode())
     return b"%08x %b\n" % (zlib.crc32(text), text)
 
 
@@ -79,17 +83,24 @@ def _content(path: Path) -> bytes:
 def _records(text: bytes) -> list[PlainRecord]:
     # What follows the last newline is a line that was never finished.
     *lines, _ = text.split(b"\n")
-    last: dict[tuple[str, tuple[Any, ...]], Plain] = {}
+    last: dict[bytes, bytes] = {}
     for number, written in enumerate(lines, start=2):
+        name, tab, value = written[_CHECKSUM_BYTES + 1 :].partition(b"\t")
         try:
-            if int(written[:_CHECKSUM_BYTES], 16) != zlib.crc32(written[_CHECKSUM_BYTES + 1 :]):
+            if not tab or int(written[:_CHECKSUM_BYTES], 16) != zlib.crc32(written[_CHECKSUM_BYTES + 1 :]):
                 raise ValueError
-            kind, key, value = json.loads(written[_CHECKSUM_BYTES + 1 :])
-            place = (kind, tuple(key))
-            if value is None:
-                last.pop(place, None)
-            else:
-                last[place] = value
-        except (TypeError, ValueError):
+        except ValueError:
             raise JournalError(f"line {number} is damaged") from None
-    return [PlainRecord(kind, key, value) for (kind, key), value in last.items()]
+        if value == _GONE:
+            last.pop(name, None)
+        else:
+            last[name] = value
+    try:
+        return [_record(name, value) for name, value in last.items()]
+    except (TypeError, ValueError):
+        raise JournalError("a line isn't of this version") from None
+
+
+def _record(name: bytes, value: bytes) -> PlainRecord:
+    kind, key = json.loads(name)
+    return PlainRecord(kind, tuple(key), json.loads(value))

@@ -89,6 +89,9 @@ class Service:
         with ExitStack() as stack:
             stack.callback(self.loop.close)
             stack.callback(self.notifier.close)
+            # First of all, since what comes from here on waits in it.
+            self.queue = PacketQueue(settings.queue_number)
+            stack.callback(self.queue.close)
             self._watch = stack.enter_context(AddressWatch())
             self._conntrack = stack.enter_context(Conntrack())
             self.nat_address = primary_address(settings.outside)
@@ -107,8 +110,6 @@ class Service:
             self.table = NftTable(parts.table_settings(settings, parts.unreplied_timeout_s(), exempt), features)
             stack.callback(self.table.close)
             self._standing = Standing(self.table)
-            self.queue = PacketQueue(settings.queue_number)
-            stack.callback(self.queue.close)
             self._executor = executor = Executor(
                 self._standing, self._conntrack, stack.enter_context(Replies())
             )
@@ -134,6 +135,8 @@ class Service:
 
     def start(self) -> None:
         """Write the rules, take over what exists, and begin with the packets. Raises NetlinkError."""
+        # What is made here stays, and packets wait.
+        gc.disable()
         now = time.monotonic()
         observing = self.settings.mode == "observe"
         self.alg.direct.set_networks(self._inside_networks().hosts())
@@ -166,6 +169,7 @@ class Service:
         gc.collect()
         gc.freeze()
         gc.set_threshold(*_GARBAGE_THRESHOLDS)
+        gc.enable()
 
     def stop(self) -> None:
         """Give back the queue and take the rule away that fills it; mappings and flows stay for as long as they have.

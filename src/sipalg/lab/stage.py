@@ -61,6 +61,7 @@ class Needs:
     inside: tuple[str, ...] = ("lan0",)
     record_route: bool = True
     nat_help: bool = False
+    server_waits_s: int = 5
     listen_at: tuple[str, ...] = ()
 
 
@@ -91,7 +92,7 @@ class Stage:
             *self._inside, self._outside = captures
             for host in self.needs.listen_at:
                 self._ends[host] = stack.enter_context(Capture(self.net, host, "eth0"))
-            stack.enter_context(start_registrar(self.net, self.needs.record_route, self.needs.nat_help))
+            stack.enter_context(self._start_registrar())
             stack.callback(self._end_alg)
             if self._keep is not None:
                 stack.callback(self._note_router)
@@ -104,6 +105,10 @@ class Stage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    def _start_registrar(self) -> Program:
+        needs = self.needs
+        return start_registrar(self.net, needs.record_route, needs.nat_help, wait_s=needs.server_waits_s)
 
     # --- what happens -------------------------------------------------------------------------------------------
 
@@ -131,6 +136,16 @@ class Stage:
         if number == signal.SIGKILL:
             self._alg.wait(5.0)
 
+    def end_alg(self, number: signal.Signals) -> None:
+        """Have sipalg end by a signal, and wait until it has."""
+        self.signal_alg(number)
+        if self._alg is not None:
+            self.expect(self._alg.wait(10.0) is not None, f"sipalg doesn't end on {number.name}")
+
+    def stop_waiting(self) -> None:
+        """Let SIP pass as plain NAT at once after sipalg's end, which else waits some seconds for the next one."""
+        self.net.run("router", "nft", "flush", "set", "ip", "sipalg", "served")
+
     @property
     def alg_socket(self) -> Path:
         """Where sipalg's control socket is."""
@@ -149,6 +164,12 @@ class Stage:
     def alg_log(self) -> str:
         """Return what sipalg has logged since it was started last, "" without it."""
         return "" if self._alg is None else self._alg.text()
+
+    def alg_rows(self, table: Literal["mappings", "calls"]) -> list[dict[str, Any]]:
+        """Ask the running ALG for one of its tables."""
+        answer: dict[str, Any] = json.loads(self.net.run("router", *self._ask(table)))
+        rows: list[dict[str, Any]] = answer[table]
+        return rows
 
     def _ask(self, table: str) -> list[str | Path]:
         return [sys.executable, "-m", "sipalg", table, "--json", "--socket", self.alg_socket]
