@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from sipalg.control.client import ControlError, NotRunningError, SilentError
+from sipalg.control.properties import texts
 from sipalg.control.settings import Settings
 from sipalg.datapath import addresses, ctnetlink, netlink, preflight
 from sipalg.datapath.addresses import Interface
@@ -106,7 +107,16 @@ def answering(answers: dict[str, Any]) -> Callable[[Path, str], dict[str, Any]]:
 
 
 def test_a_running_alg_tells_its_settings(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = {"status": {"status": STATE}, "mappings": {"mappings": [{"private": "192.168.33.10:5060"}]}}
+    told = texts(Settings(inside=("lan1",), outside="wan0", disabled=True))
+    answers = {"status": {"status": STATE}, "mappings": {}, "settings": {"settings": told}}
+    monkeypatch.setattr(gathering, "ask", answering(answers))
+    assert gathering.ask_daemon(Path("x")).settings == Settings(inside=("lan1",), outside="wan0", disabled=True)
+
+
+@pytest.mark.parametrize("refusal", [ControlError("no such command"), {}, {"settings": {"ports": "five"}}])
+def test_of_one_that_doesnt_the_status_is_read(monkeypatch: pytest.MonkeyPatch, refusal: Any) -> None:
+    mappings = {"mappings": [{"private": "192.168.33.10:5060"}]}
+    answers = {"status": {"status": STATE}, "mappings": mappings, "settings": refusal}
     monkeypatch.setattr(gathering, "ask", answering(answers))
     facts = gathering.ask_daemon(Path("x"))
     assert facts.settings == Settings(
@@ -122,6 +132,13 @@ def test_a_running_alg_tells_its_settings(monkeypatch: pytest.MonkeyPatch) -> No
     assert (facts.daemon, facts.source) == ("running", "the running sipalg (pid 77)")
     assert facts.status == {"status": STATE}
     assert facts.mapped == {"192.168.33.10:5060"}
+
+
+@pytest.mark.parametrize("error", [NotRunningError("none"), SilentError("holds it")])
+def test_one_that_went_away_while_it_was_asked(monkeypatch: pytest.MonkeyPatch, error: ControlError) -> None:
+    answers = {"status": {"status": STATE}, "mappings": {}, "settings": error}
+    monkeypatch.setattr(gathering, "ask", answering(answers))
+    assert gathering.ask_daemon(Path("x")).daemon in ("none", "silent")
 
 
 def test_an_address_that_is_the_outside_s_own_isnt_public() -> None:
@@ -142,7 +159,7 @@ def test_an_address_that_is_the_outside_s_own_isnt_public() -> None:
 def test_one_that_doesnt_tell(
     monkeypatch: pytest.MonkeyPatch, answer: Any, daemon: str, unseen: tuple[str, ...]
 ) -> None:
-    monkeypatch.setattr(gathering, "ask", answering({"status": answer, "mappings": {}}))
+    monkeypatch.setattr(gathering, "ask", answering({"status": answer, "mappings": {}, "settings": ControlError("?")}))
     facts = gathering.ask_daemon(Path("x"))
     assert (facts.daemon, facts.settings) == (daemon, Settings())
     assert tuple(one.what for one in facts.unseen) == unseen

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 from sipalg.capture import arguments
 from sipalg.control.client import ControlError, NotRunningError, SilentError, ask
+from sipalg.control.properties import with_texts
 from sipalg.control.settings import Settings
 from sipalg.control.settings_file import SettingsError, SettingsMissingError, load
 from sipalg.datapath import addresses, ctnetlink, netlink, preflight
@@ -43,7 +44,7 @@ def ask_daemon(socket: Path) -> Facts:
     try:
         answer = ask(socket, "status")
         mappings = ask(socket, "mappings").get("mappings", [])
-        settings = settings_in(answer["status"])
+        settings = _settings_at(socket, answer["status"])
     except NotRunningError as error:
         return Facts(Settings(), daemon="none", daemon_says=str(error))
     except SilentError as error:
@@ -69,6 +70,16 @@ def look_at_file(known: Facts, path: Path) -> Facts:
     except SettingsError as error:
         return replace(known, file_problem=str(error))
     return known if known.daemon == "running" else replace(known, settings=settings, source=str(path))
+
+
+def _settings_at(socket: Path, state: dict[str, Any]) -> Settings:
+    """Return the running ALG's settings; of one that has no such question yet, what its status tells."""
+    try:
+        return with_texts(Settings(), ask(socket, "settings")["settings"])
+    except (NotRunningError, SilentError):
+        raise
+    except (ControlError, KeyError, ValueError):
+        return settings_in(state)
 
 
 def settings_in(state: dict[str, Any]) -> Settings:
