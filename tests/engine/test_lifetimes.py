@@ -482,3 +482,24 @@ def test_the_timer_of_a_phone_that_left_finds_nothing() -> None:
     assert told(ladder) == []
     assert ladder.alg._passage.lifetimes.heard == {}
     ladder.finish()
+
+
+def test_a_restart_keeps_what_was_granted_and_tells_of_it_again() -> None:
+    ladder, phone, server = start(600.0)
+    registers(phone, server, granted=lasting(3600))
+    ladder.wait(200)
+    assert len(told(ladder)) == 1
+    ladder.restart()
+    assert row(ladder)["registration_s"] == 3600.0
+    ladder.wait(120)
+    assert [event["cause"] for event in told(ladder)] == ["registration"]
+
+
+def test_what_an_earlier_process_didnt_know_is_learned_with_the_next_grant() -> None:
+    ladder, phone, server = start(600.0)
+    registers(phone, server, granted=lasting(3600))
+    ladder.alg.contacts.lifetimes.clear()
+    ladder.restart()
+    assert rows(ladder) == []
+    registers(phone, server, number=2, granted=lasting(3600))
+    assert row(ladder)["registration_s"] == 3600.0

@@ -133,11 +133,13 @@ class Contacts:
         else:
             transaction.wake(until, ("leaving", asked))
 
-    def resume(self, transaction: Transaction, line: Line, key: MappingKey, until: float) -> None:
-        """Go on with a contact that an earlier process knew until its time is over."""
+    def resume(self, transaction: Transaction, line: Line, key: MappingKey, until: float, granted_s: int) -> None:
+        """Go on with a contact that an earlier process knew until its time is over; `granted_s` is 0 if not known."""
         self._enter(transaction, line, key)
         transaction.wake(until, ("contact", line, key))
         transaction.put(self.expires_at, (key, line[1], line[2]), until)
+        if granted_s > 0:
+            self._learn(transaction, (key, line[1], line[2]), granted_s, 0.0)
 
     def retime(self, transaction: Transaction) -> None:
         """Let every contact live for another sip-timeout from now on; one that has longer keeps that."""

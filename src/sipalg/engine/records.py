@@ -85,6 +85,8 @@ class Records:
             return {**found._asdict(), "refused": [flow for flow in found.flows if flow in refused]}
         if kind == "contact":
             self._ends[record] = found
+            lifetime = self._passage.contacts.lifetimes.get(key)
+            return {"until": found, "granted_s": 0 if lifetime is None else lifetime.granted_s}
         return {} if kind == "aware" else {"until": found}
 
     def _mapping(self, key: Any) -> Plain:

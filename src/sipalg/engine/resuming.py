@@ -148,7 +148,8 @@ class _Resuming:
         if key not in self._resumed or until <= self._now:
             return False
         line = (key[1].host, _bytes(aor), str(registrar))
-        self._passage.contacts.resume(self._transaction, line, key, until)
+        granted_s = int(record.value.get("granted_s", 0))
+        self._passage.contacts.resume(self._transaction, line, key, until, granted_s)
         return True
 
     def removal(self, record: PlainRecord) -> bool:
