@@ -51,7 +51,7 @@ class Ladder:
     """One router with its phones and servers. `commands`, `verdict` and `reason` are those of the last step."""
 
     def __init__(self, *taken: int, **settings: Any) -> None:
-        inside_networks = settings.pop("inside_networks", ())
+        self.inside_networks = settings.pop("inside_networks", ())
         values: dict[str, Any] = {
             "inside_interfaces": frozenset(("lan0",)),
             "nat_address": N,
@@ -61,7 +61,7 @@ class Ladder:
         #: Public UDP ports that somebody else has.
         self.taken = set(taken)
         self.alg = Alg(self.settings, self._is_taken)
-        self.alg.direct.set_networks(inside_networks)
+        self.alg.direct.set_networks(self.inside_networks)
         self.kernel = Kernel(self.settings.nat_address, direct_media=self.settings.direct_media)
         self.now = 1000.0
         self.kernel.wait_until(self.now)
@@ -153,6 +153,7 @@ class Ladder:
         kept = kept_records(self.alg)
         kernel, now = self.kernel, self.now
         self.alg = Alg(self.alg.settings, self._is_taken)
+        self.alg.direct.set_networks(self.inside_networks)
         standing = dict(kernel.mappings)
         if emptied:
             kernel.mappings = {mapping: until for mapping, until in standing.items() if mapping.adopted}

@@ -256,6 +256,27 @@ def test_an_answer_goes_on_naming_what_the_call_has() -> None:
     ladder.finish()
 
 
+def test_another_process_goes_on_with_direct_media() -> None:
+    ladder, call = standing()
+    call.asks("INVITE", to_tag="b", body=DEVICE)
+    call.ok()
+    call.ack()
+    flows = ladder.flows
+    ladder.restart()
+    assert ladder.flows == flows
+    assert ladder.media_enters(M2, Endpoint(N, 20000), strict=False) is None
+    call.is_asked("INVITE", 5, body=sdp(M.host, audio(M.port)))
+    assert P.encode() not in call.answers(200, "INVITE", 5, body=DEVICE)
+    call.is_asked("ACK", 5)
+    call.number = 3
+    assert P.encode() not in call.asks("INVITE", to_tag="b", body=sdp(P, audio(20002)))
+    call.is_answered(200, body=sdp(M.host, audio(M.port)))
+    call.ack()
+    assert ladder.media_enters(M, Endpoint(N, 20002)) == Endpoint(P, 20002)
+    call.hangs_up()
+    ladder.finish()
+
+
 def test_a_device_that_calls_by_itself_opens_its_port_wide() -> None:
     ladder, call = standing()
     call.asks("INVITE", to_tag="b", body=DEVICE)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from ipaddress import IPv4Network
 from typing import cast
 
 from hypothesis import settings
@@ -11,7 +13,7 @@ from tests.engine.ladder import Ladder, Phone
 from tests.engine.scenario import Outgoing, registers
 from tests.engine.wire import audio, sdp
 
-from sipalg.engine.verdict import Command, Endpoint, EstablishFlow, OpenMapping
+from sipalg.engine.verdict import DROP, Command, Endpoint, EstablishFlow, OpenMapping
 
 _ZERO = ".".join("0000")
 _STATUSES = st.sampled_from([100, 180, 183, 200, 200, 200, 401, 486, 488])
@@ -33,7 +35,7 @@ class Router(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        self.ladder = Ladder(10002, 10004)
+        self.ladder = Ladder(10002, 10004, inside_networks=(IPv4Network("192.168.33.0/24"),))
         self.server = self.ladder.server("203.0.113.50")
         self.phones = [self.ladder.phone("192.168.33.10"), self.ladder.phone("192.168.33.11")]
         self.begun = 0
@@ -90,6 +92,32 @@ class Router(RuleBasedStateMachine):
         host = _ZERO if zero else call.phone.endpoint.host
         for _ in range(times):
             call.asks("INVITE", to_tag=call.tag, body=sdp(host, audio(call.port), origin=call.phone.endpoint.host))
+
+    @rule(
+        call=calls,
+        method=st.sampled_from(["INVITE", "UPDATE"]),
+        host=st.sampled_from(["192.168.33.10", "192.168.33.11", "192.168.33.12"]),
+        port=st.sampled_from([10000, 10002, 20000, 5060]),
+        times=st.integers(1, 2),
+    )
+    def phone_hands_over(self, call: Outgoing, method: str, host: str, port: int, times: int) -> None:
+        call.number += 1
+        call.invited = call.number if method == "INVITE" else call.invited
+        body = sdp(host, audio(port))
+        for _ in range(times):
+            sent = call.asks(method, to_tag=call.tag, body=body)
+            refused = self.ladder.verdict.action == DROP
+            assert refused == (sent == b"")
+            assert not (refused and self.ladder.alg.settings.direct_media and times == 1), "nothing is refused anew"
+            if host == call.phone.endpoint.host:
+                assert not refused
+
+    @rule(allowed=st.booleans())
+    def administrator_allows_direct_media(self, allowed: bool) -> None:
+        self.refusals = 0
+        ladder = self.ladder
+        ladder.kernel.direct_media = allowed
+        ladder.run(ladder.alg.change_settings(replace(ladder.alg.settings, direct_media=allowed), ladder.now))
 
     @rule(call=calls, status=_STATUSES, media=_REMOTES, times=st.integers(0, 2), tag=st.sampled_from(["b", "b", "x"]))
     def server_answers(self, call: Outgoing, status: int, media: Endpoint, times: int, tag: str) -> None:
