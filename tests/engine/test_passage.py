@@ -3,7 +3,7 @@ from __future__ import annotations
 from ipaddress import IPv4Network
 
 import pytest
-from tests.engine.ladder import Ladder, N
+from tests.engine.ladder import Ladder, N, port_forward
 from tests.engine.scenario import M, Outgoing, registers
 from tests.engine.wire import audio, request, response, sdp
 
@@ -199,3 +199,14 @@ def test_excepted_both_ways() -> None:
     inward = request("OPTIONS", uri=f"sip:a@{N}:5060", via="203.0.113.50")
     assert server.sends(inward) == inward
     assert ladder.reason == "except"
+
+
+def test_a_nat_aware_phone_behind_a_port_forward_gets_answers_to_what_it_wrote() -> None:
+    ladder = Ladder()
+    pbx, server = ladder.phone(P), ladder.server("203.0.113.50")
+    ladder.run(ladder.alg.adopt(port_forward(5060, pbx.endpoint), ladder.now, "lan0"))
+    message = request("REGISTER", via=f"{N}:5060", contact=f"<sip:a@{N}:5060>")
+    assert pbx.sends(message, server) == message
+    answer = response(200, "REGISTER", via=f"{N}:5060", contact=f"<sip:a@{N}:5060>;expires=60")
+    assert server.sends(answer) == answer
+    assert ladder.reason == "nat-aware"
