@@ -396,6 +396,16 @@ def test_the_reply_goes_where_the_via_says() -> None:
     assert ladder.replies[-1].destination == Endpoint(PBX, 5060)
 
 
+def test_a_phone_behind_another_interface_is_answered_for_by_its_public_address() -> None:
+    ladder, call = standing(direct_media=False, inside_interfaces=frozenset(("lan0", "lan1")))
+    other = ladder.phone("192.168.34.10", interface="lan1")
+    other.sends(request("OPTIONS", via="192.168.34.10:5060", contact="<sip:c@192.168.34.10>"), call.server)
+    public = ladder.public_of(other)
+    offer = request("INVITE", via=f"{PBX}:5060", number=2, tags=("a", "b"), contact=f"<sip:a@{PBX}>", body=DEVICE)
+    assert call.phone.sends(offer, public) == b""
+    assert ladder.replies[-1].source == public
+
+
 def test_a_refusal_that_cannot_be_sent_lets_the_request_pass() -> None:
     ladder, call = standing(direct_media=False)
     ladder.kernel.refuse = lambda command: "reply-failed" if isinstance(command, Reply) else ""

@@ -145,9 +145,11 @@ class DirectMedia:
         response = response_to(message, _STATUS, b'Warning: 399 %b "%b"' % (host, text))
         if path is None or response is None:
             return None
-        source = datagram.source
-        destination = Endpoint(source.host, path[1] or source.port)
-        reply = Reply(response, datagram.destination, destination)
+        source, destination = datagram.source, datagram.destination
+        # Another phone was asked by its public address.
+        phone = self._mappings.entries.get((UDP, destination))
+        asked = destination if phone is None else phone.mapping.public
+        reply = Reply(response, asked, Endpoint(source.host, path[1] or source.port))
         return Refusal(DIRECT_MEDIA_REFUSED, reply, _key(message, datagram, message.method))
 
     def _is_inside(self, host: bytes) -> bool:
