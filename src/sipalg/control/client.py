@@ -20,7 +20,8 @@ PROTOCOL_VERSION: Final = 1
 DEFAULT_SOCKET: Final = "/run/sipalg/sipalg.sock"
 SOCKET_VARIABLE: Final = "SIPALG_SOCKET"
 
-_PATIENCE_S: Final = 2.5
+#: How long an answer may take, in seconds.
+PATIENCE_S: Final = 2.5
 _PIECE_BYTES: Final = 1 << 16
 _LARGEST_ANSWER_BYTES: Final = 1 << 28
 
@@ -43,7 +44,7 @@ def socket_path(chosen: str | None) -> Path:
 
 
 def ask(
-    path: Path, command: str, patience_s: float = _PATIENCE_S, arguments: Mapping[str, Any] | None = None
+    path: Path, command: str, patience_s: float = PATIENCE_S, arguments: Mapping[str, Any] | None = None
 ) -> dict[str, Any]:
     """Ask the ALG behind `path` and return its answer; ControlError where there is none within `patience_s`."""
     deadline = time.monotonic() + patience_s

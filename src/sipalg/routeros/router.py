@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 from sipalg.control import settings_file
-from sipalg.control.client import ControlError, NotRunningError, ask
+from sipalg.control.client import PATIENCE_S, ControlError, NotRunningError, ask
 from sipalg.control.columns import duration
 from sipalg.control.properties import texts
 from sipalg.control.settings import Settings, incomplete
@@ -20,8 +20,8 @@ from sipalg.control.settings_file import SettingsError, SettingsMissingError
 
 #: Where Linux lists the interfaces of this network namespace.
 _INTERFACES: Final = Path("/sys/class/net")
-#: A connection tracker with a million flows takes seconds to read, between packets.
-_PATIENCE_S: Final = 30.0
+#: What may take the running ALG longer than a look at its tables: a disk, a connection tracker with many flows.
+_PATIENCE_S: Final = {"set": 10.0, "disable": 10.0, "connections": 10.0}
 #: What an answer's keys are called in RouterOS.
 _WORDS: Final = {
     "src": "src-address",
@@ -111,7 +111,7 @@ class Router:
 
     def _ask(self, command: str, arguments: Mapping[str, Any] | None = None) -> dict[str, Any]:
         try:
-            return ask(self._socket, command, patience_s=_PATIENCE_S, arguments=arguments)
+            return ask(self._socket, command, patience_s=_PATIENCE_S.get(command, PATIENCE_S), arguments=arguments)
         except NotRunningError:
             raise
         except ControlError as error:
