@@ -13,13 +13,13 @@ from sipalg.control.client import ControlError, NotRunningError, SilentError
 from sipalg.control.properties import texts
 from sipalg.control.settings import Settings
 from sipalg.datapath import addresses, ctnetlink, netlink, preflight
-from sipalg.datapath.addresses import Interface
+from sipalg.datapath.addresses import Address, Interface
 from sipalg.datapath.admin_conclusions import AdminRules
 from sipalg.datapath.admin_rules import AdminRulesError
 from sipalg.datapath.preflight import Finding
 from sipalg.doctor import gather as gathering
 from sipalg.doctor.facts import Facts, SeenFlow, Unseen
-from sipalg.engine.verdict import TCP, UDP, Endpoint, Flow
+from sipalg.engine.verdict import TCP, UDP, Endpoint
 
 STATE: dict[str, Any] = {
     "pid": 77,
@@ -83,11 +83,12 @@ def router(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(gathering, "_HELPER_MODULE", tmp_path / "helper")
     monkeypatch.setattr(addresses, "interfaces", lambda: {1: Interface(1, "wan0", True, 1500)})
     monkeypatch.setattr(addresses, "primary_address", lambda _name: PUBLIC)
+    monkeypatch.setattr(addresses, "addresses", lambda: [Address(1, PUBLIC, 24, False, 0)])
     monkeypatch.setattr(preflight, "may_administer", lambda _status: True)
     monkeypatch.setattr(preflight, "look_at_kernel", lambda: iter((Finding("error", "no-queue", "x"),)))
     monkeypatch.setattr(preflight, "look_at_queue", lambda _plan: iter((Finding("error", "taken", "x"),)))
     monkeypatch.setattr(gathering, "read_admin_rules", lambda _outside, _inside: AdminRules(source_nat=("x",)))
-    monkeypatch.setattr(gathering, "dump", lambda _address: [NATED, HELPED])
+    monkeypatch.setattr(gathering, "dump", lambda: [NATED, HELPED])
     return tmp_path
 
 
@@ -197,7 +198,7 @@ def test_what_root_sees(router: Path) -> None:
     assert facts.conntrack == {"count": 5, "max": 100}
     assert facts.helper_loaded
     assert facts.helped_flows == 1
-    assert facts.flows == (SeenFlow(UDP, PHONE, SERVER),) * 2
+    assert facts.flows == (SeenFlow(UDP, PHONE, SERVER, PUBLIC),) * 2
     assert facts.rules == AdminRules(source_nat=("x",))
     assert [finding.code for finding in facts.kernel] == ["no-queue", "taken"]
     assert facts.unseen == ()
@@ -240,19 +241,34 @@ def test_what_fails_is_named_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatc
 
 
 @pytest.mark.usefixtures("router")
-def test_without_an_address_no_flow_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_an_address_no_flow_leaves_as_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(addresses, "primary_address", lambda _name: "")
     assert gathering.gather(known()).flows == ()
 
 
-def test_flows_are_those_of_inside_hosts() -> None:
-    assert list(gathering.seen_flows([NATED, OWN, b"\x02\0\0\0"], PUBLIC)) == [SeenFlow(UDP, PHONE, SERVER)]
+def seen(*bodies: bytes) -> list[SeenFlow]:
+    names = {1: Interface(1, "wan0", True, 1500), 2: Interface(2, "lan0", True, 1500)}
+    own = [Address(1, PUBLIC, 24, False, 0), Address(2, "192.168.33.1", 24, False, 0)]
+    inside = gathering.Inside(("lan0",), names.values(), own)
+    return list(gathering.seen_flows(bodies, (5060, 7777), PUBLIC, inside))
 
 
-def test_a_flow_that_came_in_isnt_one_of_a_phone() -> None:
-    entry = ctnetlink.create(Flow(UDP, PHONE, Endpoint(PUBLIC, 5060), SERVER), 30, fixed=False)
-    # A request to make an entry has the reply tuple without NAT in it.
-    assert list(gathering.seen_flows([entry.body], PUBLIC)) == []
+def test_flows_are_those_that_lead_from_inside_to_outside() -> None:
+    routed, router = Endpoint("192.168.99.5", 7777), Endpoint("192.168.33.1", 5060)
+    assert seen(NATED, OWN, b"\x02\0\0\0") == [SeenFlow(UDP, PHONE, SERVER, PUBLIC)]
+    # Behind another router inside: by its NAT.
+    assert seen(body(routed, SERVER, Endpoint(PUBLIC, 7777))) == [SeenFlow(UDP, routed, SERVER, PUBLIC)]
+    # By another way out, or untranslated.
+    other_ways = seen(body(PHONE, SERVER, Endpoint("198.51.100.9", 1)), body(PHONE, SERVER, PHONE))
+    assert [flow.leaves_as for flow in other_ways] == ["198.51.100.9", PHONE.host]
+    for other in (
+        body(PHONE, router, PHONE),
+        body(router, SERVER, Endpoint(PUBLIC, 5060)),
+        body(PHONE, Endpoint("192.168.33.11", 5060), PHONE),
+        body(SERVER, Endpoint(PUBLIC, 5060), SERVER),
+        body(Endpoint("192.168.33.10", 4000), Endpoint("203.0.113.50", 53), Endpoint(PUBLIC, 4000)),
+    ):
+        assert seen(other) == []
 
 
 def test_the_kernel_s_helper_is_told_by_its_name() -> None:

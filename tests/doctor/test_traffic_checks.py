@@ -17,6 +17,7 @@ from sipalg.doctor.facts import Facts, SeenFlow
 from sipalg.engine.verdict import TCP, UDP, Endpoint
 
 SETTINGS = Settings(inside=("lan0",), outside="wan0")
+PUBLIC = "203.0.113.1"
 SERVER = Endpoint("203.0.113.50", 5060)
 SILENT = {
     "private": "192.168.33.10:5060",
@@ -34,20 +35,23 @@ STATUS: dict[str, Any] = {
 }
 WELL = Facts(
     SETTINGS,
+    nat_address=PUBLIC,
     daemon="running",
     status=STATUS,
     mapped=frozenset({"192.168.33.10:5060"}),
     flows=(
-        SeenFlow(UDP, Endpoint("192.168.33.10", 5060), SERVER),
-        SeenFlow(UDP, Endpoint("192.168.33.10", 40000), Endpoint("203.0.113.50", 53)),
-        SeenFlow(UDP, Endpoint("192.168.33.10", 40000), Endpoint("203.0.113.50", 7000)),
-        SeenFlow(TCP, Endpoint("192.168.33.10", 40000), Endpoint("203.0.113.50", 443)),
+        SeenFlow(UDP, Endpoint("192.168.33.10", 5060), SERVER, PUBLIC),
+        SeenFlow(UDP, Endpoint("192.168.33.10", 40000), Endpoint("203.0.113.50", 53), PUBLIC),
+        SeenFlow(UDP, Endpoint("192.168.33.10", 40000), Endpoint("203.0.113.50", 7000), PUBLIC),
+        SeenFlow(TCP, Endpoint("192.168.33.10", 40000), Endpoint("203.0.113.50", 443), PUBLIC),
     ),
 )
 
 
-def flow(protocol: int, private: int, remote: int, host: str = "192.168.33.11") -> dict[str, Any]:
-    return {"flows": (SeenFlow(protocol, Endpoint(host, private), SERVER._replace(port=remote)),)}
+def flow(
+    protocol: int, private: int, remote: int, host: str = "192.168.33.11", leaves_as: str = PUBLIC
+) -> dict[str, Any]:
+    return {"flows": (SeenFlow(protocol, Endpoint(host, private), SERVER._replace(port=remote), leaves_as),)}
 
 
 def status(**changed: Any) -> dict[str, Any]:
@@ -81,6 +85,8 @@ def test_one_that_mayn_t_be_asked_isnt_judged(check: Callable[[Facts], Iterator[
         ("no_traffic", status(counters={"messages": {}}), [("warning", "no-traffic")]),
         ("other_ports", flow(UDP, 40000, 5080), [("warning", "other-port")]),
         ("other_ports", flow(UDP, 5060, 9999), [("warning", "other-port")]),
+        ("elsewhere", flow(UDP, 5060, 5060, leaves_as="198.51.100.9"), [("warning", "leaves-elsewhere")]),
+        ("elsewhere", flow(UDP, 5060, 5060, leaves_as="192.168.33.11"), [("warning", "leaves-untranslated")]),
         ("streams", flow(TCP, 40000, 5060), [("warning", "tcp")]),
         ("streams", flow(TCP, 40000, 5061), [("advice", "tls")]),
         ("nat_ahead", status(counters={"seen_as": {"100.64.0.7": 2}}), [("warning", "nat-ahead")]),
@@ -120,10 +126,27 @@ def test_silence_right_after_the_start_says_nothing() -> None:
         flow(UDP, 5060, 9999, host="192.168.33.10"),
         {**flow(UDP, 5060, 5080), "settings": replace(SETTINGS, exempt=(IPv4Network("203.0.113.0/24"),))},
         flow(TCP, 5060, 5080),
+        flow(UDP, 5060, 5080, leaves_as="198.51.100.9"),
     ],
 )
 def test_what_isnt_sip_to_other_ports(well: dict[str, Any]) -> None:
     assert found(traffic_checks.other_ports, replace(WELL, **well)) == []
+
+
+@pytest.mark.parametrize(
+    "well",
+    [
+        flow(TCP, 5060, 5060, leaves_as="198.51.100.9"),
+        flow(UDP, 5060, 5080, leaves_as="198.51.100.9"),
+        {**flow(UDP, 5060, 5060, leaves_as="198.51.100.9"), "nat_address": ""},
+        {
+            **flow(UDP, 5060, 5060, leaves_as="192.168.33.11"),
+            "settings": replace(SETTINGS, exempt=(IPv4Network("203.0.113.0/24"),)),
+        },
+    ],
+)
+def test_what_may_leave_elsewhere(well: dict[str, Any]) -> None:
+    assert found(traffic_checks.elsewhere, replace(WELL, **well)) == []
 
 
 def test_the_remedy_names_the_ports() -> None:

@@ -9,10 +9,10 @@ import sys
 from typing import Any
 
 import pytest
-from tests.lab.router import PATIENCE_S, SERVER, Router, exchange, register
+from tests.lab.router import PATIENCE_S, SERVER, Router, exchange, register, until
 
 from sipalg.lab import firewall
-from sipalg.lab.topology import EXEMPT_NETWORK, Topology
+from sipalg.lab.topology import EXEMPT_NETWORK, SITE_ADDRESS, Topology
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("namespaces")]
 
@@ -81,6 +81,13 @@ def test_an_exemption_that_isnt_in_except(router: Router) -> None:
     answer = doctor(router, *SIDES)
     (text,) = [finding["text"] for finding in answer["findings"] if finding["code"] == "exemption"]
     assert "--except 10.50.0.0/16" in text
+
+
+def test_sip_that_the_nat_leaves_as_it_is(router: Router, phone: socket.socket) -> None:
+    phone.sendto(b"OPTIONS sip:x SIP/2.0\r\n\r\n", (SITE_ADDRESS, 5060))
+    sides = SIDES[:-2]
+    assert until(lambda: ("warning", "leaves-untranslated") in codes(doctor(router, *sides)))
+    assert codes(doctor(router, *SIDES)) == [("warning", "not-running")]
 
 
 def test_forwarding_that_is_off(router: Router) -> None:

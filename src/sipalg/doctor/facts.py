@@ -27,11 +27,12 @@ Daemon = Literal["running", "none", "silent", "unknown"]
 
 
 class SeenFlow(NamedTuple):
-    """A flow that conntrack has, from an inside endpoint out through the NAT."""
+    """A flow that conntrack has, from an inside endpoint to the outside; `leaves_as` is where its answers go."""
 
     protocol: int
     private: Endpoint
     remote: Endpoint
+    leaves_as: str
 
 
 class Unseen(NamedTuple):
@@ -92,6 +93,10 @@ class Facts:
             exempt=settings.exempt,
             allow_offload=settings.allow_offload or settings.mode == "observe",
         )
+
+    def through_the_nat(self) -> list[SeenFlow]:
+        """Return the flows that leave as the outside's address."""
+        return [flow for flow in self.flows or () if flow.leaves_as == self.nat_address]
 
     def rows(self, name: str) -> list[Mapping[str, Any]]:
         """Return one of the status's lists of rows; empty where an older or newer ALG has none."""

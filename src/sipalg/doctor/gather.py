@@ -6,7 +6,7 @@ says nothing. Off every packet's way; the packet loop is asked two questions ove
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -17,11 +17,14 @@ from sipalg.control.client import ControlError, NotRunningError, SilentError, as
 from sipalg.control.properties import with_texts
 from sipalg.control.settings import Settings
 from sipalg.control.settings_file import SettingsError, SettingsMissingError, load
+from sipalg.control.takeover import InsideNetworks
 from sipalg.datapath import addresses, ctnetlink, netlink, preflight
+from sipalg.datapath.addresses import Address, Interface
 from sipalg.datapath.admin_rules import AdminRulesError, read_admin_rules
+from sipalg.datapath.ctnetlink import Entry
 from sipalg.datapath.netlink import NetlinkSocket
 from sipalg.datapath.ports import local_port_range
-from sipalg.doctor.facts import Facts, SeenFlow, Unseen
+from sipalg.doctor.facts import USUAL_SIP_PORTS, Facts, SeenFlow, Unseen
 
 _NETFILTER: Final = Path("/proc/sys/net/netfilter")
 _ADDRESSING: Final = Path("/proc/sys/net/ipv4/conf")
@@ -103,7 +106,9 @@ def gather(known: Facts) -> Facts:
     settings = known.settings
     look = _Look(known.unseen)
     interfaces = look.at("interfaces", lambda: {one.name: one for one in addresses.interfaces().values()}) or {}
+    own = look.at("addresses", addresses.addresses) or []
     nat_address = look.at("addresses", lambda: addresses.primary_address(settings.outside)) or ""
+    inside = Inside(settings.inside, interfaces.values(), own)
     privileged = preflight.may_administer(Path("/proc/thread-self/status").read_text())
     facts = replace(
         known,
@@ -123,12 +128,12 @@ def gather(known: Facts) -> Facts:
     kernel = list(look.at("kernel features", lambda: list(preflight.look_at_kernel())) or ())
     if known.daemon != "running":
         kernel += preflight.look_at_queue(known.plan)
-    bodies = look.at("connection tracker", lambda: dump(nat_address)) if nat_address else []
+    bodies = look.at("connection tracker", dump)
     return replace(
         facts,
         kernel=tuple(kernel),
         rules=look.at("firewall rules", lambda: read_admin_rules(settings.outside, settings.inside)),
-        flows=None if bodies is None else tuple(seen_flows(bodies, nat_address)),
+        flows=None if bodies is None else tuple(seen_flows(bodies, settings.ports, nat_address, inside)),
         helped_flows=None if bodies is None else sum(map(has_sip_helper, bodies)),
         unseen=look.missed,
     )
@@ -163,18 +168,34 @@ def default_routes(text: str) -> Iterator[str]:
     yield from (name for _, name in sorted(found))
 
 
-def dump(nat_address: str) -> list[bytes]:
-    """Return the connection tracker's entries whose answers go to the address, as the kernel sends them."""
+class Inside:
+    """Which addresses are those of hosts inside, and which are the router's own."""
+
+    def __init__(self, names: Sequence[str], interfaces: Iterable[Interface], own: Sequence[Address]) -> None:
+        self._networks = InsideNetworks(names, interfaces, own)
+        self._own = {address.host for address in own}
+
+    def leads_out(self, entry: Entry, nat_address: str) -> bool:
+        """Tell whether a flow goes from an inside host to one outside; hosts behind inside routers by their NAT."""
+        source, remote = entry.original_source.host, entry.original_destination.host
+        if source in self._own or remote in self._own or self._networks.interface_of(remote):
+            return False
+        return entry.reply_destination.host == nat_address or bool(self._networks.interface_of(source))
+
+
+def dump() -> list[bytes]:
+    """Return the connection tracker's entries as the kernel sends them."""
     with NetlinkSocket() as socket:
-        return [message.body for message in socket.request(ctnetlink.dump(destination=nat_address))]
+        return [message.body for message in socket.request(ctnetlink.dump())]
 
 
-def seen_flows(bodies: list[bytes], nat_address: str) -> Iterator[SeenFlow]:
-    """Yield the flows among conntrack's entries that began inside and leave as the address."""
-    for body in bodies:
-        entry = ctnetlink.decode_entry(body)
-        if entry is not None and entry.reply_destination.host == nat_address != entry.original_source.host:
-            yield SeenFlow(entry.protocol, entry.original_source, entry.original_destination)
+def seen_flows(bodies: Iterable[bytes], ports: Iterable[int], nat_address: str, inside: Inside) -> Iterator[SeenFlow]:
+    """Yield the flows among conntrack's entries that lead out from one of the ports, or to one; or to a usual one."""
+    wanted = {port.to_bytes(2, "big") for port in (*ports, *USUAL_SIP_PORTS)}
+    for entry in ctnetlink.concerning(bodies, (), wanted):
+        if inside.leads_out(entry, nat_address):
+            answered = entry.reply_destination.host
+            yield SeenFlow(entry.protocol, entry.original_source, entry.original_destination, answered)
 
 
 def has_sip_helper(body: bytes) -> bool:

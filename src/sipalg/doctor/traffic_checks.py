@@ -70,7 +70,7 @@ def no_traffic(facts: Facts) -> Iterator[Finding]:
 def other_ports(facts: Facts) -> Iterator[Finding]:
     """Yield to which ports that aren't in `ports` phones seem to speak SIP."""
     phones: dict[int, set[str]] = {}
-    for flow in facts.flows or ():
+    for flow in facts.through_the_nat():
         if flow.protocol == UDP and str(flow.private) not in facts.mapped and _looks_like_sip(flow, facts):
             phones.setdefault(flow.remote.port, set()).add(flow.private.host)
     for port, hosts in sorted(phones.items()):
@@ -82,9 +82,35 @@ def other_ports(facts: Facts) -> Iterator[Finding]:
         yield Finding("warning", "other-port", text)
 
 
+def elsewhere(facts: Facts) -> Iterator[Finding]:
+    """Yield by which other ways phones' SIP leaves the router, where nothing is translated."""
+    others: dict[str, set[str]] = {}
+    untranslated: dict[str, set[str]] = {}
+    for flow in facts.flows or ():
+        away = flow.protocol == UDP and flow.remote.port in facts.settings.ports and not _is_exempt(flow, facts)
+        if away and flow.leaves_as == flow.private.host:
+            untranslated.setdefault(flow.remote.host, set()).add(flow.private.host)
+        elif away and facts.nat_address and flow.leaves_as != facts.nat_address:
+            others.setdefault(flow.leaves_as, set()).add(flow.private.host)
+    for address, hosts in sorted(others.items()):
+        outside = facts.settings.outside
+        text = (
+            f"SIP of {_named(hosts)} leaves as {address} and not through {outside}: route it through {outside}, or "
+            f"name the interface with {address} as the outside"
+        )
+        yield Finding("warning", "leaves-elsewhere", text)
+    for server, hosts in sorted(untranslated.items()):
+        text = (
+            f"SIP of {_named(hosts)} to {server} isn't translated by the NAT rules: name its network with --except if "
+            "that is meant, or translate it"
+        )
+        yield Finding("warning", "leaves-untranslated", text)
+
+
 def streams(facts: Facts) -> Iterator[Finding]:
     """Yield which phones speak SIP over TCP or TLS, which isn't translated."""
-    found = [flow for flow in facts.flows or () if flow.protocol == TCP and flow.remote.port in facts.settings.ports]
+    ports = facts.settings.ports
+    found = [flow for flow in facts.through_the_nat() if flow.protocol == TCP and flow.remote.port in ports]
     for tls in (False, True):
         hosts = {flow.private.host for flow in found if (flow.remote.port == _TLS_PORT) == tls}
         if hosts and tls:
@@ -143,9 +169,13 @@ def _looks_like_sip(flow: SeenFlow, facts: Facts) -> bool:
     port = flow.remote.port
     if port in facts.settings.ports or port < _FIRST_UNPRIVILEGED:
         return False
-    if any(IPv4Address(flow.remote.host) in network for network in facts.settings.exempt):
+    if _is_exempt(flow, facts):
         return False
     return port in USUAL_SIP_PORTS or flow.private.port in facts.settings.ports
+
+
+def _is_exempt(flow: SeenFlow, facts: Facts) -> bool:
+    return any(IPv4Address(flow.remote.host) in network for network in facts.settings.exempt)
 
 
 def _numbers(table: Any) -> Counter[str]:
@@ -163,6 +193,7 @@ CHECKS: Final[tuple[Callable[[Facts], Iterator[Finding]], ...]] = (
     daemon,
     no_traffic,
     other_ports,
+    elsewhere,
     streams,
     nat_ahead,
     short_timeout,
