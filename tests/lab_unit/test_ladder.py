@@ -35,7 +35,7 @@ OUTSIDE = [
 
 def test_each_message_has_a_rung_with_what_changed() -> None:
     rungs = draw_ladder(INSIDE, OUTSIDE).splitlines()
-    assert "phone 192.168.33.10" in rungs[0]
+    assert "phone1 192.168.33.10" in rungs[0]
     assert "server 203.0.113.50" in rungs[0]
     assert "0.000 s" in rungs[2]
     assert "REGISTER" in rungs[2]
@@ -72,7 +72,20 @@ def test_the_last_of_several_is_shown() -> None:
 
 def test_a_called_phone_stands_on_the_left_too() -> None:
     inside = [Wire(1.0, SERVER, PHONE, request("INVITE", "203.0.113.50"))]
-    assert "phone 192.168.33.10" in draw_ladder(inside, []).splitlines()[0]
+    assert "phone1 192.168.33.10" in draw_ladder(inside, []).splitlines()[0]
+
+
+def test_what_stays_inside_is_left_out() -> None:
+    pbx = Endpoint("192.168.33.20", 5060)
+    inside = [
+        Wire(1.0, PHONE, pbx, request("INVITE", PHONE.host, "c0")),
+        Wire(2.0, pbx, SERVER, request("INVITE", pbx.host, "c1")),
+        Wire(3.0, SERVER, pbx, answer("488 Not Acceptable Here", pbx.host, cseq="1 INVITE")),
+    ]
+    rungs = draw_ladder(inside, [Wire(2.0, PUBLIC, SERVER, request("INVITE", PUBLIC.host))]).splitlines()
+    assert "pbx 192.168.33.20" in rungs[0]
+    assert [rung.split()[3].strip("◀─") or rung.split()[4] for rung in rungs[2:4]] == ["INVITE", "488"]
+    assert "(never seen outside)" in rungs[3]
 
 
 def test_nothing_seen_is_said() -> None:

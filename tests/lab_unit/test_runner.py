@@ -65,6 +65,21 @@ def test_everything_is_run_and_told_where_to_keep_its_files(tmp_path: Path) -> N
     ]
 
 
+def test_the_ladder_is_the_usual_scenario_s_or_that_of_the_only_one() -> None:
+    drawn: list[str] = []
+
+    def record(scenario: Scenario, mode: Mode, _: Path | None, draw: Any) -> Outcome:
+        if draw is not None:
+            drawn.append(f"{scenario.name} {mode}")
+        return outcome(Run(scenario, mode))
+
+    usual = Scenario("call-out", "", play)
+    list(run_all(plan([usual, ONE], MODES), None, 1, record))
+    list(run_all(plan([ONE], MODES), None, 1, record))
+    list(run_all(plan([ONE, TWO], MODES), None, 1, record))
+    assert drawn == ["call-out sipalg", "one sipalg"]
+
+
 def test_leaving_early_interrupts_what_runs() -> None:
     def first_or_wait(scenario: Scenario, mode: Mode, *_: object) -> Outcome:
         if mode != "none":

@@ -11,21 +11,22 @@ from collections.abc import Sequence
 from typing import Final
 
 from sipalg.lab.packets import Message, Wire, messages
-from sipalg.lab.topology import INSIDE_PREFIX
+from sipalg.lab.topology import ADDRESS, INSIDE_PREFIX
 
 _COLUMN: Final = 36
 _PHONE, _ROUTER, _SERVER = "phone", "router", "server"
+_NAMES: Final = {address: name for name, address in ADDRESS.items()}
 
 
 def draw_ladder(
     inside: Sequence[Wire], outside: Sequence[Wire], details: Sequence[str] = ("REGISTER", "INVITE")
 ) -> str:
-    """Draw the first REGISTER transactions and the first call that left the router, as text.
+    """Draw the first REGISTER transactions and the first call through the router, as text; LAN to LAN is left out.
 
     Of the last request of each method in `details` the message before and after the router follows, the changed lines
     marked; it is the last because the first may have been challenged.
     """
-    within, without = messages(inside), messages(outside)
+    within, without = [message for message in messages(inside) if not _stays_inside(message)], messages(outside)
     calls = _interesting(within)
     within = [message for message in within if message.header("Call-ID") in calls]
     if not within:
@@ -52,6 +53,10 @@ def _interesting(within: list[Message]) -> list[str]:
     return registers[:1] + calls[:1]
 
 
+def _stays_inside(message: Message) -> bool:
+    return all(end.host.startswith(INSIDE_PREFIX) for end in (message.wire.source, message.wire.destination))
+
+
 def _phone_of(within: list[Message]) -> str:
     source, destination = within[0].wire.source.host, within[0].wire.destination.host
     return source if source.startswith(INSIDE_PREFIX) else destination
@@ -60,7 +65,7 @@ def _phone_of(within: list[Message]) -> str:
 def _title(within: list[Message]) -> str:
     phone = _phone_of(within)
     other = next(end.host for m in within for end in (m.wire.source, m.wire.destination) if end.host != phone)
-    left, right = f"{_PHONE} {phone}", f"{_SERVER} {other}"
+    left, right = f"{_NAMES.get(phone, _PHONE)} {phone}", f"{_NAMES.get(other, _SERVER)} {other}"
     return " " * 11 + left.ljust(_COLUMN - 3) + _ROUTER + right.rjust(_COLUMN - 1)
 
 

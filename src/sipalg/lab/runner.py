@@ -20,7 +20,7 @@ from sipalg.lab.stage import Mode, Stage
 #: Labs at once. More would make two cores late for 20 ms audio.
 LABS_AT_ONCE: Final = 6
 LOOK_S: Final = 0.5
-#: The scenario whose ladder is drawn, in sipalg's mode.
+#: The scenario whose ladder is drawn, in sipalg's mode, if more than one is run.
 LADDER_OF: Final = "call-out"
 
 
@@ -72,7 +72,9 @@ def run_all(
     with ThreadPoolExecutor(labs_at_once) as pool:
         # A signal may come at any place, also between two submissions.
         try:
-            left = {submit(pool, run, keep, play) for run in runs}
+            names = {run.scenario.name for run in runs}
+            ladder_of = LADDER_OF if len(names) > 1 else "".join(names)
+            left = {submit(pool, run, keep, play, ladder_of) for run in runs}
             while left:
                 # Not for longer: Python looks at a signal that came right before a wait only after it.
                 done, left = wait(left, LOOK_S, FIRST_COMPLETED)
@@ -84,11 +86,15 @@ def run_all(
 
 
 def submit(
-    pool: ThreadPoolExecutor, run: Run, keep: Path | None = None, play: Callable[..., Outcome] = run_scenario
+    pool: ThreadPoolExecutor,
+    run: Run,
+    keep: Path | None = None,
+    play: Callable[..., Outcome] = run_scenario,
+    ladder_of: str = LADDER_OF,
 ) -> Future[Outcome]:
-    """Hand one run to a pool."""
+    """Hand one run to a pool; if it is sipalg's of the scenario `ladder_of`, its ladder is drawn."""
     directory = None if keep is None else keep / f"{run.scenario.name}-{run.mode}"
-    draw = _draw if run.scenario.name == LADDER_OF and run.mode == "sipalg" else None
+    draw = _draw if run.scenario.name == ladder_of and run.mode == "sipalg" else None
     return pool.submit(play, run.scenario, run.mode, directory, draw)
 
 

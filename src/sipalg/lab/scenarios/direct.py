@@ -140,7 +140,7 @@ def _expect_refusal(stage: Stage, bridge: Bridge) -> None:
     stage.expect(len(_invites(stage.outside())) == before, "the re-INVITE reached the provider")
     stage.expect("refused: 488" in bridge.pbx.text(), f"the PBX got no 488: {_newest_line(bridge.pbx)}")
     _expect_refusal_from_server(stage)
-    _expect_audio_by(stage, bridge, "through the PBX", bridge.standard_way)
+    _expect_audio_by(stage, bridge, "still through the PBX", bridge.standard_way)
 
 
 def _expect_audio_by(stage: Stage, bridge: Bridge, how: str, way: Way) -> None:
