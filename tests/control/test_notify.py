@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,6 +27,11 @@ def test_the_manager_hears_ready_alive_and_stopping(manager: socket.socket) -> N
     assert manager.recv(999) == f"READY=1\nSTATUS=translating lan0 to wan0\nMAINPID={os.getpid()}".encode()
     notifier.alive()
     assert manager.recv(999) == b"WATCHDOG=1"
+    before_us = time.monotonic_ns() // 1000
+    notifier.reloading()
+    reloading, _, usec = manager.recv(999).partition(b"\nMONOTONIC_USEC=")
+    assert reloading == b"RELOADING=1"
+    assert before_us <= int(usec) <= time.monotonic_ns() // 1000
     notifier.stopping()
     assert manager.recv(999) == b"STOPPING=1"
     notifier.close()

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from sipalg.control.server import ControlServer, SocketInUseError, in_pieces
+from sipalg.control.server import ControlServer, Reply, SocketInUseError, in_pieces
 from sipalg.datapath.loop import Loop
+from sipalg.engine.verdict import Event
 
 
 class Clock:
@@ -34,6 +35,24 @@ def broken() -> Mapping[str, Any]:
 ANSWERS = {"status": lambda: {"status": {"mode": "enforce"}}, "many": many, "broken": broken}
 
 
+#: Replies that wait for whoever gives them.
+WAITING: list[Reply] = []
+
+
+def later(_arguments: Mapping[str, Any], reply: Reply) -> None:
+    WAITING.append(reply)
+
+
+def echo(arguments: Mapping[str, Any], reply: Reply) -> None:
+    if "wrong" in arguments:
+        reply.refuse("that is wrong")
+    else:
+        reply.give({"arguments": dict(arguments)})
+
+
+COMMANDS = {"echo": echo, "later": later}
+
+
 class Serving:
     """A server, its loop and its clients' ends."""
 
@@ -41,7 +60,7 @@ class Serving:
         self.path = path
         self.clock = Clock()
         self.loop = Loop(self.clock)
-        self.server = ControlServer(path, self.loop, ANSWERS, self.clock)
+        self.server = ControlServer(path, self.loop, ANSWERS, COMMANDS, self.clock)
         self.ends: list[socket.socket] = []
 
     def connect(self) -> socket.socket:
@@ -141,10 +160,12 @@ def test_rows_that_are_still_looked_for_come_as_they_are_found() -> None:
         (b"\xff\xfe\n", "no JSON object"),
         (b"[" * 4000 + b"\n", "no JSON object"),
         (b'{"command": "status"}\n', "version 1"),
-        (b'{"version": 1}\n', "the commands are: status, many, broken"),
+        (b'{"version": 1}\n', "the commands are: status, many, broken, echo, later, events"),
         (b'{"version": 1, "command": ["status"]}\n', "the commands are"),
         (b'{"version": 1, "command": "reboot"}\n', "the commands are"),
-        (b"x" * 4096, "too long"),
+        (b"x" * 65536, "too long"),
+        (b'{"version": 1, "command": "echo", "arguments": [1]}\n', "the arguments are no JSON object"),
+        (b'{"version": 1, "command": "echo", "arguments": {"wrong": 1}}\n', "that is wrong"),
     ],
 )
 def test_what_is_no_question_is_refused(serving: Serving, line: bytes, said: str) -> None:
@@ -274,3 +295,111 @@ def test_only_the_default_directory_is_made(tmp_path: Path) -> None:
         with pytest.raises(SocketInUseError, match=f"there is no directory .*/{name}; make it"):
             ControlServer(tmp_path / name / "sock", Loop(), ANSWERS)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+# Commands with arguments, and answers that come later
+
+
+def test_arguments_reach_a_command(serving: Serving) -> None:
+    line = json.dumps({"version": 1, "command": "echo", "arguments": {"a": ["b" * 60000]}}).encode() + b"\n"
+    assert serving.ask(line)["arguments"] == {"a": ["b" * 60000]}
+    assert serving.ask(b'{"version": 1, "command": "echo"}\n')["arguments"] == {}
+
+
+LATER = b'{"version": 1, "command": "later"}\n'
+
+
+def test_an_answer_may_come_later_and_others_are_served_meanwhile(serving: Serving) -> None:
+    end = serving.connect()
+    end.send(LATER)
+    serving.turn()
+    assert serving.ask(STATUS)["ok"] is True
+    WAITING.pop().give({"done": True})
+    assert json.loads(serving.read(end)) == {"version": 1, "ok": True, "done": True}
+
+
+def test_a_client_that_leaves_before_a_later_answer(serving: Serving) -> None:
+    end = serving.connect()
+    end.send(LATER)
+    serving.turn()
+    end.close()
+    serving.turn()
+    other = serving.connect()
+    WAITING.pop().give({"done": True})
+    other.send(STATUS)
+    assert json.loads(serving.read(other))["status"] == {"mode": "enforce"}
+    assert serving.loop.log.total == 0
+
+
+def test_an_answer_that_never_comes_costs_its_client_its_time(serving: Serving) -> None:
+    end = serving.connect()
+    end.send(LATER)
+    serving.turn()
+    serving.clock.now += 6
+    assert serving.read(end) == b""
+    WAITING.pop().refuse("too late")
+
+
+# The events
+
+
+FOLLOW = b'{"version": 1, "command": "events"}\n'
+OPENED = Event("mapping-opened", (("private", "192.168.33.10:5060"),))
+
+
+def follow(serving: Serving) -> socket.socket:
+    end = serving.connect()
+    end.send(FOLLOW)
+    serving.turn()
+    assert json.loads(end.recv(1 << 16)) == {"version": 1, "ok": True, "stream": "events"}
+    return end
+
+
+def test_events_come_as_they_happen_and_for_as_long_as_one_stays(serving: Serving) -> None:
+    serving.server.publish(OPENED)
+    ends = [follow(serving), follow(serving)]
+    for _ in range(3):
+        serving.clock.now += 60
+        serving.server.publish(OPENED)
+        serving.turn()
+        for end in ends:
+            event = json.loads(end.recv(1 << 16))
+            assert (event["event"], event["facts"]) == ("mapping-opened", {"private": "192.168.33.10:5060"})
+    ends[0].close()
+    serving.turn()
+    serving.server.publish(OPENED)
+    serving.turn()
+    assert json.loads(ends[1].recv(1 << 16))["event"] == "mapping-opened"
+    # What a follower says is of no interest.
+    ends[1].send(b"x" * 1000)
+    serving.turn()
+    serving.server.publish(OPENED)
+    serving.turn()
+    assert json.loads(ends[1].recv(1 << 16))["event"] == "mapping-opened"
+
+
+def test_one_who_does_not_read_holds_so_much_and_hears_how_much_was_left_out(serving: Serving) -> None:
+    end = follow(serving)
+    for _ in range(20_000):
+        serving.server.publish(OPENED)
+    serving.turn(20)
+    assert serving.ask(STATUS)["ok"] is True
+    end.setblocking(False)
+    read = b""
+    while not read.endswith(b"\n") or b"events-left-out" not in read:
+        serving.turn(1)
+        read += end.recv(1 << 16)
+    events = [json.loads(line) for line in read.splitlines()]
+    left_out = int(events[-1]["facts"]["count"])
+    assert left_out > 10_000
+    assert len(events) - 1 + left_out == 20_000
+
+
+def test_a_few_may_follow_and_the_others_still_ask(serving: Serving) -> None:
+    ends = [follow(serving) for _ in range(4)]
+    assert "4 clients follow the events already" in serving.ask(FOLLOW)["error"]
+    assert serving.ask(STATUS)["ok"] is True
+    ends[2].close()
+    serving.turn()
+    follow(serving)
+

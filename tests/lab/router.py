@@ -97,6 +97,7 @@ class Router:
             if process.stdout is not None:
                 process.stdout.close()
         self.running.clear()
+        self.settings.unlink(missing_ok=True)
 
 
 def exchange(phone: socket.socket, server: socket.socket, message: bytes) -> tuple[bytes, tuple[str, int]]:

@@ -15,7 +15,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Final
 
 from sipalg.control import options as run_options
@@ -23,6 +23,7 @@ from sipalg.control import parts
 from sipalg.control.log import LineHandler, is_journal
 from sipalg.control.server import SocketInUseError
 from sipalg.control.service import Service
+from sipalg.control.settings import Settings
 from sipalg.control.settings_file import SettingsError
 from sipalg.datapath import preflight
 from sipalg.datapath.admin_rules import AdminRulesError
@@ -69,7 +70,7 @@ def main(args: argparse.Namespace) -> int:
     for finding in findings:
         if finding.severity == "advice":
             _LOG.info("note: %s", finding.text)
-    with stopped_by_signals(service.loop):
+    with heeding_signals(service.loop, lambda: _reload(service)):
         try:
             service.start()
         except OSError as error:
@@ -90,15 +91,15 @@ def main(args: argparse.Namespace) -> int:
 
 
 @contextlib.contextmanager
-def stopped_by_signals(loop: Loop) -> Iterator[None]:
-    """Let SIGTERM and SIGINT stop the loop, at once and between two packets; SIGHUP only makes a line in the log."""
+def heeding_signals(loop: Loop, reload: Callable[[], None]) -> Iterator[None]:
+    """Let SIGTERM and SIGINT stop the loop, at once and between two packets, and SIGHUP call `reload` there."""
 
     def take(_events: int) -> None:
         for number in wake.recv(_MOST_SIGNALS):
             if number in _SIGNALS:
                 loop.stop()
             else:
-                _LOG.warning("signal-ignored signal=SIGHUP instead=restart, which keeps mappings and calls' audio")
+                reload()
 
     wake, thrown = socket.socketpair()
     with wake, thrown:
@@ -117,7 +118,6 @@ def stopped_by_signals(loop: Loop) -> Iterator[None]:
 
 def _say_ready(service: Service) -> None:
     settings = service.settings
-    sides = f"{'+'.join(settings.inside)} to {settings.outside}"
     _LOG.info(
         "started mode=%s inside=%s outside=%s nat_address=%s advertised_address=%s",
         settings.mode,
@@ -130,11 +130,31 @@ def _say_ready(service: Service) -> None:
     _LOG.info(
         "note: to save the rule set, leave %s out: nft list tables | grep -vx '%s' | xargs -L1 nft list", table, table
     )
-    service.notifier.ready(f"{'observing' if settings.mode == 'observe' else 'translating'} {sides}")
+    service.notifier.ready(_state(settings))
     # Nobody reading stdout is no reason to end.
     with contextlib.suppress(OSError):
         sys.stdout.write("ready\n")
         sys.stdout.flush()
+
+
+def _state(settings: Settings) -> str:
+    """Return what is done, in some words, for the service manager."""
+    doing = "observing" if settings.mode == "observe" else "disabled" if settings.disabled else "translating"
+    return f"{doing} {'+'.join(settings.inside)} to {settings.outside}"
+
+
+def _reload(service: Service) -> None:
+    """Read the settings file again; one that can't be used is a line in the log, and all stays as it is."""
+
+    def done(outcome: list[str] | str) -> None:
+        if isinstance(outcome, str):
+            _LOG.error("reload-refused why=%r consequence=settings-as-before", outcome)
+        else:
+            _LOG.info("reloaded file=%s changed=%s", service.options.file, ",".join(outcome) or "nothing")
+        service.notifier.ready(_state(service.settings))
+
+    service.notifier.reloading()
+    service.commands.reload(done)
 
 
 def _what_stays(service: Service) -> str:

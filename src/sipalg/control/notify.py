@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Mapping
 
 
@@ -36,6 +37,11 @@ class Notifier:
     def ready(self, status: str) -> None:
         """Say that packets are handled from now on; `status` is one line for people."""
         self._send(f"READY=1\nSTATUS={status}\nMAINPID={os.getpid()}")
+
+    def reloading(self) -> None:
+        """Say that the settings are being read again; `ready` says that they have been."""
+        microseconds = time.monotonic_ns() // 1000
+        self._send(f"RELOADING=1\nMONOTONIC_USEC={microseconds}")
 
     def alive(self) -> None:
         """Say that the loop goes round."""

@@ -1,7 +1,9 @@
 """The control socket: people's questions to the running ALG, answered between packets.
 
-A Unix stream socket; one line of JSON comes, one line of JSON goes, and the connection ends. Everything is done in
-small pieces in the packet loop: no client can make it wait, hold much memory, or stay for long.
+A Unix stream socket; one line of JSON comes, one line of JSON goes, and the connection ends; or, for `events`, a line
+for each event until the client goes. Everything is done in small pieces in the packet loop: no client can make it wait
+or hold much memory, and none but the few that follow the events can stay for long. docs/control-protocol.md has all of
+it.
 """
 
 from __future__ import annotations
@@ -18,18 +20,44 @@ from pathlib import Path
 from typing import Any, Final
 
 from sipalg.control.client import DEFAULT_SOCKET, PROTOCOL_VERSION, peer_pid
+from sipalg.control.events import Follower, line_of
 from sipalg.datapath.loop import READ, WRITE, Loop
+from sipalg.engine.verdict import Event
 
 #: The one directory that is made where it is missing; another is more likely to be a slip of the fingers.
 _DEFAULT_DIRECTORY: Final = Path(DEFAULT_SOCKET).parent
 _MOST_CLIENTS: Final = 16
-_LONGEST_REQUEST_BYTES: Final = 4096
+#: How many of them may follow the events.
+_MOST_FOLLOWERS: Final = 4
+_LONGEST_REQUEST_BYTES: Final = 1 << 16
 _PATIENCE_S: Final = 5.0
 _PIECE_BYTES: Final = 1 << 16
 _ROWS_IN_A_PIECE: Final = 100
 _SWEEP_INTERVAL_S: Final = 1.0
 
+EVENTS: Final = "events"
+
+#: What answers a question at once.
 Answer = Callable[[], Mapping[str, Any]]
+
+
+class Reply:
+    """Where a command's answer goes, now or later; the client may be gone by then."""
+
+    def __init__(self, finish: Callable[[Iterator[bytes]], None]) -> None:
+        self._finish = finish
+
+    def give(self, answer: Mapping[str, Any]) -> None:
+        """Answer that it was done."""
+        self._finish(in_pieces({"version": PROTOCOL_VERSION, "ok": True, **answer}))
+
+    def refuse(self, reason: str) -> None:
+        """Answer that it wasn't, and why, in one line."""
+        self._finish(iter((_refusal(reason),)))
+
+
+#: What takes a command's arguments, and replies once.
+Command = Callable[[Mapping[str, Any], Reply], None]
 
 
 class SocketInUseError(Exception):
@@ -37,17 +65,24 @@ class SocketInUseError(Exception):
 
 
 class ControlServer:
-    """Listens at `path`, mode 0660, and answers with what `answers` returns for a command."""
+    """Listens at `path`, mode 0660; `answers` and `commands` say what comes of a command, by its name."""
 
     def __init__(
-        self, path: Path, loop: Loop, answers: Mapping[str, Answer], clock: Callable[[], float] = time.monotonic
+        self,
+        path: Path,
+        loop: Loop,
+        answers: Mapping[str, Answer],
+        commands: Mapping[str, Command] | None = None,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Make the socket, and the default's directory (0750) if there is none. Raises SocketInUseError."""
         self._path = path
         self._loop = loop
         self._answers = answers
+        self._commands = commands or {}
         self._clock = clock
         self._clients: dict[int, _Client] = {}
+        self._followers: list[_Client] = []
         self._listener = _listen(path)
         self._identity = _identity(path)
         loop.watch(self._listener, self._accept)
@@ -62,6 +97,16 @@ class ControlServer:
         if _identity(self._path) == self._identity:
             self._path.unlink(missing_ok=True)
 
+    def publish(self, event: Event) -> None:
+        """Send an event to whoever follows them."""
+        if not self._followers:
+            return
+        at = time.time()
+        line = line_of(event, at)
+        for client in self._followers:
+            client.follower.add(line, at)
+            self._loop.change(client.connection, READ | WRITE)
+
     def _accept(self, _events: int) -> None:
         try:
             connection, _ = self._listener.accept()
@@ -75,12 +120,12 @@ class ControlServer:
             connection.close()
             return
         client = _Client(connection, self._clock() + _PATIENCE_S)
-        self._clients[connection.fileno()] = client
+        self._clients[client.number] = client
         self._loop.watch(connection, lambda events: self._serve(client, events))
 
     def _serve(self, client: _Client, events: int) -> None:
         try:
-            finished = self._read(client) if events & READ and client.pieces is None else client.write()
+            finished = self._follow(client, events) if client in self._followers else self._advance(client, events)
         except BlockingIOError:
             return
         except OSError:
@@ -91,45 +136,90 @@ class ControlServer:
         if finished:
             self._drop(client)
 
+    def _advance(self, client: _Client, events: int) -> bool:
+        """Read a piece of the request or write one of the answer; True where it is done or the client is gone."""
+        if client.pieces is not None:
+            return client.write()
+        # While the answer is made, only a client that is gone is heard of.
+        return True if client.asked else bool(events & READ) and self._read(client)
+
     def _read(self, client: _Client) -> bool:
         """Take a piece of the request; True where the client went away before it was whole."""
         piece = client.connection.recv(_LONGEST_REQUEST_BYTES)
         client.request += piece
         line, newline, _ = client.request.partition(b"\n")
         if newline:
-            client.pieces = self._answer(bytes(line))
+            client.asked = True
+            self._loop.change(client.connection, 0)
+            self._answer(bytes(line), client)
         elif len(client.request) >= _LONGEST_REQUEST_BYTES:
-            client.pieces = iter((_refusal("the request is too long"),))
+            self._finish(client, iter((_refusal("the request is too long"),)))
         elif not piece:
             return True
-        if client.pieces is not None:
-            self._loop.change(client.connection, WRITE)
         return False
 
-    def _answer(self, line: bytes) -> Iterator[bytes]:
+    def _answer(self, line: bytes, client: _Client) -> None:
+        reply = Reply(lambda pieces: self._finish(client, pieces))
         try:
             request = json.loads(line)
         except (ValueError, RecursionError):
             request = None
         if not isinstance(request, dict):
-            return iter((_refusal("the request is no JSON object"),))
+            reply.refuse("the request is no JSON object")
+            return
         if request.get("version") != PROTOCOL_VERSION:
-            return iter((_refusal(f"this is version {PROTOCOL_VERSION} of the protocol"),))
-        command = request.get("command")
-        answer = self._answers.get(command) if isinstance(command, str) else None
-        if answer is None:
-            return iter((_refusal(f"the commands are: {', '.join(self._answers)}"),))
-        return in_pieces({"version": PROTOCOL_VERSION, "ok": True, **answer()})
+            reply.refuse(f"this is version {PROTOCOL_VERSION} of the protocol")
+            return
+        name, arguments = request.get("command"), request.get("arguments", {})
+        if not isinstance(arguments, dict):
+            reply.refuse("the arguments are no JSON object")
+        elif name == EVENTS:
+            self._begin_to_follow(client, reply)
+        elif isinstance(name, str) and name in self._commands:
+            self._commands[name](arguments, reply)
+        elif isinstance(name, str) and name in self._answers:
+            reply.give(self._answers[name]())
+        else:
+            reply.refuse(f"the commands are: {', '.join((*self._answers, *self._commands, EVENTS))}")
+
+    def _finish(self, client: _Client, pieces: Iterator[bytes]) -> None:
+        """Begin with the answer, unless the client went away meanwhile."""
+        if self._clients.get(client.number) is client:
+            client.pieces = pieces
+            self._loop.change(client.connection, WRITE)
+
+    def _begin_to_follow(self, client: _Client, reply: Reply) -> None:
+        if len(self._followers) >= _MOST_FOLLOWERS:
+            reply.refuse(f"{_MOST_FOLLOWERS} clients follow the events already")
+            return
+        beginning = in_pieces({"version": PROTOCOL_VERSION, "ok": True, "stream": EVENTS})
+        client.follower.add(b"".join(beginning), time.time())
+        self._followers.append(client)
+        self._loop.change(client.connection, READ | WRITE)
+
+    def _follow(self, client: _Client, events: int) -> bool:
+        """Send what there is; True where the client is gone. What it says is of no interest any more."""
+        if events & READ and not client.connection.recv(_PIECE_BYTES):
+            return True
+        piece = client.follower.next_piece(_PIECE_BYTES)
+        if piece:
+            client.follower.sent(client.connection.send(piece), time.time())
+        else:
+            self._loop.change(client.connection, READ)
+        return False
 
     def _sweep(self) -> None:
         """Drop the clients that had their time."""
         now = self._clock()
         for client in [client for client in self._clients.values() if client.deadline <= now]:
-            self._drop(client)
+            if client not in self._followers:
+                self._drop(client)
 
     def _drop(self, client: _Client) -> None:
         self._loop.unwatch(client.connection)
-        del self._clients[client.connection.fileno()]
+        del self._clients[client.number]
+        if client in self._followers:
+            self._followers.remove(client)
         client.connection.close()
 
 
@@ -138,9 +228,14 @@ class _Client:
 
     def __init__(self, connection: socket.socket, deadline: float) -> None:
         self.connection = connection
+        self.number = connection.fileno()
         self.deadline = deadline
-        self.request = b""
+        self.request = bytearray()
+        #: Whether the request is whole.
+        self.asked = False
         self.pieces: Iterator[bytes] | None = None
+        #: What it has yet to read of the events, if it follows them.
+        self.follower = Follower()
         self._unsent = b""
 
     def write(self) -> bool:

@@ -11,13 +11,17 @@ import contextlib
 import gc
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
 from ipaddress import IPv4Network
 from typing import Final
 
 from sipalg.control import parts, takeover
+from sipalg.control.adoption import Adoption
+from sipalg.control.background import Background
+from sipalg.control.changes import Changes
+from sipalg.control.commands import Commands
 from sipalg.control.edits import edit_event
 from sipalg.control.inherited import InheritedMedia
 from sipalg.control.journal import INTERVAL_S, Journal
@@ -33,19 +37,18 @@ from sipalg.datapath.addresses import AddressWatch, primary_address
 from sipalg.datapath.admin_model import PortRange
 from sipalg.datapath.admin_rules import AdminRules, read_admin_rules
 from sipalg.datapath.conntrack import Conntrack
-from sipalg.datapath.ctnetlink import Entry
 from sipalg.datapath.driver import Driver
 from sipalg.datapath.executor import Executor
 from sipalg.datapath.loop import Loop
 from sipalg.datapath.netlink import NetlinkError, NetlinkSocket
 from sipalg.datapath.nfqueue import PacketQueue
-from sipalg.datapath.nft_table import Elements, NftTable, StandingMapping, find_features
+from sipalg.datapath.nft_table import NftTable, find_features
 from sipalg.datapath.ports import PortsTaken, local_port_range, overlap
 from sipalg.datapath.preflight import check_rules
 from sipalg.datapath.reply import Replies
 from sipalg.datapath.standing import Standing
 from sipalg.engine.alg import Alg
-from sipalg.engine.verdict import UDP, AdmitPeer, Datagram, Event, Mapping, OpenMapping, Verdict
+from sipalg.engine.verdict import Datagram, Event, Verdict
 
 _LOG = logging.getLogger("sipalg")
 
@@ -60,8 +63,6 @@ _SERVE_S: Final = 1.0
 _LAST_LOOKS: Final = 8
 #: How often the table's counter is read, so that little is lost with the table.
 _COUNT_S: Final = 10.0
-#: How long a media mapping of an earlier process lives if conntrack has no flow of it.
-_UNUSED_MEDIA_S: Final = 600.0
 #: Packets make hardly any garbage that reference counts don't free at once, so it is looked for seldom.
 _GARBAGE_THRESHOLDS: Final = (20_000, 50, 100)
 
@@ -93,36 +94,42 @@ class Service:
             self.queue = PacketQueue(settings.queue_number)
             stack.callback(self.queue.close)
             self._watch = stack.enter_context(AddressWatch())
-            self._conntrack = stack.enter_context(Conntrack())
+            self.conntrack = stack.enter_context(Conntrack())
             self.nat_address = primary_address(settings.outside)
-            self._rules = self._read_rules()
-            self._forwards = list(takeover.forwards(self._rules, self.nat_address, settings.ports))
+            self.rules = self._read_rules()
+            #: The warnings that come from the rules.
+            self._of_rules = self._rule_warnings()
+            self.forwards = list(takeover.forwards(self.rules, self.nat_address, settings.ports))
             avoid = overlap(PortRange(*settings.media_ports), local_port_range())
-            self.ports = PortsTaken(self._conntrack.translated, reserved=settings.reserved_ports, avoid=avoid)
-            self.ports.configure(self.nat_address, self._rules)
-            exempt = self._exempt_networks()
+            self.ports = PortsTaken(self.conntrack.translated, reserved=settings.reserved_ports, avoid=avoid)
+            self.ports.configure(self.nat_address, self.rules)
+            exempt = self.exempt_networks(settings)
             engine = parts.engine_settings(settings, self.nat_address, parts.stream_timeout_s(), exempt)
             self.alg = Alg(engine, self.ports)
             with NetlinkSocket() as probe:
                 features = find_features(probe)
+            self.changes = Changes(self, features)
             # To observe changes nothing, the lifetime of flows included.
             features = features._replace(ct_timeout=features.ct_timeout and not observing)
             self.table = NftTable(parts.table_settings(settings, parts.unreplied_timeout_s(), exempt), features)
             stack.callback(self.table.close)
-            self._standing = Standing(self.table)
-            self._executor = executor = Executor(
-                self._standing, self._conntrack, stack.enter_context(Replies())
-            )
+            self.standing = Standing(self.table)
+            replies = stack.enter_context(Replies())
+            self._executor = executor = Executor(self.standing, self.conntrack, replies)
             inside = frozenset(settings.inside)
-            on_edits = self._tell_edits if settings.log_edits else None
+            on_edits = self.tell_edits if settings.log_edits else None
             self.driver = Driver(
-                self.alg, self.queue, executor, inside, observe=observing, on_event=on_event, on_edits=on_edits
+                self.alg, self.queue, executor, inside, observe=observing, on_event=self.tell, on_edits=on_edits
             )
-            self.inherited = InheritedMedia(self.alg, self._conntrack)
+            self.inherited = InheritedMedia(self.alg, self.conntrack)
             self.journal = Journal(options.socket.with_suffix(".journal"), self.alg.records)
+            self.adoption = Adoption(self)
             self.unseen = Unseen(self.table, self.queue)
-            report = Report(self)
-            self._server = ControlServer(options.socket, self.loop, report.answers())
+            background = Background(self.loop)
+            stack.callback(background.close)
+            self.commands = Commands(self, background)
+            answers = Report(self).answers()
+            self._server = ControlServer(options.socket, self.loop, answers, self.commands.table())
             stack.callback(self._server.close)
             self._rules_watch = RulesWatch(self.loop, self._read_rules, self._use_rules, self.table.settings.name)
             stack.callback(self._rules_watch.close)
@@ -137,31 +144,12 @@ class Service:
         """Write the rules, take over what exists, and begin with the packets. Raises NetlinkError."""
         # What is made here stays, and packets wait.
         gc.disable()
-        now = time.monotonic()
-        observing = self.settings.mode == "observe"
-        self.alg.direct.set_networks(self._inside_networks().hosts())
-        found = self.table.elements()
-        kept = takeover.keepable(found, self.nat_address, self._forwards)
-        self._standing.install([] if observing else takeover.closing(found, kept))
-        entries = list(self._conntrack.dump(UDP))
-        if not observing:
-            self._end_stranded(entries, found)
-            by_public = {(one.mapping.protocol, one.mapping.public): one.mapping for one in kept}
-            self._standing.note([OpenMapping(one.mapping, one.timeout_s) for one in kept])
-            self._standing.note(
-                [
-                    AdmitPeer(by_public[peer.protocol, peer.public], peer.peer, peer.timeout_s)
-                    for peer in found.peers
-                    if (peer.protocol, peer.public) in by_public
-                ]
-            )
-        self._adopt_forwards(self._forwards, now)
-        self._restore(kept, takeover.peers_of(found), entries, now)
-        self._adopt_flows(entries, now)
+        self.alg.direct.set_networks(self.adoption.inside_networks().hosts())
+        self.adoption.all()
         self._tell_exempt()
         for event in self.alg.take_events():
-            self._on_event(event._replace(name="mapping-kept") if event.name == "mapping-opened" else event)
-        if not observing:
+            self.tell(event._replace(name="mapping-kept") if event.name == "mapping-opened" else event)
+        if self.settings.mode == "enforce":
             self.journal.begin()
         self._serve()
         self._serving = True
@@ -208,14 +196,13 @@ class Service:
         if self.table.guard is not None:
             loop.watch(self.table.guard, self._look_at_table)
         loop.set_timer(self.driver.next_timer, self.driver.run_timer)
-        loop.every(_FORGET_S, self._standing.forget_ended)
+        loop.every(_FORGET_S, self.standing.forget_ended)
         loop.every(_FORGET_S, self.driver.interfaces.forget)
         loop.every(_TIDY_S, self._tidy)
         loop.every(_COUNT_S, self.unseen.look)
         loop.every(INTERVAL_S, self._keep_journal)
         loop.every(_SERVE_S, self._serve)
-        if len(self.inherited):
-            loop.every(self.alg.settings.flow_check_s, self.inherited.look)
+        loop.every(self.alg.settings.flow_check_s, self.inherited.look)
         if self.notifier.watchdog_interval_s is not None:
             loop.every(self.notifier.watchdog_interval_s, self.notifier.alive)
 
@@ -224,32 +211,27 @@ class Service:
 
     def _use_rules(self, rules: AdminRules) -> None:
         """Go on with rules that the administrator changed; with the same as before nothing is to be done."""
-        if rules == self._rules:
+        if rules == self.rules:
             return
-        known = self._rule_warnings(self._rules)
-        found = self._rule_warnings(rules)
-        self.warnings = [warning for warning in self.warnings if warning not in known] + found
-        for warning in found:
-            if warning not in known:
-                _LOG.warning("warning: %s", warning)
-        self._rules = rules
+        self.rules = rules
+        self.look_for_warnings()
         self.ports.configure(self.nat_address, rules)
         self._use_exempt_networks()
         now = time.monotonic()
-        before, self._forwards = self._forwards, list(takeover.forwards(rules, self.nat_address, self.settings.ports))
+        before, self.forwards = self.forwards, list(takeover.forwards(rules, self.nat_address, self.settings.ports))
         for mapping in before:
-            if mapping not in self._forwards:
+            if mapping not in self.forwards:
                 self.driver.run_commands(self.alg.disown(mapping, now))
-        self._adopt_forwards((mapping for mapping in self._forwards if mapping not in before), now)
+        self.adoption.forwards(mapping for mapping in self.forwards if mapping not in before)
         self.driver.report_events()
         _LOG.info("rules-changed forwards=%d source_nat=%d", len(rules.forwards), len(rules.source_nat))
 
-    def _exempt_networks(self) -> tuple[IPv4Network, ...]:
-        """Return what isn't NATed: what --except says, and what the administrator's rules leave as it is."""
-        return tuple(dict.fromkeys((*self.settings.exempt, *takeover.exempt_networks(self._rules))))
+    def exempt_networks(self, settings: Settings) -> tuple[IPv4Network, ...]:
+        """Return what isn't NATed: what the settings say, and what the administrator's rules leave as it is."""
+        return tuple(dict.fromkeys((*settings.exempt, *takeover.exempt_networks(self.rules))))
 
     def _use_exempt_networks(self) -> None:
-        exempt = self._exempt_networks()
+        exempt = self.exempt_networks(self.settings)
         if exempt == self.alg.settings.exempt:
             return
         self.driver.run_commands(self.alg.change_settings(replace(self.alg.settings, exempt=exempt), time.monotonic()))
@@ -264,88 +246,49 @@ class Service:
         if found:
             _LOG.info("rules-exempt networks=%s as-if=--except", ",".join(found))
 
-    def _rule_warnings(self, rules: AdminRules) -> list[str]:
+    def look_for_warnings(self) -> None:
+        """Tell what is to be known of the administrator's rules under these settings."""
+        found = self._rule_warnings()
+        for warning in found:
+            if warning not in self.warnings:
+                _LOG.warning("warning: %s", warning)
+        self.warnings = [warning for warning in self.warnings if warning not in self._of_rules] + found
+        self._of_rules = found
+
+    def _rule_warnings(self) -> list[str]:
         """Return what is more than advice, which is only told at start."""
-        found = check_rules(parts.plan(self.settings), rules)
+        found = check_rules(parts.plan(self.settings), self.rules)
         return [finding.text for finding in found if finding.severity != "advice"]
 
-    def _tell_edits(self, datagram: Datagram, verdict: Verdict) -> None:
+    def tell(self, event: Event) -> None:
+        """Have an event in the log, and sent to whoever follows them."""
+        self._on_event(event)
+        self._server.publish(event)
+
+    def tell_edits(self, datagram: Datagram, verdict: Verdict) -> None:
+        """Tell of an edited message."""
         made = self.settings.mode == "enforce"
-        self._on_event(edit_event(datagram, verdict, self.settings.inside, made=made))
-
-    def _adopt_forwards(self, forwards: Iterable[Mapping], now: float) -> None:
-        inside = self._inside_networks()
-        for mapping in forwards:
-            interface = inside.interface_of(mapping.private.host)
-            self.driver.run_commands(self.alg.adopt(mapping, now, interface))
-
-    def _end_stranded(self, entries: Iterable[Entry], found: Elements) -> None:
-        """End the flows of an address that was lost while no process looked."""
-        router = {address.host for address in addresses.addresses()}
-        former = [one.mapping for one in found.mappings]
-        stranded = takeover.stranded(entries, router, self.settings.ports, former)
-        if stranded:
-            self._conntrack.delete(stranded)
-            _LOG.warning("flows-of-a-lost-address-ended flows=%d", len(stranded))
-
-    def _restore(
-        self,
-        kept: Sequence[StandingMapping],
-        peers: dict[takeover.PublicEnd, tuple[str, ...]],
-        entries: Iterable[Entry],
-        now: float,
-    ) -> None:
-        """Go on with an earlier process's mappings, and with the media flows that stand."""
-        inside = self._inside_networks()
-        flows = takeover.media_flows(entries, kept)
-        used = {flow.private for flow in flows}
-        for mapping, timeout_s in kept:
-            idle_s = self.settings.sip_timeout_s
-            if mapping.purpose != "sip":
-                idle_s = timeout_s if mapping.private in used else _UNUSED_MEDIA_S
-            interface = inside.interface_of(mapping.private.host)
-            admitted = peers.get((mapping.protocol, mapping.public), ())
-            self.alg.restore(mapping, min(timeout_s, idle_s), now, interface, admitted)
-        if self.settings.mode == "enforce":
-            self.driver.run_commands(self.alg.resume(self.journal.read(), flows, now))
-            self.inherited.take(flows)
-            if len(self.inherited):
-                _LOG.info("media-inherited flows=%d", len(self.inherited))
-
-    def _adopt_flows(self, entries: Iterable[Entry], now: float) -> None:
-        if not self.nat_address:
-            return
-        inside = self._inside_networks()
-        settings = self.alg.settings
-        mappings = [entry.mapping for entry in self.alg.mappings.entries.values()]
-        known = {(mapping.private, mapping.public) for mapping in mappings if mapping.purpose == "sip"}
-        flows = takeover.signalling_flows(entries, self.nat_address, settings.ports, settings.exempt, known)
-        for mapping, remote, chosen in flows:
-            interface = inside.interface_of(mapping.private.host)
-            self.driver.run_commands(self.alg.adopt(mapping, now, interface, remote, admit=chosen))
-
-    def _inside_networks(self) -> takeover.InsideNetworks:
-        return takeover.InsideNetworks(self.settings.inside, addresses.interfaces().values(), addresses.addresses())
+        self.tell(edit_event(datagram, verdict, self.settings.inside, made=made))
 
     def _look_at_addresses(self, _events: int) -> None:
         """Follow the outside address; what is in the middle of changing is looked at again with the next change."""
         self._watch.read()
         self.driver.interfaces.forget()
-        self.alg.direct.set_networks(self._inside_networks().hosts())
+        self.alg.direct.set_networks(self.adoption.inside_networks().hosts())
         address = primary_address(self.settings.outside)
         if address == self.nat_address:
             return
         before, self.nat_address = self.nat_address, address
         _LOG.warning("outside-address-changed before=%s now=%s", before or "none", address or "none")
-        self.ports.configure(address, self._rules)
+        self.ports.configure(address, self.rules)
         public = self.settings.public or address
         moved = replace(self.alg.settings, nat_address=address, advertised_address=public)
         self.driver.run_commands(self.alg.change_settings(moved, time.monotonic()))
         observing = self.settings.mode == "observe"
         if before and not observing and all(one.host != before for one in addresses.addresses()):
-            self._conntrack.end_all(before)
-        self._forwards = list(takeover.forwards(self._rules, address, self.settings.ports))
-        self._adopt_forwards(self._forwards, time.monotonic())
+            self.conntrack.end_all(before)
+        self.forwards = list(takeover.forwards(self.rules, address, self.settings.ports))
+        self.adoption.forwards(self.forwards)
         self.driver.report_events()
 
     def _tidy(self) -> None:
@@ -370,7 +313,7 @@ class Service:
             return
         self.unseen.look()
         try:
-            count = self._standing.put_back()
+            count = self.standing.put_back()
         except NetlinkError as error:
             _LOG.error("table-gone why=%r consequence=plain-nat", str(error))
         else:

@@ -180,9 +180,11 @@ class Driver:
         self._queue = queue
         self._runner = runner
         self._inside = inside
-        self._observe = observe
+        #: Change nothing; may be switched between two packets.
+        self.observe = observe
         self._on_event = on_event
-        self._on_edits = on_edits
+        #: Who wants to hear what was edited.
+        self.on_edits = on_edits
         #: What was edited and isn't told yet.
         self._edited: list[tuple[Datagram, Verdict]] = []
         self._clock = clock
@@ -220,17 +222,17 @@ class Driver:
 
     def run_commands(self, commands: Sequence[Command]) -> None:
         """Run commands that no packet waits for; what fails is logged and counted."""
-        if not commands or self._observe:
+        if not commands or self.observe:
             return
         for failure in self._runner.run_each(commands):
             self._note_failure(commands, failure)
 
     def report_events(self) -> None:
         """Hand the engine's events to the log, and what was edited, where that is wanted."""
-        if self._edited and self._on_edits is not None:
+        if self._edited and self.on_edits is not None:
             edited, self._edited = self._edited, []
             for datagram, verdict in edited:
-                self._on_edits(datagram, verdict)
+                self.on_edits(datagram, verdict)
         for event in self._alg.take_events():
             self.events[event.name] += 1
             if self._on_event is not None:
@@ -255,9 +257,9 @@ class Driver:
             verdict = self._alg.receive_datagram(datagram, now)
             if verdict.commands:
                 verdict = self._run(verdict, datagram, now)
-            if self._on_edits is not None and verdict.changes and verdict.action != ACCEPT:
+            if self.on_edits is not None and verdict.changes and verdict.action != ACCEPT:
                 self._edited.append((datagram, verdict))
-            if verdict.action == ACCEPT or self._observe:
+            if verdict.action == ACCEPT or self.observe:
                 self.packets["accepted"] += 1
                 self._queue.verdict_accept(packet_id)
                 return
@@ -294,7 +296,7 @@ class Driver:
         return verdict
 
     def _try(self, commands: Sequence[Command], datagram: Datagram) -> Failure | None:
-        if self._observe:
+        if self.observe:
             return None
         trigger = None
         if datagram.in_interface in self._inside and any(isinstance(command, OpenMapping) for command in commands):

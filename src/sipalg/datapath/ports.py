@@ -92,6 +92,11 @@ class PortsTaken:
         #: What went wrong in here and shouldn't have.
         self.log = FaultLog(clock)
 
+    def reserve(self, reserved: Iterable[PortRange], avoid: PortRange | None) -> None:
+        """Go by other reserved ports, and ports to avoid, from the next `configure` on."""
+        self._reserved = tuple(reserved)
+        self._avoid = avoid
+
     def configure(self, nat_address: str, rules: AdminRules) -> None:
         """Tell the address that the ports are on ("" for none yet) and the administrator's rules; both may change."""
         self._nat_address = nat_address

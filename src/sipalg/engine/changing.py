@@ -27,7 +27,7 @@ def change(passage: Passage, settings: Settings) -> None:
     if settings.sip_timeout_s != before.sip_timeout_s:
         transaction = passage.transaction
         passage.mappings.retime(transaction)
-        passage.peers.retime(transaction, passage.mappings.entries)
+        passage.peers.retime(transaction)
         passage.contacts.retime(transaction)
 
 

@@ -7,8 +7,6 @@ one is established towards the server, as for media. On a packet's way this foll
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from sipalg.engine.mappings import Entry, MappingKey
 from sipalg.engine.policy import MAX_PEERS_PER_MAPPING, MEDIA_LEASE_S
 from sipalg.engine.settings import Settings
@@ -81,11 +79,8 @@ class Peers:
             transaction.commands.extend(CheckFlow(flow, self.settings.sip_timeout_s, fixed=True) for flow in flows)
             transaction.wake(transaction.now + 0.5 * self.settings.sip_timeout_s, ("peers", key))
 
-    def retime(self, transaction: Transaction, entries: Mapping[MappingKey, Entry]) -> None:
-        """Give the flows that the kernel's timeout policy doesn't apply to another sip-timeout, now."""
-        for key, remote in self.tended:
-            transaction.put(self.tended, (key, remote), -self.settings.sip_timeout_s)
-            self.tend(transaction, entries[key], remote)
+    def retime(self, transaction: Transaction) -> None:
+        """Give the flows that were made here another sip-timeout, now; those that are tended the driver adopts."""
         for key in self.flows:
             self.look_after(transaction, key)
 

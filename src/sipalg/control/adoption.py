@@ -1,0 +1,134 @@
+"""What exists becomes the engine's, and goes on: port forwards, standing mappings with their peers, flows, calls.
+
+At start, and when a change of settings makes it necessary; always between two packets. What is to be taken over is
+`takeover`'s to say, here it is handed to engine and kernel.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from sipalg.control import takeover
+from sipalg.datapath import addresses
+from sipalg.datapath.ctnetlink import Entry
+from sipalg.datapath.nft_table import Elements, StandingMapping
+from sipalg.engine.verdict import UDP, AdmitPeer, Mapping, OpenMapping
+
+if TYPE_CHECKING:
+    from sipalg.control.service import Service
+
+_LOG = logging.getLogger("sipalg")
+
+#: How long a media mapping of an earlier process lives if conntrack has no flow of it.
+_UNUSED_MEDIA_S: Final = 600.0
+
+
+class Adoption:
+    """Takes over what exists, for one service."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+
+    def all(self, *, resuming: bool = True) -> None:
+        """Write the rules, and take over what the table, the administrator's rules and conntrack hold.
+
+        An observer changes nothing of it. `resuming` says that an earlier process's contacts and calls are to go on.
+        Raises NetlinkError.
+        """
+        service = self._service
+        observing = service.settings.mode == "observe"
+        found = service.table.elements()
+        kept = takeover.keepable(found, service.nat_address, service.forwards)
+        service.standing.install([] if observing else takeover.closing(found, kept))
+        entries = list(service.conntrack.dump(UDP))
+        if not observing:
+            self._end_stranded(entries, found)
+            by_public = {(one.mapping.protocol, one.mapping.public): one.mapping for one in kept}
+            service.standing.note([OpenMapping(one.mapping, one.timeout_s) for one in kept])
+            service.standing.note(
+                [
+                    AdmitPeer(by_public[peer.protocol, peer.public], peer.peer, peer.timeout_s)
+                    for peer in found.peers
+                    if (peer.protocol, peer.public) in by_public
+                ]
+            )
+        self.forwards(service.forwards)
+        self._restore(kept, takeover.peers_of(found), entries, resuming=resuming)
+        self._adopt(entries)
+
+    def forwards(self, forwards: Iterable[Mapping]) -> None:
+        """Adopt the administrator's port forwards; none while disabled, since it would be a new mapping."""
+        service = self._service
+        if service.settings.disabled:
+            return
+        inside = self.inside_networks()
+        now = time.monotonic()
+        for mapping in forwards:
+            interface = inside.interface_of(mapping.private.host)
+            service.driver.run_commands(service.alg.adopt(mapping, now, interface))
+
+    def flows(self) -> None:
+        """Adopt the SIP flows that conntrack has, which gives them the sip-timeout of now. Raises OSError."""
+        self._adopt(self._service.conntrack.dump(UDP))
+
+    def _adopt(self, entries: Iterable[Entry]) -> None:
+        service = self._service
+        if not service.nat_address:
+            return
+        inside = self.inside_networks()
+        settings = service.alg.settings
+        now = time.monotonic()
+        mappings = [entry.mapping for entry in service.alg.mappings.entries.values()]
+        known = {(mapping.private, mapping.public) for mapping in mappings if mapping.purpose == "sip"}
+        ports = () if settings.disabled else settings.ports
+        # Of a removed port, what has a mapping is known; the rest was never translated.
+        flows = list(takeover.signalling_flows(entries, service.nat_address, ports, settings.exempt, known))
+        for mapping, remote, chosen in flows:
+            interface = inside.interface_of(mapping.private.host)
+            service.driver.run_commands(service.alg.adopt(mapping, now, interface, remote, admit=chosen))
+
+    def _end_stranded(self, entries: Iterable[Entry], found: Elements) -> None:
+        """End the flows of an address that was lost while no process looked."""
+        service = self._service
+        router = {address.host for address in addresses.addresses()}
+        former = [one.mapping for one in found.mappings]
+        stranded = takeover.stranded(entries, router, service.settings.ports, former)
+        if stranded:
+            service.conntrack.delete(stranded)
+            _LOG.warning("flows-of-a-lost-address-ended flows=%d", len(stranded))
+
+    def _restore(
+        self,
+        kept: Sequence[StandingMapping],
+        peers: dict[takeover.PublicEnd, tuple[str, ...]],
+        entries: Iterable[Entry],
+        *,
+        resuming: bool,
+    ) -> None:
+        """Go on with an earlier process's mappings and calls, and with the media flows that stand."""
+        service = self._service
+        inside = self.inside_networks()
+        now = time.monotonic()
+        flows = takeover.media_flows(entries, kept)
+        used = {flow.private for flow in flows}
+        for mapping, timeout_s in kept:
+            idle_s = service.settings.sip_timeout_s
+            if mapping.purpose == "media":
+                idle_s = timeout_s if mapping.private in used else _UNUSED_MEDIA_S
+            interface = inside.interface_of(mapping.private.host)
+            admitted = peers.get((mapping.protocol, mapping.public), ())
+            service.alg.restore(mapping, min(timeout_s, idle_s), now, interface, admitted)
+        if service.settings.mode == "enforce":
+            if resuming:
+                service.driver.run_commands(service.alg.resume(service.journal.read(), flows, now))
+            service.inherited.take(flows)
+            if len(service.inherited):
+                _LOG.info("media-inherited flows=%d", len(service.inherited))
+
+    def inside_networks(self) -> takeover.InsideNetworks:
+        """Return which inside interface each address is behind."""
+        names = self._service.settings.inside
+        return takeover.InsideNetworks(names, addresses.interfaces().values(), addresses.addresses())

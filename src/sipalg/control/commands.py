@@ -1,0 +1,179 @@
+"""The control socket's commands that change something: `set`, `disable`, `reload`; and `settings`, which shows it.
+
+Between two packets. A change is in force before it is written to the file, which is done beside the loop, since disks
+are slow; the answer comes after that and says so. Before anything is changed, the file is asked whether it can be.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+from sipalg.control import settings_file
+from sipalg.control.background import Background
+from sipalg.control.changes import ChangeRefusedError
+from sipalg.control.options import Options, resolve
+from sipalg.control.properties import PROPERTIES, texts, with_texts
+from sipalg.control.server import Command, Reply
+from sipalg.control.settings_file import SettingsError
+
+if TYPE_CHECKING:
+    from sipalg.control.service import Service
+
+_LOG = logging.getLogger("sipalg")
+
+
+class Commands:
+    """The commands of one service."""
+
+    def __init__(self, service: Service, background: Background) -> None:
+        self._service = service
+        self._background = background
+        #: How often something was to be written.
+        self._saves = 0
+
+    def table(self) -> dict[str, Command]:
+        """Return the commands by name."""
+        return {"settings": self._settings, "set": self._set, "disable": self._disable, "reload": self._reload}
+
+    def reload(self, done: Callable[[list[str] | str], None]) -> None:
+        """Read the file again and go by it; `done` gets the keys that changed, or the line that says why not.
+
+        After everything that is being written to it. A file that can't be used leaves all as it is.
+        """
+        saves = self._saves
+
+        def work() -> Callable[[], None]:
+            try:
+                found = resolve(self._service.options)
+            except SettingsError as error:
+                line = str(error)
+                return lambda: done(line)
+            return lambda: finish(found)
+
+        def finish(found: Options) -> None:
+            if self._saves != saves:
+                # What was read is older than what was changed meanwhile.
+                self.reload(done)
+            else:
+                done(self._go_by(found))
+
+        self._background.do(work)
+
+    def _settings(self, arguments: Mapping[str, Any], reply: Reply) -> None:
+        if _refuses(arguments, {}, reply):
+            return
+        options = self._service.options
+        reply.give(
+            {
+                "settings": texts(options.settings),
+                "from": {key: options.source_of(key) for key in PROPERTIES},
+                "file": str(options.file),
+            }
+        )
+
+    def _set(self, arguments: Mapping[str, Any], reply: Reply) -> None:
+        values = arguments.get("values")
+        if _refuses(arguments, {"values": dict, "save": bool}, reply):
+            return
+        if not isinstance(values, dict) or not values or not all(isinstance(text, str) for text in values.values()):
+            reply.refuse('values has to be an object of texts, such as {"ports": "5060,5061"}')
+            return
+        self._change(values, reply, save=arguments.get("save", True))
+
+    def _disable(self, arguments: Mapping[str, Any], reply: Reply) -> None:
+        if _refuses(arguments, {"now": bool}, reply):
+            return
+        end = (lambda: self._service.changes.end_all()._asdict()) if arguments.get("now") else None
+        self._change({"disabled": "yes"}, reply, save=True, then=end)
+
+    def _reload(self, arguments: Mapping[str, Any], reply: Reply) -> None:
+        def done(outcome: list[str] | str) -> None:
+            if isinstance(outcome, str):
+                reply.refuse(outcome)
+            else:
+                reply.give({"changed": outcome})
+
+        if not _refuses(arguments, {}, reply):
+            self.reload(done)
+
+    def _change(
+        self,
+        values: Mapping[str, str],
+        reply: Reply,
+        *,
+        save: bool,
+        then: Callable[[], dict[str, int]] | None = None,
+    ) -> None:
+        """Change settings, all or none, have them written, and answer."""
+        service = self._service
+        file = service.options.file
+        try:
+            wanted = with_texts(service.settings, values)
+            if save:
+                settings_file.merged(file, values)
+            changed = service.changes.apply(wanted)
+        except (ValueError, SettingsError, ChangeRefusedError) as error:
+            reply.refuse(str(error))
+            return
+        answer: dict[str, Any] = {"changed": changed, "saved": None}
+        if then is not None:
+            answer["ended"] = then()
+        overridden = [key for key in values if key in service.options.given]
+        if overridden:
+            said = "is given on the command line too, which wins at the next start"
+            answer["notes"] = [f"{key} {said}" for key in overridden]
+        self._note_source(values, save=save)
+        if not save:
+            reply.give(answer)
+            return
+
+        def work() -> Callable[[], None]:
+            try:
+                answer["saved"] = str(settings_file.save(file, values))
+            except SettingsError as error:
+                answer["not_saved"] = str(error)
+            return finish
+
+        self._saves += 1
+
+        def finish() -> None:
+            if answer["saved"] is None:
+                _LOG.error("settings-not-saved why=%r consequence=lost-at-the-next-start", answer["not_saved"])
+            reply.give(answer)
+
+        self._background.do(work)
+
+    def _note_source(self, values: Mapping[str, str], *, save: bool) -> None:
+        """Note where the values come from by now: a command comes after the command line."""
+        options = self._service.options
+        given = {key: text for key, text in options.given.items() if key not in values}
+        if save:
+            self._service.options = replace(options, given=given, named=options.named | set(values))
+        else:
+            self._service.options = replace(options, given={**given, **values})
+
+    def _go_by(self, found: Options) -> list[str] | str:
+        """Go by what was read; the keys that changed, or why it can't be."""
+        service = self._service
+        try:
+            changed = service.changes.apply(found.settings)
+        except ChangeRefusedError as error:
+            return str(error)
+        service.options = replace(service.options, named=found.named)
+        return changed
+
+
+def _refuses(arguments: Mapping[str, Any], known: Mapping[str, type], reply: Reply) -> bool:
+    """Refuse arguments that a command doesn't have, or of another kind; tell whether there are any."""
+    for name, value in arguments.items():
+        if name not in known:
+            reply.refuse(f"there is no argument {name!r}; there are: {', '.join(known) or 'none'}")
+            return True
+        if not isinstance(value, known[name]):
+            kinds = {bool: "true or false", dict: "an object"}
+            reply.refuse(f"{name} has to be {kinds[known[name]]}")
+            return True
+    return False
