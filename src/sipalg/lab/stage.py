@@ -142,10 +142,6 @@ class Stage:
         if self._alg is not None:
             self.expect(self._alg.wait(10.0) is not None, f"sipalg doesn't end on {number.name}")
 
-    def stop_waiting(self) -> None:
-        """Let SIP pass as plain NAT at once after sipalg's end, which else waits some seconds for the next one."""
-        self.net.run("router", "nft", "flush", "set", "ip", "sipalg", "served")
-
     @property
     def alg_socket(self) -> Path:
         """Where sipalg's control socket is."""

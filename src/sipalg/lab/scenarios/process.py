@@ -42,7 +42,6 @@ def killed(stage: Stage) -> None:
     stage.call(far, phone)
     stage.expect_audio((phone, far))
     stage.signal_alg(signal.SIGKILL)
-    stage.stop_waiting()
     killed_at = time.time()
     with stage.net.socket("phone2") as waiting:
         waiting.bind((ADDRESS["phone2"], 5070))
