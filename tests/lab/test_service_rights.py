@@ -73,6 +73,26 @@ def test_the_unit_s_rights_are_enough(as_user: Router, phone: socket.socket, ser
     assert "mapping-kept" in as_user.log.read_text()
 
 
+def test_its_user_writes_settings_back_though_root_has_edited_them(as_user: Router) -> None:
+    path = as_user.socket.parent / "sipalg.toml"
+    as_user.run("--config", str(path), by=rights(from_unit("AmbientCapabilities"), groups="0"))
+
+    def change(time: str) -> None:
+        words = f"/ip firewall service-port set sip sip-timeout={time}"
+        as_user.net.run("router", sys.executable, "-m", "sipalg", words, "--socket", as_user.socket)
+
+    change("30m")
+    assert path.stat().st_uid == NOBODY
+    # As an editor does that writes another file and renames it.
+    other = path.with_name("other")
+    other.write_text(f"# Mine.\n{path.read_text()}")
+    other.rename(path)
+    assert path.stat().st_uid != NOBODY
+    change("20m")
+    assert path.read_text() == '# Mine.\nsip-timeout = "20m"\n'
+    path.unlink()
+
+
 @pytest.mark.parametrize(
     ("without", "groups", "said"),
     [
