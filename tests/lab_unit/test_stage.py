@@ -229,6 +229,13 @@ def test_its_status_is_asked_at_its_own_socket(world: World, stage: Stage) -> No
 # --- phones and calls --------------------------------------------------------------------------------------------
 
 
+def test_the_alg_is_told_by_routeros_s_commands(world: World, stage: Stage) -> None:
+    world.answers = {"/ip firewall service-port print": "0 sip"}
+    assert stage.tell_alg("/ip firewall service-port print") == "0 sip"
+    places = ["--socket", str(stage.alg_socket), "--config", str(stage.alg_settings)]
+    assert (world.asked[-1][3:7], world.checked) == (places, [True])
+
+
 def test_a_phone_is_registered_or_its_scenario_ends(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
     phone = FakePhone("101")
 

@@ -167,6 +167,11 @@ class Stage:
         rows: list[dict[str, Any]] = answer[table]
         return rows
 
+    def tell_alg(self, line: str) -> str:
+        """Give the running ALG a RouterOS command and return what it says; LabError if it is refused."""
+        argv = (sys.executable, "-m", "sipalg", "--socket", self.alg_socket, "--config", self.alg_settings, line)
+        return self.net.run("router", *argv)
+
     def _ask(self, table: str) -> list[str | Path]:
         return [sys.executable, "-m", "sipalg", table, "--json", "--socket", self.alg_socket]
 

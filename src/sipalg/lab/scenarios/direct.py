@@ -86,6 +86,16 @@ def refused(stage: Stage, begin: Callable[[Stage], Bridge]) -> None:
     _end(stage, bridge)
 
 
+def changed_meanwhile(stage: Stage) -> None:
+    """During one call the administrator forbids direct media, by RouterOS's command, and then allows it again."""
+    bridge = call_out(stage)
+    stage.tell_alg("/ip firewall service-port set sip sip-direct-media=no")
+    _expect_refusal(stage, bridge)
+    stage.tell_alg("/ip firewall service-port set sip sip-direct-media=yes")
+    _expect_direct_flow(stage, bridge)
+    _end(stage, bridge)
+
+
 def without_relay(stage: Stage) -> None:
     """A server inside that has no part in the media names the phone's address in its first INVITE already."""
     phone, far, pbx = _ends(stage, relays=False)
@@ -248,5 +258,12 @@ SCENARIOS: Final = (
         partial(refused, begin=be_called),
         REFUSING,
         fails_in=WITHOUT_SIPALG,
+    ),
+    Scenario(
+        "direct-media-changed",
+        "sip-direct-media=no and then yes again, by RouterOS's command, during one call",
+        changed_meanwhile,
+        NEEDS,
+        modes=("sipalg",),
     ),
 )
