@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import pytest
 from tests.lab.router import PATIENCE_S, PHONE, SERVER, Router, exchange, register, until
 
+from sipalg.control.client import ask
 from sipalg.lab.topology import PUBLIC_ADDRESS
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("namespaces")]
@@ -159,3 +160,36 @@ def test_mappings_follow(router: Router, phone: socket.socket, server: socket.so
     assert any("sip-timeout=1h30m would do" in warning for warning in status["warnings"])
     elements = router.net.run("router", "nft", "list", "map", "ip", "sipalg", "dnat_map")
     assert f"udp . {PUBLIC_ADDRESS} . 5060 timeout 40m" in elements
+
+
+@pytest.mark.parametrize("opened_by", ["phone", "server"])
+def test_after_a_change_every_flow_has_what_is_set_now(
+    router: Router, phone: socket.socket, server: socket.socket, other: socket.socket, opened_by: str
+) -> None:
+    router.run("--sip-timeout", "30m")
+    _, public = exchange(phone, server, register())
+    if opened_by == "server":
+        other.sendto(CRLF, public)
+        phone.recv(100)
+    assert until(lambda: is_assured_by(router, phone, other, public))
+    ask(router.socket, "set", PATIENCE_S, {"values": {"sip-timeout": "20m"}})
+    for end in (server, other):
+        both_ways(phone, end, public)
+        assert TIMEOUT_S - TENTH_S - LATE_S <= left(router, (5060, end.getsockname()[1])) <= TIMEOUT_S
+
+
+def test_the_value_that_the_warning_names_ends_it(
+    router: Router, phone: socket.socket, server: socket.socket
+) -> None:
+    router.run()
+    request, public = exchange(phone, server, register())
+    server.sendto(answer(request), public)
+    phone.recv(65535)
+    assert until(lambda: router.ask("status")["phones"] != [])
+    (warning,) = router.ask("status")["warnings"]
+    named = re.search(r"sip-timeout=(\w+) would do", warning)
+    assert named is not None, warning
+    ask(router.socket, "set", PATIENCE_S, {"values": {"sip-timeout": named[1]}})
+    status = router.ask("status")
+    assert status["warnings"] == []
+    assert [row["sip_timeout_needed_s"] for row in status["phones"]] == [None]
