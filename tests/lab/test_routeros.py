@@ -84,3 +84,78 @@ def test_console_and_script(router: Router, phone: socket.socket, server: socket
     assert shown(router, "console", typed=commands) == ["1", "1"]
     (tmp_path / "script.rsc").write_text(commands)
     assert shown(router, "script", str(tmp_path / "script.rsc")) == ["1", "1"]
+
+
+# Settings of a running ALG
+
+P = "/ip firewall service-port "
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    path = tmp_path / "sipalg.toml"
+    path.write_text("# mine\nports = [5060, 5061]  # the provider's\n")
+    return path
+
+
+def test_the_lectures_session_on_a_running_alg(
+    router: Router, phone: socket.socket, server: socket.socket, file: Path
+) -> None:
+    router.run("--config", str(file))
+    exchange(phone, server, register(1))
+    mappings = router.mappings()
+    line = P + "set sip ports=5060,5061 sip-direct-media=yes sip-timeout=01:00:00 disabled=no"
+    assert shown(router, line) == []
+    assert shown(router, P + "print") == [
+        "Flags: X - DISABLED; I - INVALID",
+        "Columns: NAME, PORTS",
+        "#  NAME  PORTS",
+        "0  sip    5060",
+        "          5061",
+    ]
+    assert shown(router, P + "set sip ports=5080 sip-timeout=30m") == []
+    (item,) = items(router, P + "print")
+    assert (item["ports"], item["sip-timeout"], item["disabled"]) == ("5080", "30m", False)
+    assert "# mine" in file.read_text()
+    assert "5080" in file.read_text()
+    shown(router, P + "disable sip")
+    assert shown(router, P + "print")[3] == "0 X  sip    5080"
+    shown(router, P + "enable sip")
+    shown(router, P + "set [find ports=5080] ports=5060,5061")
+    # Neither the mapping nor the registration was lost on the way.
+    assert router.mappings() == mappings
+    assert exchange(phone, server, register(2))[1][1] == 5060
+    assert shown(router, P + "export")[-1] == "set sip inside=lan0 outside=wan0 sip-timeout=30m"
+
+
+@pytest.mark.parametrize(
+    ("command", "named"),
+    [
+        ("set sip ports=1,2,3,4,5,6,7,8,9", "9 ports are too many"),
+        ("set sip ports=5060-5070", "ranges aren't taken"),
+        ("set sip ports=0", "'0' is no port"),
+        ("set sip sip-timeout=abc", "value of sip-timeout"),
+        ("set sip colour=red", "bad parameter colour"),
+        ("set h323 ports=5060", "no such item h323"),
+        ("set sip ports=5070 queue=1", "queue: can't be changed while sipalg runs"),
+    ],
+)
+def test_what_is_wrong_changes_nothing(router: Router, file: Path, command: str, named: str) -> None:
+    router.run("--config", str(file))
+    before = (router.rules(), file.read_bytes(), items(router, P + "print"))
+    done = run(router, P + command)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.count("\n") == 1
+    assert named in done.stderr
+    assert (router.rules(), file.read_bytes(), items(router, P + "print")) == before
+
+
+def test_disable_now_ends_what_stands(
+    router: Router, phone: socket.socket, server: socket.socket, file: Path
+) -> None:
+    router.run("--config", str(file))
+    exchange(phone, server, register())
+    assert len(shown(router, "/ip firewall nat print where chain=srcnat and action=src-nat")) > 2
+    assert shown(router, "/ip", "firewall", "service-port", "disable", "sip", "--now") == []
+    assert router.mappings() == []
+    assert shown(router, "/ip firewall nat print where action=src-nat") == []
