@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import socket
@@ -32,7 +33,12 @@ def broken() -> Mapping[str, Any]:
     raise KeyError("bug")
 
 
-ANSWERS = {"status": lambda: {"status": {"mode": "enforce"}}, "many": many, "broken": broken}
+def search() -> Mapping[str, Any]:
+    """Rows that take long to find."""
+    return {"rows": iter([[]] * 200 + [[1]])}
+
+
+ANSWERS = {"status": lambda: {"status": {"mode": "enforce"}}, "many": many, "broken": broken, "search": search}
 
 
 #: Replies that wait for whoever gives them.
@@ -160,7 +166,7 @@ def test_rows_that_are_still_looked_for_come_as_they_are_found() -> None:
         (b"\xff\xfe\n", "no JSON object"),
         (b"[" * 4000 + b"\n", "no JSON object"),
         (b'{"command": "status"}\n', "version 1"),
-        (b'{"version": 1}\n', "the commands are: status, many, broken, echo, later, events"),
+        (b'{"version": 1}\n', "the commands are: status, many, broken, search, echo, later, events"),
         (b'{"version": 1, "command": ["status"]}\n', "the commands are"),
         (b'{"version": 1, "command": "reboot"}\n', "the commands are"),
         (b"x" * 65536, "too long"),
@@ -198,6 +204,22 @@ def test_an_answer_that_fails_costs_its_client_and_nobody_else(serving: Serving)
     assert serving.read(end) == b""
     assert serving.loop.log.total == 1
     assert serving.ask(STATUS)["ok"] is True
+
+
+@pytest.mark.parametrize(("pause_s", "found"), [(0.25, True), (0.75, False)])
+def test_a_client_is_not_to_blame_for_a_long_search_but_for_no_endless_one(
+    serving: Serving, pause_s: float, found: bool
+) -> None:
+    end = serving.connect()
+    end.send(b'{"version": 1, "command": "search"}\n')
+    answer = b""
+    for _ in range(250):
+        serving.clock.now += pause_s
+        serving.turn(1)
+        with contextlib.suppress(BlockingIOError):
+            answer += end.recv(1 << 16)
+    assert answer.endswith(b"1]}\n") is found
+    assert serving.clock.now > 60
 
 
 def test_a_client_that_says_nothing_or_reads_nothing_has_its_time(serving: Serving) -> None:

@@ -31,6 +31,10 @@ _MOST_CLIENTS: Final = 16
 _MOST_FOLLOWERS: Final = 4
 _LONGEST_REQUEST_BYTES: Final = 1 << 16
 _PATIENCE_S: Final = 5.0
+#: The same while it is us who are slow, since we are searching for rows.
+_LONGEST_SEARCH_S: Final = 60.0
+#: What is sent of a list while the next rows are searched for: JSON takes a space, and an empty piece were the end.
+_SEARCHING: Final = b" "
 _PIECE_BYTES: Final = 1 << 16
 _ROWS_IN_A_PIECE: Final = 100
 _SWEEP_INTERVAL_S: Final = 1.0
@@ -139,7 +143,10 @@ class ControlServer:
     def _advance(self, client: _Client, events: int) -> bool:
         """Read a piece of the request or write one of the answer; True where it is done or the client is gone."""
         if client.pieces is not None:
-            return client.write()
+            finished = client.write()
+            if client.searching:
+                client.deadline = min(client.latest, self._clock() + _PATIENCE_S)
+            return finished
         # While the answer is made, only a client that is gone is heard of.
         return True if client.asked else bool(events & READ) and self._read(client)
 
@@ -230,6 +237,10 @@ class _Client:
         self.connection = connection
         self.number = connection.fileno()
         self.deadline = deadline
+        #: Until when it may be put off.
+        self.latest = deadline - _PATIENCE_S + _LONGEST_SEARCH_S
+        #: Whether it is waiting for rows that aren't found yet.
+        self.searching = False
         self.request = bytearray()
         #: Whether the request is whole.
         self.asked = False
@@ -242,6 +253,7 @@ class _Client:
         """Send one piece of the answer; True when all is sent."""
         if not self._unsent and self.pieces is not None:
             self._unsent = next(self.pieces, b"")
+            self.searching = self._unsent == _SEARCHING
         if not self._unsent:
             return True
         sent = self.connection.send(self._unsent[:_PIECE_BYTES])
@@ -265,8 +277,7 @@ def in_pieces(answer: Mapping[str, Any]) -> Iterator[bytes]:
         yield (head + "[").encode()
         separator = ""
         for rows in _in_parts(value) if isinstance(value, list) else value:
-            # A piece is never empty, which would be the answer's end; JSON takes a space.
-            yield (separator + json.dumps(rows)[1:-1]).encode() if rows else b" "
+            yield (separator + json.dumps(rows)[1:-1]).encode() if rows else _SEARCHING
             separator = "," if rows else separator
         yield b"]"
     yield b"}\n"

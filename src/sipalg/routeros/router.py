@@ -21,7 +21,7 @@ from sipalg.control.settings_file import SettingsError, SettingsMissingError
 #: Where Linux lists the interfaces of this network namespace.
 _INTERFACES: Final = Path("/sys/class/net")
 #: What may take the running ALG longer than a look at its tables: a disk, a connection tracker with many flows.
-_PATIENCE_S: Final = {"set": 10.0, "disable": 10.0, "connections": 10.0}
+_PATIENCE_S: Final = {"set": 10.0, "disable": 10.0, "connections": 60.0}
 #: What an answer's keys are called in RouterOS.
 _WORDS: Final = {
     "src": "src-address",
@@ -91,6 +91,8 @@ class Router:
     def rows(self, command: str) -> list[dict[str, str]]:
         """Return what the running ALG tells of, in RouterOS's words. Raises RefusedError."""
         try:
+            # One that is stuck is told of soon; only one that works is waited for.
+            self._ask("settings")
             answer = self._ask(command)
         except NotRunningError as error:
             raise RefusedError(str(error)) from None
