@@ -19,6 +19,7 @@ from typing import Any
 
 from tests.engine.kernel import Kernel
 
+from sipalg.codec.address import in_networks
 from sipalg.engine.alg import Alg
 from sipalg.engine.records import plain_key
 from sipalg.engine.resuming import PlainRecord
@@ -61,7 +62,7 @@ class Ladder:
         #: Public UDP ports that somebody else has.
         self.taken = set(taken)
         self.alg = Alg(self.settings, self._is_taken)
-        self.alg.direct.set_networks(self.inside_networks)
+        self.alg.direct.set_inside(self._is_inside)
         self.kernel = Kernel(self.settings.nat_address, direct_media=self.settings.direct_media)
         self.now = 1000.0
         self.kernel.wait_until(self.now)
@@ -153,7 +154,7 @@ class Ladder:
         kept = kept_records(self.alg)
         kernel, now = self.kernel, self.now
         self.alg = Alg(self.alg.settings, self._is_taken)
-        self.alg.direct.set_networks(self.inside_networks)
+        self.alg.direct.set_inside(self._is_inside)
         standing = dict(kernel.mappings)
         if emptied:
             kernel.mappings = {mapping: until for mapping, until in standing.items() if mapping.adopted}
@@ -245,6 +246,9 @@ class Ladder:
     def _go_to(self, now: float) -> None:
         self.now = now
         self.kernel.wait_until(now)
+
+    def _is_inside(self, host: str) -> bool:
+        return in_networks(host, self.inside_networks)
 
     def _is_taken(self, protocol: int, port: int) -> bool:
         return protocol in (UDP, TCP) and port in self.taken

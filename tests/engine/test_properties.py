@@ -50,7 +50,7 @@ def tables(alg: Alg) -> dict[str, dict[Any, Any]]:
     parts["headers"] = alg._passage.headers
     parts["direct"] = alg.direct
     # What outlives the undoing, counters and caches.
-    skipped = {"mappings.refused", "calls.refused_flows", "peers._refused_flows", "headers.seen_as", "direct._known"}
+    skipped = {"mappings.refused", "calls.refused_flows", "peers._refused_flows", "headers.seen_as"}
     return {
         f"{name}.{field}": copy(value)
         for name, part in parts.items()

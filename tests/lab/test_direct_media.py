@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 from tests.lab.router import PATIENCE_S, PHONE, SERVER, Router
 
+from sipalg.control import client
 from sipalg.lab import firewall
 from sipalg.lab.topology import ADDRESS, PUBLIC_ADDRESS, Topology
 
@@ -138,6 +139,30 @@ def test_media_go_straight_to_another_device(router: Router, phone: socket.socke
     router.end()
     router.run()
     assert [row["purpose"] for row in router.ask("mappings")["mappings"]].count("direct") == 2
+
+
+def test_a_change_takes_effect_at_once_and_in_networks_behind_other_routers_inside(
+    router: Router, phone: socket.socket, server: socket.socket
+) -> None:
+    beyond = "10.55.0.7"
+    router.net.run("router", "ip", "route", "add", "10.55.0.0/16", "via", DEVICE)
+    try:
+        router.run("--config", str(router.net.directory / "sipalg.toml"))
+        call = Call(phone, server)
+        offer = call.sends(request("INVITE", 2, body=description(beyond, 20000)))
+        assert f"c=IN IP4 {PUBLIC_ADDRESS}".encode() in offer
+        call.is_answered(2)
+        call.sends(request("ACK", 2))
+        client.ask(router.socket, "set", arguments={"values": {"sip-direct-media": "no"}})
+        phone.sendto(request("INVITE", 3, body=description(beyond, 20002)), (SERVER, 5060))
+        assert phone.recv(65535).startswith(b"SIP/2.0 488 ")
+        client.ask(router.socket, "set", arguments={"values": {"sip-direct-media": "yes"}})
+        offer = call.sends(request("INVITE", 4, body=description(beyond, 20002)))
+        assert f"c=IN IP4 {PUBLIC_ADDRESS}".encode() in offer
+        # What is outside is nobody's business.
+        assert b"c=IN IP4 192.0.2.7" in call.sends(request("INVITE", 5, body=description("192.0.2.7", 20002)))
+    finally:
+        router.net.run("router", "ip", "route", "del", "10.55.0.0/16")
 
 
 def test_without_direct_media_only_the_calls_own_addresses_send_media(

@@ -208,7 +208,7 @@ def _ask(
     message: bytes, ends: Ends, settings: Settings, inside: tuple[IPv4Network, ...], given: Iterable[Mapping]
 ) -> Verdict:
     alg = Alg(settings, lambda _protocol, _port: False)
-    alg.direct.set_networks(inside)
+    alg.direct.set_inside(lambda host: in_networks(host, inside))
     for mapping in given:
         alg.adopt(mapping, 0.0)
     interface = _INSIDE if ends.outbound else _OUTSIDE

@@ -143,7 +143,7 @@ def _rewrite(args: argparse.Namespace) -> tuple[Summary, list[Mapping], Senders]
         inside_servers=tuple(args.inside_servers),
     )
     alg = Alg(settings, nat.is_taken)
-    alg.direct.set_networks(tuple(args.inside))
+    alg.direct.set_inside(lambda host: in_networks(host, tuple(args.inside)))
     senders = Senders(tuple(args.inside))
     router = Router(alg, nat, tuple(args.inside), args.public, args.ports, tuple(args.exempt))
     with (

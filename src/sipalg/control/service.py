@@ -46,6 +46,7 @@ from sipalg.datapath.nft_table import NftTable, find_features
 from sipalg.datapath.ports import PortsTaken, local_port_range, overlap
 from sipalg.datapath.preflight import check_rules
 from sipalg.datapath.reply import Replies
+from sipalg.datapath.routes import Routes
 from sipalg.datapath.standing import Standing
 from sipalg.engine.alg import Alg
 from sipalg.engine.verdict import Datagram, Event, Verdict
@@ -106,6 +107,7 @@ class Service:
             exempt = self.exempt_networks(settings)
             engine = parts.engine_settings(settings, self.nat_address, parts.stream_timeout_s(), exempt)
             self.alg = Alg(engine, self.ports)
+            self.alg.direct.set_inside(stack.enter_context(Routes(settings.inside)).leads_inside)
             with NetlinkSocket() as probe:
                 features = find_features(probe)
             self.changes = Changes(self, features)
@@ -144,7 +146,6 @@ class Service:
         """Write the rules, take over what exists, and begin with the packets. Raises NetlinkError."""
         # What is made here stays, and packets wait.
         gc.disable()
-        self.alg.direct.set_networks(self.adoption.inside_networks().hosts())
         self.adoption.all()
         self._tell_exempt()
         for event in self.alg.take_events():
@@ -274,7 +275,6 @@ class Service:
         """Follow the outside address; what is in the middle of changing is looked at again with the next change."""
         self._watch.read()
         self.driver.interfaces.forget()
-        self.alg.direct.set_networks(self.adoption.inside_networks().hosts())
         address = primary_address(self.settings.outside)
         if address == self.nat_address:
             return

@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, collapse_addresses
-from typing import Final, NamedTuple
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import NamedTuple
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT
 from sipalg.datapath.addresses import Address, Interface
@@ -21,9 +21,6 @@ from sipalg.engine.verdict import UDP, CloseMapping, DismissPeer, Endpoint, Flow
 
 #: A protocol and a public address with its port.
 PublicEnd = tuple[int, Endpoint]
-
-#: From this length on a network has no broadcast address (RFC 3021).
-_POINT_TO_POINT: Final = 31
 
 
 class StandingFlow(NamedTuple):
@@ -39,29 +36,11 @@ class InsideNetworks:
 
     def __init__(self, names: Sequence[str], interfaces: Iterable[Interface], addresses: Iterable[Address]) -> None:
         by_number = {interface.number: interface.name for interface in interfaces}
-        addresses = tuple(addresses)
         self._networks: list[tuple[IPv4Network, str]] = [
             (IPv4Interface(f"{address.host}/{address.prefix_length}").network, by_number[address.interface])
             for address in addresses
             if by_number.get(address.interface) in names
         ]
-        self._not_hosts = {IPv4Address(address.host) for address in addresses}
-        for network, _ in self._networks:
-            if network.prefixlen < _POINT_TO_POINT:
-                self._not_hosts |= {network.network_address, network.broadcast_address}
-
-    def hosts(self) -> tuple[IPv4Network, ...]:
-        """Return the networks as parts that hold hosts only: without their own and the broadcast address.
-
-        Without the router's own addresses too: what is sent there isn't forwarded.
-        """
-        parts = set(collapse_addresses(network for network, _ in self._networks))
-        for taken in self._not_hosts:
-            inner = next((part for part in parts if taken in part), None)
-            if inner is not None:
-                parts.remove(inner)
-                parts.update(inner.address_exclude(IPv4Network(taken)))
-        return tuple(sorted(parts))
 
     def interface_of(self, host: str) -> str:
         """Return the name of the interface with the host's network; "" for a host behind another router, or none."""

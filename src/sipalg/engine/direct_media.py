@@ -11,11 +11,9 @@ Sources: RFC 3261 §14 (re-INVITE), §17.1.1.3 (the ACK's branch), §17.2.1 (32 
 from __future__ import annotations
 
 from collections.abc import Callable
-from ipaddress import IPv4Network
 from typing import Final, NamedTuple
 
-from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, in_networks
-from sipalg.codec.memory import Memory
+from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, in_networks, is_ipv4
 from sipalg.codec.message import Message, identify
 from sipalg.codec.response import response_to, return_path
 from sipalg.engine.calls import Calls
@@ -39,8 +37,6 @@ _STATUS: Final = b"488 Not Acceptable Here"
 _OFFERS: Final = frozenset((b"INVITE", b"UPDATE"))
 #: Those that may repeat or acknowledge what was refused.
 _CONCERNED: Final = _OFFERS | {b"ACK"}
-#: Hosts remembered with whether they are inside.
-_REMEMBERED: Final = 4096
 
 
 class Refusal(NamedTuple):
@@ -68,17 +64,15 @@ class DirectMedia:
         self.refused: dict[RefusalKey, tuple[float, Reply]] = {}
         #: No port of anybody's: what a description is read with first.
         self.nobody = Others(self._is_inside, lambda _: False)
-        self._networks: tuple[IPv4Network, ...] = ()
-        self._known = Memory(self._is_in_networks, _REMEMBERED)
+        self._asked: Callable[[str], bool] = lambda _: False
 
     def change(self, settings: Settings) -> None:
         """Go by other settings from the next message on."""
         self.settings = settings
 
-    def set_networks(self, networks: tuple[IPv4Network, ...]) -> None:
-        """Take the hosts in `networks` for inside ones from now on, beside those that have a mapping."""
-        self._networks = networks
-        self._known.clear()
+    def set_inside(self, is_inside: Callable[[str], bool]) -> None:
+        """Have `is_inside` asked whether an IPv4 literal is an inside host's, for those that have no mapping."""
+        self._asked = is_inside
 
     def answer_again(self, message: Message, datagram: Datagram) -> Refusal | None:
         """What a message of an inside host gets that repeats a refused request, or is the ACK to its refusal."""
@@ -154,10 +148,7 @@ class DirectMedia:
 
     def _is_inside(self, host: bytes) -> bool:
         """Whether an address of a description is an inside host's, as far as is known."""
-        return host in self._mappings.hosts or self._known[host]
-
-    def _is_in_networks(self, host: bytes) -> bool:
-        return in_networks(host.decode("ascii", "replace"), self._networks)
+        return host in self._mappings.hosts or (is_ipv4(host) and self._asked(host.decode("ascii")))
 
     def _is_free(self, private: Endpoint) -> bool:
         """Whether a port may be another host's for media: none of the system's, none that signals."""

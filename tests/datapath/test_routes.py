@@ -1,0 +1,69 @@
+"""Where routes lead: the kernel's own answers for this machine, and made up ones. Needs no privileges."""
+
+from __future__ import annotations
+
+import socket
+import struct
+import sys
+from collections.abc import Iterator
+
+import pytest
+
+from sipalg.datapath import netlink
+from sipalg.datapath.netlink import Message, NetlinkError
+from sipalg.datapath.routes import Routes
+
+LOOPBACK = socket.if_nametoindex("lo")
+
+
+def route(kind: int = 1, number: int = LOOPBACK, message: int = 24) -> Message:
+    body = struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, 0, 0, 0, kind, 0)
+    return Message(message, 0, body + netlink.attribute(4, number.to_bytes(4, sys.byteorder)))
+
+
+@pytest.fixture
+def routes() -> Iterator[Routes]:
+    with Routes(("lo",)) as made:
+        yield made
+
+
+def test_the_kernel_knows_its_own_address() -> None:
+    with Routes(("lo",)) as routes:
+        assert not routes.leads_inside("127.0.0.1"), "the router itself is no host inside"
+        assert not routes.leads_inside("255.255.255.255")
+
+
+@pytest.mark.parametrize(
+    ("answers", "expected"),
+    [
+        ([route()], True),
+        ([route(kind=2)], False),
+        ([route(kind=3)], False),
+        ([route(message=25)], False),
+        ([Message(24, 0, b"short")], False),
+        ([route(number=1 << 30)], False),
+        ([], False),
+    ],
+)
+def test_a_route_to_one_host_by_an_inside_interface(
+    routes: Routes, monkeypatch: pytest.MonkeyPatch, answers: list[Message], expected: bool
+) -> None:
+    asked: list[Message] = []
+
+    def answer(question: Message) -> list[Message]:
+        asked.append(question)
+        return answers
+
+    monkeypatch.setattr(routes._socket, "request", answer)
+    assert routes.leads_inside("192.168.33.10") is expected
+    assert asked[0].body[12:] == netlink.attribute(1, bytes((192, 168, 33, 10)))
+    monkeypatch.setattr(routes, "_inside", frozenset(("lan0",)))
+    assert not routes.leads_inside("192.168.33.10")
+
+
+def test_without_a_route_nobody_is_inside(routes: Routes, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_question: Message) -> list[Message]:
+        raise NetlinkError(101)
+
+    monkeypatch.setattr(routes._socket, "request", refuse)
+    assert not routes.leads_inside("192.168.33.10")
