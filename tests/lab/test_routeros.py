@@ -122,6 +122,8 @@ def test_the_lectures_session_on_a_running_alg(
     assert shown(router, P + "print")[3] == "0 X  sip    5080"
     shown(router, P + "enable sip")
     shown(router, P + "set [find ports=5080] ports=5060,5061")
+    typed = [P, line.removeprefix(P), "enable sip", "get sip sip-timeout", "set sip sip-timeout=30m"]
+    assert shown(router, "console", typed="\n".join(typed)) == ["1h"]
     # Neither the mapping nor the registration was lost on the way.
     assert router.mappings() == mappings
     assert exchange(phone, server, register(2))[1][1] == 5060
