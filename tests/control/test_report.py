@@ -197,3 +197,10 @@ def test_a_sip_timeout_that_is_too_short_is_warned_of_for_each_phone(service: Se
     (told,) = answer["warnings"][1:]
     assert told.startswith("192.168.20.10:5060 is registered at 203.0.113.50 for 1h, and sip-timeout is 1h: ")
     assert [row["sip_timeout_needed_s"] for row in answer["phones"]] == [5400]
+
+
+def test_interfaces_that_are_gone_are_told(service: Service, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("socket.if_nameindex", lambda: [(1, "lo"), (2, "wan0")])
+    assert status(report_on(service))["status"]["missing_interfaces"] == ["lan0"]
+    monkeypatch.setattr("socket.if_nameindex", lambda: [(2, "wan0"), (3, "lan0")])
+    assert status(report_on(service))["status"]["missing_interfaces"] == []

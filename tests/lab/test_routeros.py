@@ -161,3 +161,13 @@ def test_disable_now_ends_what_stands(
     assert shown(router, "/ip", "firewall", "service-port", "disable", "sip", "--now") == []
     assert router.mappings() == []
     assert shown(router, "/ip firewall nat print where action=src-nat") == []
+
+
+def test_an_interface_that_is_gone_makes_the_entry_invalid(router: Router) -> None:
+    router.net.run("router", "ip", "link", "add", "lan9", "type", "veth", "peer", "name", "lan9b")
+    try:
+        router.run("--inside", "lan9")
+        assert shown(router, P + "print")[3].startswith("0  sip")
+    finally:
+        router.net.run("router", "ip", "link", "del", "lan9")
+    assert shown(router, P + "print")[3].startswith("0 I  sip")

@@ -37,6 +37,7 @@ class FakeAlg:
         self.asked: list[dict[str, Any]] = []
         self.saved: str | None = "/etc/sipalg/sipalg.toml"
         self.nat_address = "75.142.151.49"
+        self.missing: list[str] = []
         self.mode = "enforce"
         self.refuses = ""
         #: What comes with the answer to a change.
@@ -78,7 +79,7 @@ class FakeAlg:
             case "settings":
                 return {"settings": texts(self.settings)}
             case "metrics":
-                return {"status": {"nat_address": self.nat_address}}
+                return {"status": {"nat_address": self.nat_address, "missing_interfaces": self.missing}}
             case "set":
                 return self._set(arguments["values"])
             case "disable":

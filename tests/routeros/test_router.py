@@ -35,8 +35,12 @@ def test_what_was_ended_is_counted(router: Router, alg: FakeAlg) -> None:
     assert router.disable(now=True).ended == {"mappings": 3, "calls": 1}
 
 
-def test_without_its_outside_address_the_entry_is_invalid(router: Router, alg: FakeAlg) -> None:
+def test_without_its_outside_address_or_an_interface_the_entry_is_invalid(router: Router, alg: FakeAlg) -> None:
     alg.nat_address = ""
+    assert router.service_port()["invalid"] == "yes"
+    alg.nat_address = "75.142.151.49"
+    assert router.service_port()["invalid"] == "no"
+    alg.missing = ["vlan20"]
     assert router.service_port()["invalid"] == "yes"
 
 

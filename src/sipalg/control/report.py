@@ -6,6 +6,7 @@ Read only, between packets. Facts, not their looks: that is `tables`' business.
 from __future__ import annotations
 
 import os
+import socket
 import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
@@ -124,6 +125,12 @@ class Report:
         alg = self._service.alg
         return {"mode": alg.settings.mode, "nat": nat(alg, self._service.table.settings.outside)}
 
+    def _missing_interfaces(self) -> list[str]:
+        """Return the settings' interfaces that this network namespace doesn't have."""
+        chosen = self._service.settings
+        present = {name for _, name in socket.if_nameindex()}
+        return [name for name in (*chosen.inside, chosen.outside) if name not in present]
+
     def _facts(self) -> dict[str, Any]:
         service = self._service
         chosen = service.settings
@@ -140,6 +147,7 @@ class Report:
             "mode": chosen.mode,
             "inside": list(chosen.inside),
             "outside": chosen.outside,
+            "missing_interfaces": self._missing_interfaces(),
             "nat_address": settings.nat_address,
             "advertised_address": settings.advertised_address,
             "ports": list(chosen.ports),

@@ -67,12 +67,12 @@ class Router:
     def service_port(self) -> dict[str, str]:
         """Return the settings and `invalid`: yes where what they name isn't there, so that nothing can be translated.
 
-        Of a running ALG that is known by its outside address, which is what it can't do without. Raises RefusedError.
+        Of a running ALG that is an interface that isn't there, or an outside one without address. Raises RefusedError.
         """
         try:
             found: dict[str, str] = self._ask("settings")["settings"]
-            status = self._ask("metrics").get("status")
-            invalid = isinstance(status, dict) and status.get("nat_address") == ""
+            status = self._ask("metrics")["status"]
+            invalid = not status["nat_address"] or bool(status["missing_interfaces"])
         except NotRunningError:
             settings = self._load()
             found = texts(settings)
