@@ -7,7 +7,6 @@ ScenarioError with the reason in few words. On a packet's way it sees both sides
 from __future__ import annotations
 
 import json
-import re
 import shutil
 import signal
 import sys
@@ -20,7 +19,8 @@ from typing import Any, Final, Literal, Self
 
 from sipalg.engine.verdict import Endpoint
 from sipalg.lab import firewall
-from sipalg.lab.packets import Message, Wire, messages, read_capture, rtp
+from sipalg.lab.evidence import contact_told, rtp_that_got_through, sipp_complaint
+from sipalg.lab.packets import Message, Wire, messages, read_capture
 from sipalg.lab.phones import Phone, PhoneSettings
 from sipalg.lab.programs import Capture, Program, wait_until
 from sipalg.lab.registrar import start_registrar
@@ -223,7 +223,7 @@ class Stage:
         caller.command("dial", uri)
         if not caller.wait_answered(ANSWER_S, caller_events):
             closed = caller.closed_with(caller_events).partition(" (")[0] or "no answer"
-            raise ScenarioError(f"call {caller.settings.user} to {name}: {closed}{self._contact_of(name)}")
+            raise ScenarioError(f"call {caller.settings.user} to {name}: {closed}{contact_told(self.outside(), name)}")
         if isinstance(target, Phone) and not target.wait_for("CALL_ESTABLISHED", ANSWER_S, target_events):
             raise ScenarioError(f"call {caller.settings.user} to {name}: no ACK came")
 
@@ -245,7 +245,7 @@ class Stage:
         """Raise ScenarioError unless SIPp ends by itself with every call as scripted."""
         code = script.wait(timeout_s)
         if code != 0:
-            raise ScenarioError(f"{who}: {_sipp_complaint(self.net.directory, script) or 'no end of the call'}")
+            raise ScenarioError(f"{who}: {sipp_complaint(self.net.directory, script.name) or 'no end of the call'}")
 
     def expect_audio(self, *pairs: tuple[Phone, Phone]) -> None:
         """Raise ScenarioError unless in each pair both hear the other's tone, from now on."""
@@ -321,19 +321,9 @@ class Stage:
     def _count(self, host: str, since: float) -> str:
         """Say how far the RTP for a host got since a moment: the reason why it hears nothing."""
         address = ADDRESS[host]
-        inbound = address.startswith(INSIDE_PREFIX)
-        near, far = (self.outside(), self.inside()) if inbound else (self.inside(), self.outside())
-        target = self.net.public_address if inbound else address
-        came = rtp(near, lambda packet: packet.time_s >= since and packet.destination.host == target)
-        went = rtp(far, lambda packet: packet.time_s >= since and packet.destination.host == address)
-        where = "outside" if inbound else "inside"
-        return f"{len(came)} RTP packets reached the router {where}, {len(went)} passed"
-
-    def _contact_of(self, user: str) -> str:
-        """Say which contact the server was told last for a user, "" if none."""
-        registers = [m for m in messages(self.outside()) if m.name == "REGISTER" and f":{user}@" in m.header("To")]
-        found = re.search(r"@([\d.:]+)", registers[-1].header("Contact")) if registers else None
-        return f"; {user}'s contact is {found[1]}" if found else ""
+        if address.startswith(INSIDE_PREFIX):
+            return rtp_that_got_through(self.outside(), self.inside(), self.net.public_address, address, since)
+        return rtp_that_got_through(self.inside(), self.outside(), address, address, since)
 
     def _end_alg(self) -> None:
         if self._alg is None:
@@ -365,12 +355,3 @@ def _copy_files(source: Path, target: Path) -> None:
 def _size(phone: Phone) -> int:
     recordings = phone.recordings()
     return recordings[-1].stat().st_size if recordings else 0
-
-
-def _sipp_complaint(directory: Path, script: Program) -> str:
-    for path in sorted(directory.glob(f"{script.name}*errors.log")):
-        for line in path.read_text(errors="replace").splitlines():
-            if "Aborting" in line or "unexpected" in line or "timeout" in line.lower():
-                # Before the words stand date, time and the time in seconds.
-                return " ".join(line.split()[3:])[:110]
-    return ""
