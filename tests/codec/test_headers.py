@@ -153,3 +153,12 @@ def test_spans_say_what_they_name(tail: bytes, head: bytes) -> None:
     for start, end in (received, rport):
         assert (start, end) == (0, 0) or via.end < start < end <= len(value)
     assert not rport[1] or value[slice(*rport)].isdigit()
+
+
+_parameters = b";received=1.2.3.4|;Received = a|;rport=7|;RPORT\r\n =8|;rport|;branch=z|;x=y| |=|9".split(b"|")
+
+
+@given(st.lists(st.sampled_from(_parameters)))
+def test_what_stands_in_a_via_is_found_with_and_without_a_comma_behind_it(pieces: list[bytes]) -> None:
+    text = b"".join(pieces)
+    assert received_and_rport(text, 0, len(text)) == received_and_rport(text + b",", 0, len(text) + 1)

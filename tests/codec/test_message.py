@@ -374,3 +374,18 @@ def test_frame_is_what_reading_line_by_line_finds(data: bytes) -> None:
     assert session_expires_s(message) >= 0
     assert (expires_s(message) or 0) >= 0
     assert isinstance(has_star(message), bool)
+
+
+@given(
+    st.lists(st.sampled_from((b"A: b\r\n", b"A: b\n", b" folded\r\n", b"\r\n", b"\n", b"\r", b"X: l: 0\n"))),
+    st.sampled_from((b"Content-Length: 0", b"l:00 ", b"L : 0\t", b" l: 0", b"")),
+    st.sampled_from((b"\r\n\r\n", b"\n\r\n")),
+)
+def test_a_message_without_body_is_framed_as_one_with_bytes_behind_it(
+    fields: list[bytes], length: bytes, end: bytes
+) -> None:
+    data = REQUEST + b"".join(fields) + length + end
+    message, longer = frame(data), frame(data + b"\0")
+    assert message[1:6] == longer[1:6]
+    assert message.body == longer.body
+    assert data[message.body : message.body_end] == longer.data[longer.body : longer.body_end].removesuffix(b"\0")
