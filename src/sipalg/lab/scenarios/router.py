@@ -112,8 +112,8 @@ def _registered_since(stage: Stage, changed: float) -> bool:
     return any(m.name == "200 OK (REGISTER)" and m.wire.time_s > changed for m in messages(stage.inside()))
 
 
-def expect_untouched(stage: Stage, sender: str) -> None:
-    """Expect every message that a host sent through the router to be the same bytes on both sides of it."""
+def expect_untouched(stage: Stage, sender: str) -> int:
+    """Expect every message that a host sent through the router to be the same bytes on both sides, and count them."""
     is_inside = sender.startswith(INSIDE_PREFIX)
     before, after = (stage.inside(), stage.outside()) if is_inside else (stage.outside(), stage.inside())
     sent = [
@@ -129,6 +129,7 @@ def expect_untouched(stage: Stage, sender: str) -> None:
         stage.expect(other is not None, f"{message.name} of {sender} didn't get through")
         if other is not None and other.text != message.text:
             stage.expect(False, f"{message.name} of {sender} was changed: {_first_difference(message, other)}")
+    return len(sent)
 
 
 def _first_difference(before: Message, after: Message) -> str:
