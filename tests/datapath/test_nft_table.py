@@ -210,13 +210,16 @@ def test_installing_is_one_transaction_with_the_commands_in_it(table: NftTable, 
     assert [word(message) for message in messages[-2:]] == ["+snat_map", "+media_map"]
 
 
-def test_timeout_policies_of_former_settings_go(table: NftTable, kernel: FakeKernel) -> None:
-    kernel.found[nft_codec.CT_TIMEOUT] = [
-        nft_codec.new_object("sipalg", name, nft_codec.CT_TIMEOUT) for name in ("sip-30-3600", "sip-30-60")
-    ]
+@pytest.mark.parametrize(("former", "gone"), [(16, 0), (17, 17)])
+def test_timeout_policies_of_former_settings_stay_until_they_are_many(
+    table: NftTable, kernel: FakeKernel, former: int, gone: int
+) -> None:
+    names = ["sip-30-3600", *(f"sip-30-{60 + number}" for number in range(former))]
+    kernel.found[nft_codec.CT_TIMEOUT] = [nft_codec.new_object("sipalg", name, nft_codec.CT_TIMEOUT) for name in names]
     table.install()
-    gone = [m for m in kernel.transactions[0] if m.kind & 0xFF == nft_codec.DELETE_OBJECT]
-    assert [netlink.attributes(message.body, 4)[2] for message in gone] == [b"sip-30-60\0"]
+    deleted = [m for m in kernel.transactions[0] if m.kind & 0xFF == nft_codec.DELETE_OBJECT]
+    found = {netlink.string(netlink.attributes(message.body, 4)[2]) for message in deleted}
+    assert found == set(names[1 : gone + 1])
 
 
 def test_kernels_without_timeout_policies_are_not_asked_for_them(kernel: FakeKernel) -> None:

@@ -36,6 +36,9 @@ _LONGEST_SEARCH_S: Final = 60.0
 #: What is sent of a list while the next rows are searched for: JSON takes a space, and an empty piece were the end.
 _SEARCHING: Final = b" "
 _PIECE_BYTES: Final = 1 << 16
+#: What is sent together, if it is made in a moment.
+_SMALL_BYTES: Final = 4096
+_MOMENT_S: Final = 0.001
 _ROWS_IN_A_PIECE: Final = 100
 _SWEEP_INTERVAL_S: Final = 1.0
 
@@ -142,7 +145,7 @@ class ControlServer:
 
     def _advance(self, client: _Client, events: int) -> bool:
         """Read a piece of the request or write one of the answer; True where it is done or the client is gone."""
-        if client.pieces is not None:
+        if client.answering:
             finished = client.write()
             if client.searching:
                 client.deadline = min(client.latest, self._clock() + _PATIENCE_S)
@@ -192,7 +195,7 @@ class ControlServer:
     def _finish(self, client: _Client, pieces: Iterator[bytes]) -> None:
         """Begin with the answer, unless the client went away meanwhile."""
         if self._clients.get(client.number) is client:
-            client.pieces = pieces
+            client.pieces, client.answering = pieces, True
             self._loop.change(client.connection, WRITE)
 
     def _begin_to_follow(self, client: _Client, reply: Reply) -> None:
@@ -244,21 +247,27 @@ class _Client:
         self.request = bytearray()
         #: Whether the request is whole.
         self.asked = False
+        self.answering = False
+        #: What is left of the answer.
         self.pieces: Iterator[bytes] | None = None
         #: What it has yet to read of the events, if it follows them.
         self.follower = Follower()
         self._unsent = b""
 
     def write(self) -> bool:
-        """Send one piece of the answer; True when all is sent."""
-        if not self._unsent and self.pieces is not None:
-            self._unsent = next(self.pieces, b"")
-            self.searching = self._unsent == _SEARCHING
-        if not self._unsent:
-            return True
+        """Send some of the answer, small pieces that take no time together; True when all is sent."""
+        until = time.monotonic() + _MOMENT_S
+        while self.pieces is not None and len(self._unsent) < _SMALL_BYTES:
+            piece = next(self.pieces, b"")
+            self._unsent += piece
+            self.searching = piece == _SEARCHING
+            if not piece:
+                self.pieces = None
+            elif self.searching or time.monotonic() >= until:
+                break
         sent = self.connection.send(self._unsent[:_PIECE_BYTES])
         self._unsent = self._unsent[sent:]
-        return False
+        return self.pieces is None and not self._unsent
 
 
 def in_pieces(answer: Mapping[str, Any]) -> Iterator[bytes]:

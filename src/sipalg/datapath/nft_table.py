@@ -42,6 +42,9 @@ _OTHER_LAYOUT: Final = frozenset({errno.EEXIST, errno.EBUSY, errno.EINVAL, errno
 #: Since this release, adding an element that stands renews its time; before, it did nothing. The one feature that
 #: can't be tried without changing something.
 _TIMEOUT_UPDATE: Final = (6, 12)
+#: Timeout policies that may be left from other settings: when one is deleted, the kernel drops what waits in the
+#: namespace's queues (nft_ct_timeout_obj_destroy calls nf_queue_nf_hook_drop), and what it gave to flows falls back.
+_MOST_STALE_POLICIES: Final = 16
 #: An element that is added only to be deleted in the same transaction, so that deleting never misses it.
 _MOMENT_S: Final = 1.0
 
@@ -109,10 +112,13 @@ class NftTable:
         """Make the table, or take over the one that stands and bring it to our settings; its mappings stay.
 
         `commands` are run in the same transaction: that is how a table that somebody removed comes back whole. Raises
-        NetlinkError EPERM when another process owns a table of this name.
+        NetlinkError EPERM when another process owns a table of this name. Timeout policies of other settings stay, up
+        to some number: flows have them, and to take one away costs every packet that waits in any queue.
         """
         wanted = {name for name, *_ in nft_rules.timeout_policies(self.settings)}
         stale = sorted(set(self._timeout_names()) - wanted)
+        if len(stale) <= _MOST_STALE_POLICIES:
+            stale = []
         try:
             self._run(nft_rules.structure(self.settings, self.features, stale), commands)
         except NetlinkError as error:
