@@ -11,10 +11,12 @@ import re
 from itertools import pairwise
 from typing import Final
 
+from sipalg.codec.message import Message, identify, parse
 from sipalg.engine.alg import Alg
 from sipalg.engine.settings import Settings
 from sipalg.engine.verdict import (
     ACCEPT,
+    DROP,
     REPLACE,
     UDP,
     Command,
@@ -23,6 +25,7 @@ from sipalg.engine.verdict import (
     Endpoint,
     EstablishFlow,
     OpenMapping,
+    Reply,
     Verdict,
 )
 
@@ -47,8 +50,8 @@ def ports_taken(protocol: int, port: int) -> bool:
 class Script:
     """One engine with the time that has passed for it, and the rules that every answer of it has to keep."""
 
-    def __init__(self) -> None:
-        settings = Settings(frozenset(("lan0",)), PUBLIC, PUBLIC)
+    def __init__(self, *, direct_media: bool) -> None:
+        settings = Settings(frozenset(("lan0",)), PUBLIC, PUBLIC, direct_media=direct_media)
         self.alg = Alg(settings, ports_taken)
         self.now = 1000.0
 
@@ -72,6 +75,7 @@ class Script:
         verdict = self.alg.receive_datagram(datagram, self.now)
         for _ in range(MOST_VERDICTS):
             check_verdict(payload, verdict)
+            assert verdict.action != DROP or not self.alg.settings.direct_media, "nothing asks for that"
             if not verdict.commands:
                 break
             if not refuse:
@@ -87,7 +91,8 @@ class Script:
 
 def check_engine(data: bytes) -> None:
     """Play the script; at its end pass the last output through once more, then wait until nothing is left to do."""
-    script = Script()
+    # Both settings get their share of the inputs.
+    script = Script(direct_media=len(data) % 2 == 0)
     pieces = _STEP.split(data)
     verdict, way = script.receive(pieces[0], 0, refuse=False), 0
     for control, payload in zip(pieces[1::2], pieces[2::2], strict=True):
@@ -106,15 +111,29 @@ def check_engine(data: bytes) -> None:
 
 def check_verdict(payload: bytes, verdict: Verdict) -> None:
     """Check that a verdict's parts agree with each other and with the message that it is about."""
-    assert verdict.action in (ACCEPT, REPLACE)
+    assert verdict.action in (ACCEPT, REPLACE, DROP)
     assert bool(verdict.edits) != bool(verdict.reason), "edits with a reason for none, or neither"
-    if verdict.action == ACCEPT:
+    if verdict.action != REPLACE:
         assert verdict.payload == payload
+    for command in verdict.commands:
+        if isinstance(command, Reply):
+            check_reply(payload, verdict, command)
     if not verdict.edits:
         assert verdict.payload == payload, "other bytes without an edit"
     assert verdict.payload == apply(payload, verdict.edits)
     for command in verdict.commands:
         check_command(command)
+
+
+def check_reply(payload: bytes, verdict: Verdict, reply: Reply) -> None:
+    """Check that an answer of the ALG's own is one to what it drops, and can be read."""
+    assert verdict.action == DROP
+    request, response = parse(payload), parse(reply.payload)
+    assert isinstance(request, Message)
+    assert isinstance(response, Message), f"unreadable: {response}"
+    assert response.status == 488
+    assert identify(response) == identify(request)
+    assert response.body_end == len(reply.payload)
 
 
 def apply(payload: bytes, edits: tuple[Edit, ...]) -> bytes:

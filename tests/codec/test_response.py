@@ -76,8 +76,8 @@ def test_compact_and_folded_fields_stay_as_they_are() -> None:
         """)
 
 
-def test_line_ends_become_the_standards_and_a_second_to_is_left_out() -> None:
-    message = request(to="To: <sip:b@example.org>;tag=b\nTo: <sip:c@example.org>;tag=c")
+def test_line_ends_become_the_standards() -> None:
+    message = request()
     plain = parse(message.data.replace(b"\r\n", b"\n").replace(b"Length: 5", b"Length: 4"))
     assert isinstance(plain, Message)
     assert response_to(plain, b"488 No") == response_to(request(), b"488 No")
@@ -88,7 +88,10 @@ def test_without_a_needed_field_there_is_no_response(missing: str) -> None:
     assert response_to(request(**{missing: "X: y"}), b"488 No") is None
 
 
-@given(st.lists(st.sampled_from(["X-A: b", "v: SIP/2.0/UDP q", "Subject: a\n folded", ": nothing", "Warning: 1 b c"])))
+MORE = ["X-A: b", "v: SIP/2.0/UDP q", "Subject: a\n folded", ": nothing", "To: <sip:c>", "CSeq: x", "i: ", "f: d"]
+
+
+@given(st.lists(st.sampled_from(MORE)))
 def test_a_response_answers_its_request(more: list[str]) -> None:
     message = request(call="\n".join((*more, "Call-ID: c1")))
     response = parse(response_to(message, b"488 No") or b"")

@@ -20,6 +20,7 @@ from typing import Any
 from tests.engine.kernel import Kernel
 
 from sipalg.codec.address import in_networks
+from sipalg.codec.message import Message, identify, parse
 from sipalg.engine.alg import Alg
 from sipalg.engine.records import plain_key
 from sipalg.engine.resuming import PlainRecord
@@ -311,6 +312,11 @@ def check_verdict(payload: bytes, verdict: Verdict) -> None:
     assert bool(verdict.edits) != bool(verdict.reason), "edits with a reason for none, or neither"
     replies = [command for command in verdict.commands if isinstance(command, Reply)]
     assert len(replies) <= (verdict.action == DROP), "a reply to what isn't dropped, or more than one"
+    for reply in replies:
+        request, response = parse(payload), parse(reply.payload)
+        assert isinstance(request, Message)
+        assert isinstance(response, Message)
+        assert identify(response) == identify(request), "it answers something else"
     assert (verdict.action == REPLACE) == bool(verdict.edits)
     assert bool(verdict.commands) == bool(verdict.token)
     assert verdict.payload == apply(payload, verdict.edits)

@@ -39,12 +39,12 @@ def response_to(message: Message, status: bytes, *fields: bytes) -> bytes | None
     """The response to a request, without a body; None if the request lacks a field that has to be repeated.
 
     `status` is code and reason, `fields` are more header fields without line ends. To's tag is the request's: this is
-    for requests within a dialog.
+    for requests within a dialog. What is there twice comes twice, so that the sender reads in it what it wrote.
     """
     copied: list[list[bytes]] = [[], [], [], [], []]
     for match in _FIELD.finditer(message.data, message.head, message.head_end):
         place = _PLACES.get(match[1].lower())
-        if place is not None and (place == 0 or not copied[place]):
+        if place is not None:
             copied[place].append(_LINE_END.sub(b"\r\n", match[0][1:].rstrip(b"\r")))
     if not all(copied):
         return None
