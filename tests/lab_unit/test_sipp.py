@@ -106,7 +106,7 @@ def started_in_scenarios() -> list[Started]:
 def test_script_is_xml_and_carries_its_name(script: str) -> None:
     root = tree(TEXTS[script])
     assert (root.tag, root.get("name")) == ("scenario", script)
-    assert {step.tag for step in root} <= {"send", "recv", "pause", "label"}
+    assert {step.tag for step in root} <= {"send", "recv", "pause", "label", "timewait"}
     # Who sends first is told by the name, which decides whether SIPp is given the server.
     assert root[0].tag == {"uac": "send", "uas": "recv"}[script.partition("_")[0]]
 

@@ -204,6 +204,13 @@ def test_signals_reach_the_alg_and_only_sigkill_is_waited_for(world: World) -> N
         assert (alg.signals[1:], len(alg.waited)) == ([signal.SIGKILL], 1)
 
 
+def test_an_end_is_waited_for(world: World) -> None:
+    with Stage("sipalg", Needs()) as stage:
+        stage.end_alg(signal.SIGTERM)
+        alg = world.programs[-1]
+        assert (alg.signals, len(alg.waited)) == ([signal.SIGTERM], 1)
+
+
 def test_no_alg_is_no_target(stage: Stage) -> None:
     with pytest.raises(LabError, match="about sipalg and was started without it"):
         stage.signal_alg(signal.SIGKILL)

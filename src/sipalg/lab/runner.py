@@ -12,6 +12,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from sipalg.lab.gate import Gate
 from sipalg.lab.ladder import draw_ladder
 from sipalg.lab.programs import interrupted
 from sipalg.lab.scenario import Outcome, Scenario, run_scenario
@@ -22,6 +23,7 @@ LABS_AT_ONCE: Final = 6
 LOOK_S: Final = 0.5
 #: The scenario whose ladder is drawn, in sipalg's mode, if more than one is run.
 LADDER_OF: Final = "call-out"
+_GATE: Final = Gate()
 
 
 class Run(NamedTuple):
@@ -95,7 +97,14 @@ def submit(
     """Hand one run to a pool; if it is sipalg's of the scenario `ladder_of`, its ladder is drawn."""
     directory = None if keep is None else keep / f"{run.scenario.name}-{run.mode}"
     draw = _draw if run.scenario.name == ladder_of and run.mode == "sipalg" else None
-    return pool.submit(play, run.scenario, run.mode, directory, draw)
+    return pool.submit(_play, play, run, directory, draw)
+
+
+def _play(
+    play: Callable[..., Outcome], run: Run, directory: Path | None, draw: Callable[[Stage], str] | None
+) -> Outcome:
+    with _GATE.enter(alone=run.scenario.alone):
+        return play(run.scenario, run.mode, directory, draw)
 
 
 def all_as_expected(outcomes: Sequence[Outcome]) -> bool:

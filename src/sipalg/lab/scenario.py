@@ -24,7 +24,8 @@ WITHOUT_SIPALG: Final[frozenset[Mode]] = frozenset({"none", "kernel"})
 class Scenario:
     """One scenario: `play` returns if all is well and raises ScenarioError if not.
 
-    `fails_in` are the control modes in which failure is expected; `modes` those that it makes sense in.
+    `fails_in` are the control modes in which failure is expected; `modes` those that it makes sense in; `alone` says
+    that no other lab may run beside it.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Scenario:
     needs: Needs = field(default_factory=Needs)
     fails_in: frozenset[Mode] = frozenset()
     modes: tuple[Mode, ...] = MODES
+    alone: bool = False
 
 
 @dataclass(frozen=True, slots=True)

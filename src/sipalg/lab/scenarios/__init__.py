@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from sipalg.lab.scenario import Scenario
-from sipalg.lab.scenarios import calls, changes, direct, media, placements, process, router, timeouts
+from sipalg.lab.scenarios import calls, changes, direct, media, placements, process, restarts, router, timeouts
 
 SCENARIOS: Final[tuple[Scenario, ...]] = (
     *calls.SCENARIOS,
@@ -16,4 +16,5 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     *router.SCENARIOS,
     *process.SCENARIOS,
     *changes.SCENARIOS,
+    *restarts.SCENARIOS,
 )
