@@ -10,7 +10,7 @@ from tests.engine.ladder import Ladder, kept_records, port_forward
 from tests.engine.scenario import Outgoing, registers
 from tests.engine.test_properties import WAYS, Way, datagram, started
 from tests.engine.test_records import refuse_to
-from tests.engine.wire import audio, request, sdp
+from tests.engine.wire import audio, request, response, sdp
 
 from sipalg.engine.resuming import PlainRecord
 from sipalg.engine.verdict import UDP, AdmitPeer, CheckFlow, Endpoint, OpenMapping
@@ -100,13 +100,13 @@ def test_what_the_kernel_lost_is_opened_again_if_somebody_needs_it() -> None:
     ladder.finish()
 
 
-def test_a_call_whose_flows_are_gone_gets_them_back_and_some_minutes() -> None:
+def test_a_call_whose_flows_are_gone_gets_them_back_and_a_little_time() -> None:
     ladder, call = stage()
     call.stands()
     ladder.kernel.flows.clear()
     ladder.restart()
     (dialog,) = (one for one in ladder.alg.calls.dialogs.values() if one.confirmed)
-    assert dialog.expires_at == ladder.now + 600
+    assert dialog.expires_at == ladder.now + 100
     ladder.wait(1)
     assert len([command for command in ladder.commands if isinstance(command, CheckFlow)]) == 2
     ladder.alg.media_seen(dialog.flows[0], ladder.now)
@@ -114,9 +114,20 @@ def test_a_call_whose_flows_are_gone_gets_them_back_and_some_minutes() -> None:
     assert len(ladder.flows) == 2
     ladder.kernel.flows.clear()
     ladder.restart()
-    ladder.wait(601)
+    ladder.wait(101)
     assert ladder.flows == set()
     ladder.finish()
+
+
+def test_a_session_timer_ends_a_call_whose_flows_are_gone_soon_enough() -> None:
+    ladder, call = stage()
+    call.invite()
+    ok = response(200, "INVITE", via=str(call.public), tags=("a", "b"), more="Session-Expires: 1800\n",
+                  contact="<sip:b@203.0.113.50>", body=sdp("203.0.113.60", audio(30000)))  # fmt: skip
+    call.server.sends(ok, call.public)
+    ladder.kernel.flows.clear()
+    ladder.restart()
+    assert max(one.expires_at for one in ladder.alg.calls.dialogs.values()) == ladder.now + 1832
 
 
 def test_one_flow_that_is_gone_comes_back_at_once_and_the_call_has_all_its_time() -> None:

@@ -15,7 +15,6 @@ from sipalg.engine.dialogs import Dialog, DialogKey, Offer
 from sipalg.engine.mappings import MappingKey
 from sipalg.engine.media import Ends, MediaEnd
 from sipalg.engine.passage import Passage
-from sipalg.engine.policy import EARLY_S
 from sipalg.engine.records import KINDS, Plain
 from sipalg.engine.verdict import Endpoint, Flow, Mapping, Purpose
 
@@ -164,8 +163,9 @@ class _Resuming:
     def dialog(self, record: PlainRecord) -> bool:
         """Go on with a dialog whose signalling mapping is what it was, with those of its flows that can be.
 
-        If none of its flows stands, it may have ended when nobody kept records any more. It gets some minutes then, in
-        which its flows stand again, and any message, or media, gives it its time back.
+        If none of its flows stands, it probably ended when nobody kept records any more. It gets two looks at its
+        flows then, which stand again: any message, or media, gives it its time back. Media doesn't do so for one with
+        a session timer, which ends soon enough by that.
         """
         host, call_id, inside, outside = record.key
         key: DialogKey = (str(host), _bytes(call_id), _bytes(inside), _bytes(outside))
@@ -179,8 +179,8 @@ class _Resuming:
         expires_at = dialog.expires_at
         if not self._standing.issuperset(flows):
             wake_at = self._now
-            if not self._standing.intersection(flows):
-                expires_at = min(expires_at, self._now + EARLY_S)
+            if not dialog.session_s and not self._standing.intersection(flows):
+                expires_at = min(expires_at, self._now + 2.0 * self._passage.settings.flow_check_s)
         keys = (first, *(other for other in others if other in self._resumed))
         dialog = dialog._replace(flows=flows, retiring=retiring, keys=keys, expires_at=expires_at)
         self._passage.calls.refused_flows.update(dict.fromkeys(self._true(refused), True))

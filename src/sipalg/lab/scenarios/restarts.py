@@ -18,8 +18,6 @@ CALLS: Final = 4000
 #: RTP ports of the phone, one after the other: more than calls stand at once.
 PORTS: Final = 800
 FIRST_PORT: Final = 10000
-#: How the process ends, one restart after the other.
-ENDS: Final = (signal.SIGTERM, signal.SIGKILL, signal.SIGTERM)
 BETWEEN_S: Final = 3.0
 MEDIA_PORT: Final = 20000
 #: After it the mapping of a phone that falls silent goes; media mappings go 32 s after their calls.
@@ -28,22 +26,31 @@ GONE_S: Final = 60.0
 
 
 def restarted(stage: Stage) -> None:
-    """Restart three times, once after SIGKILL, under 200 calls a second: no call fails, and nothing is left."""
+    """Restart three times under 200 calls a second: no call fails, and nothing is left."""
+    _restart_under_load(stage, (signal.SIGTERM, signal.SIGTERM, signal.SIGTERM))
+    _expect_nothing_left(stage)
+
+
+def killed_under_load(stage: Stage) -> None:
+    """SIGKILL and a restart, twice, under 200 calls a second: no call fails."""
+    _restart_under_load(stage, (signal.SIGKILL, signal.SIGKILL))
+
+
+def _restart_under_load(stage: Stage, ends: tuple[signal.Signals, ...]) -> None:
     ports = stage.net.directory / "ports.csv"
     ports.write_text("SEQUENTIAL\n" + "".join(f"{FIRST_PORT + 2 * number}\n" for number in range(PORTS)))
     every = ("-m", str(CALLS), "-l", str(CALLS))
     far = stage.sipp("server", "uas_load", 5080, every, media_host=ADDRESS["server"], rtp_port=MEDIA_PORT)
     load = (*every, "-r", str(RATE), "-d", "1000", "-inf", str(ports))
     phone = stage.sipp("phone1", "uac_call", options=load, called="700", rtp_port="[field0]")
-    for number in ENDS:
+    for number in ends:
         pause(BETWEEN_S)
         stage.expect(phone.running, "the load ended before the restarts")
         stage.end_alg(number)
         stage.start_alg()
     stage.expect_ended(phone, "the phone", 40.0)
     stage.expect_ended(far, "the far end", 15.0)
-    stage.measured.append(f"{CALLS} calls, {RATE} a second, {len(ENDS)} restarts")
-    _expect_nothing_left(stage)
+    stage.measured.append(f"{CALLS} calls, {RATE} a second, {len(ends)} restarts")
 
 
 def killed_on_hold(stage: Stage) -> None:
@@ -111,13 +118,24 @@ def _entries(stage: Stage, wanted: str) -> list[str]:
     return [line for line in listing.splitlines() if wanted in line.split()]
 
 
+_SHORT: Final = ("--sip-timeout", str(SHORT_TIMEOUT_S))
+#: A server that repeats for as long as RFC 3261 says (timer F).
+_PATIENT: Final = Needs(hosts=("phone1", "server"), options=_SHORT, server_waits_s=32)
+
 SCENARIOS: Final = (
     Scenario(
         "restarted",
-        "sipalg restarted under 200 calls a second: no call fails",
+        "sipalg restarted under 200 calls a second: no call fails, nothing left",
         restarted,
-        # As long as servers do (RFC 3261, timer F).
-        Needs(hosts=("phone1", "server"), options=("--sip-timeout", str(SHORT_TIMEOUT_S)), server_waits_s=32),
+        _PATIENT,
+        modes=("sipalg",),
+        alone=True,
+    ),
+    Scenario(
+        "killed-under-load",
+        "sipalg killed (SIGKILL) under 200 calls a second: no call fails",
+        killed_under_load,
+        _PATIENT,
         modes=("sipalg",),
         alone=True,
     ),
@@ -125,7 +143,7 @@ SCENARIOS: Final = (
         "killed-on-hold",
         "sipalg killed (SIGKILL) while a call is on hold: resume, BYE, nothing left",
         killed_on_hold,
-        Needs(hosts=("phone1", "server", "media"), options=("--sip-timeout", str(SHORT_TIMEOUT_S))),
+        Needs(hosts=("phone1", "server", "media"), options=_SHORT),
         modes=("sipalg",),
     ),
 )
