@@ -45,7 +45,7 @@ modparam("usrloc", "db_mode", 0)
 modparam("usrloc", "timer_interval", 5)
 modparam("registrar", "max_expires", %(max_expires)d)
 modparam("registrar", "min_expires", 5)
-modparam("tm", "fr_timer", %(wait_ms)d)
+modparam("tm", "fr_timer", 5000)
 modparam("tm", "fr_inv_timer", 30000)
 
 request_route {
@@ -136,26 +136,24 @@ _NAT_HELP: Final = {
 
 
 def start_registrar(
-    net: Topology, record_route: bool = True, nat_help: bool = False, max_expires_s: int = 3600, wait_s: int = 5
+    net: Topology, record_route: bool = True, nat_help: bool = False, max_expires_s: int = 3600
 ) -> Program:
     """Start Kamailio on the server and wait until it listens.
 
     `record_route` keeps the proxy on the path of the dialogs' later requests; `nat_help` is `nat=yes` for everybody;
-    `max_expires_s` is the longest lifetime that it grants; for `wait_s` it repeats what isn't answered. Raises
-    LabError if it doesn't come up.
+    `max_expires_s` is the longest lifetime that it grants. Raises LabError if it doesn't come up.
     """
     settings = {
         "address": SERVER_ADDRESS,
         "secret": KEY_PREFIX,
         "max_expires": max_expires_s,
-        "wait_ms": 1000 * wait_s,
         "services": " ".join(f'if ($rU == "{user}") {{ $rp = {port}; }}' for user, port in SERVICES.items()),
         "record_route": "record_route();" if record_route else "",
         **{place: text if nat_help else "" for place, text in _NAT_HELP.items()},
     }
     path = net.directory / "kamailio.cfg"
     path.write_text(_CONFIG % settings)
-    argv = ("kamailio", "-f", path, "-DD", "-E", "-m", "256", "-M", "4", "-Y", net.directory)
+    argv = ("kamailio", "-f", path, "-DD", "-E", "-m", "16", "-M", "4", "-Y", net.directory)
     program = Program(net, "server", "kamailio", *argv)
     try:
         program.wait_for("SO_RCVBUF is finally", 10.0)

@@ -61,7 +61,6 @@ class Needs:
     inside: tuple[str, ...] = ("lan0",)
     record_route: bool = True
     nat_help: bool = False
-    server_waits_s: int = 5
     listen_at: tuple[str, ...] = ()
 
 
@@ -92,7 +91,7 @@ class Stage:
             *self._inside, self._outside = captures
             for host in self.needs.listen_at:
                 self._ends[host] = stack.enter_context(Capture(self.net, host, "eth0"))
-            stack.enter_context(self._start_registrar())
+            stack.enter_context(start_registrar(self.net, self.needs.record_route, self.needs.nat_help))
             stack.callback(self._end_alg)
             if self._keep is not None:
                 stack.callback(self._note_router)
@@ -105,10 +104,6 @@ class Stage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
-
-    def _start_registrar(self) -> Program:
-        needs = self.needs
-        return start_registrar(self.net, needs.record_route, needs.nat_help, wait_s=needs.server_waits_s)
 
     # --- what happens -------------------------------------------------------------------------------------------
 
