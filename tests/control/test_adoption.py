@@ -140,6 +140,23 @@ def test_flows_get_the_sip_timeout_of_now() -> None:
     assert world.commands == []
 
 
+def test_many_flows_are_adopted_by_and_by_and_only_what_still_stands() -> None:
+    world = World()
+    for number in range(60):
+        public = Endpoint(N, 7000 + number)
+        world.entries.append(flow(Endpoint("192.168.33.10", 7000 + number), public, SERVER))
+    world.adoption.all()
+    world.commands.clear()
+    world.entries = [one._replace(original_destination=OTHER_PORT, reply_source=OTHER_PORT) for one in world.entries]
+    world.adoption.flows()
+    assert len(world.checked()) == 50
+    for private in [key[1] for key in world.service.alg.mappings.entries][-5:]:
+        world.service.alg.disown(world.service.alg.mappings.entries[UDP, private].mapping, 0.0)
+    world.adoption.go_on()
+    world.adoption.go_on()
+    assert len(world.checked()) == 55
+
+
 def test_flows_of_a_lost_address_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
     ended: list[Entry] = []

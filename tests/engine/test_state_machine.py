@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, initialize, rule
 from tests.engine.ladder import Ladder, Phone
 from tests.engine.scenario import Outgoing, registers
-from tests.engine.wire import audio, sdp
+from tests.engine.wire import audio, request, sdp
 
 from sipalg.engine.verdict import DROP, Command, Endpoint, EstablishFlow, OpenMapping
 
@@ -173,6 +173,17 @@ class Router(RuleBasedStateMachine):
         self.ladder.wait(65)
         left = [key for key in self.ladder.alg.calls.dialogs if key[1] == call.call.encode()]
         assert left == [], "the call is over at both ends"
+
+    @rule(timeout_s=st.sampled_from([60.0, 300.0, 3600.0]), phone=st.integers(0, 1))
+    def settings_change(self, timeout_s: float, phone: int) -> None:
+        self.refusals = 0
+        calls, mapped = set(self.ladder.alg.calls.dialogs), self.ladder.mapped
+        self.ladder.changes(sip_timeout_s=timeout_s, disabled=True)
+        host = self.phones[phone].endpoint.host
+        self.phones[phone].sends(request("OPTIONS", via=f"{host}:5060", contact=f"<sip:a@{host}>"), self.server)
+        self.ladder.changes(disabled=False)
+        assert set(self.ladder.alg.calls.dialogs) == calls, "a change lost a call, or a disabled engine began one"
+        assert self.ladder.mapped == mapped, "a change lost a mapping, or a disabled engine made one"
 
     @rule(other=st.booleans())
     def outside_address_changes(self, other: bool) -> None:

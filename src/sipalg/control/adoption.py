@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections import deque
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -24,6 +25,9 @@ _LOG = logging.getLogger("sipalg")
 
 #: How long a media mapping of an earlier process lives if conntrack has no flow of it.
 _UNUSED_MEDIA_S: Final = 600.0
+#: How often flows that wait to be adopted are, and how many at once: some hundredths of a second's work.
+INTERVAL_S: Final = 0.1
+_AT_ONCE: Final = 50
 
 
 class Adoption:
@@ -31,6 +35,7 @@ class Adoption:
 
     def __init__(self, service: Service) -> None:
         self._service = service
+        self._waiting: deque[takeover.StandingFlow] = deque()
 
     def all(self, *, resuming: bool = True) -> None:
         """Write the rules, and take over what the table, the administrator's rules and conntrack hold.
@@ -57,7 +62,7 @@ class Adoption:
             )
         self.forwards(service.forwards)
         self._restore(kept, takeover.peers_of(found), entries, resuming=resuming)
-        self._adopt(entries)
+        self._adopt(self._standing_flows(entries))
 
     def forwards(self, forwards: Iterable[Mapping]) -> None:
         """Adopt the administrator's port forwards; none while disabled, since it would be a new mapping."""
@@ -71,24 +76,40 @@ class Adoption:
             service.driver.run_commands(service.alg.adopt(mapping, now, interface))
 
     def flows(self) -> None:
-        """Adopt the SIP flows that conntrack has, which gives them the sip-timeout of now. Raises OSError."""
-        self._adopt(self._service.conntrack.dump(UDP))
+        """Adopt the SIP flows that conntrack has, which gives them the sip-timeout of now. Raises OSError.
 
-    def _adopt(self, entries: Iterable[Entry]) -> None:
+        Some at once, and the others by and by: two thousand flows would take a second in which packets wait.
+        """
+        self._waiting = deque(self._standing_flows(self._service.conntrack.dump(UDP)))
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Adopt the next of the flows that wait for it; to be called every `INTERVAL_S`."""
         service = self._service
-        if not service.nat_address:
+        some = [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
+        # A mapping that ended meanwhile isn't made again.
+        self._adopt([one for one in some if one.chosen or service.alg.public_of(UDP, one.mapping.private)])
+
+    def _adopt(self, flows: Sequence[takeover.StandingFlow]) -> None:
+        if not flows:
             return
+        service = self._service
         inside = self.inside_networks()
-        settings = service.alg.settings
         now = time.monotonic()
-        mappings = [entry.mapping for entry in service.alg.mappings.entries.values()]
-        known = {(mapping.private, mapping.public) for mapping in mappings if mapping.purpose == "sip"}
-        ports = () if settings.disabled else settings.ports
-        # Of a removed port, what has a mapping is known; the rest was never translated.
-        flows = list(takeover.signalling_flows(entries, service.nat_address, ports, settings.exempt, known))
         for mapping, remote, chosen in flows:
             interface = inside.interface_of(mapping.private.host)
             service.driver.run_commands(service.alg.adopt(mapping, now, interface, remote, admit=chosen))
+
+    def _standing_flows(self, entries: Iterable[Entry]) -> list[takeover.StandingFlow]:
+        service = self._service
+        if not service.nat_address:
+            return []
+        settings = service.alg.settings
+        mappings = [entry.mapping for entry in service.alg.mappings.entries.values()]
+        known = {(mapping.private, mapping.public) for mapping in mappings if mapping.purpose == "sip"}
+        # Of a removed port, what has a mapping is known; the rest was never translated. Disabled, there is no new one.
+        ports = () if settings.disabled else settings.ports
+        return list(takeover.signalling_flows(entries, service.nat_address, ports, settings.exempt, known))
 
     def _end_stranded(self, entries: Iterable[Entry], found: Elements) -> None:
         """End the flows of an address that was lost while no process looked."""

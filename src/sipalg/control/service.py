@@ -17,7 +17,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 from typing import Final
 
-from sipalg.control import parts, takeover
+from sipalg.control import adoption, parts, takeover
 from sipalg.control.adoption import Adoption
 from sipalg.control.background import Background
 from sipalg.control.changes import Changes
@@ -202,6 +202,7 @@ class Service:
         loop.every(_TIDY_S, self._tidy)
         loop.every(_COUNT_S, self.unseen.look)
         loop.every(INTERVAL_S, self._keep_journal)
+        loop.every(adoption.INTERVAL_S, self.adoption.go_on)
         loop.every(_SERVE_S, self._serve)
         loop.every(self.alg.settings.flow_check_s, self.inherited.look)
         if self.notifier.watchdog_interval_s is not None:
