@@ -13,7 +13,7 @@ from tests.engine.ladder import Ladder, Phone
 from tests.engine.scenario import Outgoing, registers
 from tests.engine.wire import audio, request, sdp
 
-from sipalg.engine.verdict import DROP, Command, Endpoint, EstablishFlow, OpenMapping
+from sipalg.engine.verdict import DROP, Command, Datagram, Endpoint, EstablishFlow, OpenMapping
 
 _ZERO = ".".join("0000")
 _STATUSES = st.sampled_from([100, 180, 183, 200, 200, 200, 401, 486, 488])
@@ -179,8 +179,10 @@ class Router(RuleBasedStateMachine):
         self.refusals = 0
         calls, mapped = set(self.ladder.alg.calls.dialogs), self.ladder.mapped
         self.ladder.changes(sip_timeout_s=timeout_s, disabled=True)
-        host = self.phones[phone].endpoint.host
-        self.phones[phone].sends(request("OPTIONS", via=f"{host}:5060", contact=f"<sip:a@{host}>"), self.server)
+        source = self.phones[phone].endpoint
+        message = request("OPTIONS", via=str(source), contact=f"<sip:a@{source.host}>")
+        # As above, the engine isn't told of flows of plain NAT: this message only meets the engine.
+        self.ladder.receive(Datagram(message, source, self.server.endpoint, 17, "lan0"))
         self.ladder.changes(disabled=False)
         assert set(self.ladder.alg.calls.dialogs) == calls, "a change lost a call, or a disabled engine began one"
         assert self.ladder.mapped == mapped, "a change lost a mapping, or a disabled engine made one"
