@@ -11,7 +11,7 @@ import pytest
 
 from sipalg.control import journal as module
 from sipalg.control import journal_lines
-from sipalg.control.journal import Journal
+from sipalg.control.journal import Journal, journal_of
 from sipalg.engine.records import Plain, RecordKey
 
 
@@ -107,6 +107,25 @@ def test_an_end_writes_the_rest_and_the_next_process_reads_it(world: World) -> N
     world.journal.close()
     (record,) = Journal(world.path, world).read()
     assert (record.kind, record.value) == ("removal", {"until": 1.0})
+
+
+def test_after_an_end_it_may_begin_anew(world: World) -> None:
+    world.journal.begin()
+    world.journal.close()
+    world.put(1, 1.0)
+    world.journal.close()
+    assert world.kept() == {}
+    world.journal.keep_up()
+    world.journal.keep_up()
+    assert world.kept() == {1: 1.0}
+
+
+@pytest.mark.parametrize(
+    ("socket", "journal"),
+    [("/run/sipalg.sock", "/run/sipalg.journal"), ("x", "x.journal"), ("a.journal", "a.journal.journal")],
+)
+def test_it_lies_beside_the_socket_under_another_name(socket: str, journal: str) -> None:
+    assert journal_of(Path(socket)) == Path(journal)
 
 
 def test_one_that_never_began_leaves_the_file_of_the_earlier_process(world: World) -> None:

@@ -35,6 +35,11 @@ _SPARE_LINES: Final = 2000
 _RETRY_S: Final = 60.0
 
 
+def journal_of(socket: Path) -> Path:
+    """Return where the journal of the ALG with this control socket is: sipalg.journal beside sipalg.sock."""
+    return socket.with_name(f"{socket.name.removesuffix('.sock')}.journal")
+
+
 class Source(Protocol):
     """What this asks of `engine.records.Records`."""
 
@@ -146,7 +151,7 @@ class Journal:
             self._attempt(self._begin_file)
 
     def close(self) -> None:
-        """Write down the rest, and let the file lie for the next process."""
+        """Write down the rest, and let the file lie for the next process; `keep_up` would begin another one."""
         changed = self._source.take_changed()
         self._attempt(partial(self._add, changed))
         if self._file is not None:

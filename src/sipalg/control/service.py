@@ -24,7 +24,7 @@ from sipalg.control.changes import Changes
 from sipalg.control.commands import Commands
 from sipalg.control.edits import edit_event
 from sipalg.control.inherited import InheritedMedia
-from sipalg.control.journal import INTERVAL_S, Journal
+from sipalg.control.journal import INTERVAL_S, Journal, journal_of
 from sipalg.control.notify import Notifier
 from sipalg.control.options import Options
 from sipalg.control.report import Report
@@ -124,7 +124,7 @@ class Service:
                 self.alg, self.queue, executor, inside, observe=observing, on_event=self.tell, on_edits=on_edits
             )
             self.inherited = InheritedMedia(self.alg, self.conntrack)
-            self.journal = Journal(options.socket.with_suffix(".journal"), self.alg.records)
+            self.journal = Journal(journal_of(options.socket), self.alg.records)
             self.adoption = Adoption(self)
             self.unseen = Unseen(self.table, self.queue)
             background = Background(self.loop)
@@ -307,6 +307,9 @@ class Service:
     def _keep_journal(self) -> None:
         if self.settings.mode == "enforce":
             self.journal.keep_up()
+        else:
+            # What is observed isn't how it is, and nothing to go on with.
+            self.journal.close()
 
     def _look_at_table(self, _events: int) -> None:
         """Put the table back where somebody removed or changed it."""

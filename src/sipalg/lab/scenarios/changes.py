@@ -89,5 +89,6 @@ SCENARIOS: Final = (
         changed,
         Needs(hosts=("phone1", "server"), options=("--ports", "5060,5080")),
         modes=("sipalg",),
+        alone=True,
     ),
 )
