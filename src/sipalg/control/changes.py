@@ -12,7 +12,7 @@ import time
 from collections.abc import Generator
 from dataclasses import replace
 from ipaddress import IPv4Network
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from sipalg.control import parts, takeover
 from sipalg.control.properties import PROPERTIES, text_of
@@ -21,17 +21,13 @@ from sipalg.datapath.admin_model import PortRange
 from sipalg.datapath.netlink import NetlinkError
 from sipalg.datapath.nft_rules import Features
 from sipalg.datapath.ports import local_port_range, overlap
-from sipalg.datapath.preflight import check_rules
+from sipalg.datapath.preflight import Finding, check_rules
 from sipalg.engine.verdict import Event, Mapping
 
 if TYPE_CHECKING:
     from sipalg.control.service import Service
 
 _LOG = logging.getLogger("sipalg")
-
-#: What makes starting dangerous makes it dangerous to begin with translating, too.
-_REFUSING: Final = "error"
-
 
 class ChangeRefusedError(Exception):
     """The change can't be made, and nothing was: one line for people."""
@@ -90,11 +86,15 @@ class Changes:
             raise ChangeRefusedError(
                 f"{fixed[0]}: can't be changed while sipalg runs; write it into {service.options.file} and restart"
             )
-        if settings.mode == "enforce" and service.settings.mode == "observe":
-            findings = check_rules(parts.plan(settings), service.rules)
-            errors = [finding.text for finding in findings if finding.severity == _REFUSING]
-            if errors:
-                raise ChangeRefusedError(f"mode: {errors[0]}")
+        before = {finding.code for finding in self._in_the_way(service.settings)}
+        for finding in self._in_the_way(settings):
+            if finding.code not in before:
+                raise ChangeRefusedError(finding.text)
+
+    def _in_the_way(self, settings: Settings) -> list[Finding]:
+        """Return what would keep sipalg from starting with these settings, as far as the rules tell."""
+        findings = check_rules(parts.plan(settings), self._service.rules)
+        return [finding for finding in findings if finding.severity == "error"]
 
     def _change_table(self, settings: Settings, exempt: tuple[IPv4Network, ...]) -> None:
         """Write the rules anew where they depend on what changed; one transaction."""
