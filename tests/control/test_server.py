@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import random
 import socket
 import stat
 from collections.abc import Iterator, Mapping
@@ -178,6 +179,30 @@ def test_what_is_no_question_is_refused(serving: Serving, line: bytes, said: str
     answer = serving.ask(line)
     assert answer["ok"] is False
     assert said in answer["error"]
+    assert serving.ask(STATUS)["ok"] is True
+
+
+def test_no_bytes_do_anything_to_anybody_else(serving: Serving) -> None:
+    chance = random.Random(5)
+    parts = [b"{", b"}", b"[", b'"', b":", b",", b'"version": 1', b'"command"', b'"echo"', b"null", b"1e999"]
+    for _ in range(500):
+        end = serving.connect()
+        line = b"".join(chance.choice([*parts, chance.randbytes(3)]) for _ in range(chance.randrange(30)))
+        end.send(line.replace(b"\n", b"") + b"\n")
+        end.shutdown(socket.SHUT_WR)
+        assert b'"ok": ' in serving.read(end) or not line
+    assert serving.ask(STATUS)["ok"] is True
+    assert serving.loop.log.total == 0
+
+
+def test_one_who_writes_a_byte_at_a_time_has_no_more_time_than_others(serving: Serving) -> None:
+    end = serving.connect()
+    for number in range(10):
+        if number < 5:
+            end.send(STATUS[number : number + 1])
+        serving.clock.now += 1.1
+        serving.turn()
+    assert serving.read(end) == b""
     assert serving.ask(STATUS)["ok"] is True
 
 
