@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import pytest
@@ -12,6 +13,8 @@ from tests.engine.test_properties import WAYS, Way, datagram, started
 from tests.engine.test_records import refuse_to
 from tests.engine.wire import audio, request, response, sdp
 
+from sipalg.engine import resuming
+from sipalg.engine.dialogs import Dialog
 from sipalg.engine.resuming import PlainRecord
 from sipalg.engine.verdict import UDP, AdmitPeer, CheckFlow, Endpoint, OpenMapping
 
@@ -55,9 +58,10 @@ def shown(ladder: Ladder) -> dict[str, object]:
 def test_a_call_is_put_on_hold_resumed_and_ended_after_a_restart() -> None:
     ladder, call = stage()
     call.stands()
-    before = ladder.flows
+    before, dialogs = ladder.flows, dict(ladder.alg.calls.dialogs)
     ladder.restart()
     assert ladder.flows == before
+    assert ladder.alg.calls.dialogs == dialogs
     for number, direction in ((2, "sendonly"), (3, "sendrecv")):
         call.number = number
         body = sdp(P, audio(10000, f"a={direction}"))
@@ -229,6 +233,15 @@ def test_a_flow_that_goes_by_another_mapping_is_not_resumed() -> None:
     other.alg.resume(kept, (), other.now)
     (dialog,) = (one for one in other.alg.calls.dialogs.values() if one.confirmed)
     assert [flow.private.port for flow in dialog.flows] == [10001]
+
+
+def test_every_field_of_a_dialog_is_read() -> None:
+    ladder, call = stage()
+    call.stands()
+    (record, *_) = (record for record in kept_records(ladder.alg) if record.kind == "dialog")
+    assert set(record.value) == {*Dialog._fields, "refused"}
+    read = inspect.getsource(resuming._dialog)
+    assert all(f" {field}=" in read for field in Dialog._fields)
 
 
 def test_what_is_over_is_not_resumed() -> None:
