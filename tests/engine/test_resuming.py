@@ -16,7 +16,7 @@ from tests.engine.wire import audio, request, response, sdp
 from sipalg.engine import resuming
 from sipalg.engine.dialogs import Dialog
 from sipalg.engine.resuming import PlainRecord
-from sipalg.engine.verdict import UDP, AdmitPeer, CheckFlow, Endpoint, OpenMapping
+from sipalg.engine.verdict import UDP, AdmitPeer, CheckFlow, Endpoint, EstablishFlow, OpenMapping
 
 P, N = "192.168.33.10", "203.0.113.1"
 PHONE, S = Endpoint(P, 5060), Endpoint("203.0.113.50", 5060)
@@ -190,6 +190,36 @@ def test_a_refused_flow_of_a_call_stays_refused() -> None:
     ladder.restart()
     ladder.wait(120)
     assert {flow.remote.port for flow, _ in ladder.checks} == {30001}
+    call.hangs_up()
+    ladder.finish()
+
+
+def test_flows_that_the_kernel_refused_do_not_say_that_the_call_is_over() -> None:
+    ladder, call = stage()
+    call.invite()
+    ladder.kernel.refuse = lambda command: "refused" if isinstance(command, EstablishFlow) else ""
+    call.ok(status=183)
+    assert ladder.flows == set()
+    before, dialogs = shown(ladder), dict(ladder.alg.calls.dialogs)
+    ladder.restart()
+    assert shown(ladder) == before
+    assert ladder.alg.calls.dialogs == dialogs
+    call.hangs_up()
+    ladder.finish()
+
+
+def test_a_refused_flow_that_only_waits_for_a_change_to_be_settled_stays_refused() -> None:
+    ladder, call = stage()
+    ladder.kernel.refuse = lambda command: "refused" if isinstance(command, EstablishFlow) else ""
+    call.stands()
+    refused = dict(ladder.alg.calls.refused_flows)
+    call.number = 2
+    call.invite(to_tag="b")
+    call.ok(Endpoint("203.0.113.61", 9))
+    assert len(ladder.alg.calls.refused_flows) == 4
+    ladder.restart()
+    assert refused.keys() < ladder.alg.calls.refused_flows.keys()
+    call.ack()
     call.hangs_up()
     ladder.finish()
 

@@ -82,7 +82,7 @@ class Records:
             return self._mapping(key)
         if kind == "dialog":
             refused = self._passage.calls.refused_flows
-            return {**found._asdict(), "refused": [flow for flow in found.flows if flow in refused]}
+            return {**found._asdict(), "refused": [flow for flow in (*found.flows, *found.retiring) if flow in refused]}
         if kind == "contact":
             self._ends[record] = found
             lifetime = self._passage.contacts.lifetimes.get(key)

@@ -177,9 +177,11 @@ class _Resuming:
         flows, retiring = self._true(dialog.flows), self._true(dialog.retiring)
         wake_at = self._now + self._apart_s * len(self._passage.calls.dialogs)
         expires_at = dialog.expires_at
-        if not self._standing.issuperset(flows):
+        # Flows that the kernel refused never stood, and tell nothing.
+        asked = set(flows).difference(refused)
+        if not self._standing.issuperset(asked):
             wake_at = self._now
-            if not dialog.session_s and not self._standing.intersection(flows):
+            if not dialog.session_s and not self._standing.intersection(asked):
                 expires_at = min(expires_at, self._now + 2.0 * self._passage.settings.flow_check_s)
         keys = (first, *(other for other in others if other in self._resumed))
         dialog = dialog._replace(flows=flows, retiring=retiring, keys=keys, expires_at=expires_at)
