@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from sipalg.datapath import admin_rules
-from sipalg.datapath.admin_rules import AdminRulesError, evaluate, read_legacy_rules, run_program
+from sipalg.datapath.admin_rules import AdminRulesError, evaluate, read_admin_rules, read_legacy_rules, run_program
 
 PBX = "192.168.20.5"
 
@@ -58,6 +58,20 @@ def test_rules_of_iptables_nft_are_taken_from_iptables_and_the_others_of_its_tab
 def test_output_that_isnt_nfts_is_one_clear_error(text: str) -> None:
     with pytest.raises(AdminRulesError, match="nft -j list ruleset: "):
         evaluate(text, "wan0")
+
+
+def test_what_named_sets_hold_is_not_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, ...]] = []
+
+    def listed(*command: str) -> str:
+        asked.append(command)
+        return '{"nftables": []}'
+
+    monkeypatch.setattr(admin_rules, "run_program", listed)
+    monkeypatch.setattr(admin_rules, "_LEGACY_TABLES", Path("/nonexistent"))
+    assert read_admin_rules("wan0").forwards == ()
+    (command,) = asked
+    assert "-t" in command
 
 
 def test_a_program_that_fails_is_one_clear_error() -> None:

@@ -12,7 +12,7 @@ from tests.lab.within import inside
 
 from sipalg.datapath import preflight
 from sipalg.datapath.addresses import AddressWatch, Change, interfaces, primary_address
-from sipalg.datapath.admin_rules import read_admin_rules
+from sipalg.datapath.admin_rules import evaluate, read_admin_rules
 from sipalg.datapath.nfqueue import PacketQueue
 from sipalg.datapath.nft_rules import TableSettings
 from sipalg.datapath.nft_table import NftTable
@@ -107,6 +107,40 @@ def test_rules_of_iptables_and_of_nft_together(net: Topology) -> None:
     assert [helper.ports for helper in rules.sip_helpers] == [((5062, 5062),)]
     assert rules.unevaluable == ()
     assert rules.dnat_accepted == "no"
+
+
+SETS = """
+table inet more {
+    set many { type ipv4_addr; elements = { 192.0.2.1, 192.0.2.2 } }
+    map forwards { type inet_service : ipv4_addr; elements = { 5099 : 192.168.33.9 } }
+    chain pre {
+        type nat hook prerouting priority -90
+        iifname "wan0" udp dport { 5070, 5080-5089 } dnat ip to 192.168.33.9
+        ip saddr @many accept
+        dnat ip to udp dport map @forwards
+    }
+    chain post {
+        type nat hook postrouting priority 90
+        ip daddr { 10.8.0.0/16, 10.9.0.0/24 } accept
+    }
+    chain filtered {
+        type filter hook forward priority 10; policy drop
+        ct state vmap { established : accept, related : accept, invalid : drop }
+        ct status dnat accept
+    }
+}
+"""
+
+
+def test_what_named_sets_hold_changes_nothing_and_is_not_read(net: Topology) -> None:
+    firewall.load(net, firewall.rules("forward"))
+    net.run("router", "nft", "-f", "-", text=SETS)
+    whole, terse = (net.run("router", "nft", "-j", *option, "list", "ruleset") for option in ((), ("-t",)))
+    read = inside(net, "router", lambda: read_admin_rules("wan0", ("lan0",)))
+    assert read == evaluate(whole, "wan0", ("lan0",))
+    assert {f.public.port for f in read.forwards} >= {5060, 5070}
+    assert "5080" in str(read.taken)
+    assert ("192.0.2.1" in whole, "192.0.2.1" in terse) == (True, False)
 
 
 def test_addresses_and_their_changes(net: Topology) -> None:

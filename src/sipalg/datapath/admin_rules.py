@@ -62,7 +62,8 @@ def read_admin_rules(outside: str, inside: Sequence[str] = (), own_table: str = 
     `outside` is the interface whose flows are asked about, `inside` those that phones are behind (for what the filter
     lets through to them), `own_table` a table to leave out. Raises AdminRulesError.
     """
-    document = run_program("nft", "-j", "list", "ruleset")
+    # Without what named sets and maps hold, which nobody here looks at: our own table's grow with each mapping.
+    document = run_program("nft", "-j", "-t", "list", "ruleset")
     from_nft = from_legacy = ""
     if '"xt":' in document:
         from_nft = _save("iptables-nft-save")

@@ -81,8 +81,8 @@ class Records:
         if kind == "mapping":
             return self._mapping(key)
         if kind == "dialog":
-            refused = self._passage.calls.refused_flows
-            return {**found._asdict(), "refused": [flow for flow in (*found.flows, *found.retiring) if flow in refused]}
+            held, refused = (*found.flows, *found.retiring), self._passage.calls.refused_flows
+            return {**found._asdict(), "refused": [flow for flow in held if flow in refused]}
         if kind == "contact":
             self._ends[record] = found
             lifetime = self._passage.contacts.lifetimes.get(key)
