@@ -58,6 +58,7 @@ def test_everything_is_handed_on() -> None:
         exempt=(VPN,),
         trusted_peers=(SITE,),
         direct_signalling=True,
+        observing=True,
         direct_media=False,
         sip_timeout_s=5400.0,
         unreplied_timeout_s=10.0,

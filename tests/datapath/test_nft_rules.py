@@ -117,7 +117,9 @@ def test_stale_timeouts_go_after_the_rules_that_used_them() -> None:
 def test_mappings_and_peers_are_never_flushed() -> None:
     messages = nft_rules.structure(SETTINGS, ALL)
     flushed = {netlink.string(one[2]) for one in of_kind(messages, nft_codec.DELETE_ELEMENT)}
-    assert flushed == {"protocols", "sip_ports", "inside_ifaces", "except", "trusted_peers"}
+    assert flushed == {"protocols", "sip_ports", "inside_ifaces", "except", "trusted_peers", "served"}
+    # Not flushed, but begun anew.
+    assert members(messages, "served") == [b"\x11"] * 2
     mappings = {"snat_map", "dnat_map", "media_map", "sip_private", "sip_public", "direct_media"}
     assert set(nft_rules.frames("mine")) == {*mappings, "sip_peers"}
 
@@ -147,17 +149,24 @@ def split(expressions: bytes) -> list[bytes]:
 
 
 @pytest.mark.parametrize("features", [ALL, NONE])
-def test_packets_wait_for_a_process_only_while_they_are_served(features: Features) -> None:
-    first, second = [rule for rule in nft_rules.rules(SETTINGS, features) if rule.chain == "to_alg"]
+@pytest.mark.parametrize("observing", [False, True])
+def test_packets_go_to_the_queue_only_while_they_are_served(features: Features, observing: bool) -> None:
+    settings = replace(SETTINGS, observing=observing)
+    first, second = [rule for rule in nft_rules.rules(settings, features) if rule.chain == "to_alg"]
     assert ("lookup", "served") in names(first.expressions)
-    assert ("lookup", "served") not in names(second.expressions)
     queue = nft_codec.queue if features.queue_expression else nft_codec.xt_queue
-    assert first.expressions[-1] == queue(77, bypass=False)
-    assert second.expressions[-1] == queue(77, bypass=True)
+    # Without an observer packets go on.
+    assert first.expressions[-1] == queue(77, bypass=observing)
+    assert names(second.expressions) == [("objref", "to_queue")]
+
+
+def test_an_observer_that_ends_drops_nothing() -> None:
+    messages = nft_rules.without_queue(replace(SETTINGS, observing=True), ALL)
+    assert not [one for one in of_kind(messages, nft_codec.NEW_RULE) if one[2] == b"to_alg\0"]
 
 
 def test_serving_gives_its_element_the_whole_time_anew() -> None:
-    messages = nft_rules.served(replace(SETTINGS, protocols=(17, 6)), 8.0)
+    messages = nft_rules.served(replace(SETTINGS, protocols=(17, 6)))
     assert [message.kind & 0xFF for message in messages] == [
         nft_codec.NEW_ELEMENT, nft_codec.DELETE_ELEMENT, nft_codec.NEW_ELEMENT
     ]  # fmt: skip

@@ -254,7 +254,7 @@ def test_a_refused_change_keeps_the_settings(table: NftTable, kernel: FakeKernel
 
 
 def test_serving_is_one_transaction(table: NftTable, kernel: FakeKernel) -> None:
-    table.serve(8.0)
+    table.serve()
     (messages,) = kernel.transactions
     assert kinds(messages) == [nft_codec.NEW_ELEMENT, nft_codec.DELETE_ELEMENT, nft_codec.NEW_ELEMENT]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
 import signal
 import socket
@@ -11,6 +12,7 @@ from pathlib import Path
 import pytest
 from tests.lab.router import PATIENCE_S, PHONE, SERVER, Router, exchange, register, until
 
+from sipalg.control.client import ask
 from sipalg.lab import firewall
 from sipalg.lab.topology import ADDRESS, PUBLIC_ADDRESS
 
@@ -251,10 +253,38 @@ def test_a_stuck_process_is_told_and_its_packets_pass(
 ) -> None:
     process = router.run()
     process.send_signal(signal.SIGSTOP)
+    phone.sendto(register(), (SERVER, 5060))
     line = router.fail("status", "--socket", str(router.socket))
     assert line == f"sipalg: sipalg (pid {process.pid}) holds the socket {router.socket} but doesn't answer\n"
-    phone.sendto(register(), (SERVER, 5060))
     process.send_signal(signal.SIGCONT)
     received, _ = server.recvfrom(65535)
     assert PHONE.encode() not in received
     assert router.ask("status")["counters"]["packets"] == {"replaced": 1}
+
+
+def test_behind_a_stuck_process_sip_is_plain_nat_after_some_seconds(
+    router: Router, phone: socket.socket, server: socket.socket
+) -> None:
+    process = router.run()
+    process.send_signal(signal.SIGSTOP)
+    server.settimeout(0.5)
+
+    def passes_unseen() -> bool:
+        with contextlib.suppress(TimeoutError):
+            return exchange(phone, server, register())[0] == register()
+        return False
+
+    assert until(passes_unseen)
+    process.send_signal(signal.SIGCONT)
+    # What it held until then goes on, and what comes next is its own again.
+    assert until(lambda: not passes_unseen())
+    assert until(lambda: router.ask("status")["counters"]["packets"].get("replaced", 0) > 1)
+
+
+def test_an_observer_that_is_killed_drops_nothing(router: Router, phone: socket.socket, server: socket.socket) -> None:
+    process = router.run()
+    # It was enforcing a moment ago.
+    ask(router.socket, "set", arguments={"values": {"mode": "observe"}, "save": False})
+    process.kill()
+    process.wait(PATIENCE_S)
+    assert exchange(phone, server, register())[0] == register()

@@ -58,6 +58,7 @@ def table_settings(
         trusted_peers=settings.trusted_peers,
         direct_signalling=settings.direct_signalling,
         direct_media=settings.direct_media,
+        observing=settings.mode == "observe",
         sip_timeout_s=settings.sip_timeout_s,
         unreplied_timeout_s=unreplied_timeout_s,
     )

@@ -56,9 +56,7 @@ _LOG = logging.getLogger("sipalg")
 _FORGET_S: Final = 60.0
 #: How long flows that a mapping's end or beginning made untrue may live on: one search for all of them.
 _TIDY_S: Final = 1.0
-#: How long SIP waits for the next process when this one ends, in whatever way, before it is plain NAT: what a sender
-#: doesn't get through in between it repeats, after 0.5, 1.5, 3.5 and 7.5 s (RFC 3261 §17.1).
-WAIT_S: Final = 8.0
+#: How often the table is told that somebody serves it; when that stops, for whatever reason, SIP becomes plain NAT.
 _SERVE_S: Final = 1.0
 #: How often the queue is emptied at the end, at most: more can only come in a flood.
 _LAST_LOOKS: Final = 8
@@ -299,10 +297,9 @@ class Service:
             _LOG.warning("flows-not-ended why=%r", str(error))
 
     def _serve(self) -> None:
-        """Have SIP wait for the next process, should this one end now."""
-        if self.settings.mode == "enforce":
-            with contextlib.suppress(OSError):
-                self.table.serve(WAIT_S)
+        """Have SIP go on coming here; should this process end now, it waits for the next one."""
+        with contextlib.suppress(OSError):
+            self.table.serve()
 
     def _keep_journal(self) -> None:
         if self.settings.mode == "enforce":

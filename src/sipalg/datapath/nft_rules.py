@@ -28,8 +28,12 @@ SIP_PRIVATE: Final = "sip_private"
 SIP_PUBLIC: Final = "sip_public"
 #: Who is let in to a mapping, by its public end: to sip mappings always, to media ones with `sip-direct-media=no`.
 SIP_PEERS: Final = "sip_peers"
-#: The protocols whose packets a process serves: as long as they are in it, none passes without having been seen.
+#: The protocols whose packets a process serves. Only what is in it goes to the queue, so that a process that hangs,
+#: and renews nothing, is in nobody's way for longer than `SERVED_S`.
 SERVED: Final = "served"
+#: How long SIP waits for the next process when this one ends, in whatever way, before it is plain NAT: what a sender
+#: doesn't get through in between it repeats, after 0.5, 1.5, 3.5 and 7.5 s (RFC 3261 §17.1).
+SERVED_S: Final = 8.0
 #: The keys of SNAT_MAP whose mappings are for direct media. No rule asks for them: an element says what it is.
 DIRECT_MEDIA: Final = "direct_media"
 _PROTOCOLS: Final = "protocols"
@@ -116,6 +120,8 @@ class TableSettings:
     direct_signalling: bool = False
     #: May media come from anybody while a call stands, or only from its own addresses?
     direct_media: bool = True
+    #: Is it an observer that has the queue? Then no packet waits for another process.
+    observing: bool = False
     #: How long new SIP flows live in the connection tracker.
     sip_timeout_s: float = 3600.0
     #: The same for those opened from outside that nobody answered yet (nf_conntrack_udp_timeout).
@@ -203,7 +209,10 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
     to_dnat_map = (*_BY_DESTINATION, nft.look_up(DNAT_MAP), _DNAT)
     to_nobody = (*_BY_DESTINATION, nft.is_in(SIP_PUBLIC), nft.use_object(nft.COUNTER, STRANGERS_NAME))
     to_media_map = (*_BY_DESTINATION, nft.look_up(MEDIA_MAP), _DNAT)
-    to_queue = [_queue(settings, features, bypass=bypass) for bypass in (False, True)]
+    count = nft.use_object(nft.COUNTER, COUNTER_NAME)
+    queue = (nft.queue if features.queue_expression else nft.xt_queue)(
+        settings.queue_number, bypass=settings.observing
+    )
     opened_inside, opened_outside = (_to_queue(name, features) for name, *_ in timeout_policies(settings))
     peer = (*_BY_DESTINATION, nft.load_payload(1, 12, 4, 3), nft.is_in(SIP_PEERS))
     anybody = Rule("", "media of a call, from anybody", (*from_outside, *to_media_map))
@@ -253,8 +262,8 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
             Rule("", "to a phone's SIP port", (*_BY_DESTINATION, nft.is_in(SIP_PRIVATE), *opened_inside)),
         ],
         "to_alg": [
-            Rule("", "to the ALG, or the next if it comes soon", (*_SERVED, *to_queue[0])),
-            Rule("", "to the ALG; without one, on as it is", to_queue[1]),
+            Rule("", "to the ALG, or the next if it comes soon", (*_SERVED, count, queue)),
+            Rule("", "served by none: on as it is", (count,)),
         ],
     }
     return tuple(rule._replace(chain=chain) for chain, of_chain in by_chain.items() for rule in of_chain)
@@ -264,11 +273,6 @@ def _to_queue(policy: str, features: Features) -> tuple[bytes, ...]:
     """Return the end of a rule that sends a packet to the queue, and gives the flow that it may open its timeouts."""
     timeouts = (nft.use_object(nft.CT_TIMEOUT, policy),) if features.ct_timeout else ()
     return (*timeouts, nft.goto("to_alg"))
-
-
-def _queue(settings: TableSettings, features: Features, *, bypass: bool) -> tuple[bytes, ...]:
-    make = nft.queue if features.queue_expression else nft.xt_queue
-    return nft.use_object(nft.COUNTER, COUNTER_NAME), make(settings.queue_number, bypass=bypass)
 
 
 def structure(settings: TableSettings, features: Features, stale_timeouts: Sequence[str] = ()) -> list[Message]:
@@ -294,13 +298,13 @@ def structure(settings: TableSettings, features: Features, stale_timeouts: Seque
     messages.extend(
         nft.new_rule(name, rule.chain, rule.expressions, rule.comment) for rule in rules(settings, features)
     )
-    return messages + settings_elements(settings)
+    return messages + settings_elements(settings) + served(settings)
 
 
-def served(settings: TableSettings, timeout_s: float) -> list[Message]:
-    """Return the messages that have packets wait for a process, or be sent again, for so long from now on."""
+def served(settings: TableSettings) -> list[Message]:
+    """Return the messages that bring packets to the queue, or have them be sent again, for `SERVED_S` from now on."""
     keys = [bytes((protocol,)) for protocol in sorted(set(settings.protocols))]
-    add = nft.elements(nft.NEW_ELEMENT, 0, settings.name, SERVED, [nft.element(key, None, timeout_s) for key in keys])
+    add = nft.elements(nft.NEW_ELEMENT, 0, settings.name, SERVED, [nft.element(key, None, SERVED_S) for key in keys])
     delete = nft.elements(nft.DELETE_ELEMENT, 0, settings.name, SERVED, [nft.element(key) for key in keys])
     # Before Linux 6.12 adding what stands leaves its time as it is.
     return [add, delete, add]
@@ -310,15 +314,16 @@ def without_queue(settings: TableSettings, features: Features) -> list[Message]:
     """Return the messages that take the rules away which bring packets to the queue; NAT and its elements stay.
 
     What would have gone there is dropped while SERVED still holds: a message that its sender repeats to the next
-    process is better than one that leaves as it is, with addresses that nobody can answer to.
+    process is better than one that leaves as it is, with addresses that nobody can answer to. Of what an observer got,
+    nothing is dropped.
     """
     name = settings.name
     forward = [chain for chain, _, hook, _ in _BASE_CHAINS if hook == _FORWARD]
     chains = (*forward, *_PLAIN_CHAINS)
-    waiting = Rule("to_alg", "to the next ALG, if it comes soon", (*_SERVED, nft.drop()))
+    waiting = [Rule("to_alg", "to the next ALG, if it comes soon", (*_SERVED, nft.drop()))]
     # Whether the table has timeout policies is nothing that matters then.
     left = [rule for rule in rules(settings, features._replace(ct_timeout=False)) if rule.chain in chains]
-    left = [rule for rule in left if rule.chain != "to_alg"] + [waiting]
+    left = [rule for rule in left if rule.chain != "to_alg"] + ([] if settings.observing else waiting)
     return [nft.flush_chain(name, chain) for chain in chains] + [
         nft.new_rule(name, rule.chain, rule.expressions, rule.comment) for rule in left
     ]

@@ -147,9 +147,9 @@ class NftTable:
         """
         self._run([], commands)
 
-    def serve(self, timeout_s: float) -> None:
-        """Have SIP wait for a process, instead of passing unseen, for so many seconds from now on."""
-        self._netlink.transaction(nft_rules.served(self.settings, timeout_s))
+    def serve(self) -> None:
+        """Have SIP come to the queue for some more seconds (`nft_rules.SERVED_S`), instead of passing unseen."""
+        self._netlink.transaction(nft_rules.served(self.settings))
 
     def exists(self) -> bool:
         """Tell whether a table of our name stands, whoever made it."""
