@@ -1,7 +1,8 @@
-"""Link layers: where in a captured frame its IPv4 packet begins and ends.
+"""Link layers: where in a captured frame its IP packet begins and ends.
 
-A table by link type, each with the reader of its header. Whatever isn't IPv4 (ARP, IPv6, 802.2, an unknown link type)
-has no packet here and is copied by the rewriter as it is. On a packet's way this is the first thing off the disk.
+A table by link type, each with the reader of its header. The rewriter asks for IPv4: whatever isn't (ARP, IPv6, 802.2,
+an unknown link type) has no packet there and is copied as it is. The readers of captures ask for either version, and
+look into PPPoE too. On a packet's way this is the first thing off the disk.
 """
 
 from __future__ import annotations
@@ -17,20 +18,32 @@ NULL: Final = 0
 LOOP: Final = 108
 LINUX_SLL: Final = 113
 IPV4: Final = 228
+IPV6: Final = 229
 LINUX_SLL2: Final = 276
 
 _ETHERTYPE_IPV4: Final = 0x0800
+_ETHERTYPE_IPV6: Final = 0x86DD
+_ETHERTYPE_PPPOE: Final = 0x8864
+_IPV4_ALONE: Final = frozenset((_ETHERTYPE_IPV4,))
+_IP: Final = frozenset((_ETHERTYPE_IPV4, _ETHERTYPE_IPV6))
+#: PPPoE's header (RFC 2516 section 4) with PPP's protocol behind it, and the protocols that are IP.
+_PPPOE_BYTES: Final = 8
+_PPP_IP: Final = frozenset((0x0021, 0x0057))
 #: 802.1Q, 802.1ad and the number that came before it.
 _ETHERTYPES_VLAN: Final = frozenset((0x8100, 0x88A8, 0x9100))
 _VLAN_TAG_BYTES: Final = 4
 #: AF_INET, as the host that captured wrote it: in either byte order (LINKTYPE_NULL) or in the network's.
 _FAMILIES_IPV4: Final = frozenset((b"\2\0\0\0", b"\0\0\0\2"))
+#: AF_INET6 of Linux (10), NetBSD and OpenBSD (24), FreeBSD (28) and macOS (30).
+_FAMILIES_IPV6: Final = frozenset(
+    family.to_bytes(4, order) for family in (10, 24, 28, 30) for order in ("big", "little")
+)
 
 _WORD: Final = Struct("!H")
 
 
 class Span(NamedTuple):
-    """The IPv4 packet's place in the frame: offsets in bytes, `end` not included.
+    """The IP packet's place in the frame: offsets in bytes, `end` not included.
 
     `whole` is False where the frame has less of the packet than its header says.
     """
@@ -45,9 +58,10 @@ _ETHERTYPE_AT: Final = {ETHERNET: 12, LINUX_SLL: 14, LINUX_SLL2: 0}
 #: Where the packet begins if its Ethertype doesn't stand right before it, and where a VLAN tag then goes on.
 _SLL2_PACKET_AT: Final = 20
 _FAMILY_FIRST: Final = frozenset((NULL, LOOP))
-_BARE: Final = frozenset((RAW_DLT, RAW, IPV4))
+_BARE: Final = frozenset((RAW_DLT, RAW, IPV4, IPV6))
 
 _IP_HEADER_BYTES: Final = 20
+_IPV6_HEADER_BYTES: Final = 40
 
 
 def find_packet(link_type: int, frame: bytes) -> Span | None:
@@ -56,8 +70,29 @@ def find_packet(link_type: int, frame: bytes) -> Span | None:
     `link_type` is libpcap's number, in memory or in a file. What follows the packet (Ethernet's padding, a checksum)
     is no part of it. A total length of 0, as segmentation offload leaves it, means all of the frame. Never raises.
     """
-    start = _packet_start(link_type, frame)
-    if start is None or len(frame) < start + _IP_HEADER_BYTES or frame[start] >> 4 != 4:
+    start = _packet_start(link_type, frame, _IPV4_ALONE)
+    return None if start is None else _ipv4_span(start, frame)
+
+
+def find_ip(link_type: int, frame: bytes) -> Span | None:
+    """Return where the IP packet of either version stands in the frame, None if the frame has none. Never raises.
+
+    As :func:`find_packet`, and IPv6 with a payload length of 0 means all of the frame, too.
+    """
+    start = _packet_start(link_type, frame, _IP)
+    if start is None or len(frame) <= start:
+        return None
+    if frame[start] >> 4 != 6:
+        return _ipv4_span(start, frame)
+    if len(frame) < start + _IPV6_HEADER_BYTES:
+        return None
+    (payload_bytes,) = _WORD.unpack_from(frame, start + 4)
+    end = start + _IPV6_HEADER_BYTES + payload_bytes if payload_bytes else len(frame)
+    return Span(start, min(end, len(frame)), end <= len(frame))
+
+
+def _ipv4_span(start: int, frame: bytes) -> Span | None:
+    if len(frame) < start + _IP_HEADER_BYTES or frame[start] >> 4 != 4:
         return None
     (total_bytes,) = _WORD.unpack_from(frame, start + 2)
     if 0 < total_bytes < _IP_HEADER_BYTES:
@@ -66,19 +101,24 @@ def find_packet(link_type: int, frame: bytes) -> Span | None:
     return Span(start, min(end, len(frame)), end <= len(frame))
 
 
-def _packet_start(link_type: int, frame: bytes) -> int | None:
+def _packet_start(link_type: int, frame: bytes, ethertypes: frozenset[int]) -> int | None:
+    """Where the packet begins, of one of `ethertypes`; None without one."""
     if link_type in _BARE:
         return 0
     if link_type in _FAMILY_FIRST:
-        return 4 if frame[:4] in _FAMILIES_IPV4 else None
+        family = frame[:4]
+        return 4 if family in _FAMILIES_IPV4 or (ethertypes is _IP and family in _FAMILIES_IPV6) else None
     offset = _ETHERTYPE_AT.get(link_type)
     if offset is None:
         return None
     after = _SLL2_PACKET_AT if link_type == LINUX_SLL2 else offset + 2
     while len(frame) >= offset + 2:
         (ethertype,) = _WORD.unpack_from(frame, offset)
-        if ethertype == _ETHERTYPE_IPV4:
+        if ethertype in ethertypes:
             return after
+        if ethertype == _ETHERTYPE_PPPOE and ethertypes is _IP:
+            start = after + _PPPOE_BYTES
+            return start if int.from_bytes(frame[start - 2 : start], "big") in _PPP_IP else None
         if ethertype not in _ETHERTYPES_VLAN:
             return None
         # The tag's two bytes stand where the packet would, and the next Ethertype behind them.

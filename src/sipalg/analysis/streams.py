@@ -1,0 +1,166 @@
+"""SIP over TCP: each direction of a connection put in order, and cut into messages by Content-Length.
+
+Segments come late, twice or never, and captures begin in the middle of a connection: what fits is taken, what is
+missing is waited for within a bound, and behind a hole the next start line is searched for. A connection that shows
+no SIP is forgotten. Between the segments of a capture and its SIP messages. Pure; nothing here raises on any bytes.
+Sources: RFC 3261 §7.5 and §18.3, RFC 5626 §4.4.1 (keep-alives), RFC 9293 §3.4.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Final, NamedTuple
+
+from sipalg.capture.decode import FIN, RST, SYN, Segment
+
+#: Directions of connections that are followed at once; the one that was silent longest goes first.
+MOST_STREAMS: Final = 4096
+#: Longest header and longest body that are waited for.
+MOST_HEAD_BYTES: Final = 65536
+MOST_BODY_BYTES: Final = 1048576
+#: How much of a connection is searched for SIP before it is taken for something else.
+SEARCHED_BYTES: Final = 65536
+#: How much may wait behind a hole before the hole is given up.
+MOST_HELD_SEGMENTS: Final = 64
+
+_FLAGS: Final = re.IGNORECASE | re.MULTILINE
+_START: Final = re.compile(rb"^(?:SIP/2\.0 [1-6][0-9]{2}|[!%'*+.0-9A-Z_`a-z~-]+ [^\s]+ SIP/2\.0\r?$)", _FLAGS)
+_BLANK: Final = re.compile(rb"\n\r?\n")
+_LENGTH: Final = re.compile(rb"\n(?:content-length|l)[ \t]*:[ \t]*([0-9]{1,9})[ \t]*\r?\n", re.IGNORECASE)
+#: A start line may be torn: this much is kept of bytes in which none was found.
+_LONGEST_START_BYTES: Final = 4096
+_MODULUS: Final = 1 << 32
+
+
+class Framed(NamedTuple):
+    """One message's bytes and the numbers of the frames that they came in; `whole` is False if its end is missing."""
+
+    data: bytes
+    frames: tuple[int, ...]
+    whole: bool
+
+
+@dataclass(slots=True)
+class _Stream:
+    """One direction: what follows, what waits behind a hole, and the bytes of the message in the making."""
+
+    expected: int | None = None
+    held: dict[int, Segment] = field(default_factory=dict)
+    buffer: bytes = b""
+    frames: list[int] = field(default_factory=list)
+    searched: int = 0
+    is_sip: bool = False
+
+
+class Streams:
+    """All connections of a capture; segments in, messages out."""
+
+    def __init__(self) -> None:
+        #: By the ends of a direction; None is one that isn't SIP.
+        self._streams: dict[bytes, _Stream | None] = {}
+
+    def add(self, segment: Segment) -> Iterator[Framed]:
+        """Take one TCP segment; yield the messages that it completes."""
+        ends = segment.ends
+        if segment.flags & SYN or ends not in self._streams:
+            stream: _Stream | None = _Stream()
+            if segment.flags & SYN:
+                stream = _Stream((segment.sequence + 1) % _MODULUS)
+        else:
+            stream = self._streams.pop(ends)
+        if len(self._streams) >= MOST_STREAMS:
+            del self._streams[next(iter(self._streams))]
+        self._streams[ends] = stream
+        if stream is None:
+            return
+        if segment.payload:
+            yield from _take(stream, segment)
+        if segment.flags & (FIN | RST):
+            yield from _flush(stream)
+            del self._streams[ends]
+        elif stream.searched > SEARCHED_BYTES and not stream.is_sip:
+            self._streams[ends] = None
+
+    def rest(self) -> Iterator[Framed]:
+        """Yield what is left at the capture's end: messages whose ends never came."""
+        for stream in self._streams.values():
+            if stream is not None:
+                yield from _flush(stream)
+
+
+def _take(stream: _Stream, segment: Segment) -> Iterator[Framed]:
+    if stream.expected is None:
+        stream.expected = segment.sequence
+    stream.held.setdefault(segment.sequence, segment)
+    if len(stream.held) > MOST_HELD_SEGMENTS:
+        # What is missing isn't in the capture: on with what is there.
+        yield from _flush(stream)
+        stream.expected = min(stream.held, key=lambda sequence: (sequence - segment.sequence + (1 << 31)) % _MODULUS)
+    while (following := _following(stream)) is not None:
+        stream.expected = (following.sequence + len(following.payload)) % _MODULUS
+        stream.frames.append(following.number)
+        yield from _cut(stream)
+        if not following.whole:
+            # The capture has less of it than there was: where the next one stands isn't known.
+            yield from _flush(stream)
+            stream.expected = None
+            stream.held.clear()
+            return
+
+
+def _following(stream: _Stream) -> Segment | None:
+    """Take the segment that continues the stream out of those held, its bytes into the buffer; drop what was seen."""
+    expected = stream.expected
+    if expected is None:
+        return None
+    for sequence in list(stream.held):
+        segment = stream.held[sequence]
+        ahead = (sequence - expected) % _MODULUS
+        seen = (expected - sequence) % _MODULUS
+        if ahead and ahead < 1 << 31:
+            continue
+        del stream.held[sequence]
+        if seen < len(segment.payload):
+            stream.buffer += segment.payload[seen:]
+            return segment
+    return None
+
+
+def _cut(stream: _Stream) -> Iterator[Framed]:
+    """Take the whole messages off the buffer."""
+    while stream.buffer:
+        start = _START.search(stream.buffer)
+        if start is None:
+            kept = stream.buffer[-_LONGEST_START_BYTES:]
+            stream.searched += len(stream.buffer) - len(kept) + 1
+            stream.buffer = kept if kept.strip(b"\r\n\0") else b""
+            del stream.frames[: -1 if stream.buffer else None]
+            return
+        stream.is_sip = True
+        if start.start():
+            stream.buffer = stream.buffer[start.start() :]
+            del stream.frames[:-1]
+        blank = _BLANK.search(stream.buffer)
+        if blank is None:
+            if len(stream.buffer) <= MOST_HEAD_BYTES:
+                return
+            end = len(stream.buffer)
+        else:
+            length = _LENGTH.search(stream.buffer, 0, blank.start() + 1)
+            body_bytes = int(length[1]) if length else 0
+            end = blank.end() + (body_bytes if body_bytes <= MOST_BODY_BYTES else 0)
+        if end > len(stream.buffer):
+            return
+        yield Framed(stream.buffer[:end], tuple(stream.frames), blank is not None)
+        stream.buffer = stream.buffer[end:]
+        del stream.frames[:-1]
+
+
+def _flush(stream: _Stream) -> Iterator[Framed]:
+    """Give the message in the making up, as far as it came."""
+    if stream.is_sip and _START.match(stream.buffer):
+        yield Framed(stream.buffer, tuple(stream.frames), False)
+    stream.buffer = b""
+    stream.frames.clear()

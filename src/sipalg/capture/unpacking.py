@@ -1,0 +1,149 @@
+"""A capture file's bytes in pieces, decompressed on the way: plain, gzip, xz and Zstandard, told by their first bytes.
+
+Nothing is ever held but one piece, and no piece is larger than a bound, whatever a compressed file claims. Where the
+compressed data is damaged, what came before it is still given, and the damage is noted. On a packet's way offline this
+is the disk.
+"""
+
+from __future__ import annotations
+
+import lzma
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from typing import BinaryIO, Final, Protocol
+
+import zstandard
+
+from sipalg.capture.pcap import CaptureError
+
+#: What is read from the disk at once, and the most that comes out at once.
+PIECE_BYTES: Final = 262144
+
+_GZIP: Final = b"\x1f\x8b"
+_XZ: Final = b"\xfd7zXZ\0"
+_ZSTANDARD: Final = b"\x28\xb5\x2f\xfd"
+_LONGEST_MAGIC: Final = 6
+
+#: zlib's window size that means: a gzip header and the largest window.
+_GZIP_WINDOW: Final = 31
+
+#: What a decompressor says of damaged data.
+_DAMAGES: Final = (zlib.error, lzma.LZMAError, zstandard.ZstdError)
+
+
+class _Decompressor(Protocol):
+    """One compressed stream: bytes in, at most a piece out; what is left over is its own to keep."""
+
+    def next_piece(self, file: BinaryIO) -> bytes: ...
+
+
+class Pieces:
+    """The bytes of one file, a piece after the other; CaptureError if it can't be opened. Close it after use."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        try:
+            self._file = path.open("rb")
+            magic = self._file.read(_LONGEST_MAGIC)
+            self._file.seek(0)
+            #: The size of the file on disk, compressed as it is.
+            self.total_bytes = path.stat().st_size
+        except OSError as error:
+            raise CaptureError(f"{path}: {error.strerror}; give a pcap or pcapng file") from None
+        self._stream = _decompressor(magic)
+        #: What was wrong with the compressed data, in one line; None as long as nothing was.
+        self.damage: str | None = None
+
+    @property
+    def done_bytes(self) -> int:
+        """How much of the file on disk has been read."""
+        return 0 if self._file.closed else self._file.tell()
+
+    def read(self) -> bytes:
+        """Return the next piece, b"" at the end and where damage ends what can be read."""
+        if self.damage is not None:
+            return b""
+        try:
+            return self._stream.next_piece(self._file)
+        except EOFError:
+            self.damage = "the compressed data is cut off"
+        except _DAMAGES as error:
+            self.damage = f"the compressed data is damaged ({error})"
+        except OSError as error:
+            self.damage = f"{error.strerror} while reading"
+        return b""
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+class _Plain:
+    def next_piece(self, file: BinaryIO) -> bytes:
+        return file.read(PIECE_BYTES)
+
+
+class _Zlib:
+    """zlib's object in the shape that lzma's has."""
+
+    def __init__(self) -> None:
+        self._stream = zlib.decompressobj(_GZIP_WINDOW)
+
+    def decompress(self, data: bytes, most_bytes: int) -> bytes:
+        return self._stream.decompress(self._stream.unconsumed_tail + data, most_bytes)
+
+    @property
+    def needs_input(self) -> bool:
+        return not self._stream.unconsumed_tail
+
+    @property
+    def eof(self) -> bool:
+        return self._stream.eof
+
+    @property
+    def unused_data(self) -> bytes:
+        return self._stream.unused_data
+
+
+class _Members:
+    """gzip or xz: one compressed stream or several, one behind the other."""
+
+    def __init__(self, make: Callable[[], _Zlib | lzma.LZMADecompressor]) -> None:
+        self._make = make
+        self._stream = make()
+
+    def next_piece(self, file: BinaryIO) -> bytes:
+        while True:
+            data = b""
+            if self._stream.eof:
+                # Zeros behind a stream pad it; anything else is another stream.
+                data = self._stream.unused_data.lstrip(b"\0") or file.read(PIECE_BYTES).lstrip(b"\0")
+                if not data:
+                    return b""
+                self._stream = self._make()
+            elif self._stream.needs_input:
+                data = file.read(PIECE_BYTES)
+                if not data:
+                    raise EOFError
+            piece = self._stream.decompress(data, PIECE_BYTES)
+            if piece:
+                return piece
+
+
+class _Zstandard:
+    def __init__(self) -> None:
+        self._reader: zstandard.ZstdDecompressionReader | None = None
+
+    def next_piece(self, file: BinaryIO) -> bytes:
+        if self._reader is None:
+            self._reader = zstandard.ZstdDecompressor().stream_reader(file, read_across_frames=True, closefd=False)
+        return self._reader.read(PIECE_BYTES)
+
+
+def _decompressor(magic: bytes) -> _Decompressor:
+    if magic.startswith(_GZIP):
+        return _Members(_Zlib)
+    if magic.startswith(_XZ):
+        return _Members(lzma.LZMADecompressor)
+    return _Zstandard() if magic.startswith(_ZSTANDARD) else _Plain()
