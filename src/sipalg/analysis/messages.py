@@ -43,7 +43,7 @@ LONG_NAMES: Final = {
     "e": "Content-Encoding", "f": "From", "i": "Call-ID", "j": "Reject-Contact", "k": "Supported",
     "l": "Content-Length", "m": "Contact", "n": "Identity-Info", "o": "Event", "r": "Refer-To", "s": "Subject",
     "t": "To", "u": "Allow-Events", "v": "Via", "x": "Session-Expires", "y": "Identity",
-}  # fmt: skip
+}
 
 
 class SipMessage(NamedTuple):
