@@ -81,6 +81,7 @@ LINE = journal_lines.line(CONTACT, {"until": 1.0})
         (written(checked(b"5")), "line 2 is damaged"),
         (written(checked(b"5\t5")), "a line isn't of this version"),
         (written(checked(b'["contact",[1]]\t{')), "a line isn't of this version"),
+        (written(checked(b"[" * 100_000 + b"\t{}")), "a line isn't of this version"),
     ],
 )
 def test_what_can_not_be_relied_on_is_told(tmp_path: Path, text: bytes, why: str) -> None:

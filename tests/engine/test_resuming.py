@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import inspect
+import math
 from typing import Any
 
 import pytest
@@ -309,6 +310,12 @@ def test_where_a_phone_is_comes_from_the_record_if_that_knows() -> None:
         PlainRecord("dialog", (P, "c", "a", "b"), {"expires_at": "soon", "keys": None}),
         PlainRecord("dialog", (P, "c", "a", "b"), {"expires_at": 1e9, "keys": None}),
         PlainRecord("aware", (UDP,), {}),
+        PlainRecord("aware", (-1, P, 5060), {}),
+        PlainRecord("aware", (UDP, "a phone", 5060), {}),
+        PlainRecord("aware", (UDP, P, 65536), {}),
+        PlainRecord("aware", (UDP, P, math.inf), {}),
+        PlainRecord("removal", (P, "c", 1), {"until": math.nan}),
+        PlainRecord("contact", (UDP, P, 5060, "a", S.host), {"until": 10**400}),
         PlainRecord("of-the-future", (), {}),
     ],
 )
@@ -320,6 +327,18 @@ def test_what_cannot_be_read_is_left_out(record: PlainRecord) -> None:
     other.run(other.alg.resume(kept, ladder.kernel.flows, other.now))
     assert other.mapped == ladder.mapped
     assert resumed(other)["left_out"] == str(int(record.kind != "of-the-future"))
+
+
+def test_a_privileged_port_is_not_opened_again() -> None:
+    ladder, call = stage()
+    registers(call.phone, call.server)
+    kept = [
+        record._replace(value=record.value | {"public": [N, 53]}) if record.kind == "mapping" else record
+        for record in kept_records(ladder.alg)
+    ]
+    other = Ladder()
+    other.run(other.alg.resume(kept, (), other.now))
+    assert other.mapped == {}
 
 
 def test_nothing_kept_is_nothing_told() -> None:

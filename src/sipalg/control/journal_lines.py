@@ -97,7 +97,7 @@ def _records(text: bytes) -> list[PlainRecord]:
             last[name] = value
     try:
         return [_record(name, value) for name, value in last.items()]
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, RecursionError):
         raise JournalError("a line isn't of this version") from None
 
 

@@ -7,20 +7,22 @@ contradicts what is there, is left out and counted.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Any, Final, NamedTuple
 
+from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, MAX_PORT, is_ipv4
 from sipalg.engine.dialogs import Dialog, DialogKey, Offer
 from sipalg.engine.mappings import MappingKey
 from sipalg.engine.media import Ends, MediaEnd
 from sipalg.engine.passage import Passage
 from sipalg.engine.records import KINDS, Plain
-from sipalg.engine.verdict import Endpoint, Flow, Mapping, Purpose
+from sipalg.engine.verdict import TCP, UDP, Endpoint, Flow, Mapping, Purpose
 
 _PURPOSES: Final[dict[str, Purpose]] = {"sip": "sip", "media": "media", "direct": "direct"}
 #: What reading a value of another form than expected raises.
-_UNREADABLE: Final = (AttributeError, IndexError, KeyError, TypeError, ValueError)
+_UNREADABLE: Final = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
 
 
 class PlainRecord(NamedTuple):
@@ -102,13 +104,14 @@ class _Resuming:
         key = _mapping_key(record.key)
         public = _endpoint(value["public"])
         mapping = Mapping(*key, public, _PURPOSES[value["purpose"]], bool(value["adopted"]))
-        idle_until, lease_until = float(value["idle_until"]), float(value["lease_until"])
+        idle_until, lease_until = _number(value["idle_until"]), _number(value["lease_until"])
         peers, remotes, refused = ([_endpoint(one) for one in value[name]] for name in ("peers", "flows", "refused"))
         interface, parting, bare = str(value["interface"]), value["parting"], [int(kind) for kind in value["bare"]]
         entry = table.entries.get(key)
         if entry is None:
             wanted = key in needed or idle_until > self._now
-            free = public.host == passage.settings.nat_address and (key[0], public.port) not in table.by_public
+            ours = public.host == passage.settings.nat_address and public.port >= FIRST_UNPRIVILEGED_PORT
+            free = ours and (key[0], public.port) not in table.by_public
             if mapping.adopted or not (wanted and free):
                 return False
             entry = table.add(transaction, mapping, interface)
@@ -143,11 +146,11 @@ class _Resuming:
         """Go on with a contact whose mapping is what it was."""
         *mapping, aor, registrar = record.key
         key = _mapping_key(mapping)
-        until = float(record.value["until"])
+        until = _number(record.value["until"])
         if key not in self._resumed or until <= self._now:
             return False
         line = (key[1].host, _bytes(aor), str(registrar))
-        granted_s = int(record.value.get("granted_s", 0))
+        granted_s = int(_number(record.value.get("granted_s", 0)))
         self._passage.contacts.resume(self._transaction, line, key, until, granted_s)
         return True
 
@@ -155,7 +158,7 @@ class _Resuming:
         """Go on waiting for the answer to a REGISTER that takes contacts back."""
         phone, call_id, number = record.key
         asked = (str(phone), _bytes(call_id), int(number))
-        until = float(record.value["until"])
+        until = _number(record.value["until"])
         self._transaction.put(self._passage.contacts.leaving, asked, until)
         self._transaction.wake(until, ("leaving", asked))
         return True
@@ -212,8 +215,8 @@ def _dialog(value: Plain) -> Dialog:
         retiring=tuple(_flow(one) for one in value["retiring"]),
         keys=tuple(_key(one) for one in value["keys"]),
         confirmed=bool(value["confirmed"]),
-        expires_at=float(value["expires_at"]),
-        session_s=float(value["session_s"]),
+        expires_at=_number(value["expires_at"]),
+        session_s=_number(value["session_s"]),
         invite=int(value["invite"]),
         hanging_up=bool(value["hanging_up"]),
         acknowledged=bool(value["acknowledged"]),
@@ -236,23 +239,39 @@ def _maybe(plain: Any) -> Endpoint | None:
 
 def _endpoint(plain: Any) -> Endpoint:
     host, port = plain
+    if not (is_ipv4(str(host).encode()) and 0 <= int(port) <= MAX_PORT):
+        raise ValueError
     return Endpoint(str(host), int(port))
 
 
 def _flow(plain: Any) -> Flow:
     protocol, *ends = plain
     private, public, remote = (_endpoint(end) for end in ends)
-    return Flow(int(protocol), private, public, remote)
+    return Flow(_protocol(protocol), private, public, remote)
 
 
 def _key(plain: Any) -> MappingKey:
     protocol, private = plain
-    return int(protocol), _endpoint(private)
+    return _protocol(protocol), _endpoint(private)
 
 
 def _mapping_key(plain: Any) -> MappingKey:
-    protocol, host, port = plain
-    return int(protocol), Endpoint(str(host), int(port))
+    protocol, *private = plain
+    return _protocol(protocol), _endpoint(private)
+
+
+def _protocol(plain: Any) -> int:
+    if plain not in (UDP, TCP):
+        raise ValueError
+    return int(plain)
+
+
+def _number(plain: Any) -> float:
+    """A time; JSON's NaN and Infinity are none."""
+    value = float(plain)
+    if not math.isfinite(value):
+        raise ValueError
+    return value
 
 
 def _bytes(text: str) -> bytes:
