@@ -253,6 +253,14 @@ def test_a_refused_change_keeps_the_settings(table: NftTable, kernel: FakeKernel
     assert table.settings == other
 
 
+def test_a_refused_change_never_makes_the_table_anew(table: NftTable, kernel: FakeKernel) -> None:
+    kernel.found[nft_codec.GET_TABLE] = [nft_codec.new_table("sipalg", 0)]
+    kernel.answer = lambda messages: {3: errno.EBUSY} if nft_codec.DELETE_TABLE not in kinds(messages) else {}
+    with pytest.raises(NetlinkError):
+        table.change(TableSettings("wan1", ("lan0",)))
+    assert nft_codec.DELETE_TABLE not in kinds(kernel.transactions[-1])
+
+
 def test_serving_is_one_transaction(table: NftTable, kernel: FakeKernel) -> None:
     table.serve()
     (messages,) = kernel.transactions

@@ -78,7 +78,7 @@ _NUMBERS: Final = (
     ),
     _Number(
         "sipalg_queue_unseen_packets",
-        "Packets that found the queue full and passed as plain NAT.",
+        "Packets that passed as plain NAT: the queue was full, or nobody took them.",
         ("counters", "queue", "passed_unseen"),
         total=True,
     ),

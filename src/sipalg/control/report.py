@@ -51,7 +51,8 @@ class Report:
         strangers = counters["packets_not_let_in"]["from_unknown_peers"]
         warnings = list(service.warnings)
         if unseen:
-            warnings.append(f"{unseen} packets found the queue full and passed as plain NAT, unchanged")
+            why = "the queue was full, or nobody took them"
+            warnings.append(f"{unseen} packets passed as plain NAT, unchanged: {why}")
         warnings += timeouts.warnings(snapshot["phones"], service.alg.settings.sip_timeout_s)
         inherited = len(service.inherited)
         if inherited:

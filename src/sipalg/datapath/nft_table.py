@@ -115,12 +115,8 @@ class NftTable:
         NetlinkError EPERM when another process owns a table of this name. Timeout policies of other settings stay, up
         to some number: flows have them, and to take one away costs every packet that waits in any queue.
         """
-        wanted = {name for name, *_ in nft_rules.timeout_policies(self.settings)}
-        stale = sorted(set(self._timeout_names()) - wanted)
-        if len(stale) <= _MOST_STALE_POLICIES:
-            stale = []
         try:
-            self._run(nft_rules.structure(self.settings, self.features, stale), commands)
+            self._bring_to_our_form(commands)
         except NetlinkError as error:
             if error.index >= 0 or error.errno not in _OTHER_LAYOUT or not self.exists():
                 raise
@@ -133,10 +129,18 @@ class NftTable:
         """Bring the standing table to other settings (of the same `name`) in one transaction; its mappings stay."""
         before, self.settings = self.settings, settings
         try:
-            self.install()
+            # Whatever is refused: the table is never made anew for it, as its mappings would be lost.
+            self._bring_to_our_form(())
         except NetlinkError:
             self.settings = before
             raise
+
+    def _bring_to_our_form(self, commands: Sequence[MapCommand]) -> None:
+        wanted = {name for name, *_ in nft_rules.timeout_policies(self.settings)}
+        stale = sorted(set(self._timeout_names()) - wanted)
+        if len(stale) <= _MOST_STALE_POLICIES:
+            stale = []
+        self._run(nft_rules.structure(self.settings, self.features, stale), commands)
 
     def apply(self, commands: Sequence[MapCommand]) -> None:
         """Run all commands or none.
