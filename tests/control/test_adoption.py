@@ -52,9 +52,14 @@ class World:
             standing=SimpleNamespace(install=self.standing.append, note=self.standing.append),
             journal=SimpleNamespace(read=self.read),
             inherited=Flows(),
+            serve=self.serve,
         )
+        self.served = 0
         self.read_journal = 0
         self.adoption = Adoption(cast("Service", self.service))
+
+    def serve(self) -> None:
+        self.served += 1
 
     def read(self) -> Sequence[object]:
         self.read_journal += 1
@@ -155,6 +160,15 @@ def test_many_flows_are_adopted_by_and_by_and_only_what_still_stands() -> None:
     world.adoption.go_on()
     world.adoption.go_on()
     assert len(world.checked()) == 55
+
+
+def test_packets_wait_until_all_flows_are_adopted() -> None:
+    world = World()
+    for number in range(101):
+        public = Endpoint(N, 6000 + number)
+        world.entries.append(flow(Endpoint("192.168.33.11", 6000 + number), public, SERVER))
+    world.adoption.all()
+    assert world.served == 1 + 3
 
 
 def test_flows_of_a_lost_address_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:

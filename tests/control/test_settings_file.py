@@ -152,6 +152,13 @@ def test_a_missing_file_and_an_unreadable_one(tmp_path: Path) -> None:
         merged(tmp_path, {})
 
 
+def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
+    pipe = tmp_path / "sipalg.toml"
+    os.mkfifo(pipe)
+    with pytest.raises(SettingsError, match="is a pipe, and can't be changed by a command"):
+        merged(pipe, {"ports": "5070"})
+
+
 def test_a_change_keeps_comments_order_and_what_is_not_ours(path: Path) -> None:
     assert save(path, {"ports": "5060,5070", "disabled": "yes"}) == path
     expected = ROUTER.replace("ports = [5060]      #", "ports = [5060, 5070]      #") + "disabled = true\n"

@@ -142,7 +142,7 @@ def test_interface_names(text: str) -> None:
     assert values.interface(text) == text
 
 
-@pytest.mark.parametrize("text", ["", "a" * 16, "ä" * 8, "a/b", "a:1", "a b", ".", "..", "a,b"])
+@pytest.mark.parametrize("text", ["", "a" * 16, "ä" * 8, "a/b", "a:1", "a b", ".", "..", "a,b", "a\udcff"])
 def test_what_is_no_interface_name(text: str) -> None:
     with pytest.raises(ValueError, match="no interface name"):
         values.interface(text)
@@ -164,7 +164,7 @@ def test_queue_numbers() -> None:
 
 def test_directories() -> None:
     assert values.directory("/srv/x") == Path("/srv/x")
-    for text in ("", "x", "/a\0b"):
+    for text in ("", "x", "/a\0b", "/\udcff"):
         with pytest.raises(ValueError, match="is no absolute path"):
             values.directory(text)
 

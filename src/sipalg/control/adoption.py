@@ -96,7 +96,10 @@ class Adoption:
         service = self._service
         inside = self.inside_networks()
         now = time.monotonic()
-        for mapping, remote, chosen in flows:
+        for number, (mapping, remote, chosen) in enumerate(flows):
+            if number % _AT_ONCE == 0:
+                # At the start they may be many, and packets are to wait for the end of it.
+                service.serve()
             interface = inside.interface_of(mapping.private.host)
             service.driver.run_commands(service.alg.adopt(mapping, now, interface, remote, admit=chosen))
 
@@ -144,6 +147,7 @@ class Adoption:
             service.alg.restore(mapping, min(timeout_s, idle_s), now, interface, admitted)
         if service.settings.mode == "enforce":
             if resuming:
+                service.serve()
                 service.driver.run_commands(service.alg.resume(service.journal.read(), flows, now))
             service.inherited.take(flows)
             if len(service.inherited):

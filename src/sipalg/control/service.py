@@ -150,7 +150,7 @@ class Service:
             self.tell(event._replace(name="mapping-kept") if event.name == "mapping-opened" else event)
         if self.settings.mode == "enforce":
             self.journal.begin()
-        self._serve()
+        self.serve()
         self._serving = True
         self._watch_all()
         gc.collect()
@@ -179,7 +179,7 @@ class Service:
 
     def _finish(self) -> None:
         """Decide on what waits; what comes after that is to wait for the next process, or be sent again to it."""
-        self._serve()
+        self.serve()
         with contextlib.suppress(OSError):
             for _ in range(_LAST_LOOKS):
                 before = self.queue.received
@@ -201,7 +201,7 @@ class Service:
         loop.every(_COUNT_S, self.unseen.look)
         loop.every(INTERVAL_S, self._keep_journal)
         loop.every(adoption.INTERVAL_S, self.adoption.go_on)
-        loop.every(_SERVE_S, self._serve)
+        loop.every(_SERVE_S, self.serve)
         loop.every(self.alg.settings.flow_check_s, self.inherited.look)
         if self.notifier.watchdog_interval_s is not None:
             loop.every(self.notifier.watchdog_interval_s, self.notifier.alive)
@@ -296,7 +296,7 @@ class Service:
         except OSError as error:
             _LOG.warning("flows-not-ended why=%r", str(error))
 
-    def _serve(self) -> None:
+    def serve(self) -> None:
         """Have SIP go on coming here; should this process end now, it waits for the next one."""
         with contextlib.suppress(OSError):
             self.table.serve()

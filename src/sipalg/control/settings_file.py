@@ -99,6 +99,9 @@ def save(path: Path, values: Mapping[str, str]) -> Path:
 def merged(path: Path, values: Mapping[str, str]) -> Settings:
     """Return what the file's settings would be after `save`; nothing is written. Raises SettingsError."""
     try:
+        if path.is_fifo():
+            # Packets would wait for what comes out of it.
+            raise SettingsError(f"{path}: is a pipe, and can't be changed by a command")
         content = path.read_bytes()
     except FileNotFoundError:
         content = b""

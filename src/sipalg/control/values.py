@@ -115,10 +115,10 @@ def address_or_none_text(value: str | None) -> str:
 
 def interface(text: str) -> str:
     """Read an interface's name as Linux allows it; one with a comma isn't taken, since commas stand between names."""
-    if len(text.encode()) > LONGEST_INTERFACE_NAME_BYTES:
+    if len(text.encode(errors="replace")) > LONGEST_INTERFACE_NAME_BYTES:
         raise ValueError(f"{text!r} is no interface name, which has at most 15 bytes: see `ip link`")
     valid = text and text not in (".", "..")
-    if not valid or any(character in "/:," or character.isspace() for character in text):
+    if not valid or not _is_utf8(text) or any(character in "/:," or character.isspace() for character in text):
         raise ValueError(f"{text!r} is no interface name; an example: lan0")
     return text
 
@@ -143,7 +143,7 @@ def queue_number(text: str) -> int:
 def directory(text: str) -> Path:
     """Read a directory's absolute path."""
     path = Path(text)
-    if not path.is_absolute() or "\0" in text:
+    if not path.is_absolute() or "\0" in text or not _is_utf8(text):
         raise ValueError(f"{text!r} is no absolute path; an example: /var/lib/sipalg/captures")
     return path
 
@@ -184,6 +184,15 @@ def _seconds(text: str) -> int | None:
         counts = zip(units.groups(), _UNITS_S.values(), strict=True)
         return sum(int(count or 0) * size for count, size in counts)
     return None
+
+
+def _is_utf8(text: str) -> bool:
+    """Tell whether a text can be written down: a command line's bytes may be of another encoding."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def _is_number(text: str) -> bool:
