@@ -59,7 +59,8 @@ _PRIVATE: Final = re.compile(
     rb"(?![0-9.])"
 )
 _CALL_ID: Final = re.compile(rb"\n(?:call-id|i)[ \t]*:[^\n]*", re.IGNORECASE)
-_URI: Final = re.compile(r"(?:\s*\"[^\"\\]*+(?:\\.[^\"\\]*+)*\")?(?:[^<]*<)?\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)?([^<>;\s?]*)")
+_QUOTED: Final = r"\s*\"[^\"\\]*+(?:\\.[^\"\\]*+)*\""
+_URI: Final = re.compile(r"(?:" + _QUOTED + r")?(?:[^<]*<)?\s*(?:[A-Za-z][A-Za-z0-9+.-]*:)?([^<>;\s?]*)")
 
 
 @dataclass(slots=True)
