@@ -29,6 +29,12 @@ def test_all_settings_are_properties_of_the_service_port() -> None:
     assert shown == {"name", "invalid", *PROPERTIES}
 
 
+def test_settings_that_are_times_and_numbers_compare_as_such() -> None:
+    kinds = {column.name: column.kind for column in SERVICE_PORT.columns}
+    assert {name for name, kind in kinds.items() if kind == "time"} == {"sip-timeout", "call-timeout"}
+    assert (kinds["queue"], kinds["ports"], kinds["name"]) == ("number", "text", "string")
+
+
 def test_choices_are_those_that_the_setting_takes() -> None:
     (set_,) = (command for command in SERVICE_PORT.commands if command.name == "set")
     chosen = {one.name: one.choices for one in set_.named if one.choices}

@@ -101,6 +101,11 @@ def _setting(one: Property) -> Argument:
     return Argument(one.key, one.help, one.values, choices, one.parse)
 
 
+def _column(one: Property) -> Column:
+    is_ports = one.key == "ports"
+    return Column(one.key, brief=is_ports, right=is_ports, kind=one.kind if one.kind in ("time", "number") else "text")
+
+
 _SETTINGS: Final = tuple(map(_setting, PROPERTIES.values()))
 _VALUE_NAME: Final = Argument("value-name", "the property to show", "a property's name", ("name", *PROPERTIES))
 
@@ -136,7 +141,7 @@ _ALL: Final = (
         flags=(Flag("X", "disabled"), Flag("I", "invalid")),
         columns=(
             Column("name", kind="string"),
-            *(Column(key, brief=key == "ports", right=key == "ports") for key in PROPERTIES if key != "disabled"),
+            *map(_column, (one for one in PROPERTIES.values() if one.key != "disabled")),
         ),
     ),
     Menu(
