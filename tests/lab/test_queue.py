@@ -24,7 +24,10 @@ pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("namespaces")]
 
 NUMBER = 77
 FORWARD = 2
-SETTINGS = TableSettings("wan0", ("lan0", "lan1"), queue_number=NUMBER, exempt=(IPv4Network(EXEMPT_NETWORK),))
+#: An observer's, since not all of these tests have a process that packets could wait for.
+SETTINGS = TableSettings(
+    "wan0", ("lan0", "lan1"), queue_number=NUMBER, exempt=(IPv4Network(EXEMPT_NETWORK),), observing=True
+)
 PHONE = Endpoint(ADDRESS["phone1"], 5060)
 SERVER = Endpoint(ADDRESS["server"], 5060)
 SIP = Mapping(UDP, PHONE, Endpoint(PUBLIC_ADDRESS, 24680), "sip")

@@ -28,7 +28,8 @@ from sipalg.lab.topology import ADDRESS, OTHER_PUBLIC_ADDRESS, PUBLIC_ADDRESS, T
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("namespaces")]
 
-SETTINGS = TableSettings("wan0", ("lan0", "lan1"))
+#: An observer's, since here is no process that packets could wait for.
+SETTINGS = TableSettings("wan0", ("lan0", "lan1"), observing=True)
 PHONE = Endpoint(ADDRESS["phone1"], 5060)
 SIP = Mapping(UDP, PHONE, Endpoint(PUBLIC_ADDRESS, 24680), "sip")
 MEDIA = Mapping(UDP, Endpoint(ADDRESS["phone1"], 9000), Endpoint(PUBLIC_ADDRESS, 19032), "media")
