@@ -78,6 +78,20 @@ def test_a_shorter_sip_timeout_ends_nothing_at_once() -> None:
     ladder.finish()
 
 
+def test_a_server_that_comes_after_a_shorter_sip_timeout_is_let_in_as_long_as_the_phone_is_registered() -> None:
+    # The mapping is renewed by what it got before: a lease of two hours.
+    ladder = Ladder()
+    phone, other = ladder.phone(P), ladder.server("203.0.113.51")
+    registers(phone, ladder.server(S), granted=f"<sip:a@{PUBLIC}>;expires=100000")
+    ladder.changes(sip_timeout_s=60.0)
+    phone.sends(options(2), other)
+    ladder.wait(7000)
+    assert other.sends(request("OPTIONS", uri=f"sip:a@{PUBLIC}", via="203.0.113.51"), PUBLIC) is not None
+    ladder.wait(90000)
+    assert other.sends(request("OPTIONS", uri=f"sip:a@{PUBLIC}", via="203.0.113.51"), PUBLIC) is not None
+    ladder.finish()
+
+
 def test_a_phone_that_is_leaving_stays_no_longer() -> None:
     ladder = Ladder(sip_timeout_s=300.0)
     phone, server = ladder.phone(P), ladder.server(S)

@@ -53,7 +53,7 @@ class Passage:
         self.mappings = Mappings(settings, ports_taken)
         self.contacts = Contacts(settings, self.mappings)
         self.calls = Calls(settings, self.mappings)
-        self.peers = Peers(settings, self.calls.refused_flows)
+        self.peers = Peers(settings, self.mappings, self.calls.refused_flows)
         self.headers = Headers(self.mappings, self.peers)
         self.lifetimes = Lifetimes(settings, self.mappings, self.contacts, self.peers)
         #: Phones whose Contact was public as it came, by source: they are left alone.

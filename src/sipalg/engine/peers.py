@@ -7,8 +7,8 @@ one is established towards the server, as for media. On a packet's way this foll
 
 from __future__ import annotations
 
-from sipalg.engine.mappings import Entry, MappingKey
-from sipalg.engine.policy import MAX_PEERS_PER_MAPPING, MEDIA_LEASE_S
+from sipalg.engine.mappings import Entry, MappingKey, Mappings
+from sipalg.engine.policy import LINGER_S, MAX_PEERS_PER_MAPPING
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import AdmitPeer, CheckFlow, DismissPeer, EndFlow, Endpoint, EstablishFlow, Flow
@@ -17,8 +17,9 @@ from sipalg.engine.verdict import AdmitPeer, CheckFlow, DismissPeer, EndFlow, En
 class Peers:
     """Peers by mapping and address (`remotes`), the addresses of a mapping (`hosts`), the flows made for it."""
 
-    def __init__(self, settings: Settings, refused_flows: dict[Flow, bool]) -> None:
+    def __init__(self, settings: Settings, mappings: Mappings, refused_flows: dict[Flow, bool]) -> None:
         self.settings = settings
+        self._mappings = mappings
         self._refused_flows = refused_flows
         self.remotes: dict[tuple[MappingKey, str], Endpoint] = {}
         self.hosts: dict[MappingKey, tuple[str, ...]] = {}
@@ -37,7 +38,7 @@ class Peers:
             return
         transaction.put(self.remotes, (entry.key, remote.host), remote)
         transaction.put(self.hosts, entry.key, (*hosts, remote.host))
-        transaction.commands.append(AdmitPeer(entry.mapping, remote.host, self._lease_s(entry)))
+        transaction.commands.append(AdmitPeer(entry.mapping, remote.host, self._lease_s(transaction, entry)))
         transaction.tell("peer-admitted", private=entry.mapping.private, peer=remote.host)
 
     def restore(self, transaction: Transaction, entry: Entry, hosts: tuple[str, ...]) -> None:
@@ -87,7 +88,7 @@ class Peers:
     def renew(self, transaction: Transaction, entry: Entry) -> None:
         """Give a mapping's peers a new lease along with the mapping itself."""
         transaction.commands.extend(
-            AdmitPeer(entry.mapping, host, self._lease_s(entry)) for host in self.hosts.get(entry.key, ())
+            AdmitPeer(entry.mapping, host, self._lease_s(transaction, entry)) for host in self.hosts.get(entry.key, ())
         )
 
     def dismiss(self, transaction: Transaction, entry: Entry) -> None:
@@ -109,6 +110,9 @@ class Peers:
         transaction.remove(self.hosts, key)
         transaction.remove(self.flows, key)
 
-    def _lease_s(self, entry: Entry) -> float:
-        """How long a peer is let in unrefreshed: as long as its mapping lives."""
-        return 2.0 * self.settings.sip_timeout_s if entry.mapping.purpose == "sip" else MEDIA_LEASE_S
+    def _lease_s(self, transaction: Transaction, entry: Entry) -> float:
+        """How long a peer is let in unrefreshed: as long as its mapping's element, since both are renewed together.
+
+        That isn't twice sip-timeout where this was another when the mapping was renewed last.
+        """
+        return max(LINGER_S, self._mappings.lease_until[entry.key] - transaction.now)
