@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import json
-import signal
 import socket
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -25,7 +22,7 @@ from tests.lab_unit.world import (
 )
 
 from sipalg.engine.verdict import Endpoint
-from sipalg.lab import firewall
+from sipalg.lab import alg, firewall
 from sipalg.lab import stage as module
 from sipalg.lab.packets import Wire
 from sipalg.lab.phones import PhoneSettings
@@ -51,6 +48,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
 
     monkeypatch.setattr(module, "Topology", lambda hosts: FakeNet(made, hosts))
     monkeypatch.setattr(module, "Program", start)
+    monkeypatch.setattr(alg, "Program", start)
     monkeypatch.setattr(module, "Capture", lambda _net, host, name: FakeProgram(made, name, host))
     monkeypatch.setattr(
         module,
@@ -124,33 +122,13 @@ def test_only_the_hosts_that_are_needed_are_built(world: World) -> None:
         assert stage.net.directory == world.directory
 
 
-def test_the_alg_is_started_as_its_users_do(world: World) -> None:
-    with Stage("sipalg", TWO_LANS) as stage:
-        host, *argv = world.programs[-1].argv
-        assert host == "router"
-        assert argv[:6] == [sys.executable, "-m", "sipalg", "run", "--outside", "wan0"]
-        assert argv[6:10] == ["--inside", "lan0", "--inside", "lan1"]
-        assert argv[10:14] == ["--socket", str(stage.alg_socket), "--config", str(stage.alg_settings)]
-        assert argv[14:] == ["--mode", "observe"]
-
-
-def test_a_restarted_alg_has_a_log_of_its_own(world: World) -> None:
-    # In the first one's log `ready` would be found at once.
-    with Stage("sipalg", Needs()) as stage:
-        stage.start_alg()
-    started = [program.name for program in world.programs if program.name.startswith("sipalg")]
-    assert started == ["sipalg-1", "sipalg-2"]
-    assert "no sipalg-2" in world.happened
-
-
 def test_an_alg_that_doesnt_start_leaves_nothing_and_its_files_are_kept(world: World, tmp_path: Path) -> None:
     world.not_ready = True
     keep = tmp_path / "keep"
-    world.answers = {"status": "{}"}
     with pytest.raises(LabError, match=r"^sipalg-1 ended with 2: no such interface$"):
         Stage("sipalg", Needs(), keep).__enter__()
     assert world.happened[-5:] == ["no sipalg-1", "no registrar", "no wan0", "no lan0", "no net"]
-    assert (keep / "status.json").read_text() == "{}"
+    assert (keep / "ruleset.txt").read_text() == ""
 
 
 def test_a_scenario_that_fails_takes_the_lab_down_too(world: World) -> None:
@@ -164,7 +142,7 @@ def test_a_scenario_that_fails_takes_the_lab_down_too(world: World) -> None:
 
 def test_what_is_kept_is_all_files_and_what_router_and_alg_knew_at_the_end(world: World, tmp_path: Path) -> None:
     keep = tmp_path / "keep"
-    world.answers = {"mappings": "[1]", "ruleset": "table ip nat", "-L": "udp 17", "nfnetlink_queue": "7"}
+    world.answers = {"ruleset": "table ip nat", "-L": "udp 17", "nfnetlink_queue": "7"}
     with Stage("sipalg", Needs(), keep) as stage, socket.socket(socket.AF_UNIX) as unix:
         world.answers["/proc/net/netfilter/nfnetlink_queue"] = "5060"
         directory = stage.net.directory
@@ -177,9 +155,6 @@ def test_what_is_kept_is_all_files_and_what_router_and_alg_knew_at_the_end(world
     kept = {str(path.relative_to(keep)): path.read_text() for path in keep.rglob("*") if path.is_file()}
     assert kept == {
         "phone-101/accounts": "<sip:101>",
-        "status.json": "",
-        "mappings.json": "[1]",
-        "calls.json": "",
         "ruleset.txt": "table ip nat",
         "conntrack.txt": "udp 17",
         "queue.txt": "5060",
@@ -192,55 +167,7 @@ def test_without_a_place_to_keep_them_nothing_is_asked_at_the_end(world: World) 
     assert world.asked == []
 
 
-# --- sipalg ------------------------------------------------------------------------------------------------------
-
-
-def test_signals_reach_the_alg_and_only_sigkill_is_waited_for(world: World) -> None:
-    with Stage("sipalg", Needs()) as stage:
-        stage.signal_alg(signal.SIGSTOP)
-        alg = world.programs[-1]
-        assert (alg.signals, alg.waited) == ([signal.SIGSTOP], [])
-        stage.signal_alg(signal.SIGKILL)
-        assert (alg.signals[1:], len(alg.waited)) == ([signal.SIGKILL], 1)
-
-
-def test_an_end_is_waited_for(world: World) -> None:
-    with Stage("sipalg", Needs()) as stage:
-        stage.end_alg(signal.SIGTERM)
-        alg = world.programs[-1]
-        assert (alg.signals, len(alg.waited)) == ([signal.SIGTERM], 1)
-
-
-def test_no_alg_is_no_target(stage: Stage) -> None:
-    with pytest.raises(LabError, match="about sipalg and was started without it"):
-        stage.signal_alg(signal.SIGKILL)
-
-
-def test_its_log_is_that_of_its_last_start(world: World) -> None:
-    with Stage("sipalg", Needs()) as stage:
-        stage.start_alg()
-        assert stage.alg_log() == f"what {world.programs[-1].name} said"
-        assert world.programs[-1].name.startswith("sipalg")
-
-
-def test_without_it_there_is_no_log(stage: Stage) -> None:
-    assert stage.alg_log() == ""
-
-
-def test_its_status_is_asked_at_its_own_socket(world: World, stage: Stage) -> None:
-    world.answers = {"status": json.dumps({"packets": 3})}
-    assert stage.alg_status() == {"packets": 3}
-    assert world.asked == [[sys.executable, "-m", "sipalg", "status", "--json", "--socket", str(stage.alg_socket)]]
-
-
 # --- phones and calls --------------------------------------------------------------------------------------------
-
-
-def test_the_alg_is_told_by_routeros_s_commands(world: World, stage: Stage) -> None:
-    world.answers = {"/ip firewall service-port print": "0 sip"}
-    assert stage.tell_alg("/ip firewall service-port print") == "0 sip"
-    places = ["--socket", str(stage.alg_socket), "--config", str(stage.alg_settings)]
-    assert (world.asked[-1][3:7], world.checked) == (places, [True])
 
 
 def test_a_phone_is_registered_or_its_scenario_ends(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:

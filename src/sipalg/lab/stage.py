@@ -6,9 +6,7 @@ ScenarioError with the reason in few words. On a packet's way it sees both sides
 
 from __future__ import annotations
 
-import json
 import shutil
-import signal
 import sys
 import time
 from contextlib import ExitStack
@@ -19,6 +17,7 @@ from typing import Any, Final, Literal, Self
 
 from sipalg.engine.verdict import Endpoint
 from sipalg.lab import firewall
+from sipalg.lab.alg import RouterAlg
 from sipalg.lab.evidence import contact_told, rtp_that_got_through, sipp_complaint
 from sipalg.lab.packets import Message, Wire, messages, read_capture
 from sipalg.lab.phones import Phone, PhoneSettings
@@ -26,7 +25,7 @@ from sipalg.lab.programs import Capture, Program, wait_until
 from sipalg.lab.registrar import start_registrar
 from sipalg.lab.rtp import PACKET_S, RATE_HZ, SAMPLES_A_PACKET, Talker, read_recording, tone_of
 from sipalg.lab.sipp import SERVER, start_sipp
-from sipalg.lab.topology import ADDRESS, INSIDE_NETWORK, INSIDE_PREFIX, SERVER_ADDRESS, LabError, Topology
+from sipalg.lab.topology import ADDRESS, INSIDE_NETWORK, INSIDE_PREFIX, SERVER_ADDRESS, Topology
 
 #: none: plain NAT · kernel: Linux's own helper · sipalg: this project.
 Mode = Literal["none", "kernel", "sipalg"]
@@ -73,8 +72,8 @@ class Stage:
         self.net = Topology((*needs.hosts,))
         self._keep = keep
         self._stack = ExitStack()
-        self._alg: Program | None = None
-        self._starts = 0
+        #: sipalg on the router, started only in its mode.
+        self.alg = RouterAlg(self.net, needs.inside, needs.options)
         self._ends: dict[str, Capture] = {}
         #: What was heard, for people: one entry a judgement that went well.
         self.measured: list[str] = []
@@ -92,11 +91,11 @@ class Stage:
             for host in self.needs.listen_at:
                 self._ends[host] = stack.enter_context(Capture(self.net, host, "eth0"))
             stack.enter_context(start_registrar(self.net, self.needs.record_route, self.needs.nat_help))
-            stack.callback(self._end_alg)
+            stack.callback(self.alg.stop, self._keep is not None)
             if self._keep is not None:
                 stack.callback(self._note_router)
             if self.mode == "sipalg":
-                self.start_alg()
+                self.alg.start()
             self._stack = stack.pop_all()
         return self
 
@@ -110,65 +109,6 @@ class Stage:
     def load_rules(self) -> None:
         """Load the administrator's file with `nft -f`, which begins with `flush ruleset`."""
         firewall.load(self.net, firewall.rules(self.needs.firewall, self.mode == "kernel"))
-
-    def start_alg(self) -> None:
-        """Start sipalg on the router as its users do and wait until it says that it is ready."""
-        argv: list[str | Path] = [sys.executable, "-m", "sipalg", "run", "--outside", "wan0"]
-        for name in self.needs.inside:
-            argv += ["--inside", name]
-        # The lab's settings, never this machine's own.
-        argv += ["--socket", self.alg_socket, "--config", self.alg_settings, *self.needs.options]
-        # A log of its own each time: an earlier process was ready, too.
-        self._starts += 1
-        self._alg = Program(self.net, "router", f"sipalg-{self._starts}", *argv)
-        self._alg.wait_for("^ready$", 15.0)
-
-    def signal_alg(self, number: signal.Signals) -> None:
-        """Send sipalg a signal; SIGKILL waits for its end."""
-        if self._alg is None:
-            raise LabError("this scenario is about sipalg and was started without it")
-        self._alg.signal(number)
-        if number == signal.SIGKILL:
-            self._alg.wait(5.0)
-
-    def end_alg(self, number: signal.Signals) -> None:
-        """Have sipalg end by a signal, and wait until it has."""
-        self.signal_alg(number)
-        if self._alg is not None:
-            self.expect(self._alg.wait(10.0) is not None, f"sipalg doesn't end on {number.name}")
-
-    @property
-    def alg_socket(self) -> Path:
-        """Where sipalg's control socket is."""
-        return self.net.directory / "sipalg.sock"
-
-    @property
-    def alg_settings(self) -> Path:
-        """Where sipalg's settings file is, which is made when a command changes something."""
-        return self.net.directory / "sipalg.toml"
-
-    def alg_status(self) -> dict[str, Any]:
-        """Ask the running ALG for its status with `sipalg status --json`."""
-        answer: dict[str, Any] = json.loads(self.net.run("router", *self._ask("status")))
-        return answer
-
-    def alg_log(self) -> str:
-        """Return what sipalg has logged since it was started last, "" without it."""
-        return "" if self._alg is None else self._alg.text()
-
-    def alg_rows(self, table: Literal["mappings", "calls"]) -> list[dict[str, Any]]:
-        """Ask the running ALG for one of its tables."""
-        answer: dict[str, Any] = json.loads(self.net.run("router", *self._ask(table)))
-        rows: list[dict[str, Any]] = answer[table]
-        return rows
-
-    def tell_alg(self, line: str) -> str:
-        """Give the running ALG a RouterOS command and return what it says; LabError if it is refused."""
-        argv = (sys.executable, "-m", "sipalg", "--socket", self.alg_socket, "--config", self.alg_settings, line)
-        return self.net.run("router", *argv)
-
-    def _ask(self, table: str) -> list[str | Path]:
-        return [sys.executable, "-m", "sipalg", table, "--json", "--socket", self.alg_socket]
 
     def phone(self, user: str, host: str, tone_hz: int, **settings: Any) -> Phone:
         """Start a phone; it is registered when this returns, unless `registration_s` is 0.
@@ -319,16 +259,6 @@ class Stage:
         if address.startswith(INSIDE_PREFIX):
             return rtp_that_got_through(self.outside(), self.inside(), self.net.public_address, address, since)
         return rtp_that_got_through(self.inside(), self.outside(), address, address, since)
-
-    def _end_alg(self) -> None:
-        if self._alg is None:
-            return
-        if self._keep is not None:
-            # What it knew at the end is what one asks for first when a scenario failed.
-            for table in ("status", "mappings", "calls"):
-                text = self.net.run("router", *self._ask(table), check=False)
-                (self.net.directory / f"{table}.json").write_text(text)
-        self._alg.stop()
 
     def _note_router(self) -> None:
         """Write the router's rules and connections beside the captures."""

@@ -60,7 +60,7 @@ def changed(stage: Stage) -> None:
         answer = _set(stage, values)
         slowest_s = max(slowest_s, time.monotonic() - begun)
         stage.expect(answer.get("ok") is True, f"{values} was refused: {answer.get('error')}")
-        stage.expect(answer.get("saved") == str(stage.alg_settings), f"{values} wasn't written: {answer}")
+        stage.expect(answer.get("saved") == str(stage.alg.settings), f"{values} wasn't written: {answer}")
         pause(_BETWEEN_S)
     stage.expect(phone.running, "the load ended before the changes")
     stage.expect_ended(phone, "the phone", 90.0)
@@ -80,7 +80,7 @@ def _set(stage: Stage, values: dict[str, str]) -> dict[str, Any]:
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(_PATIENCE_S)
         try:
-            connection.connect(str(stage.alg_socket))
+            connection.connect(str(stage.alg.socket))
             connection.sendall(json.dumps(request).encode() + b"\n")
             with connection.makefile() as lines:
                 answer: dict[str, Any] = json.loads(lines.readline())

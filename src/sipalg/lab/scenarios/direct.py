@@ -89,9 +89,9 @@ def refused(stage: Stage, begin: Callable[[Stage], Bridge]) -> None:
 def changed_meanwhile(stage: Stage) -> None:
     """During one call the administrator forbids direct media, by RouterOS's command, and then allows it again."""
     bridge = call_out(stage)
-    stage.tell_alg("/ip firewall service-port set sip sip-direct-media=no")
+    stage.alg.tell("/ip firewall service-port set sip sip-direct-media=no")
     _expect_refusal(stage, bridge)
-    stage.tell_alg("/ip firewall service-port set sip sip-direct-media=yes")
+    stage.alg.tell("/ip firewall service-port set sip sip-direct-media=yes")
     _expect_direct_flow(stage, bridge)
     _end(stage, bridge)
 
@@ -201,7 +201,7 @@ def _left(stage: Stage) -> str:
     # Those of a call are assured; an RTCP packet that a phone sends after its BYE makes one of plain NAT's.
     left = [entry for entry in entries if "[ASSURED]" in entry]
     if stage.mode == "sipalg":
-        status = stage.alg_status()["status"]
+        status = stage.alg.status()["status"]
         left += [f"{status[what]} {what}" for what in ("calls", "flows") if status[what]]
     return ", ".join(left)
 

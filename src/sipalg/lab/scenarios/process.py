@@ -41,7 +41,7 @@ def killed(stage: Stage) -> None:
     phone = stage.phone("101", "phone1", 440)
     stage.call(far, phone)
     stage.expect_audio((phone, far))
-    stage.signal_alg(signal.SIGKILL)
+    stage.alg.send_signal(signal.SIGKILL)
     killed_at = time.time()
     with stage.net.socket("phone2") as waiting:
         waiting.bind((ADDRESS["phone2"], 5070))
@@ -59,7 +59,7 @@ def killed(stage: Stage) -> None:
         stage.expect(message.key in outside, f"{message.name} didn't get out after the kill")
         stage.expect(outside[message.key].text == message.text, f"{message.name} was changed without an ALG")
     stage.expect_audio((phone, far))
-    stage.start_alg()
+    stage.alg.start()
     stage.expect_audio((phone, far))
     stage.hang_up(far, phone)
     stage.call(phone, far)
@@ -73,7 +73,7 @@ def stopped(stage: Stage) -> None:
     """SIGSTOP during registrations: what overflows the queue passes as plain NAT, and the counter says so later."""
     far = stage.phone("201", "far1", 1000, rtp_port=20000)
     phone = stage.phone("101", "phone1", 440)
-    stage.signal_alg(signal.SIGSTOP)
+    stage.alg.send_signal(signal.SIGSTOP)
     stopped_at = time.time()
     with stage.net.socket("phone2") as flood:
         flood.bind((ADDRESS["phone2"], 5070))
@@ -89,7 +89,7 @@ def stopped(stage: Stage) -> None:
         changed = sum(private not in message.header("Contact") for message in passed)
         stage.expect(not changed, f"{changed} of {len(passed)} REGISTERs that overflowed were changed")
         stage.measured.append(f"{len(passed)} of {FLOOD} REGISTERs got through unchanged meanwhile")
-    stage.signal_alg(signal.SIGCONT)
+    stage.alg.send_signal(signal.SIGCONT)
     unseen = _unseen(stage)
     # Each of them has an answer that finds the queue as full. A capture may miss some packets in such a flood.
     counted = len(passed) <= unseen <= 2.2 * len(passed)
@@ -113,7 +113,7 @@ def _unseen(stage: Stage) -> int:
     counts = [-1]
 
     def settled() -> bool:
-        queue = stage.alg_status()["counters"]["queue"]
+        queue = stage.alg.status()["counters"]["queue"]
         counts.append(int(queue["passed_unseen"]))
         return counts[-1] == counts[-2] and not queue["waiting"]
 

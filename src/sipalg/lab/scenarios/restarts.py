@@ -49,8 +49,8 @@ def _restart_under_load(stage: Stage, ends: tuple[signal.Signals, ...]) -> None:
     for number in ends:
         pause(BETWEEN_S)
         stage.expect(phone.running, "the load ended before the restarts")
-        stage.end_alg(number)
-        stage.start_alg()
+        stage.alg.end(number)
+        stage.alg.start()
     stage.expect_ended(phone, "the phone", 40.0)
     stage.expect_ended(far, "the far end", 15.0)
     stage.measured.append(f"{CALLS} calls, {RATE} a second, {len(ends)} restarts")
@@ -72,8 +72,8 @@ def killed_on_hold(stage: Stage) -> None:
     far.talk_to(None)
     # What is younger than a quarter of a second may be unwritten.
     pause(0.5)
-    stage.end_alg(signal.SIGKILL)
-    stage.start_alg()
+    stage.alg.end(signal.SIGKILL)
+    stage.alg.start()
     _wait_for_invite(stage, 3)
     resumed = stage.offered_media()
     stage.expect(resumed == first, f"resumed at {resumed} instead of {first}")
@@ -81,7 +81,7 @@ def killed_on_hold(stage: Stage) -> None:
     stage.expect_heard(phone, 1000, "the phone, after the resume,")
     phone.talk_to(Endpoint(ADDRESS["media"], MEDIA_PORT))
     stage.expect_heard(far, 440, "the far end, after the resume,")
-    stage.expect(len(stage.alg_rows("calls")) == 1, "sipalg doesn't know the call")
+    stage.expect(len(stage.alg.rows("calls")) == 1, "sipalg doesn't know the call")
     phone.talk_to(None)
     far.talk_to(None)
     stage.expect_ended(script, "the phone")
@@ -103,12 +103,12 @@ def _wait_for_invite(stage: Stage, number: int) -> None:
 
 def _expect_nothing_left(stage: Stage) -> None:
     """Wait for as long as mappings may outlive their calls, and see that the kernel and sipalg have nothing."""
-    calls = stage.alg_rows("calls")
+    calls = stage.alg.rows("calls")
     stage.expect(not calls, f"{len(calls)} calls are left")
     flows = _entries(stage, f"dport={MEDIA_PORT}")
     stage.expect(not flows, f"{len(flows)} media flows are left")
-    wait_until(lambda: not stage.alg_rows("mappings"), GONE_S)
-    left = stage.alg_rows("mappings")
+    wait_until(lambda: not stage.alg.rows("mappings"), GONE_S)
+    left = stage.alg.rows("mappings")
     stage.expect(not left, f"{len(left)} mappings are left")
     listing = stage.net.run("router", "nft", "list", "map", "ip", "sipalg", "snat_map")
     stage.expect("elements" not in listing, "the kernel has mappings left")

@@ -137,12 +137,12 @@ def _public_end(stage: Stage) -> Endpoint:
 
 def _told(stage: Stage) -> str:
     """Return what `sipalg status` warns of about sip-timeout, "" for nothing."""
-    return "; ".join(warning for warning in stage.alg_status()["warnings"] if "sip-timeout" in warning)
+    return "; ".join(warning for warning in stage.alg.status()["warnings"] if "sip-timeout" in warning)
 
 
 def _needed(stage: Stage) -> list[str]:
     """Return what sipalg's log says would do, once for each of its warnings."""
-    return [match[1] for match in _WARNED.finditer(stage.alg_log())]
+    return [match[1] for match in _WARNED.finditer(stage.alg.log())]
 
 
 _LOW: Final = ("--sip-timeout", f"{TOO_LOW_S}s")
