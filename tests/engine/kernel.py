@@ -77,6 +77,8 @@ class Kernel:
             case CloseMapping(mapping):
                 assert mapping in self.mappings, f"closed, but isn't open: {mapping}"
                 del self.mappings[mapping]
+                if mapping.purpose == "sip":
+                    self._tidy(mapping)
             case AdmitPeer(mapping, peer, timeout_s):
                 assert mapping in self.mappings, f"a peer for what isn't open: {mapping}"
                 self.peers[mapping, peer] = self.now + timeout_s
@@ -95,6 +97,11 @@ class Kernel:
                 self.flows.pop(flow, None)
             case Reply():
                 self.replies.append(command)
+
+    def _tidy(self, ended: Mapping) -> None:
+        """End the flows that an ended mapping of sip has left, as the driver does within a second."""
+        way = (ended.protocol, ended.private, ended.public)
+        self.flows = {flow: until for flow, until in self.flows.items() if flow[:3] != way}
 
     def _check_new(self, mapping: Mapping) -> None:
         assert mapping.public.port >= 1024, f"privileged: {mapping}"
