@@ -9,6 +9,7 @@ import pytest
 from tests.lab.router import PATIENCE_S, PHONE, SERVER, Router
 
 from sipalg.lab import firewall
+from sipalg.lab.programs import missing_packages
 from sipalg.lab.topology import Topology, namespaces_refused
 
 
@@ -18,6 +19,14 @@ def namespaces() -> None:
     refused = namespaces_refused()
     if refused:
         pytest.skip(refused)
+
+
+@pytest.fixture(scope="session")
+def programs() -> None:
+    """Skip, with the packages' names, where the lab's programs aren't installed."""
+    missing = missing_packages()
+    if missing:
+        pytest.skip(f"programs are missing: apt-get install {' '.join(missing)}")
 
 
 @pytest.fixture(scope="module")

@@ -10,18 +10,18 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import pytest
 
-from sipalg.lab.programs import interrupted, missing_packages
+from sipalg.lab.programs import interrupted
 from sipalg.lab.runner import LABS_AT_ONCE, Run, submit
 from sipalg.lab.scenario import Outcome
 from sipalg.lab.scenarios import SCENARIOS
 from sipalg.lab.table import verdict
 
-pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("namespaces")]
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("namespaces", "programs")]
 
 #: Where Linux's own helper has to work: it would be no control if it did nothing at all.
 HELPED = "be-called"
 RUNS = [
-    Run(scenario, mode)
+    Run(scenario.lightly(), mode)
     for scenario in SCENARIOS
     for mode in scenario.modes
     if mode == "sipalg" or mode in scenario.fails_in or (scenario.name, mode) == (HELPED, "kernel")
@@ -37,9 +37,6 @@ def _name(run: Run) -> str:
 @pytest.fixture(scope="module")
 def outcomes(request: pytest.FixtureRequest) -> Iterator[dict[tuple[str, str], Future[Outcome]]]:
     """Start every run that was collected; they are over, or told to end, when the tests are."""
-    missing = missing_packages()
-    if missing:
-        pytest.skip(f"programs are missing: apt-get install {' '.join(missing)}")
     collected = {item.name for item in request.session.items}
     wanted = [run for run in RUNS if f"test_scenario[{_name(run)}]" in collected]
     interrupted.clear()

@@ -80,6 +80,18 @@ def test_the_ladder_is_the_usual_scenario_s_or_that_of_the_only_one() -> None:
     assert drawn == ["call-out sipalg", "one sipalg"]
 
 
+def test_who_has_to_be_alone_comes_last_and_waits_in_nobodys_way() -> None:
+    order: list[str] = []
+
+    def record(scenario: Scenario, mode: Mode, *_: object) -> Outcome:
+        order.append(scenario.name)
+        return outcome(Run(scenario, mode))
+
+    alone = Scenario("alone", "", play, modes=("sipalg",), alone=True)
+    list(run_all(plan([alone, ONE, TWO], MODES), None, 1, record))
+    assert order == ["one", "one", "one", "two", "alone"]
+
+
 def test_leaving_early_interrupts_what_runs() -> None:
     def first_or_wait(scenario: Scenario, mode: Mode, *_: object) -> Outcome:
         if mode != "none":

@@ -76,7 +76,9 @@ def run_all(
         try:
             names = {run.scenario.name for run in runs}
             ladder_of = LADDER_OF if len(names) > 1 else "".join(names)
-            left = {submit(pool, run, keep, play, ladder_of) for run in runs}
+            # Those that have to be alone last: whoever waits at the gate is in the way of those behind.
+            in_order = sorted(runs, key=lambda run: run.scenario.alone)
+            left = {submit(pool, run, keep, play, ladder_of) for run in in_order}
             while left:
                 # Not for longer: Python looks at a signal that came right before a wait only after it.
                 done, left = wait(left, LOOK_S, FIRST_COMPLETED)

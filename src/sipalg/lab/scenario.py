@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,8 @@ class Scenario:
     """One scenario: `play` returns if all is well and raises ScenarioError if not.
 
     `fails_in` are the control modes in which failure is expected; `modes` those that it makes sense in; `alone` says
-    that no other lab may run beside it.
+    that no other lab may run beside it; `light` is the same play with a load that any machine carries, None if the
+    play itself is such.
     """
 
     name: str
@@ -35,6 +36,11 @@ class Scenario:
     fails_in: frozenset[Mode] = frozenset()
     modes: tuple[Mode, ...] = MODES
     alone: bool = False
+    light: Callable[[Stage], None] | None = None
+
+    def lightly(self) -> Scenario:
+        """The scenario as tests run it: beside others, on machines with little to spare."""
+        return self if self.light is None else replace(self, play=self.light, alone=False, light=None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -264,6 +264,6 @@ SCENARIOS: Final = (
         "sip-direct-media=no and then yes again, by RouterOS's command, during one call",
         changed_meanwhile,
         NEEDS,
-        modes=("sipalg",),
+        fails_in=WITHOUT_SIPALG,
     ),
 )

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import time
+from collections.abc import Callable
 from typing import Final
 
 from sipalg.engine.verdict import Endpoint
 from sipalg.lab.packets import Message, Wire, messages
 from sipalg.lab.programs import pause, wait_until
-from sipalg.lab.scenario import Scenario
+from sipalg.lab.scenario import WITHOUT_ALG, Scenario
 from sipalg.lab.stage import Needs, Stage
 from sipalg.lab.topology import ADDRESS, SERVER_ADDRESS
 
@@ -32,16 +33,18 @@ _REGISTER: Final = (
 )
 
 
-def killed(stage: Stage) -> None:
+def killed(stage: Stage, after: Callable[[Stage], object] | None = None) -> None:
     """SIGKILL during a call: audio goes on, SIP waits for a new process, and is plain NAT when none comes.
 
-    After a restart, which is later than that, calls work.
+    After a restart, which is later than that, calls work. `after` is done right after the kill.
     """
     far = stage.phone("201", "far1", 1000, rtp_port=20000)
     phone = stage.phone("101", "phone1", 440)
     stage.call(far, phone)
     stage.expect_audio((phone, far))
     stage.alg.send_signal(signal.SIGKILL)
+    if after is not None:
+        after(stage)
     killed_at = time.time()
     with stage.net.socket("phone2") as waiting:
         waiting.bind((ADDRESS["phone2"], 5070))
@@ -70,9 +73,14 @@ def killed(stage: Stage) -> None:
 
 
 def stopped(stage: Stage) -> None:
-    """SIGSTOP during registrations: what overflows the queue passes as plain NAT, and the counter says so later."""
+    """SIGSTOP during registrations: what overflows the queue passes as plain NAT, and the counter says so later.
+
+    Calls work before it and after it.
+    """
     far = stage.phone("201", "far1", 1000, rtp_port=20000)
     phone = stage.phone("101", "phone1", 440)
+    stage.call(far, phone)
+    stage.hang_up(far, phone)
     stage.alg.send_signal(signal.SIGSTOP)
     stopped_at = time.time()
     with stage.net.socket("phone2") as flood:
@@ -127,13 +135,15 @@ SCENARIOS: Final = (
         "sipalg killed (SIGKILL) during a call: SIP waits, then is plain NAT; started again",
         killed,
         Needs(hosts=("phone1", "phone2", "server", "far1")),
-        modes=("sipalg",),
+        modes=("none", "sipalg"),
+        fails_in=WITHOUT_ALG,
     ),
     Scenario(
         "stopped",
         "sipalg frozen (SIGSTOP) during registrations: SIP goes on as plain NAT",
         stopped,
         Needs(hosts=("phone1", "phone2", "server", "far1")),
-        modes=("sipalg",),
+        modes=("none", "sipalg"),
+        fails_in=WITHOUT_ALG,
     ),
 )

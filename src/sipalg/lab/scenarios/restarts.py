@@ -3,60 +3,67 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Callable
+from functools import partial
 from typing import Final
 
 from sipalg.engine.verdict import Endpoint
 from sipalg.lab.packets import messages
 from sipalg.lab.programs import pause, wait_until
-from sipalg.lab.scenario import Scenario
+from sipalg.lab.scenario import WITHOUT_ALG, Scenario
+from sipalg.lab.scenarios.load import (
+    FULL,
+    LIGHT,
+    MEDIA_PORT,
+    SERVICE_PORT,
+    Load,
+    Size,
+    expect_flows,
+    expect_nothing_left,
+    expect_translated,
+)
 from sipalg.lab.stage import Needs, Stage
 from sipalg.lab.topology import ADDRESS
 
-#: Calls a second, and how many in all; each stands for a second.
-RATE: Final = 200
-CALLS: Final = 4000
-#: RTP ports of the phone, one after the other: more than calls stand at once.
-PORTS: Final = 800
 FIRST_PORT: Final = 10000
-BETWEEN_S: Final = 3.0
-SERVICE_PORT: Final = 5080
-MEDIA_PORT: Final = 20000
 #: After it the mapping of a phone that falls silent goes; media mappings go 32 s after their calls.
 SHORT_TIMEOUT_S: Final = 10
-GONE_S: Final = 60.0
+#: What is done between two processes.
+Between = Callable[[Stage], None]
 
 
-def restarted(stage: Stage) -> None:
-    """Restart three times under 200 calls a second: no call fails, and nothing is left."""
-    _restart_under_load(stage, (signal.SIGTERM, signal.SIGTERM, signal.SIGTERM))
-    _expect_nothing_left(stage)
+def nothing(_stage: Stage) -> None:
+    """Leave all as it is, as those do who aren't there to break something."""
 
 
-def killed_under_load(stage: Stage) -> None:
-    """SIGKILL and a restart, twice, under 200 calls a second: no call fails."""
-    _restart_under_load(stage, (signal.SIGKILL, signal.SIGKILL))
+def restarted(stage: Stage, size: Size = FULL, between: Between = nothing) -> None:
+    """Restart under load, three times: no call fails, none is without its flows, and nothing is left."""
+    _under_load(stage, size, (signal.SIGTERM, signal.SIGTERM, signal.SIGTERM), between)
+    expect_nothing_left(stage, size.patient)
 
 
-def _restart_under_load(stage: Stage, ends: tuple[signal.Signals, ...]) -> None:
-    ports = stage.net.directory / "ports.csv"
-    ports.write_text("SEQUENTIAL\n" + "".join(f"{FIRST_PORT + 2 * number}\n" for number in range(PORTS)))
-    every = ("-m", str(CALLS), "-l", str(CALLS))
-    far = stage.sipp("server", "uas_load", SERVICE_PORT, every, media_host=ADDRESS["server"], rtp_port=MEDIA_PORT)
-    load = (*every, "-r", str(RATE), "-d", "1000", "-inf", str(ports))
-    # Straight to the far end, so that the machine has less to do.
-    remote = f"{ADDRESS['server']}:{SERVICE_PORT}"
-    phone = stage.sipp("phone1", "uac_call", 5060, load, remote, called="700", rtp_port="[field0]")
-    for number in ends:
-        pause(BETWEEN_S)
-        stage.expect(phone.running, "the load ended before the restarts")
+def killed_under_load(stage: Stage, size: Size = FULL, between: Between = nothing) -> None:
+    """SIGKILL and a restart, twice, under load: no call fails, and none is without its flows."""
+    _under_load(stage, size, (signal.SIGKILL, signal.SIGKILL), between)
+
+
+def _under_load(stage: Stage, size: Size, ends: tuple[signal.Signals, ...], between: Between) -> None:
+    """Make calls while sipalg is ended and started again; without sipalg there are only the calls."""
+    load = Load(stage, size)
+    for number in ends if stage.mode == "sipalg" else ():
+        pause(size.between_s)
+        load.expect_running()
         stage.alg.end(number)
+        between(stage)
         stage.alg.start()
-    stage.expect_ended(phone, "the phone", 40.0)
-    stage.expect_ended(far, "the far end", 15.0)
-    stage.measured.append(f"{CALLS} calls, {RATE} a second, {len(ends)} restarts")
+        expect_flows(stage)
+    pause(size.between_s)
+    load.end()
+    calls = expect_translated(stage)
+    stage.measured.append(f"{calls} calls, {size.rate} a second, {len(ends)} restarts")
 
 
-def killed_on_hold(stage: Stage) -> None:
+def killed_on_hold(stage: Stage, between: Between = nothing, *, patient: bool = True) -> None:
     """SIGKILL while a call is on hold, restart: it is resumed, both hear each other, BYE leaves nothing."""
     far = stage.talker("media", MEDIA_PORT, 1000)
     phone = stage.talker("phone1", FIRST_PORT, 440)
@@ -67,12 +74,14 @@ def killed_on_hold(stage: Stage) -> None:
     phone.talk_to(Endpoint(ADDRESS["media"], MEDIA_PORT))
     far.talk_to(first)
     stage.expect_heard(far, 440, "the far end, before the hold,")
+    stage.expect_heard(phone, 1000, "the phone, before the hold,")
     _wait_for_invite(stage, 2)
     phone.talk_to(None)
     far.talk_to(None)
     # What is younger than a quarter of a second may be unwritten.
     pause(0.5)
     stage.alg.end(signal.SIGKILL)
+    between(stage)
     stage.alg.start()
     _wait_for_invite(stage, 3)
     resumed = stage.offered_media()
@@ -86,7 +95,7 @@ def killed_on_hold(stage: Stage) -> None:
     far.talk_to(None)
     stage.expect_ended(script, "the phone")
     stage.expect_ended(service, "the far end")
-    _expect_nothing_left(stage)
+    expect_nothing_left(stage, patient)
     del stage.measured[:-1]
 
 
@@ -101,26 +110,6 @@ def _wait_for_invite(stage: Stage, number: int) -> None:
     stage.expect(wait_until(answered, 12.0), f"INVITE {number} got no 200")
 
 
-def _expect_nothing_left(stage: Stage) -> None:
-    """Wait for as long as mappings may outlive their calls, and see that the kernel and sipalg have nothing."""
-    calls = stage.alg.rows("calls")
-    stage.expect(not calls, f"{len(calls)} calls are left")
-    flows = _entries(stage, f"dport={MEDIA_PORT}")
-    stage.expect(not flows, f"{len(flows)} media flows are left")
-    wait_until(lambda: not stage.alg.rows("mappings"), GONE_S)
-    left = stage.alg.rows("mappings")
-    stage.expect(not left, f"{len(left)} mappings are left")
-    listing = stage.net.run("router", "nft", "list", "map", "ip", "sipalg", "snat_map")
-    stage.expect("elements" not in listing, "the kernel has mappings left")
-    stage.measured.append("nothing is left after it")
-
-
-def _entries(stage: Stage, wanted: str) -> list[str]:
-    """Return conntrack's entries with a word in them."""
-    listing = stage.net.run("router", "conntrack", "-L", "-p", "udp", check=False)
-    return [line for line in listing.splitlines() if wanted in line.split()]
-
-
 _SHORT: Final = ("--sip-timeout", str(SHORT_TIMEOUT_S))
 _LOADED: Final = Needs(hosts=("phone1", "server"), options=(*_SHORT, "--ports", f"5060,{SERVICE_PORT}"))
 
@@ -130,22 +119,28 @@ SCENARIOS: Final = (
         "sipalg restarted under 200 calls a second: no call fails, nothing left",
         restarted,
         _LOADED,
-        modes=("sipalg",),
+        modes=("none", "sipalg"),
+        fails_in=WITHOUT_ALG,
         alone=True,
+        light=partial(restarted, size=LIGHT),
     ),
     Scenario(
         "killed-under-load",
         "sipalg killed (SIGKILL) under 200 calls a second: no call fails",
         killed_under_load,
         _LOADED,
-        modes=("sipalg",),
+        modes=("none", "sipalg"),
+        fails_in=WITHOUT_ALG,
         alone=True,
+        light=partial(killed_under_load, size=LIGHT),
     ),
     Scenario(
         "killed-on-hold",
         "sipalg killed (SIGKILL) while a call is on hold: resume, BYE, nothing left",
         killed_on_hold,
         Needs(hosts=("phone1", "server", "media"), options=_SHORT),
-        modes=("sipalg",),
+        modes=("none", "sipalg"),
+        fails_in=WITHOUT_ALG,
+        light=partial(killed_on_hold, patient=False),
     ),
 )
