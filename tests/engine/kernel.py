@@ -145,8 +145,9 @@ class Kernel:
     def wait_until(self, now: float) -> None:
         """Let time pass: elements and flows run out."""
         self.now = now
-        self.mappings = {mapping: until for mapping, until in self.mappings.items() if until > now}
-        self.peers = {place: until for place, until in self.peers.items() if until > now}
+        # The engine's timer may be due at the very moment: which of both comes first makes no difference to a packet.
+        self.mappings = {mapping: until for mapping, until in self.mappings.items() if until >= now}
+        self.peers = {place: until for place, until in self.peers.items() if until >= now}
         self.flows = {flow: until for flow, until in self.flows.items() if until > now}
 
     def _carry(self, flow: Flow) -> None:
