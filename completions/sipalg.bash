@@ -76,7 +76,8 @@ _sipalg() {
             options='--config --json --help'
             if [[ $word != -* ]]; then options='check show default'; fi
             ;;
-        status | mappings | calls) options='--json --socket --help' ;;
+        status | mappings) options='--json --socket --help' ;;
+        calls) options='--call --message --diff --export --json --socket --help' ;;
         metrics) options='--listen --socket --help' ;;
         doctor) options='--json --inside --outside --ports --except --config --socket --help' ;;
         install-service) options='--prefix --root --executable --uninstall --dry-run --help' ;;

@@ -8,7 +8,7 @@ complete -c sipalg -n __fish_use_subcommand -a run -d 'Translate live traffic on
 complete -c sipalg -n __fish_use_subcommand -a config -d 'Check or show the settings file, or print a new one'
 complete -c sipalg -n __fish_use_subcommand -a status -d 'Show what the running ALG does and counts'
 complete -c sipalg -n __fish_use_subcommand -a mappings -d 'List the mappings, private to public'
-complete -c sipalg -n __fish_use_subcommand -a calls -d 'List the calls with their media'
+complete -c sipalg -n __fish_use_subcommand -a calls -d 'List the calls with their media, or those in captures'
 complete -c sipalg -n __fish_use_subcommand -a metrics -d 'Print or serve the counters for Prometheus'
 complete -c sipalg -n __fish_use_subcommand -a / -d 'Run a RouterOS command: /ip firewall service-port print'
 complete -c sipalg -n __fish_use_subcommand -a console -d 'Type RouterOS commands'
@@ -87,6 +87,12 @@ complete -c sipalg -n $lab -x -l at-once -d 'Labs side by side'
 
 complete -c sipalg -n '__fish_seen_subcommand_from status mappings calls' -l json -d 'JSON instead of a table'
 complete -c sipalg -n '__fish_seen_subcommand_from status mappings calls' -r -l socket -d 'The control socket'
+set -l calls '__fish_seen_subcommand_from calls'
+complete -c sipalg -n $calls -F
+complete -c sipalg -n $calls -x -l call -d 'The ladder of one call: number or Call-ID'
+complete -c sipalg -n $calls -x -l message -d 'A message of the call, whole'
+complete -c sipalg -n $calls -x -l diff -d 'Two messages of the call, compared'
+complete -c sipalg -n $calls -r -l export -d 'Write the packets to a file'
 
 set -l offline '__fish_seen_subcommand_from explain rewrite'
 complete -c sipalg -n $offline -F

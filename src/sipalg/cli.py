@@ -27,7 +27,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "config": ("sipalg.control.config", "check or show the settings file, or print a new one"),
     "status": ("sipalg.control.tables", "show what the running ALG does and counts"),
     "mappings": ("sipalg.control.tables", "list the running ALG's mappings, private to public"),
-    "calls": ("sipalg.control.tables", "list the running ALG's calls with their media"),
+    "calls": ("sipalg.control.calls", "list calls: the running ALG's with their media, or those in captures"),
     "metrics": ("sipalg.control.metrics", "print the running ALG's counters for Prometheus, or serve them"),
     "/": ("sipalg.routeros.shell", "run a RouterOS command: sipalg '/ip firewall service-port print'"),
     "console": ("sipalg.routeros.console", "type RouterOS commands, with history, Tab and ?"),

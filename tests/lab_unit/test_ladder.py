@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sipalg.engine.verdict import Endpoint
-from sipalg.lab.ladder import before_after, draw_ladder
+from sipalg.lab.ladder import draw_ladder
 from sipalg.lab.packets import Wire
 
 PHONE, PUBLIC = Endpoint("192.168.33.10", 5060), Endpoint("203.0.113.1", 5060)
@@ -90,7 +90,3 @@ def test_what_stays_inside_is_left_out() -> None:
 
 def test_nothing_seen_is_said() -> None:
     assert draw_ladder([], OUTSIDE) == "no SIP message was seen inside"
-
-
-def test_before_and_after_of_texts() -> None:
-    assert before_after("a\nb\nc", "a\nx\nc") == ["  a", "- b", "+ x", "  c"]

@@ -91,6 +91,10 @@ class RtpStreams:
         """Return the Call-IDs whose descriptions named this address and port for media or its RTCP."""
         return self._announced.get(end, [])
 
+    def announced_ends(self) -> frozenset[Endpoint]:
+        """Return all addresses that descriptions named."""
+        return frozenset(self._announced)
+
     def announce(self, message: SipMessage) -> None:
         """Note the addresses that a message's session description gives for media."""
         start, end = sdp_span(message.frame)

@@ -64,6 +64,11 @@ _IP_HEADER_BYTES: Final = 20
 _IPV6_HEADER_BYTES: Final = 40
 
 
+def is_known(link_type: int) -> bool:
+    """Whether packets can be found in frames of this link type."""
+    return link_type in _BARE or link_type in _FAMILY_FIRST or link_type in _ETHERTYPE_AT
+
+
 def find_packet(link_type: int, frame: bytes) -> Span | None:
     """Return where the IPv4 packet stands in the frame, None if the frame has none.
 

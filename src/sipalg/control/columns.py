@@ -25,7 +25,7 @@ _DROPPED_FIRST: Final = (
 #: What is left out where shortening the names isn't enough.
 _DROPPED_LAST: Final = ("peers", "ends_in_s", "kept_for_s", "purpose")
 #: Columns whose texts may be shortened, since they hold names and not addresses.
-_SHORTENED: Final = frozenset({"call_id", "inside_tag", "outside_tag", "aor"})
+_SHORTENED: Final = frozenset({"call_id", "inside_tag", "outside_tag", "aor", "from", "to", "failure"})
 _SHORTEST: Final = 12
 
 #: What a column or a fact is called where its key doesn't say it well.
@@ -37,6 +37,7 @@ _WORDS: Final = {
     "refusals": "refused, by reason",
     "seen_as": "seen by servers as, where another address is written",
     "aor": "address of record",
+    "failure": "first failure",
     "packets_s": "time on packets",
     "commands_s": "of it in the kernel's maps",
     "processor_s": "processor time",

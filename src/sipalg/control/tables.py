@@ -1,4 +1,4 @@
-"""`sipalg status`, `sipalg mappings`, `sipalg calls`: what the running ALG knows, as tables for people or as JSON.
+"""`sipalg status`, `mappings`, and `calls` without files: what the running ALG knows, as tables or as JSON.
 
 The ALG sends facts, and how they look is decided here: durations in words, columns by the names of their facts, colour
 only on a terminal. A fact that a newer ALG adds is shown without this module knowing it.

@@ -6,10 +6,10 @@ CSeq and method or status. On a packet's way this is the picture of the router's
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Sequence
 from typing import Final
 
+from sipalg.analysis.ladder import arrow, before_after
 from sipalg.lab.packets import Message, Wire, messages
 from sipalg.lab.topology import ADDRESS, INSIDE_PREFIX
 
@@ -39,12 +39,6 @@ def draw_ladder(
         if pair:
             lines += ["", *_before_after(*pair[-1])]
     return "\n".join(lines)
-
-
-def before_after(before: str, after: str) -> list[str]:
-    """Give the lines of two texts: unchanged ones once, indented; changed ones before with `-` and after with `+`."""
-    shown = difflib.ndiff(before.splitlines(), after.splitlines())
-    return [line.rstrip() for line in shown if not line.startswith("? ")]
 
 
 def _interesting(within: list[Message]) -> list[str]:
@@ -82,8 +76,7 @@ def _rungs(within: list[Message], without: list[Message]) -> list[str]:
 
 
 def _arrow(text: str, to_the_right: bool) -> str:
-    line = f"── {text[: _COLUMN - 6]} ".ljust(_COLUMN - 1, "─")
-    return f"{line}▶" if to_the_right else f"◀{line}"
+    return arrow(text, _COLUMN, to_the_right=to_the_right)
 
 
 def _mark(message: Message, other: Message) -> str:

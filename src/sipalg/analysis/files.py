@@ -1,0 +1,101 @@
+"""One capture or several as one stream of SIP messages in the order of time, read as often as somebody asks.
+
+A command opens its files here: what isn't a capture is refused before anything is shown, damage is noted for the end,
+and a bar shows how far the reading is where a person waits for it. Between the files and whatever judges them.
+"""
+
+from __future__ import annotations
+
+import heapq
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Final, NamedTuple
+
+from rich.console import Console
+from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+
+from sipalg.analysis.messages import Messages, SipMessage
+from sipalg.capture.decode import Decoder, Segment
+from sipalg.capture.link import is_known
+from sipalg.capture.pcap import CaptureError
+from sipalg.capture.reading import CaptureSource, Frame, open_capture
+from sipalg.codec.datagram import UDP
+
+#: Files that are read in the blink of an eye need no bar.
+BAR_FROM_BYTES: Final = 8_000_000
+#: A datagram that begins with this or more is voice or its like, and most are.
+_FIRST_NOT_TEXT: Final = 0x80
+#: Frames between two looks at how far the reading is.
+_FRAMES_PER_STEP: Final = 8192
+
+
+class Located(NamedTuple):
+    """A message and which of the files it is in, counted from 0."""
+
+    file: int
+    message: SipMessage
+
+
+class Captures:
+    """Some files; CaptureError, one line, if one of them can't be opened or isn't a capture."""
+
+    def __init__(self, paths: Sequence[Path]) -> None:
+        self.paths = tuple(paths)
+        #: By path, why its end is missing; complete once the file has been read once.
+        self.damage: dict[Path, str] = {}
+        for path in paths:
+            with open_capture(path):
+                pass
+
+    def messages(self) -> Iterator[Located]:
+        """Yield the SIP messages of all files by their time; those of one file stay in its order."""
+        rows = [self._messages_of(number) for number in range(len(self.paths))]
+        return rows[0] if len(rows) == 1 else heapq.merge(*rows, key=lambda row: row.message.time_ns)
+
+    def frames(self, number: int) -> Iterator[Frame]:
+        """Yield the frames of one file; CaptureError if none of its link types can be read."""
+        path = self.paths[number]
+        with open_capture(path) as source:
+            yield from _with_bar(source)
+            note = source.damage or _unknown_links(source)
+        if note:
+            self.damage[path] = note
+
+    def segments(self, number: int) -> Iterator[Segment]:
+        """Yield the segments of one file."""
+        return Decoder().segments(self.frames(number))
+
+    def _messages_of(self, number: int) -> Iterator[Located]:
+        take = Messages().take
+        for segment in self.segments(number):
+            payload = segment.payload
+            if segment.protocol == UDP and (not payload or payload[0] >= _FIRST_NOT_TEXT):
+                continue
+            for message in take(segment):
+                yield Located(number, message)
+
+
+def _unknown_links(source: CaptureSource) -> str:
+    """Say which link types of a file can't be read; CaptureError if it has no other."""
+    unknown = sorted({interface.link_type for interface in source.interfaces if not is_known(interface.link_type)})
+    if not unknown:
+        return ""
+    what = f"{source.path}: link type {', '.join(map(str, unknown))} isn't one that is read here"
+    if len(unknown) == len({interface.link_type for interface in source.interfaces}):
+        raise CaptureError(f"{what}; capture Ethernet, Linux cooked, loopback or bare IP")
+    return f"{what}: those packets are left out"
+
+
+def _with_bar(source: CaptureSource) -> Iterator[Frame]:
+    """Yield the frames; on a terminal, of a large file, with a bar on stderr that goes when all is read."""
+    if source.total_bytes < BAR_FROM_BYTES or not sys.stderr.isatty():
+        yield from source
+        return
+    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task(source.path.name, total=source.total_bytes)
+        for frame in source:
+            if frame.number % _FRAMES_PER_STEP == 0:
+                progress.update(task, completed=source.done_bytes)
+            yield frame

@@ -1,0 +1,143 @@
+"""The calls of some captures, one of them chosen: its messages, and its packets and media in a file of their own.
+
+The table of all conversations is one reading of the files and keeps no message. What is chosen is read again: so a
+capture of any size can be looked through. Behind `sipalg calls` with files.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime
+from itertools import chain
+from pathlib import Path
+from typing import Any, Final, NamedTuple
+
+from sipalg.analysis.dialogs import Conversation, Conversations
+from sipalg.analysis.files import Captures, Located
+from sipalg.analysis.messages import SipMessage, is_sip
+from sipalg.analysis.rtp import RtpStreams
+from sipalg.capture.decode import Decoder
+from sipalg.capture.pcap import CaptureError, CaptureWriter
+from sipalg.capture.reading import Frame
+from sipalg.codec.datagram import UDP
+from sipalg.engine.verdict import Endpoint
+
+_NS_PER_S: Final = 1_000_000_000
+
+
+class UnknownCallError(Exception):
+    """No conversation is called so; the text is one line that says what would be right."""
+
+
+class Chosen(NamedTuple):
+    """A conversation's messages in order, each with its file, and the ends of its media."""
+
+    messages: tuple[Located, ...]
+    media: frozenset[Endpoint]
+
+
+def conversations(captures: Captures) -> list[Conversation]:
+    """Read the files and return their conversations in the order in which they began."""
+    found = Conversations()
+    for _, message in captures.messages():
+        found.add(message)
+    return list(found.by_call_id.values())
+
+
+def choose(found: Sequence[Conversation], wanted: str) -> Conversation:
+    """Return the conversation with this number, counted from 1, this Call-ID, or the only one that begins so.
+
+    Raises UnknownCallError.
+    """
+    if wanted.isascii() and wanted.isdigit() and 1 <= int(wanted) <= len(found):
+        return found[int(wanted) - 1]
+    same = [one for one in found if one.call_id == wanted]
+    same = same or [one for one in found if wanted and one.call_id.startswith(wanted)]
+    if len(same) == 1:
+        return same[0]
+    if same:
+        raise UnknownCallError(f"--call {wanted}: {len(same)} Call-IDs begin so; give more of it, or the number")
+    right = f"a number from 1 to {len(found)}, or a Call-ID" if found else "there is no call at all"
+    raise UnknownCallError(f"--call {wanted}: there is no such call; {right}")
+
+
+def read_chosen(captures: Captures, call_ids: frozenset[str]) -> Chosen:
+    """Read the files again for the messages of some conversations."""
+    streams = RtpStreams()
+    chosen = [located for located in captures.messages() if located.message.call_id in call_ids]
+    for located in chosen:
+        streams.announce(located.message)
+    return Chosen(tuple(chosen), streams.announced_ends())
+
+
+def as_row(number: int, one: Conversation) -> dict[str, Any]:
+    """Return a conversation as a row of facts: `number` counts from 1."""
+    return {
+        "number": number,
+        "kind": one.kind,
+        "from": one.caller,
+        "to": one.callee,
+        "state": one.state,
+        "failure": one.failure,
+        "packets": one.packets,
+        "private_addresses": sorted(one.private),
+        "call_id": one.call_id,
+    }
+
+
+def as_facts(number: int, message: SipMessage) -> dict[str, Any]:
+    """Return a message as facts: `number` counts from 1 in its conversation."""
+    seconds, rest_ns = divmod(message.time_ns, _NS_PER_S)
+    return {
+        "number": number,
+        "packet": message.number,
+        "time": datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest_ns:09}Z",
+        "protocol": "udp" if message.protocol == UDP else "tcp",
+        "source": str(message.source),
+        "destination": str(message.destination),
+        "name": message.name,
+        "problem": message.problem,
+        "text": message.data.decode("utf-8", "backslashreplace"),
+    }
+
+
+def export(captures: Captures, chosen: Chosen, path: Path) -> int:
+    """Write the packets of the chosen messages and of their media to a pcap file; return how many there were.
+
+    The packets of several files come one file after the other, each as it is. CaptureError if it can't be written, or
+    if the packets have different link types.
+    """
+    if any(path.resolve() == source.resolve() for source in captures.paths):
+        raise CaptureError(f"{path}: is read from; give the name of another file to write")
+    wanted: list[set[int]] = [set() for _ in captures.paths]
+    for file, message in chosen.messages:
+        wanted[file].update(message.frames)
+    frames = chain.from_iterable(
+        _frames(captures.frames(file), numbers, chosen) for file, numbers in enumerate(wanted)
+    )
+    first = next(frames, None)
+    if first is None:
+        raise CaptureError(f"{path}: not written, since there is no packet to write")
+    count = 0
+    with CaptureWriter(path, first.link_type, nanoseconds=True) as writer:
+        for frame in chain((first,), frames):
+            if frame.link_type != first.link_type:
+                what = f"link types {first.link_type} and {frame.link_type}"
+                raise CaptureError(f"{path}: the packets have {what}, and a pcap file holds one; give files of one")
+            writer.write(frame.time_ns, frame.data, frame.wire_bytes)
+            count += 1
+        writer.commit()
+    return count
+
+
+def _frames(frames: Iterator[Frame], numbers: set[int], chosen: Chosen) -> Iterator[Frame]:
+    """Yield the frames with these numbers, and those whose datagram comes from or goes to an end of media."""
+    decoder = Decoder()
+    for frame in frames:
+        if frame.number in numbers:
+            yield frame
+            continue
+        for segment in decoder.segments((frame,)):
+            is_media = segment.source in chosen.media or segment.destination in chosen.media
+            if is_media and segment.protocol == UDP and not is_sip(segment.payload):
+                yield frame

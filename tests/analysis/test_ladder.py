@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from sipalg.analysis.files import Captures
+from sipalg.analysis.ladder import arrow, before_after, draw, printable, text_of_message, title_of
+from sipalg.analysis.messages import SipMessage
+
+Write = Callable[..., Path]
+Talk = list[tuple[str, str, bytes]]
+
+
+def read(path: Path) -> list[SipMessage]:
+    return [located.message for located in Captures([path]).messages()]
+
+
+def test_ladder_of_a_call(talk: Talk, write: Write) -> None:
+    assert draw(read(write(talk))[2:], None) == [
+        "              192.168.33.10            203.0.113.50",
+        "1      0.000  │── INVITE (SDP) ───────▶│",
+        "2      0.020  │◀── 200 OK (SDP) ───────│",
+        "3      0.040  │── ACK ────────────────▶│",
+        "4      0.180  │◀── BYE ────────────────│",
+        "5      0.200  │── 200 OK ─────────────▶│",
+    ]
+
+
+def test_nothing_to_draw() -> None:
+    assert draw([], 80) == []
+
+
+def test_arrow_passes_the_hosts_between_and_repetitions_are_marked(talk: Talk, write: Write) -> None:
+    invite = talk[3][2]
+    hosts = ["192.0.2.1:5060", "192.0.2.2:5060", "192.0.2.3:5060"]
+    path = write([(hosts[0], hosts[1], invite), (hosts[1], hosts[2], invite), (hosts[2], hosts[0], invite)] * 2)
+    lines = draw(read(path), None)
+    assert lines[0].split() == ["192.0.2.1", "192.0.2.2", "192.0.2.3"]
+    assert lines[2].startswith("2      0.020  │ ")
+    assert lines[3].endswith("─│")
+    assert lines[3].count("│") == 2
+    assert "INVITE (SDP) again" in lines[4]
+    assert {line.rindex("│") for line in lines[1:]} == {len(lines[1]) - 1}
+
+
+def test_host_that_talks_to_itself_has_a_line_for_each_port(talk: Talk, write: Write) -> None:
+    path = write([("127.0.0.1:5060", "127.0.0.1:5070", talk[0][2])])
+    assert draw(read(path), None)[0].split() == ["127.0.0.1:5060", "127.0.0.1:5070"]
+    path = write([("127.0.0.1:5060", "127.0.0.1:5060", talk[0][2])])
+    assert draw(read(path), None)[1].endswith("│↻ REGISTER")
+
+
+@pytest.mark.parametrize("width", [60, 80, 120])
+def test_ladder_fits_the_terminal(width: int, talk: Talk, write: Write) -> None:
+    ends = [f"192.168.133.{n}:5060" for n in range(100, 103)]
+    rows = [(ends[n % 3], ends[(n + 1) % 3], talk[3][2]) for n in range(12)]
+    assert max(map(len, draw(read(write(rows)), width))) <= width
+
+
+def test_broken_message_is_marked(talk: Talk, write: Write) -> None:
+    path = write([(*talk[0][:2], talk[0][2].replace(b"Content-Length: 0", b"Content-Length: 9"))])
+    (message,) = read(path)
+    assert "REGISTER !" in draw([message], None)[1]
+    assert title_of(message).endswith("content-length-beyond-datagram")
+
+
+def test_title_says_when_and_where(talk: Talk, write: Write) -> None:
+    message = read(write(talk))[1]
+    assert title_of(message) == (
+        "packet 2, 2023-11-14 22:13:20.020 UTC, UDP 203.0.113.50:5070 → 192.168.33.10:5060, "
+        f"{len(message.data)} bytes"
+    )
+
+
+def test_strangers_bytes_move_no_cursor(talk: Talk, write: Write) -> None:
+    path = write([(*talk[0][:2], talk[0][2].replace(b"alice", b"\x1b[2Ja\rb"))])
+    text = text_of_message(read(path)[0])
+    assert "\x1b" not in text
+    assert "\r" not in text
+    assert printable("a\tb\n\x07") == "a\tb\n\N{REPLACEMENT CHARACTER}"
+
+
+@pytest.mark.parametrize(
+    ("to_the_right", "drawn"), [(True, "── OK ────▶"), (False, "◀── OK ────")]
+)
+def test_arrow(to_the_right: bool, drawn: str) -> None:
+    assert arrow("OK", 11, to_the_right=to_the_right) == drawn
+    assert len(arrow("a long text that must be cut", 11, to_the_right=to_the_right)) == 11
+
+
+def test_before_and_after_of_texts() -> None:
+    assert before_after("a\nb\nc", "a\nx\nc") == ["  a", "- b", "+ x", "  c"]
