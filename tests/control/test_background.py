@@ -58,3 +58,18 @@ def test_without_work_there_is_no_thread(loop: Loop) -> None:
     background = Background(loop)
     assert threading.active_count() == before
     background.close()
+
+
+def test_work_that_fails_is_a_fault_and_keeps_nothing_after_it_from_being_done(loop: Loop) -> None:
+    background = Background(loop)
+    done: list[int] = []
+
+    def fail() -> Callable[[], None]:
+        raise RuntimeError
+
+    background.do(fail)
+    background.do(lambda: lambda: done.append(1))
+    while not done:
+        loop.step(5.0)
+    assert loop.log.total == 1
+    background.close()

@@ -99,9 +99,12 @@ def test_a_change_is_answered_when_it_is_written(world: World) -> None:
 def test_a_change_for_this_process_only(world: World) -> None:
     assert world.ask("set", values={"ports": "5070"}, save=False) == {"changed": ["ports"], "saved": None}
     assert world.file.read_text() == FILE
-    assert world.ask("settings")["from"]["ports"] == "command line"
+    assert world.ask("settings")["from"]["ports"] == "unsaved command"
     assert world.ask("reload") == {"changed": []}
     assert world.service.options.settings.ports == (5070,)
+    answer = world.ask("set", values={"ports": "5080"})
+    assert "notes" not in answer, "nothing of it will win at the next start"
+    assert world.ask("settings")["from"]["ports"] == "file"
 
 
 @pytest.mark.parametrize(
@@ -151,6 +154,9 @@ def test_a_change_that_can_not_be_written_is_in_force_and_says_so(
     assert (answer["changed"], answer["saved"]) == (["ports"], None)
     assert answer["not_saved"] == f"{world.file}: can't be written: Read-only file system"
     assert "settings-not-saved" in caplog.text
+    # Until the next start, whatever the file says.
+    assert world.ask("reload") == {"changed": []}
+    assert world.service.settings.ports == (5070,)
 
 
 def test_a_command_comes_after_the_command_line(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ class Background:
         loop.watch(_Descriptor(self._wake_end), self._take_results)
 
     def do(self, work: Work) -> None:
-        """Call `work` in the thread, and in the loop what it returns. It must not raise."""
+        """Call `work` in the thread, and in the loop what it returns; if it raises, that is a fault, and no more."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="background", daemon=True)
             self._thread.start()
@@ -51,7 +51,11 @@ class Background:
 
     def _run(self) -> None:
         while (work := self._work.get()) is not None:
-            self._results.put(work())
+            try:
+                self._results.put(work())
+            except Exception:
+                # What comes next is done all the same.
+                self._loop.log.exception("background", "work-dropped")
             # A full pipe wakes the loop as well.
             with contextlib.suppress(BlockingIOError):
                 os.write(self._thread_end, b"!")

@@ -141,6 +141,7 @@ class Commands:
 
         def finish() -> None:
             if answer["saved"] is None:
+                self._note_source(values, save=False)
                 _LOG.error("settings-not-saved why=%r consequence=lost-at-the-next-start", answer["not_saved"])
             reply.give(answer)
 
@@ -149,11 +150,15 @@ class Commands:
     def _note_source(self, values: Mapping[str, str], *, save: bool) -> None:
         """Note where the values come from by now: a command comes after the command line."""
         options = self._service.options
-        given = {key: text for key, text in options.given.items() if key not in values}
         if save:
-            self._service.options = replace(options, given=given, named=options.named | set(values))
+            given, unsaved = (
+                {key: text for key, text in table.items() if key not in values}
+                for table in (options.given, options.unsaved)
+            )
+            named = options.named | set(values)
+            self._service.options = replace(options, given=given, unsaved=unsaved, named=named)
         else:
-            self._service.options = replace(options, given={**given, **values})
+            self._service.options = replace(options, unsaved={**options.unsaved, **values})
 
     def _go_by(self, found: Options) -> list[str] | str:
         """Go by what was read; the keys that changed, or why it can't be."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -53,9 +53,13 @@ class Options:
     given: Mapping[str, str]
     #: The keys that the file names.
     named: frozenset[str] = frozenset()
+    #: What commands changed for this process only, as texts: it wins over both.
+    unsaved: Mapping[str, str] = field(default_factory=dict)
 
     def source_of(self, key: str) -> str:
-        """Return where a setting's value comes from: the command line, the file, or the default."""
+        """Return where a setting's value comes from: a command, the command line, the file, or the default."""
+        if key in self.unsaved:
+            return "unsaved command"
         return "command line" if key in self.given else "file" if key in self.named else "default"
 
 
@@ -101,13 +105,13 @@ def resolve(options: Options) -> Options:
         settings, named = Settings(), frozenset()
         missing = ", which isn't there"
     try:
-        settings = with_texts(settings, options.given)
+        settings = with_texts(settings, {**options.given, **options.unsaved})
     except ValueError as error:
         raise SettingsError(f"{error} (command line and {options.file} together)") from None
     lacking = incomplete(settings)
     if lacking:
         raise SettingsError(f"{lacking[0]}: {lacking[1]}: as --{lacking[0]}, or in {options.file}{missing}")
-    return Options(settings, options.socket, options.file, options.given, named)
+    return replace(options, settings=settings, named=named)
 
 
 def _reader(one: Property) -> Callable[[str], str]:
