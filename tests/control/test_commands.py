@@ -159,6 +159,23 @@ def test_a_change_that_can_not_be_written_is_in_force_and_says_so(
     assert world.service.settings.ports == (5070,)
 
 
+def test_a_lost_file_is_made_anew_with_all_that_is_in_force(tmp_path: Path) -> None:
+    world = World(tmp_path / "no.toml", {"inside": "lan0", "outside": "wan0"})
+    world.ask("set", values={"except": "10.8.0.0/24"}, save=False)
+    world.ask("set", values={"ports": "5070"}, save=False)
+    world.ask("set", values={"ports": "5071"})
+    world.file.unlink()
+    answer = world.ask("set", values={"sip-timeout": "3h", "mode": "enforce"})
+    assert answer["notes"] == [
+        f"there was no {world.file}: it is made, with all that is in force and isn't a default",
+    ]
+    assert load(world.file) == Settings(inside=("lan0",), outside="wan0", ports=(5071,), sip_timeout_s=10800.0)
+    assert 'mode = "enforce"' in world.file.read_text()
+    assert "notes" not in world.ask("set", values={"sip-timeout": "2h"})
+    world.background.close()
+    world.loop.close()
+
+
 def test_a_command_comes_after_the_command_line(tmp_path: Path) -> None:
     (tmp_path / "f").write_text(FILE)
     world = World(tmp_path / "f", {"ports": "5080"})

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipalg.control.properties import PROPERTIES, find, text_of, texts, with_texts
+from sipalg.control.properties import PROPERTIES, differing, find, text_of, texts, with_texts
 from sipalg.control.settings import Settings
 from sipalg.datapath.admin_model import PortRange
 
@@ -79,6 +79,13 @@ def test_the_defaults_as_texts() -> None:
     assert shown["public"] == shown["except"] == ""
     assert text_of(ROUTER, "call-timeout") == "4h"
     assert with_texts(Settings(), shown) == ROUTER
+
+
+def test_what_differs_from_the_defaults() -> None:
+    assert differing(Settings()) == {}
+    changed = replace(ROUTER, sip_timeout_s=60.0)
+    assert with_texts(Settings(), differing(changed)) == changed
+    assert differing(replace(Settings(), disabled=True)) == {"disabled": "yes"}
 
 
 def test_changes_by_text() -> None:

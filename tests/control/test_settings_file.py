@@ -24,6 +24,7 @@ from sipalg.control.settings_file import (
     SettingsError,
     SettingsMissingError,
     default_file,
+    is_missing,
     load,
     merged,
     read,
@@ -172,6 +173,19 @@ def test_a_file_is_made_where_there_is_none(tmp_path: Path) -> None:
     assert not made.exists()
     save(made, {"ports": "5070"})
     assert load(made) == Settings(ports=(5070,))
+
+
+def test_a_file_that_was_lost_has_more(path: Path) -> None:
+    path.unlink()
+    besides = {"inside": "lan0", "outside": "wan0", "ports": "5070"}
+    assert is_missing(path)
+    assert merged(path, {"ports": "5071"}, besides).outside == "wan0"
+    assert save(path, {"ports": "5071"}, besides) == path
+    assert load(path) == Settings(inside=("lan0",), outside="wan0", ports=(5071,))
+    assert not is_missing(path)
+    save(path, {"ports": "5072"}, {"outside": "wan7"})
+    assert load(path).outside == merged(path, {}, {"outside": "wan7"}).outside == "wan0"
+    assert not is_missing(path / "below a file")
 
 
 def test_the_defaults_directory_is_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

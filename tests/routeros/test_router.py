@@ -93,10 +93,12 @@ def test_a_file_that_names_what_isnt_there_is_invalid(router: Router, file: Path
     assert told[-1].endswith(f"there is no {file}: these are defaults")
 
 
-def test_a_file_that_isnt_there_is_made(router: Router, file: Path) -> None:
+def test_a_file_that_isnt_there_is_made_and_what_it_lacks_is_told(router: Router, file: Path, told: list[str]) -> None:
     file.unlink()
     assert router.set({"ports": "5070"}).changed == ("ports",)
     assert load(file).ports == (5070,)
+    assert told[-1].startswith(f"{file}: inside: is missing")
+    assert told[-1].endswith("; without it sipalg can't start")
 
 
 def test_a_broken_file_is_refused_and_stays(router: Router, file: Path) -> None:

@@ -81,3 +81,11 @@ def test_what_only_the_router_refuses_ends_it(
 def test_a_file_that_isnt_there(places: Places, capsys: pytest.CaptureFixture[str]) -> None:
     assert script.main(places.parse(script, "/nonexistent/x")) == 2
     assert capsys.readouterr().err == "sipalg: /nonexistent/x: No such file or directory\n"
+
+
+def test_what_isnt_saved_is_told_by_the_exit_code(places: Places, tmp_path: Path, alg: FakeAlg) -> None:
+    alg.saved, alg.besides = None, {"not_saved": "/etc/x: can't be written"}
+    assert (
+        run(places, tmp_path / "s.rsc", "/ip firewall service-port\nset sip ports=5070\nset sip mode=observe\n") == 1
+    )
+    assert (alg.settings.ports, alg.settings.mode) == ((5070,), "observe")

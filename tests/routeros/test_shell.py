@@ -62,6 +62,16 @@ def test_a_change_prints_nothing_but_json(places: Places, alg: FakeAlg, capsys: 
     assert json.loads(capsys.readouterr().out) == 1
 
 
+def test_a_change_that_isnt_saved_is_half_done(
+    places: Places, alg: FakeAlg, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alg.saved, alg.besides = None, {"not_saved": "/etc/x: can't be written"}
+    assert run(places, f"{P}set sip ports=5070; {P}set sip ports=5071") == 1
+    said = "sipalg: in force until the next start, but not saved: /etc/x: can't be written"
+    assert capsys.readouterr().err.splitlines() == [said, said]
+    assert alg.settings.ports == (5071,)
+
+
 def test_without_an_alg_one_line_says_which_file_it_is(places: Places, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(places, LECTURE) == 0
     assert run(places, P + "print") == 0
@@ -123,9 +133,7 @@ def test_a_menu_alone_and_a_question_mark_help(places: Places, capsys: pytest.Ca
     assert "service-port  the ALG's settings" in shown
 
 
-def test_the_lectures_session_line_by_line(
-    places: Places, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_the_lectures_session_line_by_line(places: Places, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """What routeros.md says of each: the settings that it leaves, in the file as in a running ALG."""
     steps = {
         "/ip firewall service-port": None,

@@ -1,7 +1,8 @@
 """The control socket's commands that change something: `set`, `disable`, `reload`; and `settings`, which shows it.
 
 Between two packets. A change is in force before it is written to the file, which is done beside the loop, since disks
-are slow; the answer comes after that and says so. Before anything is changed, the file is asked whether it can be.
+are slow; the answer comes after that and says so. Before anything is changed, the file is asked whether it can be. A
+file that was lost meanwhile is made anew with all that is in force, since one change alone can't be started with.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from sipalg.control import settings_file
 from sipalg.control.background import Background
 from sipalg.control.changes import ChangeRefusedError
 from sipalg.control.options import Options, resolve
-from sipalg.control.properties import PROPERTIES, texts, with_texts
+from sipalg.control.properties import PROPERTIES, differing, texts, with_texts
 from sipalg.control.server import Command, Reply
 from sipalg.control.settings_file import SettingsError
 
@@ -33,6 +34,8 @@ class Commands:
         self._background = background
         #: How often something was to be written.
         self._saves = 0
+        #: What was changed for this process only, and so isn't for the file.
+        self._unsaved: set[str] = set()
 
     def table(self) -> dict[str, Command]:
         """Return the commands by name."""
@@ -112,8 +115,9 @@ class Commands:
         file = service.options.file
         try:
             wanted = with_texts(service.settings, values)
+            in_force = {key: text for key, text in differing(wanted).items() if key not in self._unsaved}
             if save:
-                settings_file.merged(file, values)
+                settings_file.merged(file, values, in_force)
             changed = service.changes.apply(wanted)
         except (ValueError, SettingsError, ChangeRefusedError) as error:
             reply.refuse(str(error))
@@ -121,18 +125,21 @@ class Commands:
         answer: dict[str, Any] = {"changed": changed, "saved": None}
         if then is not None:
             answer["ended"] = then()
-        overridden = [key for key in values if key in service.options.given]
-        if overridden:
-            said = "is given on the command line too, which wins at the next start"
-            answer["notes"] = [f"{key} {said}" for key in overridden]
+        said = "is given on the command line too, which wins at the next start"
+        notes = [f"{key} {said}" for key in values if key in service.options.given]
         self._note_source(values, save=save)
         if not save:
-            reply.give(answer)
+            self._unsaved.update(values)
+            reply.give({**answer, "notes": notes} if notes else answer)
             return
+        self._unsaved.difference_update(values)
 
         def work() -> Callable[[], None]:
+            missing = settings_file.is_missing(file)
             try:
-                answer["saved"] = str(settings_file.save(file, values))
+                answer["saved"] = str(settings_file.save(file, values, in_force))
+                if missing:
+                    notes.append(f"there was no {file}: it is made, with all that is in force and isn't a default")
             except SettingsError as error:
                 answer["not_saved"] = str(error)
             return finish
@@ -140,6 +147,8 @@ class Commands:
         self._saves += 1
 
         def finish() -> None:
+            if notes:
+                answer["notes"] = notes
             if answer["saved"] is None:
                 self._note_source(values, save=False)
                 _LOG.error("settings-not-saved why=%r consequence=lost-at-the-next-start", answer["not_saved"])

@@ -195,6 +195,12 @@ def texts(settings: Settings) -> dict[str, str]:
     return {key: text_of(settings, key) for key in PROPERTIES}
 
 
+def differing(settings: Settings) -> dict[str, str]:
+    """Return as texts, by name, the settings that aren't the defaults."""
+    defaults = texts(Settings())
+    return {key: text for key, text in texts(settings).items() if text != defaults[key]}
+
+
 def with_texts(settings: Settings, given: Mapping[str, str]) -> Settings:
     """Return the settings with these changes, all of them; ValueError with one line where one can't be."""
     changes = {}

@@ -12,6 +12,7 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import tomlkit
@@ -75,16 +76,27 @@ def read(path: Path) -> tuple[Settings, frozenset[str]]:
     return _settings(path, content)
 
 
-def save(path: Path, values: Mapping[str, str]) -> Path:
+def is_missing(path: Path) -> bool:
+    """Tell whether there is no such file; what can't be looked at may be there."""
+    try:
+        path.stat()
+    except FileNotFoundError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
+def save(path: Path, values: Mapping[str, str], besides: Mapping[str, str] = MappingProxyType({})) -> Path:
     """Write these values (as texts, the form that `set` takes) into the file, and leave all else in it as it is.
 
-    The values are texts that were read before (`properties.with_texts`). A file that isn't there is made. Returns the
-    path of what was written. Raises SettingsError, also for values that contradict what else the file says: it is as
-    it was then.
+    The values are texts that were read before (`properties.with_texts`). A file that isn't there is made, and holds
+    what `besides` says too. Returns the path of what was written. Raises SettingsError, also for values that
+    contradict what else the file says: it is as it was then.
     """
 
     def changed(content: bytes | None) -> bytes:
-        found = _with_values(path, content or b"", values)
+        found = _with_values(path, content or b"", {**besides, **values} if content is None else values)
         _settings(path, found)
         return found
 
@@ -96,7 +108,7 @@ def save(path: Path, values: Mapping[str, str]) -> Path:
         raise SettingsError(f"{path}: can't be written: {error.strerror or error}") from None
 
 
-def merged(path: Path, values: Mapping[str, str]) -> Settings:
+def merged(path: Path, values: Mapping[str, str], besides: Mapping[str, str] = MappingProxyType({})) -> Settings:
     """Return what the file's settings would be after `save`; nothing is written. Raises SettingsError."""
     try:
         if path.is_fifo():
@@ -104,7 +116,7 @@ def merged(path: Path, values: Mapping[str, str]) -> Settings:
             raise SettingsError(f"{path}: is a pipe, and can't be changed by a command")
         content = path.read_bytes()
     except FileNotFoundError:
-        content = b""
+        content, values = b"", {**besides, **values}
     except OSError as error:
         raise SettingsError(f"{path}: can't be read: {error.strerror or error}") from None
     return _settings(path, _with_values(path, content, values))[0]

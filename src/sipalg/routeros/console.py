@@ -68,19 +68,21 @@ class Console:
         if before is not None:
             self.help(before)
             return True
+        saved = True
         try:
             for statement in read(line, self.path):
                 if isinstance(statement, Move):
                     self.path = statement.path
                     continue
                 result = perform(statement, self._router, surroundings())
+                saved = saved and result.saved
                 sys.stdout.writelines(f"{text}\n" for text in result.lines)
                 sys.stdout.flush()
         except (GrammarError, RefusedError) as error:
             sys.stderr.write(f"{_RED}{error}{_PLAIN}\n" if self._coloured else f"{error}\n")
             sys.stderr.flush()
             return False
-        return True
+        return saved
 
     def help(self, before: str) -> None:
         """Show what may come behind the text."""

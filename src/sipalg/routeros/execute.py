@@ -30,11 +30,13 @@ class Surroundings(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What a command gives: lines for people, the same as JSON, and whether it changed something."""
+    """What a command gives: lines for people, the same as JSON, whether it changed something, and whether to last."""
 
     lines: Iterable[str] = ()
     json: Any = None
     changed: bool = False
+    #: Is what it changed written, where it has to be?
+    saved: bool = True
 
 
 def perform(call: Call, router: Router, around: Surroundings) -> Result:
@@ -134,4 +136,4 @@ def _changed(change: Change) -> Result:
     json: dict[str, Any] = {"changed": list(change.changed), "saved": change.saved}
     if change.ended:
         json["ended"] = dict(change.ended)
-    return Result((), json, changed=bool(change.changed or change.ended))
+    return Result((), json, changed=bool(change.changed or change.ended), saved=change.saved is not None)

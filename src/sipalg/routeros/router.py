@@ -132,20 +132,23 @@ class Router:
 
     def _save(self, values: Mapping[str, str]) -> Change:
         try:
-            before = _texts_of(self._file)
+            before = texts(_settings_of(self._file))
             saved = settings_file.save(self._file, values)
-            after = _texts_of(self._file)
+            after = _settings_of(self._file)
         except SettingsError as error:
             raise RefusedError(str(error)) from None
         self._tell(f"no sipalg is running behind {self._socket}: changed in {saved}")
-        return Change(tuple(key for key in after if after[key] != before[key]), str(saved))
+        lacking = incomplete(after)
+        if lacking:
+            self._tell(f"{saved}: {lacking[0]}: {lacking[1]}; without it sipalg can't start")
+        return Change(tuple(key for key, text in texts(after).items() if text != before[key]), str(saved))
 
 
-def _texts_of(file: Path) -> dict[str, str]:
+def _settings_of(file: Path) -> Settings:
     try:
-        return texts(settings_file.load(file))
+        return settings_file.load(file)
     except SettingsMissingError:
-        return texts(Settings())
+        return Settings()
 
 
 def _in_words(row: Mapping[str, Any]) -> dict[str, str]:

@@ -28,7 +28,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run the commands and return 0; 2 where nothing was done, 1 where commands before the one that failed were."""
+    """Run the commands and return 0; 2 where nothing was done, 1 where commands before the one that failed were.
+
+    1 also where something is in force that couldn't be written to the settings file.
+    """
     name: str = args.file
     try:
         source = _content(name)
@@ -40,7 +43,7 @@ def main(args: argparse.Namespace) -> int:
         tell(f"{name}: {error.strerror or error}" if isinstance(error, OSError) else f"{name}: {error}")
         return 2
     router = router_of(args)
-    changed = False
+    changed, saved = False, True
     for call in calls:
         try:
             result = perform(call, router, surroundings())
@@ -48,9 +51,9 @@ def main(args: argparse.Namespace) -> int:
             done = "; what stands before it is done" if changed else ""
             tell(_placed(name, call.position, f"{error}{done}"))
             return 1 if changed else 2
-        changed = changed or result.changed
+        changed, saved = changed or result.changed, saved and result.saved
         sys.stdout.writelines(f"{line}\n" for line in result.lines)
-    return 0
+    return 0 if saved else 1
 
 
 def _content(name: str) -> str:

@@ -41,19 +41,24 @@ def add_places(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Run the command and return 0; or one line on stderr and 2, and nothing is changed."""
+    """Run the command and return 0; or one line on stderr and 2, and nothing is changed.
+
+    1 where something is in force that couldn't be written to the settings file.
+    """
     line = " ".join([*args.words, *(["now"] if args.now else [])])
     before = asked_about(line)
     if before is not None:
         sys.stdout.writelines(f"{text}\n" for text in help_lines(before, ()))
         return 0
     router = router_of(args)
+    saved = True
     try:
         for statement in read(line):
             if isinstance(statement, Move):
                 sys.stdout.writelines(f"{text}\n" for text in help_lines("", statement.path))
                 continue
             result = perform(statement, router, surroundings())
+            saved = saved and result.saved
             if not args.json:
                 sys.stdout.writelines(f"{text}\n" for text in result.lines)
             elif result.json is not None:
@@ -61,7 +66,7 @@ def main(args: argparse.Namespace) -> int:
     except (GrammarError, RefusedError) as error:
         sys.stderr.write(f"sipalg: {error}\n")
         return 2
-    return 0
+    return 0 if saved else 1
 
 
 def router_of(args: argparse.Namespace) -> Router:
