@@ -123,3 +123,18 @@ def test_the_journal_is_known_by_its_device_and_inode(tmp_path: Path) -> None:
         assert not is_journal({}, stream.fileno())
         gone = stream.fileno()
     assert not is_journal(named, gone)
+
+
+def test_a_reader_that_does_not_read_is_not_waited_for() -> None:
+    clock = Clock()
+    end, begin = os.pipe()
+    with os.fdopen(end, "rb") as reader, os.fdopen(begin, "w") as stream:
+        handler = LineHandler(stream, clock=clock)
+        for _ in range(100):
+            # More than a pipe holds, and each line longer than it has to have room for.
+            handler.emit(record(logging.INFO, "x" * 5000))
+        held = reader.read1(1 << 20).count(b"\n")
+        assert 0 < held < 100
+        clock.now += 1.0
+        handler.emit(record(logging.INFO, "again"))
+        assert reader.read1(1 << 20) == f"log-lines-left-out count={100 - held}\nagain\n".encode()

@@ -1,9 +1,10 @@
 """The log: one line for each thing that happened, `name key=value …`, on stderr.
 
 What an event says is made of bytes that strangers sent, so values are quoted wherever they could be taken for
-something else, and a flood of events costs lines a second, not the disk. Where stderr is the journal, each line begins
-with its priority (sd-daemon(3)), where it is a terminal, with the time of day. Off a packet's way: events are written
-after the verdicts are sent.
+something else, and a flood of events costs lines a second, not the disk. Nor is a reader waited for who reads no
+more, a terminal that is stopped or a pipe that is full: packets would wait too. Where stderr is the journal, each
+line begins with its priority (sd-daemon(3)), where it is a terminal, with the time of day. Off a packet's way:
+events are written after the verdicts are sent.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import json
 import logging
 import os
 import re
+import select
 import time
 import traceback
 from collections.abc import Callable, Iterable, Mapping
@@ -28,6 +30,8 @@ _WARNINGS: Final = frozenset(
 )
 _LINES_A_SECOND: Final = 200
 _FRAMES_SHOWN: Final = 4
+#: Less than a pipe has room for when it says that it has some (PIPE_BUF, pipe(7)), whatever the line begins with.
+_LONGEST_LINE: Final = 3900
 
 
 def event_line(name: str, facts: Iterable[tuple[str, str]]) -> str:
@@ -101,7 +105,7 @@ class LineHandler(logging.Handler):
         if now - self._second >= 1.0:
             self._second = now
             self._lines = 0
-            if self._left_out:
+            if self._left_out and _has_room(self._stream):
                 self._write(f"{'<4>' if self._priorities else ''}log-lines-left-out count={self._left_out}")
                 self._left_out = 0
         self._lines += 1
@@ -111,8 +115,23 @@ class LineHandler(logging.Handler):
         return True
 
     def _write(self, line: str) -> None:
+        if not _has_room(self._stream):
+            self._left_out += 1
+            return
         try:
-            self._stream.write(f"{time.strftime('%Y-%m-%d %H:%M:%S ') if self._times else ''}{line}\n")
+            begin = time.strftime("%Y-%m-%d %H:%M:%S ") if self._times else ""
+            self._stream.write(f"{begin}{line[:_LONGEST_LINE]}\n")
             self._stream.flush()
         except (OSError, ValueError):
             return
+
+
+def _has_room(stream: TextIO) -> bool:
+    """Tell whether a line can be written without waiting; one without descriptor never waits."""
+    try:
+        number = stream.fileno()
+    except (OSError, ValueError):
+        return True
+    poll = select.poll()
+    poll.register(number, select.POLLOUT)
+    return bool(poll.poll(0))
