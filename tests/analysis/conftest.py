@@ -82,7 +82,7 @@ def write(tmp_path: Path) -> Write:
         begin_ns: int = 0,
         link_type: int = 1,
     ) -> Path:
-        content = struct.pack("<IHHQII", 0xA1B23C4D, 2, 4, 0, 262144, link_type)
+        content = bytearray(struct.pack("<IHHQII", 0xA1B23C4D, 2, 4, 0, 262144, link_type))
         for number, (source, destination, payload) in enumerate(talk):
             frame = udp(source, destination, payload)
             seconds, rest_ns = divmod(START_NS + begin_ns + number * step_ns, 10**9)
