@@ -112,6 +112,26 @@ def test_wrong_arguments_are_one_line(
     assert (said.out, said.err.count("\n"), tree(root)) == ("", 1, {})
 
 
+def test_a_root_that_is_no_directory_is_one_line(
+    root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (root / "file").touch()
+    assert into(root / "file") == into(root / "file" / "below") == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first == f"sipalg install-service: --root {root / 'file'}: isn't a directory"
+    assert second.startswith(f"sipalg install-service: {root / 'file' / 'below'}/")
+    assert second.endswith(": Not a directory")
+    (root / "usr").touch()
+    assert into(root) == 2
+    assert capsys.readouterr().err.startswith(f"sipalg install-service: {root}/usr/")
+
+
+def test_a_relative_root_is_below_the_present_directory(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(root)
+    assert into(Path("tree")) == 0
+    assert (root / "tree" / UNIT).is_file()
+
+
 def test_without_the_right_nothing_is_done(
     root: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -199,11 +219,11 @@ def test_it_is_the_one_beside_the_interpreter(monkeypatch: pytest.MonkeyPatch, t
     monkeypatch.setattr(service_files, "unreachable", lambda _path: None)
     monkeypatch.setattr("shutil.which", lambda _name: None)
     with pytest.raises(ValueError, match="name it with --executable"):
-        install._executable(None)
+        install._executable(None, here=True)
     monkeypatch.setattr("shutil.which", lambda _name: "/usr/bin/sipalg")
-    assert install._executable(None) == "/usr/bin/sipalg"
+    assert install._executable(None, here=True) == "/usr/bin/sipalg"
     (tmp_path / "sipalg").touch()
-    assert install._executable(None) == str(tmp_path / "sipalg")
+    assert install._executable(None, here=True) == str(tmp_path / "sipalg")
 
 
 def test_one_that_the_service_s_user_can_t_reach_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -211,7 +231,33 @@ def test_one_that_the_service_s_user_can_t_reach_is_refused(monkeypatch: pytest.
     monkeypatch.setattr("sys.executable", "/nowhere/python")
     monkeypatch.setattr(service_files, "unreachable", lambda _path: Path("/root"))
     with pytest.raises(ValueError, match="can't get through /root; install it elsewhere"):
-        install._executable(None)
+        install._executable(None, here=True)
     monkeypatch.setattr("shutil.which", lambda _name: "/my programs/sipalg")
     with pytest.raises(ValueError, match="has a character that units don't take as it is; install it elsewhere"):
-        install._executable(None)
+        install._executable(None, here=True)
+
+
+@pytest.mark.parametrize("dry", [False, True])
+@pytest.mark.parametrize("place", ["tmp/sipalg", "home/me/sipalg/bin/sipalg", "root/.local/bin/sipalg"])
+def test_one_named_in_a_place_that_the_unit_hides_is_refused(
+    monkeypatch: pytest.MonkeyPatch, root: Path, capsys: pytest.CaptureFixture[str], place: str, dry: bool
+) -> None:
+    System(monkeypatch, root, booted=False)
+    assert run("--executable", f"/{place}", *(("--dry-run",) if dry else ())) == 2
+    error = capsys.readouterr().err
+    assert error.startswith(f"sipalg install-service: /{place}: the service's own user can't get through /")
+    assert (tree(root), error.count("\n")) == ({}, 1)
+
+
+def test_one_named_that_isnt_there_is_a_warning(
+    monkeypatch: pytest.MonkeyPatch, root: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    System(monkeypatch, root, booted=False)
+    for dry in ((), ("--dry-run",)):
+        assert run("--executable", "/opt/none/sipalg", *dry) == 0
+        said = capsys.readouterr().err
+        assert said.startswith("sipalg install-service: warning: --executable /opt/none/sipalg: there is no such")
+    assert run("--executable", "/bin/sh") == 0
+    assert capsys.readouterr().err == ""
+    assert into(root, "--executable", "/opt/none/sipalg") == 0
+    assert capsys.readouterr().err == ""

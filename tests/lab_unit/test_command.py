@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -60,6 +61,20 @@ def test_namespaces_that_can_t_be_made_are_one_line(
     monkeypatch.setattr(command, "namespaces_refused", lambda: "no luck")
     assert call() == 2
     assert capsys.readouterr().err == "sipalg lab: no luck\n"
+
+
+@pytest.mark.usefixtures("no_lab")
+def test_a_place_where_nothing_can_be_kept_is_one_line(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    for place, why in (("/proc/x", "No such file or directory"), (str(tmp_path / "file"), "File exists")):
+        assert call("--keep", place, "call-out") == 2
+        said = capsys.readouterr()
+        assert said.err == (
+            f"sipalg lab: --keep {place}: {why}; name a directory that can be written to, such as /var/tmp/lab\n"
+        )
+        assert said.out == ""
+    assert call("--keep", str(tmp_path / "new" / "folder"), "call-out") == 0
+    assert list((tmp_path / "new" / "folder").iterdir()) == []
 
 
 def test_at_once_has_to_be_positive(capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,6 +19,8 @@ from typing import Any, Final
 PROTOCOL_VERSION: Final = 1
 DEFAULT_SOCKET: Final = "/run/sipalg/sipalg.sock"
 SOCKET_VARIABLE: Final = "SIPALG_SOCKET"
+#: What `--socket` is, in each command's help.
+SOCKET_HELP: Final = f"the control socket (default: ${SOCKET_VARIABLE} or {DEFAULT_SOCKET})"
 
 #: How long an answer may take, in seconds.
 PATIENCE_S: Final = 2.5

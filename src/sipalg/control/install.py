@@ -49,8 +49,10 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Do it; 0 when all is done, 1 where edited files were left or a program failed, 2 where nothing was done."""
     prefix: Path = args.prefix
-    root = args.root or Path("/")
+    root = Path("/") if args.root is None else args.root.absolute()
     try:
+        if root.exists() and not root.is_dir():
+            raise ValueError(f"--root {args.root}: isn't a directory")
         if not prefix.is_absolute():
             raise ValueError(f"--prefix {prefix}: isn't an absolute path; an example: {_PREFIX}")
         installed = _read_manifest(root, prefix)
@@ -58,10 +60,11 @@ def main(args: argparse.Namespace) -> int:
             steps = _removals(root, installed)
         else:
             packaged = None if args.root is None else str(prefix / "bin/sipalg")
-            executable = _executable(args.executable or packaged)
+            executable = _executable(args.executable or packaged, here=args.root is None)
             steps = _additions(root, prefix, executable, installed)
     except (ValueError, OSError) as error:
-        sys.stderr.write(f"sipalg install-service: {error}\n")
+        said = f"{error.filename}: {error.strerror}" if isinstance(error, OSError) else error
+        sys.stderr.write(f"sipalg install-service: {said}\n")
         return 2
     closed = _closed(root, [step.path for step in steps if step.action in ("make", "update", "remove")])
     if closed and not args.dry_run:
@@ -82,12 +85,17 @@ def main(args: argparse.Namespace) -> int:
     return 0 if well and all(step.action != "keep" for step in steps) else 1
 
 
-def _executable(chosen: str | None) -> str:
-    """Return the program's path for the units. Raises ValueError."""
+def _executable(chosen: str | None, *, here: bool) -> str:
+    """Return the program's path for the units, which are to run `here` or elsewhere. Raises ValueError."""
     if chosen is not None:
         reason = service_files.unfit(chosen)
         if reason:
             raise ValueError(f"--executable {chosen}: {reason}; an example: /usr/bin/sipalg")
+        if here:
+            _refuse_unreachable(Path(chosen))
+            if not os.access(chosen, os.X_OK) or Path(chosen).is_dir():
+                what = "there is no such program; the service can't start before there is"
+                sys.stderr.write(f"sipalg install-service: warning: --executable {chosen}: {what}\n")
         return chosen
     beside = Path(sys.executable).with_name("sipalg")
     found = str(beside) if beside.is_file() else shutil.which("sipalg")
@@ -97,13 +105,17 @@ def _executable(chosen: str | None) -> str:
     if reason:
         raise ValueError(f"{found}: {reason}; install it elsewhere, such as into /opt/sipalg, or name --executable")
     for path in (Path(found), Path(sys.executable)):
-        place = service_files.unreachable(path)
-        if place is not None:
-            raise ValueError(
-                f"{path}: the service's own user can't get through {place}; install it elsewhere, such as into "
-                "/opt/sipalg, or name another with --executable"
-            )
+        _refuse_unreachable(path)
     return found
+
+
+def _refuse_unreachable(path: Path) -> None:
+    place = service_files.unreachable(path)
+    if place is not None:
+        raise ValueError(
+            f"{path}: the service's own user can't get through {place}; install it elsewhere, such as into "
+            "/opt/sipalg, or name another with --executable"
+        )
 
 
 def _additions(root: Path, prefix: Path, executable: str, installed: dict[str, str]) -> list[Step]:

@@ -20,7 +20,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from prometheus_client.registry import Collector
 
 from sipalg.capture import arguments
-from sipalg.control.client import ControlError, ask, socket_path
+from sipalg.control.client import SOCKET_HELP, ControlError, ask, socket_path
 
 _LOOPBACK: Final = "127.0.0.1"
 _SIGNALS: Final = (signal.SIGTERM, signal.SIGINT)
@@ -175,7 +175,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments."""
     add = parser.add_argument
     add("--listen", type=listening, metavar="[ADDRESS:]PORT", help="serve them over HTTP there (default: 127.0.0.1)")
-    add("--socket", metavar="PATH", help="the ALG's control socket (default: $SIPALG_SOCKET or /run)")
+    add("--socket", metavar="PATH", help=SOCKET_HELP)
 
 
 def main(args: argparse.Namespace) -> int:

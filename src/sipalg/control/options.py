@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Final
 
 from sipalg.control import settings_file
-from sipalg.control.client import DEFAULT_SOCKET, SOCKET_VARIABLE, socket_path
+from sipalg.control.client import SOCKET_HELP, socket_path
 from sipalg.control.properties import PROPERTIES, Property, text_of, with_texts
 from sipalg.control.settings import Settings, incomplete
 from sipalg.control.settings_file import DEFAULT_FILE, FILE_VARIABLE, SettingsError, SettingsMissingError
@@ -80,7 +80,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
         else:
             add(name, dest=place, type=check, metavar=_METAVARS[one.key], help=explained)
     add("--config", metavar="PATH", help=f"the settings file (default: ${FILE_VARIABLE} or {DEFAULT_FILE})")
-    add("--socket", metavar="PATH", help=f"the control socket (default: ${SOCKET_VARIABLE} or {DEFAULT_SOCKET})")
+    add("--socket", metavar="PATH", help=SOCKET_HELP)
 
 
 def read(args: argparse.Namespace) -> Options:

@@ -33,6 +33,8 @@ _SHARED: Final = {
     "completions/sipalg.fish": "share/fish/vendor_completions.d/sipalg.fish",
 }
 _CHECKOUT: Final = Path(__file__).parents[3]
+#: What the unit hides from the service, whatever its mode (ProtectHome=, PrivateTmp=).
+_HIDDEN: Final = tuple(Path("/", name) for name in ("root", "home", "run/user", "tmp", "var/tmp"))
 _MANIFEST: Final = "share/sipalg/installed.sha256"
 #: What a unit's line can't hold as it is (systemd.service(5), COMMAND LINES; systemd.unit(5), SPECIFIERS).
 _SPECIAL: Final = frozenset("\"'\\%$;")
@@ -112,10 +114,10 @@ def unfit(executable: str) -> str:
 def unreachable(path: Path) -> Path | None:
     """Return the first place on the way to `path` that the service's own user can't get through; None for none.
 
-    Homes are closed to it by the unit (ProtectHome=), whatever their mode.
+    What isn't there yet is looked at only by its name.
     """
     for place in _way_to(path):
-        if place in (Path("/root"), Path("/home"), Path("/run/user")) or not place.stat().st_mode & 0o001:
+        if place in _HIDDEN or (place.exists() and not place.stat().st_mode & 0o001):
             return place
     return None
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sipalg.capture import reasons
-from sipalg.control.client import ControlError, ask, socket_path
+from sipalg.control.client import SOCKET_HELP, ControlError, ask, socket_path
 from sipalg.control.columns import in_columns, text_of, words
 
 #: What `calls` and `mappings` say where there are none.
@@ -42,7 +42,7 @@ class Line(NamedTuple):
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments that the three commands share."""
     parser.add_argument("--json", action="store_true", help="print the answer as one JSON object")
-    parser.add_argument("--socket", metavar="PATH", help="the ALG's control socket (default: $SIPALG_SOCKET or /run)")
+    parser.add_argument("--socket", metavar="PATH", help=SOCKET_HELP)
 
 
 def main(args: argparse.Namespace) -> int:

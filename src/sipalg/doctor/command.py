@@ -15,7 +15,7 @@ from typing import Any, Final
 
 from sipalg.capture import arguments
 from sipalg.control import values
-from sipalg.control.client import socket_path
+from sipalg.control.client import SOCKET_HELP, socket_path
 from sipalg.control.settings import Settings, contradiction, incomplete
 from sipalg.control.settings_file import DEFAULT_FILE, FILE_VARIABLE, settings_path
 from sipalg.datapath.preflight import Finding
@@ -40,7 +40,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     exempt = "a remote network that isn't NATed"
     add("--except", action="append", dest="exempt", type=arguments.network, metavar="CIDR", help=exempt)
     add("--config", metavar="PATH", help=f"the settings file (default: ${FILE_VARIABLE} or {DEFAULT_FILE})")
-    add("--socket", metavar="PATH", help="the ALG's control socket (default: $SIPALG_SOCKET or /run)")
+    add("--socket", metavar="PATH", help=SOCKET_HELP)
 
 
 def main(args: argparse.Namespace) -> int:

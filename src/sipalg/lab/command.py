@@ -11,6 +11,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Final, NoReturn, TextIO
 
@@ -70,6 +71,9 @@ def main(args: argparse.Namespace) -> int:
         refused = str(error)
     if refused:
         return _refuse(refused)
+    unfit = _unfit(args.keep) if args.keep is not None else ""
+    if unfit:
+        return _refuse(f"--keep {args.keep}: {unfit}; name a directory that can be written to, such as /var/tmp/lab")
     if any(run.mode == "kernel" for run in runs) and (without := _kernel_helper_refused()):
         _say(sys.stderr, f"sipalg lab: left out: Linux's own SIP helper, which this kernel doesn't give: {without}")
         runs = [run for run in runs if run.mode != "kernel"]
@@ -130,6 +134,16 @@ def _again_in_user_namespace() -> int:
         return _refuse("needs root, since this system allows no unprivileged user namespaces")
     argv = [*_UNSHARE, sys.executable, "-m", "sipalg", *sys.argv[1:]]
     return subprocess.run(argv, env=os.environ | {_INSIDE: "1"}, check=False).returncode
+
+
+def _unfit(directory: Path) -> str:
+    """Make the directory if there is none; return why nothing can be kept there, "" if it can."""
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            return ""
+    except OSError as error:
+        return error.strerror or str(error)
 
 
 def _kernel_helper_refused() -> str:

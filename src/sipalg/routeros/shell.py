@@ -12,7 +12,7 @@ import sys
 import time
 from typing import Final
 
-from sipalg.control.client import DEFAULT_SOCKET, SOCKET_VARIABLE, socket_path
+from sipalg.control.client import SOCKET_HELP, socket_path
 from sipalg.control.settings_file import DEFAULT_FILE, FILE_VARIABLE, settings_path
 from sipalg.routeros import listing
 from sipalg.routeros.complete import asked_about, help_lines
@@ -36,7 +36,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def add_places(parser: argparse.ArgumentParser) -> None:
     """Declare where the ALG and its settings are."""
     add = parser.add_argument
-    add("--socket", metavar="PATH", help=f"the control socket (default: ${SOCKET_VARIABLE} or {DEFAULT_SOCKET})")
+    add("--socket", metavar="PATH", help=SOCKET_HELP)
     add("--config", metavar="FILE", help=f"the settings if none runs (default: ${FILE_VARIABLE} or {DEFAULT_FILE})")
 
 
