@@ -40,6 +40,9 @@ def refused(path: Path, patience_s: float = 20.0) -> str:
         ask(path, "status", patience_s)
     text = str(caught.value)
     assert "\n" not in text
+    # Only a server that says so has certainly not done it, or one that never got the question.
+    certain = ("refuses", "version", "no sipalg", "too long", "sipalg holds")
+    assert caught.value.asked is not any(one in text for one in certain)
     return text
 
 

@@ -127,6 +127,25 @@ def test_a_question_and_its_answer(serving: Serving) -> None:
     assert serving.ask(STATUS) == {"version": 1, "ok": True, "status": {"mode": "enforce"}}
 
 
+@pytest.mark.parametrize(("gone", "heard"), [(True, 0), (False, 1)])
+def test_nothing_is_done_for_a_client_that_gave_up_before_it_was_heard(
+    serving: Serving, gone: bool, heard: int
+) -> None:
+    # A process that is stopped: the request waits in its socket.
+    end = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+    end.connect(str(serving.path))
+    end.send(b'{"version": 1, "command": "later"}\n')
+    if gone:
+        end.close()
+    else:
+        # It says no more, and listens.
+        end.shutdown(socket.SHUT_WR)
+    WAITING.clear()
+    serving.turn(10)
+    assert len(WAITING) == heard
+    end.close()
+
+
 def test_a_question_in_pieces(serving: Serving) -> None:
     end = serving.connect()
     for start in range(0, len(STATUS), 5):

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.lab.router import PATIENCE_S, PHONE, SERVER, Router, exchange, register, until
 
-from sipalg.control.client import ask
+from sipalg.control.client import ControlError, ask
 from sipalg.lab import firewall
 from sipalg.lab.topology import ADDRESS, PUBLIC_ADDRESS
 
@@ -260,6 +260,17 @@ def test_a_stuck_process_is_told_and_its_packets_pass(
     received, _ = server.recvfrom(65535)
     assert PHONE.encode() not in received
     assert router.ask("status")["counters"]["packets"] == {"replaced": 1}
+
+
+def test_a_stuck_process_changes_nothing_for_one_that_gave_up(router: Router) -> None:
+    process = router.run()
+    process.send_signal(signal.SIGSTOP)
+    with pytest.raises(ControlError) as caught:
+        ask(router.socket, "set", 0.3, {"values": {"ports": "5070"}, "save": False})
+    assert caught.value.asked
+    process.send_signal(signal.SIGCONT)
+    # Questions are heard in their order.
+    assert router.ask("status")["status"]["ports"] == [5060, 5061]
 
 
 def test_behind_a_stuck_process_sip_is_plain_nat_after_some_seconds(

@@ -40,6 +40,8 @@ class FakeAlg:
         self.missing: list[str] = []
         self.mode = "enforce"
         self.refuses = ""
+        #: It ends the connection without an answer.
+        self.silent = False
         #: What comes with the answer to a change.
         self.besides: dict[str, Any] = {}
 
@@ -68,6 +70,8 @@ class FakeAlg:
             with connection, connection.makefile("rwb") as lines:
                 question = json.loads(lines.readline())
                 self.asked.append(question)
+                if self.silent:
+                    continue
                 answer: dict[str, Any] = {"version": 1, "ok": not self.refuses, "error": self.refuses}
                 lines.write(json.dumps({**answer, **self._answer(question)}).encode() + b"\n")
 

@@ -89,3 +89,11 @@ def test_what_isnt_saved_is_told_by_the_exit_code(places: Places, tmp_path: Path
         run(places, tmp_path / "s.rsc", "/ip firewall service-port\nset sip ports=5070\nset sip mode=observe\n") == 1
     )
     assert (alg.settings.ports, alg.settings.mode) == ((5070,), "observe")
+
+
+def test_a_change_that_isnt_answered_ends_it_with_1(
+    places: Places, alg: FakeAlg, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alg.silent = True
+    assert run(places, tmp_path / "s.rsc", "/ip firewall service-port set sip ports=5070\n") == 1
+    assert "may have been made, or not" in capsys.readouterr().err

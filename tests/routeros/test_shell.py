@@ -118,6 +118,19 @@ def test_what_is_wrong_is_one_line_and_nothing_is_changed(
     assert alg is None or not {"set", "disable"} & {one["command"] for one in alg.asked}
 
 
+def test_a_change_that_isnt_answered_may_have_been_made(
+    places: Places, alg: FakeAlg, capsys: pytest.CaptureFixture[str]
+) -> None:
+    alg.silent = True
+    assert run(places, P + "set sip ports=5070") == 1
+    assert capsys.readouterr().err.endswith(
+        "gave no whole answer; the change may have been made, or not; look with print when it answers\n"
+    )
+    # To look changes nothing.
+    assert run(places, P + "print") == 2
+    assert "may have been" not in capsys.readouterr().err
+
+
 def test_what_contradicts_the_file_is_refused(places: Places, capsys: pytest.CaptureFixture[str]) -> None:
     before = places.config.read_bytes()
     assert run(places, P + "set sip ports=5070 outside=lan0") == 2

@@ -29,7 +29,11 @@ _LARGEST_ANSWER_BYTES: Final = 1 << 28
 
 
 class ControlError(Exception):
-    """No answer: one line for people."""
+    """No answer: one line for people. `asked`: the question was put, so that what it asks for may be done even so."""
+
+    def __init__(self, line: str, *, asked: bool = False) -> None:
+        super().__init__(line)
+        self.asked = asked
 
 
 class NotRunningError(ControlError):
@@ -69,9 +73,11 @@ def ask(
             question = {"command": command, **({"arguments": arguments} if arguments else {})}
             line = _exchange(connection, question, deadline)
         except TimeoutError:
-            raise SilentError(f"sipalg (pid {owner}) holds the socket {path} but doesn't answer") from None
+            silent = f"sipalg (pid {owner}) holds the socket {path} but doesn't answer"
+            raise SilentError(silent, asked=True) from None
         except OSError as error:
-            raise ControlError(f"sipalg (pid {owner}) broke the connection: {error.strerror or error}") from None
+            broken = f"sipalg (pid {owner}) broke the connection: {error.strerror or error}"
+            raise ControlError(broken, asked=True) from None
     return _read(line, owner)
 
 
@@ -106,7 +112,7 @@ def _read(line: bytes, owner: int) -> dict[str, Any]:
     except ValueError:
         answer = None
     if not isinstance(answer, dict):
-        raise ControlError(f"sipalg (pid {owner}) gave no whole answer")
+        raise ControlError(f"sipalg (pid {owner}) gave no whole answer", asked=True)
     if answer.get("version") != PROTOCOL_VERSION:
         raise ControlError(f"sipalg (pid {owner}) speaks another version of the protocol: {answer.get('version')!r}")
     if answer.get("ok") is not True:

@@ -12,6 +12,7 @@ import contextlib
 import errno
 import json
 import os
+import select
 import socket
 import stat
 import time
@@ -154,11 +155,17 @@ class ControlServer:
         return True if client.asked else bool(events & READ) and self._read(client)
 
     def _read(self, client: _Client) -> bool:
-        """Take a piece of the request; True where the client went away before it was whole."""
+        """Take a piece of the request; True where the client went away before it was whole, or heard.
+
+        One that has waited in vain has told its user so: nothing may change after that, as it would when a process
+        that was stopped goes on.
+        """
         piece = client.connection.recv(_LONGEST_REQUEST_BYTES)
         client.request += piece
         line, newline, _ = client.request.partition(b"\n")
         if newline:
+            if _is_gone(client.connection):
+                return True
             client.asked = True
             self._loop.change(client.connection, 0)
             self._answer(bytes(line), client)
@@ -295,6 +302,13 @@ def in_pieces(answer: Mapping[str, Any]) -> Iterator[bytes]:
 def _in_parts(rows: list[Any]) -> Iterator[list[Any]]:
     for start in range(0, len(rows), _ROWS_IN_A_PIECE):
         yield rows[start : start + _ROWS_IN_A_PIECE]
+
+
+def _is_gone(connection: socket.socket) -> bool:
+    """Tell whether the other end is closed; one that only has nothing more to say still listens (POLLRDHUP)."""
+    poll = select.poll()
+    poll.register(connection, 0)
+    return any(events & select.POLLHUP for _, events in poll.poll(0))
 
 
 def _refusal(reason: str) -> bytes:

@@ -22,6 +22,7 @@ from sipalg.control.settings_file import SettingsError, SettingsMissingError
 _INTERFACES: Final = Path("/sys/class/net")
 #: What may take the running ALG longer than a look at its tables: a disk, a connection tracker with many flows.
 _PATIENCE_S: Final = {"set": 10.0, "disable": 10.0, "connections": 60.0}
+_CHANGES: Final = frozenset({"set", "disable"})
 #: What an answer's keys are called in RouterOS.
 _WORDS: Final = {
     "src": "src-address",
@@ -34,6 +35,10 @@ _WORDS: Final = {
 
 class RefusedError(Exception):
     """A command can't be done: one line for people; nothing was changed."""
+
+
+class UnansweredError(RefusedError):
+    """A change was asked for, and no answer came: it may have been made, or not: one line for people."""
 
 
 class Change(NamedTuple):
@@ -117,6 +122,9 @@ class Router:
         except NotRunningError:
             raise
         except ControlError as error:
+            if error.asked and command in _CHANGES:
+                unsure = "the change may have been made, or not; look with print when it answers"
+                raise UnansweredError(f"{error}; {unsure}") from None
             raise RefusedError(str(error)) from None
 
     def _load(self) -> Settings:

@@ -14,7 +14,7 @@ from typing import Final
 from sipalg.routeros.execute import perform
 from sipalg.routeros.grammar import Call, read
 from sipalg.routeros.lexer import GrammarError, Position
-from sipalg.routeros.router import RefusedError
+from sipalg.routeros.router import RefusedError, UnansweredError
 from sipalg.routeros.shell import add_places, router_of, surroundings, tell
 
 #: No script is longer, and a wrong path may name anything.
@@ -50,7 +50,7 @@ def main(args: argparse.Namespace) -> int:
         except RefusedError as error:
             done = "; what stands before it is done" if changed else ""
             tell(_placed(name, call.position, f"{error}{done}"))
-            return 1 if changed else 2
+            return 1 if changed or isinstance(error, UnansweredError) else 2
         changed, saved = changed or result.changed, saved and result.saved
         sys.stdout.writelines(f"{line}\n" for line in result.lines)
     return 0 if saved else 1

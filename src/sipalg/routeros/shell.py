@@ -19,7 +19,7 @@ from sipalg.routeros.complete import asked_about, help_lines
 from sipalg.routeros.execute import Surroundings, perform
 from sipalg.routeros.grammar import Move, read
 from sipalg.routeros.lexer import GrammarError
-from sipalg.routeros.router import RefusedError, Router
+from sipalg.routeros.router import RefusedError, Router, UnansweredError
 
 _NARROWEST: Final = 40
 
@@ -43,7 +43,8 @@ def add_places(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Run the command and return 0; or one line on stderr and 2, and nothing is changed.
 
-    1 where something is in force that couldn't be written to the settings file.
+    1 where something is in force that couldn't be written to the settings file, or where a change wasn't answered, so
+    that it may have been made.
     """
     line = " ".join([*args.words, *(["now"] if args.now else [])])
     before = asked_about(line)
@@ -65,7 +66,7 @@ def main(args: argparse.Namespace) -> int:
                 sys.stdout.write(json.dumps(result.json, indent=2) + "\n")
     except (GrammarError, RefusedError) as error:
         sys.stderr.write(f"sipalg: {error}\n")
-        return 2
+        return 1 if isinstance(error, UnansweredError) else 2
     return 0 if saved else 1
 
 
