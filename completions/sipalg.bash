@@ -64,7 +64,8 @@ _sipalg() {
         /*) options='--now --json --socket --config --help' ;;
         console | script) options='--socket --config --help' ;;
         '')
-            options='run config status mappings calls metrics / console script doctor install-service explain rewrite lab'
+            options='run config status mappings calls metrics / console script doctor install-service explain rewrite'
+            options+=' diagnose lab'
             options+=' --help --version'
             ;;
         run)
@@ -87,9 +88,10 @@ _sipalg() {
         rewrite)
             options='--inside --public --ports --media-ports --except --sip-direct-media --inside-servers --json --help'
             ;;
+        diagnose) options='--inside --ports --sip-timeout --json --help' ;;
         lab) options='--only --mode --list --json --keep --at-once --help' ;;
     esac
-    if [[ $word != -* && $command =~ ^(explain|rewrite|script)$ ]]; then
+    if [[ $word != -* && $command =~ ^(explain|rewrite|diagnose|script)$ ]]; then
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
     else
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")

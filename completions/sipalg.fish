@@ -17,6 +17,7 @@ complete -c sipalg -n __fish_use_subcommand -a doctor -d 'Say what stands in the
 complete -c sipalg -n __fish_use_subcommand -a install-service -d 'Install the systemd service'
 complete -c sipalg -n __fish_use_subcommand -a explain -d 'Show what the ALG would do to one message'
 complete -c sipalg -n __fish_use_subcommand -a rewrite -d 'Pass a capture through the router and the ALG'
+complete -c sipalg -n __fish_use_subcommand -a diagnose -d 'Say what a capture proves'
 complete -c sipalg -n __fish_use_subcommand -a lab -d 'Phones, router and servers in network namespaces'
 
 set -l run '__fish_seen_subcommand_from run'
@@ -106,6 +107,13 @@ complete -c sipalg -n $rewrite -x -l media-ports -d 'Where public media ports ar
 complete -c sipalg -n $rewrite -x -l except -d 'A remote network that is not translated'
 complete -c sipalg -n $rewrite -x -l sip-direct-media -a 'yes no' -d 'May media go straight to another inside device'
 complete -c sipalg -n $rewrite -x -l inside-servers -d 'A network of proxies that name a phone in the first offer'
+
+set -l diagnose '__fish_seen_subcommand_from diagnose'
+complete -c sipalg -n $diagnose -F
+complete -c sipalg -n $diagnose -x -l inside -d 'The network behind the NAT'
+complete -c sipalg -n $diagnose -x -l ports -d 'The SIP ports of the servers'
+complete -c sipalg -n $diagnose -x -l sip-timeout -d 'How long a SIP flow may be silent'
+complete -c sipalg -n $diagnose -l json -d 'JSON'
 
 set -l explain '__fish_seen_subcommand_from explain'
 complete -c sipalg -n $explain -x -l source -d 'Where the message comes from'

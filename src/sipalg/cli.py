@@ -36,6 +36,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "install-service": ("sipalg.control.install", "install the systemd service, man page and completions"),
     "explain": ("sipalg.analysis.explain", "show what the ALG would do to one message in a file"),
     "rewrite": ("sipalg.capture.rewrite", "pass a capture through the router and the ALG, offline"),
+    "diagnose": ("sipalg.analysis.diagnose.command", "say what a capture proves: is an ALG needed, what breaks calls"),
     "lab": ("sipalg.lab.command", "phones, router and servers in network namespaces, to try it"),
 }
 

@@ -71,6 +71,17 @@ def test_yes_and_no_in_routeros_words() -> None:
     assert [arguments.yes_or_no(text) for text in ("yes", "true", "no", "false")] == [True, True, False, False]
 
 
+@pytest.mark.parametrize(("text", "seconds"), [("01:00:00", 3600), ("1d2h", 93600), (" 90M ", 5400), ("3600", 3600)])
+def test_times_in_routeros_words(text: str, seconds: int) -> None:
+    assert arguments.duration(text) == seconds
+
+
+@pytest.mark.parametrize(("text", "complaint"), [("soon", "is no time; examples"), ("9", "is out of range")])
+def test_what_is_no_time(text: str, complaint: str) -> None:
+    with pytest.raises(ArgumentTypeError, match=complaint):
+        arguments.duration(text)
+
+
 READERS = [
     arguments.yes_or_no,
     arguments.address,
@@ -80,6 +91,7 @@ READERS = [
     arguments.endpoint_or_address,
     arguments.ports,
     arguments.port_range,
+    arguments.duration,
 ]
 
 

@@ -40,7 +40,7 @@ NANOSECONDS = option(9, b"\x09")
 
 def test_packets_of_several_interfaces() -> None:
     interfaces: list[Interface] = []
-    blocks = Blocks(interfaces)
+    blocks = Blocks(interfaces, {})
     content = (
         section()
         + interface(1, option(2, b"lan") + NANOSECONDS)
@@ -60,7 +60,7 @@ def test_packets_of_several_interfaces() -> None:
 def test_big_endian_section_behind_a_little_one() -> None:
     interfaces: list[Interface] = []
     content = section() + interface() + section(">") + interface(113, order=">") + packet(0, 7, b"x", ">")
-    assert list(Blocks(interfaces).packets(content)) == [(7000, b"x", 2, 113, 1)]
+    assert list(Blocks(interfaces, {}).packets(content)) == [(7000, b"x", 2, 113, 1)]
 
 
 @pytest.mark.parametrize(
@@ -75,14 +75,14 @@ def test_big_endian_section_behind_a_little_one() -> None:
     ids=["eighths", "seconds", "offset", "unbelievable", "torn"],
 )
 def test_clock_of_an_interface(options: bytes, time_ns: int) -> None:
-    found = list(Blocks([]).packets(section() + interface(1, options) + packet(0, 16, b"x")))
+    found = list(Blocks([], {}).packets(section() + interface(1, options) + packet(0, 16, b"x")))
     assert [content[0] for content in found] == [time_ns]
 
 
 def test_older_packet_blocks() -> None:
     obsolete = block(2, struct.pack("<HHIIII", 0, 0, 0, 5, 3, 9) + b"abc")
     simple = block(3, struct.pack("<I", 9) + b"abcdefghi")
-    found = list(Blocks([]).packets(section() + interface(1, snaplen=6) + obsolete + simple))
+    found = list(Blocks([], {}).packets(section() + interface(1, snaplen=6) + obsolete + simple))
     assert found == [(5000, b"abc", 9, 1, 0), (0, b"abcdef", 9, 1, 0)]
 
 
@@ -97,7 +97,7 @@ def test_older_packet_blocks() -> None:
     ],
 )
 def test_damage_is_said(content: bytes, damage: str) -> None:
-    blocks = Blocks([])
+    blocks = Blocks([], {})
     assert list(blocks.packets(content)) == []
     assert damage in blocks.damage
 

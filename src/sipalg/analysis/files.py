@@ -57,8 +57,8 @@ class Captures:
         """Yield the frames of one file; CaptureError if none of its link types can be read."""
         path = self.paths[number]
         with open_capture(path) as source:
-            yield from _with_bar(source)
-            note = source.damage or _unknown_links(source)
+            yield from with_bar(source)
+            note = source.damage or unknown_links(source)
         if note:
             self.damage[path] = note
 
@@ -76,7 +76,7 @@ class Captures:
                 yield Located(number, message)
 
 
-def _unknown_links(source: CaptureSource) -> str:
+def unknown_links(source: CaptureSource) -> str:
     """Say which link types of a file can't be read; CaptureError if it has no other."""
     unknown = sorted({interface.link_type for interface in source.interfaces if not is_known(interface.link_type)})
     if not unknown:
@@ -87,7 +87,7 @@ def _unknown_links(source: CaptureSource) -> str:
     return f"{what}: those packets are left out"
 
 
-def _with_bar(source: CaptureSource) -> Iterator[Frame]:
+def with_bar(source: CaptureSource) -> Iterator[Frame]:
     """Yield the frames; on a terminal, of a large file, with a bar on stderr that goes when all is read."""
     if source.total_bytes < BAR_FROM_BYTES or not sys.stderr.isatty():
         yield from source
@@ -95,7 +95,7 @@ def _with_bar(source: CaptureSource) -> Iterator[Frame]:
     columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
         task = progress.add_task(source.path.name, total=source.total_bytes)
-        for frame in source:
-            if frame.number % _FRAMES_PER_STEP == 0:
+        for count, frame in enumerate(source):
+            if count % _FRAMES_PER_STEP == 0:
                 progress.update(task, completed=source.done_bytes)
             yield frame

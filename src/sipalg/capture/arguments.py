@@ -7,6 +7,7 @@ On a packet's way this is before the beginning.
 
 from __future__ import annotations
 
+import re
 from argparse import ArgumentTypeError
 from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
 from typing import Final
@@ -19,6 +20,15 @@ PRIVATE_NETWORKS: Final = tuple(IPv4Network(text) for text in ("10.0.0.0/8", "17
 
 #: RouterOS's limit, and ours: how many ports a setting may list.
 MOST_PORTS: Final = 8
+
+_UNITS_S: Final = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
+_IN_UNITS: Final = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
+_BY_CLOCK: Final = re.compile(r"(?:(\d+)d ?)?(\d{1,2}):([0-5]\d)(?::([0-5]\d))?")
+#: Below, phones that refresh every minute would come and go; above, the kernel's tables take no such timeout.
+_SHORTEST_S: Final = 10
+_LONGEST_S: Final = 30 * 86400
+#: More digits are no number that anybody means, and Python refuses to read some thousands.
+_MOST_DIGITS: Final = 12
 
 
 def address(text: str) -> str:
@@ -91,3 +101,29 @@ def port_range(text: str) -> tuple[int, int]:
     if high < low + low % 2 + 1:
         raise ArgumentTypeError(f"{text!r} has no even port with the next one above it, for RTP and RTCP")
     return low, high
+
+
+def duration(text: str) -> float:
+    """Read a time in one of RouterOS's formats, or seconds; 10 seconds to 30 days."""
+    seconds = _seconds(text.strip().lower()) if text.isascii() else None
+    if seconds is None:
+        raise ArgumentTypeError(f"{text!r} is no time; examples: 01:00:00, 1h, 90m, 1d2h, 3600")
+    if not _SHORTEST_S <= seconds <= _LONGEST_S:
+        raise ArgumentTypeError(f"{text!r} is out of range; a time from {_SHORTEST_S}s to 30d is possible")
+    return float(seconds)
+
+
+def _seconds(text: str) -> int | None:
+    if any(len(digits) > _MOST_DIGITS for digits in re.findall(r"\d+", text)):
+        return None
+    if text.isdigit():
+        return int(text)
+    clock = _BY_CLOCK.fullmatch(text)
+    if clock:
+        days, hours, minutes, seconds = (int(part or 0) for part in clock.groups())
+        return days * 86400 + hours * 3600 + minutes * 60 + seconds
+    units = _IN_UNITS.fullmatch(text)
+    if text and units:
+        counts = zip(units.groups(), _UNITS_S.values(), strict=True)
+        return sum(int(count or 0) * size for count, size in counts)
+    return None

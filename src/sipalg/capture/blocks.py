@@ -11,6 +11,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from sipalg.capture.tally import ENDS_AT, NOWHERE, Tallies
 from sipalg.capture.timestamps import NS_PER_S
 
 #: The first four bytes of a file: a Section Header Block's type, the same in either byte order.
@@ -49,9 +50,15 @@ class Interface(NamedTuple):
 
 
 class Blocks:
-    """Reads blocks; interfaces are appended to the list that it is given, those of a second section behind them."""
+    """Reads blocks; interfaces are appended to the list that it is given, those of a second section behind them.
 
-    def __init__(self, interfaces: list[Interface]) -> None:
+    Packets of the ways in `tallies` are counted there and aren't given.
+    """
+
+    def __init__(self, interfaces: list[Interface], tallies: Tallies) -> None:
+        self._tallies = tallies
+        #: How many packets were only counted.
+        self.counted = 0
         #: How much of the last piece was whole blocks.
         self.used_bytes = 0
         #: What ends the reading, without the packet's number; "" as long as nothing does.
@@ -62,11 +69,13 @@ class Blocks:
         self._order = "<"
         self._head = struct.Struct("<II")
         self._packet = struct.Struct("<IIIII")
+        self._interface_of = struct.Struct("<I")
 
     def packets(self, buffer: bytes) -> Iterator[_Content]:
         """Yield the packets of the whole blocks in `buffer`; :attr:`used_bytes` is then where the rest begins."""
         at, end = 0, len(buffer)
         self.used_bytes = 0
+        tallies = self._tallies
         while at + _BLOCK_START_BYTES <= end and not self.damage:
             if buffer[at : at + 4] == SECTION and not self._begin_section(buffer[at + 8 : at + 12]):
                 return
@@ -77,6 +86,9 @@ class Blocks:
             stop = at + size_bytes
             if stop > end:
                 return
+            if kind == _PACKET and tallies and self._is_counted(buffer, at, stop):
+                at = self.used_bytes = stop
+                continue
             if kind == _PACKET and size_bytes >= 32:
                 interface, high, low, captured_bytes, wire_bytes = self._packet.unpack_from(buffer, at + 8)
                 found = self._content(interface, high << 32 | low, buffer, at + 28, stop, captured_bytes, wire_bytes)
@@ -86,6 +98,20 @@ class Blocks:
             if found is not None:
                 yield found
 
+    def _is_counted(self, buffer: bytes, at: int, stop: int) -> bool:
+        """Count a packet of a known way; a block that isn't as it should be is left to who reads it in full."""
+        (interface,) = self._interface_of.unpack_from(buffer, at + 8)
+        index = self._base + interface
+        if index >= len(self._interfaces):
+            return False
+        ends_at = at + 28 + ENDS_AT.get(self._interfaces[index].link_type, NOWHERE)
+        tally = self._tallies.get(buffer[ends_at : ends_at + 12])
+        if tally is None or ends_at + 18 > stop or buffer[ends_at + 16 : ends_at + 18] not in tally.heads:
+            return False
+        tally.count += 1
+        self.counted += 1
+        return True
+
     def _begin_section(self, magic: bytes) -> bool:
         order = _SECTION_MAGIC.get(magic)
         if order is None:
@@ -94,6 +120,7 @@ class Blocks:
         self._order, self._base = order, len(self._interfaces)
         self._head = struct.Struct(order + "II")
         self._packet = struct.Struct(order + "IIIII")
+        self._interface_of = struct.Struct(order + "I")
         return True
 
     def _other(self, kind: int, buffer: bytes, at: int, stop: int) -> _Content | None:

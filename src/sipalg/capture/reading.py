@@ -16,6 +16,7 @@ from typing import Final, NamedTuple, Self
 
 from sipalg.capture.blocks import SECTION, Blocks, Interface
 from sipalg.capture.pcap import SNAPLEN_BYTES, CaptureError
+from sipalg.capture.tally import ENDS_AT, NOWHERE, Tallies
 from sipalg.capture.timestamps import NS_PER_S
 from sipalg.capture.unpacking import Pieces
 
@@ -57,6 +58,10 @@ class CaptureSource:
         self.damage: str | None = None
         #: What the file says of each interface so far: one in pcap, any number in pcapng.
         self.interfaces: list[Interface] = []
+        #: Packets of these ways are counted where they lie, and no frame is made of them; may be filled while reading.
+        self.tallies: Tallies = {}
+        #: How many packets have been read so far, counted ones too; whole at the end.
+        self.packets = 0
         self._pieces = Pieces(path)
         self._start = self._at_least(_PCAP_HEADER_BYTES)
         order = _MAGIC.get(self._start[:4])
@@ -102,6 +107,9 @@ class CaptureSource:
         link_type = link_field & _LINK_TYPE_BITS
         self.interfaces.append(Interface(link_type, "", snaplen_bytes, 10**9 // ns_per_unit, 0))
         unpack_from = Struct(order + "IIII").unpack_from
+        tallies, find = self.tallies, self.tallies.get
+        ends_at = ENDS_AT.get(link_type, NOWHERE)
+        ends_stop, head_at, head_stop = ends_at + 12, ends_at + 16, ends_at + 18
         buffer, at, number = self._start, _PCAP_HEADER_BYTES, 0
         while True:
             end = len(buffer)
@@ -113,6 +121,11 @@ class CaptureSource:
                     break
                 at = stop
                 number += 1
+                if tallies:
+                    tally = find(buffer[begin + ends_at : begin + ends_stop])
+                    if tally is not None and buffer[begin + head_at : begin + head_stop] in tally.heads:
+                        tally.count += 1
+                        continue
                 time_ns = seconds * NS_PER_S + fraction * ns_per_unit
                 yield _new(Frame, (number, time_ns, buffer[begin:stop], wire_bytes, link_type, 0))
             else:
@@ -121,25 +134,27 @@ class CaptureSource:
                 self._damaged(number + 1, f"says that it has {captured_bytes} bytes: the file is damaged there")
                 return
             piece = self._pieces.read()
+            self.packets = number
             if not piece:
                 self._end(number, len(buffer) - at)
                 return
             buffer, at = buffer[at:] + piece, 0
 
     def _pcapng_frames(self) -> Iterator[Frame]:
-        blocks = Blocks(self.interfaces)
+        blocks = Blocks(self.interfaces, self.tallies)
         buffer, number = self._start, 0
         while True:
             for packet in blocks.packets(buffer):
                 number += 1
-                yield _new(Frame, (number, *packet))
+                yield _new(Frame, (number + blocks.counted, *packet))
+            self.packets = number + blocks.counted
             if blocks.damage:
-                self._damaged(number + 1, blocks.damage)
+                self._damaged(self.packets + 1, blocks.damage)
                 return
             rest = buffer[blocks.used_bytes :]
             piece = self._pieces.read()
             if not piece:
-                self._end(number, len(rest))
+                self._end(self.packets, len(rest))
                 return
             buffer = rest + piece
 

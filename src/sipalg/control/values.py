@@ -6,7 +6,6 @@ ValueError with one line: the text as it came, and what would be right. On a pac
 
 from __future__ import annotations
 
-import re
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable
 from ipaddress import IPv4Network
@@ -20,12 +19,6 @@ from sipalg.datapath.preflight import LONGEST_INTERFACE_NAME_BYTES
 _Value = TypeVar("_Value")
 
 _FLAGS: Final = {"yes": True, "true": True, "no": False, "false": False}
-_UNITS_S: Final = {"w": 604800, "d": 86400, "h": 3600, "m": 60, "s": 1}
-_IN_UNITS: Final = re.compile(r"(?:(\d+)w)?(?:(\d+)d)?(?:(\d+)h)?(?:(\d+)m)?(?:(\d+)s)?")
-_BY_CLOCK: Final = re.compile(r"(?:(\d+)d ?)?(\d{1,2}):([0-5]\d)(?::([0-5]\d))?")
-#: Below, phones that refresh every minute would come and go; above, the kernel's tables take no such timeout.
-_SHORTEST_S: Final = 10
-_LONGEST_S: Final = 30 * 86400
 _MOST_QUEUES: Final = 65535
 #: More digits are no number that anybody means, and Python refuses to read some thousands.
 _MOST_DIGITS: Final = 12
@@ -150,12 +143,7 @@ def directory(text: str) -> Path:
 
 def duration(text: str) -> float:
     """Read a time in one of RouterOS's formats, or seconds; 10 seconds to 30 days."""
-    seconds = _seconds(text.strip().lower()) if text.isascii() else None
-    if seconds is None:
-        raise ValueError(f"{text!r} is no time; examples: 01:00:00, 1h, 90m, 1d2h, 3600")
-    if not _SHORTEST_S <= seconds <= _LONGEST_S:
-        raise ValueError(f"{text!r} is out of range; a time from {_SHORTEST_S}s to 30d is possible")
-    return float(seconds)
+    return _from_argument(arguments.duration, text)
 
 
 def argument(reader: Callable[[str], _Value]) -> Callable[[str], _Value]:
@@ -168,22 +156,6 @@ def argument(reader: Callable[[str], _Value]) -> Callable[[str], _Value]:
             raise ArgumentTypeError(str(error)) from None
 
     return read
-
-
-def _seconds(text: str) -> int | None:
-    if any(len(digits) > _MOST_DIGITS for digits in re.findall(r"\d+", text)):
-        return None
-    if text.isdigit():
-        return int(text)
-    clock = _BY_CLOCK.fullmatch(text)
-    if clock:
-        days, hours, minutes, seconds = (int(part or 0) for part in clock.groups())
-        return days * 86400 + hours * 3600 + minutes * 60 + seconds
-    units = _IN_UNITS.fullmatch(text)
-    if text and units:
-        counts = zip(units.groups(), _UNITS_S.values(), strict=True)
-        return sum(int(count or 0) * size for count, size in counts)
-    return None
 
 
 def _is_utf8(text: str) -> bool:

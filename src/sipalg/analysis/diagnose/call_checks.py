@@ -1,0 +1,82 @@
+"""Checks of calls by their signalling: lost ACKs, loops, messages too big, cut or moved. Pure.
+
+Sources: RFC 3261 §13.3.1.4 (a 2xx is repeated for 64 × T1 = 32 s), §18.1.1, §16.6.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from sipalg.analysis.diagnose.facts import Call, Facts
+from sipalg.analysis.diagnose.findings import BROKEN, NOTE, WARNING, Finding, Wanted, finding
+
+_NS: Final = 1_000_000_000
+#: A 2xx that is repeated for so long, or so often, isn't one lost packet.
+_REPEATED_S: Final = 8.0
+_REPEATED: Final = 4
+#: When a side that waits for its ACK gives up.
+_GIVES_UP_S: Final = (28.0, 40.0)
+
+
+def lost_ack(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
+    """Say which calls' 2xx was repeated since no ACK came to it, and which of them ended by that after 32 s."""
+    del wanted
+    for call in facts.calls:
+        if not ack_is_lost(call):
+            continue
+        low_s, high_s = _GIVES_UP_S
+        dropped = bool(call.bye) and low_s <= call.talked_s <= high_s
+        end = f"and after {call.talked_s:.0f} s {call.bye_from} hung up" if dropped else "while the call stands"
+        if call.acked_private:
+            why, advice = "its ACK goes to a private address", "the answer's Contact is private: see the phones"
+        elif call.acked:
+            why, advice = "its ACK doesn't arrive", "see where the ACK goes: the answer's Contact and Record-Route"
+        else:
+            why, advice = "no ACK comes", "the answer doesn't reach the caller, or its ACK can't be sent"
+        text = f"call {call.call_id}: the answer is sent {call.answered.count} times, since {why}, {end}"
+        yield finding(BROKEN, "lost-ack", text, advice, call.answered, call.acked, call.bye)
+
+
+def ack_is_lost(call: Call) -> bool:
+    """Whether a call's 2xx is repeated as it is when no ACK comes."""
+    return call.answered.count >= _REPEATED and (call.answered_last_ns - call.answered_ns) / _NS >= _REPEATED_S
+
+
+def loops(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
+    """Say that requests go round."""
+    del wanted
+    if facts.loops:
+        advice = "two hosts send the request to each other: look at routes, and at a server that calls its own address"
+        yield finding(BROKEN, "loop", "requests come back to where they were", advice, facts.loops)
+
+
+def sizes(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
+    """Say which messages are too big for UDP."""
+    del wanted
+    if facts.fragmented:
+        text = f"{facts.fragmented.count} messages over UDP don't fit one packet and go in fragments"
+        advice = "fragments are often dropped: use TCP, or leave out codecs and headers"
+        yield finding(WARNING, "fragments", text, advice, facts.fragmented)
+    if facts.big:
+        text = f"{facts.big.count} messages over UDP are larger than 1300 bytes: a few more, and they are cut"
+        yield finding(NOTE, "big-messages", text, "RFC 3261 wants TCP for these; fewer codecs help too", facts.big)
+    if facts.cut_short:
+        text = "messages claim a longer body than they have"
+        advice = "something on the way changes bodies without their length: a poor ALG"
+        yield finding(BROKEN, "content-length", text, advice, facts.cut_short)
+
+
+def moved_media(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
+    """Say in which calls a re-INVITE moves the media to another host."""
+    for call in facts.calls:
+        if call.redirected:
+            private = wanted.networks.is_private(call.redirected_to)
+            text = f"call {call.call_id}: a re-INVITE moves the media to {call.redirected_to}"
+            advice = "direct media: works with sip-direct-media=yes; forbid it there or on the server if audio is lost"
+            if private:
+                advice = "that is a private address: without an ALG it can't be reached; switch direct media off"
+            yield finding(WARNING if private else NOTE, "direct-media", text, advice, call.redirected)
+
+
+CHECKS: Final = (lost_ack, loops, sizes, moved_media)

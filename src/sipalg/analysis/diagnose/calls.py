@@ -1,0 +1,151 @@
+"""Calls: their signalling from INVITE to BYE, the descriptions of both sides, and how much media came to each.
+
+One record a Call-ID and pair of hosts, since a proxy shows the same call twice. Media is measured at the ends that the
+descriptions name, as the difference between two looks at the counters, so that ports may be used again. On a packet's
+way offline this stands behind the messages. Sources: RFC 3261 §13 and §14, RFC 3264.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sipalg.analysis.diagnose.facts import Call, Facts, Side
+from sipalg.analysis.diagnose.media import Media
+from sipalg.analysis.diagnose.networks import Networks
+from sipalg.analysis.diagnose.words import SdpWords
+from sipalg.analysis.messages import SipMessage
+from sipalg.codec.uri import parse_one
+
+_METHODS: Final = frozenset(("INVITE", "ACK", "BYE", "PRACK", "UPDATE", "CANCEL"))
+#: Statuses after which the caller tries again.
+_CHALLENGES: Final = frozenset((401, 407))
+
+_Key = tuple[str, str, str]
+
+
+class Calls:
+    """Takes messages in order, writes calls into `facts`; `finish` measures those that are left."""
+
+    def __init__(self, facts: Facts, networks: Networks, media: Media) -> None:
+        self._facts = facts
+        self._networks = networks
+        self._media = media
+        self._calls: dict[_Key, Call] = {}
+
+    def take(self, message: SipMessage, sdp: SdpWords | None) -> None:
+        """Note one message."""
+        if message.cseq_method not in _METHODS:
+            return
+        hosts = sorted((message.source.host, message.destination.host))
+        key = (message.call_id, hosts[0], hosts[1])
+        call = self._calls.get(key)
+        if call is None:
+            if message.method != "INVITE" or message.to_tag:
+                # What began before the capture did can't be judged.
+                return
+            call = self._calls[key] = _begin(message)
+            self._facts.calls.append(call)
+        call.last_ns = max(call.last_ns, message.time_ns)
+        sender = _sender(call, message)
+        if message.method:
+            self._request(call, message, sdp)
+        elif message.cseq_method == "INVITE":
+            _response(call, message)
+        if sdp is not None and message.cseq_method != "BYE":
+            self._describe(call, sender, sdp, message.number)
+
+    def finish(self) -> None:
+        """Measure what isn't over, up to the capture's end."""
+        for call in self._calls.values():
+            if not call.closed:
+                call.last_ns = self._facts.last_ns
+                self._measure(call)
+        self._calls.clear()
+
+    def _request(self, call: Call, message: SipMessage, sdp: SdpWords | None) -> None:
+        if message.method == "INVITE":
+            if not message.to_tag:
+                call.invite.add(message.number)
+                call.sequence = message.cseq
+                call.failed = 0
+            elif sdp is not None:
+                self._redirected(call, message, sdp)
+        elif message.method == "ACK":
+            if call.answered and message.cseq == call.sequence:
+                call.acked.add(message.number)
+                target = parse_one(message.frame.data[slice(*message.frame.uri)])
+                if target is not None and self._networks.is_private(target.host.decode("ascii", "replace")):
+                    call.acked_private.add(message.number)
+        elif message.method == "BYE" and not call.bye:
+            call.bye.add(message.number)
+            call.bye_ns, call.bye_from = message.time_ns, message.source.host
+            self._measure(call)
+            call.closed = True
+
+    def _redirected(self, call: Call, message: SipMessage, sdp: SdpWords) -> None:
+        """Note a re-INVITE that moves its side's media to another host (RouterOS's sip-direct-media)."""
+        sender = _sender(call, message)
+        before = {end.host for end in sender.media}
+        for end in sdp.ends:
+            if before and end.receives and end.host not in before and end.host != message.source.host:
+                call.redirected.add(message.number)
+                call.redirected_to = end.host
+
+    def _describe(self, call: Call, sender: Side, sdp: SdpWords, number: int) -> None:
+        sender.sdp.add(number)
+        # A call that was on hold for a while isn't quiet for all of its time, but silence of it proves nothing.
+        sender.quiet |= not any(end.receives and end.sends for end in sdp.ends)
+        if sdp.ends == sender.media or call.closed:
+            return
+        self._measure(call)
+        sender.media = sdp.ends
+        for end in sdp.ends:
+            self._media.announce(end)
+        self._begin_measuring(call)
+
+    def _begin_measuring(self, call: Call) -> None:
+        for side, far in _sides(call):
+            side.before, side.before_rtcp = self._received(side, far)
+
+    def _measure(self, call: Call) -> None:
+        """Add what came since the last look."""
+        for side, far in _sides(call):
+            rtp, rtcp = self._received(side, far)
+            side.got += rtp - side.before
+            side.got_rtcp += rtcp - side.before_rtcp
+            side.before, side.before_rtcp = rtp, rtcp
+
+    def _received(self, side: Side, far: Side) -> tuple[int, int]:
+        # Between two sockets of one host nothing tells whose another port is.
+        return self._media.received(side.media, far.media, side.host if side.host != far.host else "")
+
+
+def _sides(call: Call) -> tuple[tuple[Side, Side], tuple[Side, Side]]:
+    return (call.caller, call.called), (call.called, call.caller)
+
+
+def _sender(call: Call, message: SipMessage) -> Side:
+    """Whose message it is: by the host, and by the port where both are on one."""
+    if call.caller.host == call.called.host:
+        return call.called if message.source == call.target else call.caller
+    return call.caller if message.source.host == call.caller.host else call.called
+
+
+def _begin(message: SipMessage) -> Call:
+    caller, called = Side(message.source.host), Side(message.destination.host)
+    return Call(message.call_id, caller, called, message.number, message.time_ns, message.destination)
+
+
+def _response(call: Call, message: SipMessage) -> None:
+    status = message.status
+    if message.cseq != call.sequence:
+        return
+    if status < 200:
+        call.provisional.add(message.number)
+    elif status < 300:
+        call.answered_ns = call.answered_ns or message.time_ns
+        call.answered_last_ns = message.time_ns
+        call.answered.add(message.number)
+    elif status not in _CHALLENGES:
+        call.failed = status
+        call.failed_at.add(message.number)

@@ -1,0 +1,126 @@
+"""The one pass over a capture: frames to segments, media counted, SIP messages to all collectors.
+
+What is known for media is counted by the reader itself (`capture.tally`), so that nothing is made of nine tenths of
+the packets. On a packet's way offline this is all of it, from the file to the facts.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sipalg.analysis.diagnose.calls import Calls
+from sipalg.analysis.diagnose.facts import INSIDE, OUTSIDE, Facts, Phone, Proof, Stream
+from sipalg.analysis.diagnose.media import Media, is_stun_request
+from sipalg.analysis.diagnose.networks import Networks
+from sipalg.analysis.diagnose.signalling import Signalling
+from sipalg.analysis.diagnose.transactions import Transactions
+from sipalg.analysis.diagnose.words import sdp_of
+from sipalg.analysis.files import with_bar
+from sipalg.analysis.messages import Messages, SipMessage
+from sipalg.capture.decode import Decoder, Segment
+from sipalg.capture.reading import CaptureSource
+from sipalg.codec.datagram import UDP
+from sipalg.codec.message import LENGTH_BEYOND
+
+#: What keeps a flow open without saying anything: CRLFs and zeros, up to so many bytes (RFC 5626 §3.5.1).
+_LONGEST_KEEP_ALIVE: Final = 4
+_KEEP_ALIVES: Final = b"\r\n\0 "
+#: How a TLS handshake begins (RFC 8446 §5.1).
+_TLS: Final = b"\x16\x03"
+
+
+class Look:
+    """Takes segments in order; `facts` is whole after `finish`."""
+
+    def __init__(self, networks: Networks, media: Media) -> None:
+        self.facts = Facts()
+        self._networks = networks
+        self._media = media
+        self._messages = Messages()
+        self._signalling = Signalling(self.facts, networks)
+        self._transactions = Transactions(self.facts)
+        self._calls = Calls(self.facts, networks, media)
+
+    def take(self, segment: Segment) -> None:
+        """Note one segment."""
+        if segment.protocol == UDP:
+            if self._media.take(segment):
+                return
+            self._beside(segment)
+        elif segment.payload[:2] == _TLS:
+            self.facts.encrypted.setdefault(segment.destination, Proof()).add(segment.number)
+        for message in self._messages.take(segment):
+            self._message(message)
+
+    def _message(self, message: SipMessage) -> None:
+        facts = self.facts
+        facts.messages += 1
+        facts.last_ns = max(facts.last_ns, message.time_ns)
+        if message.problem == LENGTH_BEYOND:
+            facts.cut_short.add(message.number)
+        sdp = sdp_of(message)
+        ends = self._signalling.take(message, sdp)
+        self._transactions.take(message, facts.servers[ends.server] if ends is not None and ends.outbound else None)
+        self._calls.take(message, sdp)
+
+    def _beside(self, segment: Segment) -> None:
+        """Note what is neither media nor a message: keep-alives and STUN."""
+        payload = segment.payload
+        if len(payload) <= _LONGEST_KEEP_ALIVE and not payload.strip(_KEEP_ALIVES):
+            self._signalling.keep_alive(segment.source, segment.destination, segment.number, segment.time_ns)
+        elif is_stun_request(payload):
+            self._signalling.stun(segment.source, segment.number)
+
+    def finish(self, frames: int, last_ns: int) -> Facts:
+        """Return the facts, `frames` packets in all, the last of them at `last_ns`."""
+        facts, media = self.facts, self._media
+        facts.frames, facts.last_ns = frames, max(last_ns, facts.last_ns)
+        self._calls.finish()
+        self._transactions.finish()
+        facts.streams = len(media.rtp.all)
+        facts.media_packets, facts.rtcp_packets = media.rtp.packets, media.rtcp.packets
+        self._join_views()
+        self._find_lost_media()
+        return facts
+
+    def _join_views(self) -> None:
+        """Give what was sent to a private address, seen outside, to the phone that named it there.
+
+        Such packets look as if a phone inside got them; but it never says anything.
+        """
+        phones = self.facts.phones
+        silent = [phone for phone in phones.values() if phone.view == INSIDE and not phone.sent]
+        for ghost in silent:
+            named_by = [phone for phone in phones.values() if phone.view == OUTSIDE and phone.named == ghost.name]
+            if named_by:
+                self._miss(ghost, named_by)
+
+    def _miss(self, ghost: Phone, named_by: list[Phone]) -> None:
+        del self.facts.phones[ghost.name]
+        flows = [key for key in self.facts.flows if key[0].host == ghost.name]
+        for key in flows:
+            flow = self.facts.flows.pop(key)
+            self.facts.servers[flow.server].missed.add(flow.last)
+            for phone in named_by:
+                phone.missed.add(flow.last)
+
+    def _find_lost_media(self) -> None:
+        """Find media to private addresses from which nothing ever came."""
+        speaking = {way.source.host for way in self._media.rtp.all}
+        speaking |= {name for name, phone in self.facts.phones.items() if phone.sent}
+        is_private = self._networks.is_private
+        for way in self._media.rtp.all:
+            host = way.destination.host
+            if is_private(host) and host not in speaking and not is_private(way.source.host):
+                found = Stream(str(way.source), str(way.destination), way.tally.count, way.first)
+                self.facts.to_private.append(found)
+
+
+def look(source: CaptureSource, networks: Networks, media: Media) -> Facts:
+    """Read a capture to its end."""
+    looking = Look(networks, media)
+    take, last_ns = looking.take, 0
+    for segment in Decoder().segments(with_bar(source)):
+        last_ns = segment.time_ns
+        take(segment)
+    return looking.finish(source.packets, last_ns)

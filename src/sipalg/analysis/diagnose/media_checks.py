@@ -1,0 +1,107 @@
+"""Checks of calls by their media: who sent, where nothing came, what went to addresses that nobody has. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Final
+
+from sipalg.analysis.diagnose.facts import Call, Facts, Proof, Side
+from sipalg.analysis.diagnose.findings import BROKEN, NOTE, WARNING, Finding, Wanted, finding
+
+#: A call that stood so long has audio, and one that stood so long has RTCP (RFC 3550 §6.2: every 5 s).
+_TALKED_S: Final = 2.0
+_RTCP_S: Final = 12.0
+#: So many packets are somebody's audio, not a probe.
+_FEW_PACKETS: Final = 10
+_MOST_STREAMS: Final = 20
+
+
+def audio(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
+    """Say in which calls one side, or neither, got any RTP."""
+    for call in facts.calls:
+        heard = outcome(facts, call)
+        if heard == ONE_WAY:
+            deaf, far = (call.caller, call.called) if not call.caller.got else (call.called, call.caller)
+            why, advice = _why(deaf, wanted)
+            text = (
+                f"call {call.call_id}: one-way audio: {far.got} RTP packets came to {far.host}, "
+                f"none to {_ends(deaf)}{why}"
+            )
+            severity = BROKEN
+            if deaf.got_rtcp:
+                severity, advice = WARNING, "but RTCP came: the way is open, and the far end sends no audio"
+            yield finding(severity, "one-way-audio", text, advice, call.invite, call.answered, deaf.sdp)
+        elif heard == NONE:
+            text = f"call {call.call_id}: no audio: it stood for {call.talked_s:.0f} s, and no RTP came to either side"
+            why, advice = _why(call.caller, wanted)
+            if not why:
+                why, advice = _why(call.called, wanted)
+            yield finding(BROKEN, "no-audio", text + why, advice, call.invite, call.answered)
+    if facts.calls and not facts.media_packets and any(call.talked_s >= _TALKED_S for call in facts.calls):
+        text = "there is no RTP in this capture, so nothing is said about audio"
+        yield finding(NOTE, "no-rtp", text, "capture without a filter for ports", Proof())
+
+
+ONE_WAY: Final = "one-way"
+NONE: Final = "none"
+BOTH: Final = "both"
+
+
+def outcome(facts: Facts, call: Call) -> str:
+    """Return who heard whom in a call: ONE_WAY, NONE, BOTH, or "" where it can't be told.
+
+    It can't where the capture has no RTP, the call was too short, a side was on hold or named no audio.
+    """
+    sides = (call.caller, call.called)
+    if not facts.media_packets or call.talked_s < _TALKED_S or any(side.quiet or not side.media for side in sides):
+        return ""
+    most, least = max(side.got for side in sides), min(side.got for side in sides)
+    if not most:
+        return NONE
+    if least or most < _FEW_PACKETS:
+        return BOTH
+    return ONE_WAY
+
+
+def rtcp(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
+    """Say in how many calls RTCP came only one way, or not at all."""
+    del wanted
+    one_way, missing = Proof(), Proof()
+    for call in facts.calls:
+        if call.talked_s < _RTCP_S or outcome(facts, call) != BOTH:
+            continue
+        got = (call.caller.got_rtcp, call.called.got_rtcp)
+        if not any(got):
+            missing.add(call.started)
+        elif not all(got):
+            one_way.add(call.started)
+    if one_way:
+        text = f"RTCP comes only one way in {one_way.count} of {len(facts.calls)} calls whose audio goes both ways"
+        advice = "a device on the way translates RTP's port and forgets RTCP's, or one side sends none"
+        yield finding(WARNING, "rtcp-one-way", text, advice, one_way)
+    if missing:
+        text = f"no RTCP in {missing.count} of {len(facts.calls)} calls: nobody measures their audio"
+        yield finding(NOTE, "rtcp-missing", text, "many phones send none unless they are told to", missing)
+
+
+def to_private(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
+    """Say which RTP was sent to an address that can't be reached."""
+    del wanted
+    for stream in facts.to_private[:_MOST_STREAMS]:
+        text = f"{stream.packets} RTP packets from {stream.source} go to the private address {stream.destination}"
+        advice = "an SDP names that address, and nothing changed it on the way: it needs an ALG or a NAT-aware phone"
+        yield finding(BROKEN, "rtp-to-private", text, advice, Proof(1, [stream.first]))
+
+
+def _ends(side: Side) -> str:
+    return ", ".join(dict.fromkeys(f"{end.host}:{end.port}" for end in side.media))
+
+
+def _why(side: Side, wanted: Wanted) -> tuple[str, str]:
+    """Return why a side may hear nothing, and what to do."""
+    if any(wanted.networks.is_private(end.host) for end in side.media):
+        return ", a private address", "the far end sends to the address in the SDP: an ALG puts the public one there"
+    return "", "a firewall, a lost mapping, or the far end sends nothing: capture at the other side too"
+
+
+CHECKS: Final = (audio, rtcp, to_private)

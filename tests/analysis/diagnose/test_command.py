@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import gzip
+import json
+from pathlib import Path
+
+import pytest
+from tests.analysis.diagnose.story import PHONE, PUBLIC, SERVER, Story
+
+from sipalg import cli
+
+
+def well(path: Path) -> Path:
+    story = Story()
+    story.register(names=PUBLIC)
+    return story.write(path)
+
+
+def ill(path: Path) -> Path:
+    story = Story()
+    story.call("192.168.20.100:4000", "207.252.1.148:9000")
+    story.rtp("192.168.20.100:4000", "207.252.1.148:9000", 150)
+    story.hang_up()
+    return story.write(path)
+
+
+def test_capture_in_which_all_is_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = well(tmp_path / "well.pcap")
+    assert cli.main(["diagnose", str(path)]) == 0
+    assert capsys.readouterr().out.splitlines() == [
+        f"{path}: 2 packets, 2 SIP messages, 0 calls, 0 RTP streams",
+        "verdict: ALG not needed",
+        "phone 192.168.20.100: NAT aware",
+        "  names public addresses in Contact (packet 1)",
+        "  ALG not needed: a good one leaves its messages alone, a poor one would harm",
+        "note: phone 192.168.20.100:5060 with 207.252.1.148:5060: registers for 100 s, no keep-alive seen; a NAT "
+        "alone keeps UDP for 30, 120 or 180 s, and this is longer than 30 s (packet 2)",
+        "  needs an ALG's sip-timeout (1 h is enough), or keep-alives below 30 s",
+        "nothing is wrong in this capture",
+    ]
+
+
+def test_warnings_make_1_and_broken_calls_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    story = Story()
+    story.register()
+    assert cli.main(["diagnose", str(story.write(tmp_path / "warning.pcap"))]) == 1
+    assert "verdict: ALG needed" in capsys.readouterr().out
+    assert cli.main(["diagnose", str(ill(tmp_path / "ill.pcap"))]) == 2
+    assert "broken: call call: one-way audio" in capsys.readouterr().out
+
+
+def test_several_files_are_diagnosed_one_after_the_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = [str(well(tmp_path / "well.pcap")), str(ill(tmp_path / "ill.pcap"))]
+    assert cli.main(["diagnose", *paths]) == 2
+    assert capsys.readouterr().out.count("verdict:") == 2
+
+
+def test_json_has_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["diagnose", "--json", str(ill(tmp_path / "ill.pcap"))]) == 2
+    answer = json.loads(capsys.readouterr().out)
+    (file,) = answer["files"]
+    assert (answer["exit_code"], file["alg"], file["packets"], file["rtp_packets"]) == (2, "needed", 155, 150)
+    assert file["phones"][0]["aware"] == "not NAT aware"
+    assert file["phones"][0]["why"][0]["packets"] == [1, 3, 154]
+    assert file["servers"] == [{"server": SERVER, "requests": 2, "retransmissions": 0, "unanswered": 0}]
+    assert [finding["check"] for finding in file["findings"]] == ["one-way-audio"]
+
+
+def test_settings_are_what_the_capture_is_measured_against(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story = Story()
+    story.register("203.0.113.20:5060", "207.252.1.148:5080", expires_s=300)
+    path = str(story.write(tmp_path / "story.pcap"))
+    options = ["--inside", "203.0.113.0/24", "--ports", "5080", "--sip-timeout", "00:02:00"]
+    assert cli.main(["diagnose", path, *options]) == 1
+    output = capsys.readouterr().out
+    assert "phone 203.0.113.20: not NAT aware" in output
+    assert "sip-timeout is 2 min" in output
+    assert "speaks SIP on port" not in output
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--sip-timeout", "soon"], "'soon' is no time; examples: 01:00:00, 1h, 90m, 1d2h, 3600"),
+        (["--inside", "lan0"], "'lan0' is no IPv4 network; an example: 192.168.20.0/24"),
+        ([], "the following arguments are required: FILE"),
+    ],
+)
+def test_wrong_arguments(options: list[str], complaint: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["diagnose", *options])
+    assert ended.value.code == 2
+    assert complaint in capsys.readouterr().err
+
+
+def test_what_is_no_capture_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "notes.txt"
+    path.write_text("not a capture, but a text of some length")
+    assert cli.main(["diagnose", str(path), str(well(tmp_path / "well.pcap"))]) == 2
+    output = capsys.readouterr()
+    assert output.err == f"sipalg diagnose: {path}: is no capture; give a pcap or pcapng file\n"
+    assert "verdict: ALG not needed" in output.out
+
+
+def test_cut_capture_says_so_and_what_could_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = ill(tmp_path / "ill.pcap")
+    path.write_bytes(path.read_bytes()[:-10])
+    assert cli.main(["diagnose", str(path)]) == 2
+    output = capsys.readouterr()
+    assert output.err == f"sipalg diagnose: {path}, packet 155: is cut off: the file ends in its middle\n"
+    assert "154 packets" in output.out
+
+
+def test_link_type_that_nobody_reads_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = ill(tmp_path / "ill.pcap")
+    content = bytearray(path.read_bytes())
+    content[20] = 147
+    path.write_bytes(content)
+    assert cli.main(["diagnose", str(path)]) == 2
+    output = capsys.readouterr()
+    assert output.out == ""
+    assert output.err.startswith(f"sipalg diagnose: {path}: link type 147 isn't one that is read here")
+
+
+def test_compressed_capture_says_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = ill(tmp_path / "ill.pcap")
+    assert cli.main(["diagnose", "--json", str(path)]) == 2
+    plain = json.loads(capsys.readouterr().out)["files"][0]
+    packed = tmp_path / "ill.pcap.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert cli.main(["diagnose", "--json", str(packed)]) == 2
+    assert json.loads(capsys.readouterr().out)["files"][0] == {**plain, "file": str(packed)}
+
+
+def test_capture_without_sip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    story = Story()
+    story.udp(PHONE, "198.51.100.53:53", b"a question")
+    assert cli.main(["diagnose", str(story.write(tmp_path / "dns.pcap"))]) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == ["no SIP is in this capture"]
+
+
+def test_capture_whose_inside_cant_be_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    story = Story()
+    story.request("OPTIONS", "203.0.113.7:5060", SERVER)
+    story.response(200, "OPTIONS", SERVER, "203.0.113.7:5060")
+    assert cli.main(["diagnose", str(story.write(tmp_path / "both.pcap"))]) == 0
+    assert "say with --inside which networks" in capsys.readouterr().out
+
+
+def test_many_findings_of_one_kind_are_cut_short_for_people(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story = Story()
+    for number in range(12):
+        story.register(f"192.168.20.{number + 1}:5060", expires_s=7200)
+    assert cli.main(["diagnose", str(story.write(tmp_path / "many.pcap"))]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert "2 more phones; --json has them" in lines
+    assert "warning: 2 more like that; --json has them" in lines

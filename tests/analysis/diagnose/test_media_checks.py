@@ -1,0 +1,162 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from tests.analysis.diagnose.story import PHONE, PUBLIC, SERVER, Story, found, host, sdp
+
+MEDIA, FAR_MEDIA = "192.168.20.100:4000", "207.252.1.148:9000"
+RTCP, FAR_RTCP = "192.168.20.100:4001", "207.252.1.148:9001"
+
+
+def audio(story: Story, tmp_path: Path) -> list[tuple[str, str]]:
+    found_ = story.diagnosis(tmp_path).findings
+    return [(finding.severity, finding.check) for finding in found_ if finding.check.endswith("-audio")]
+
+
+def test_call_with_audio_both_ways_is_well(tmp_path: Path) -> None:
+    story = Story()
+    story.call(MEDIA, FAR_MEDIA)
+    story.talk(MEDIA, FAR_MEDIA, 50)
+    story.hang_up()
+    diagnosis = story.diagnosis(tmp_path)
+    assert [finding.check for finding in diagnosis.findings] == []
+    assert (diagnosis.facts.media_packets, diagnosis.facts.streams) == (100, 2)
+
+
+def test_nothing_that_comes_back_is_one_way_audio(tmp_path: Path) -> None:
+    story = Story()
+    story.call(MEDIA, FAR_MEDIA)
+    story.rtp(MEDIA, FAR_MEDIA, 150)
+    story.hang_up()
+    (finding,) = found(story.diagnosis(tmp_path), "one-way-audio")
+    assert finding.severity == "broken"
+    assert finding.text == (
+        "call call: one-way audio: 150 RTP packets came to 207.252.1.148, none to 192.168.20.100:4000, "
+        "a private address"
+    )
+    assert finding.packets == (1, 2)
+
+
+def test_rtcp_that_comes_shows_that_the_way_is_open(tmp_path: Path) -> None:
+    story = Story()
+    story.call(MEDIA, FAR_MEDIA)
+    story.rtp(MEDIA, FAR_MEDIA, 150)
+    story.rtcp(FAR_RTCP, RTCP)
+    story.hang_up()
+    (finding,) = found(story.diagnosis(tmp_path), "one-way-audio")
+    assert finding.severity == "warning"
+
+
+def test_server_that_sends_to_the_source_is_heard_on_another_port(tmp_path: Path) -> None:
+    story = Story()
+    story.call("75.142.151.49:4000", FAR_MEDIA, names=PUBLIC)
+    story.talk("192.168.20.100:4444", FAR_MEDIA, 50)
+    story.hang_up()
+    assert audio(story, tmp_path) == []
+
+
+def test_call_without_any_rtp_among_others_with_it_has_no_audio(tmp_path: Path) -> None:
+    story = Story()
+    story.call("75.142.151.49:4000", FAR_MEDIA, names=PUBLIC)
+    story.wait(10)
+    story.hang_up()
+    story.call("192.168.20.100:4002", "207.252.1.148:9002", call_id="other")
+    story.talk("192.168.20.100:4002", "207.252.1.148:9002", 50)
+    story.hang_up(call_id="other")
+    (finding,) = found(story.diagnosis(tmp_path), "no-audio")
+    assert (finding.severity, finding.packets) == ("broken", (1, 2))
+    assert "call call: no audio: it stood for 10 s" in finding.text
+
+
+def test_capture_without_rtp_says_nothing_about_audio(tmp_path: Path) -> None:
+    story = Story()
+    story.call(MEDIA, FAR_MEDIA)
+    story.wait(10)
+    story.hang_up()
+    diagnosis = story.diagnosis(tmp_path)
+    assert audio(story, tmp_path) == []
+    assert found(diagnosis, "no-rtp")[0].severity == "note"
+
+
+@pytest.mark.parametrize("line", ["a=sendonly", "a=inactive"])
+def test_call_on_hold_may_be_silent(line: str, tmp_path: Path) -> None:
+    story = Story()
+    story.call(MEDIA, FAR_MEDIA)
+    story.request("INVITE", PHONE, SERVER, cseq=2, to_tag="there", body=sdp(MEDIA, line))
+    story.rtp(MEDIA, FAR_MEDIA, 150)
+    story.hang_up()
+    assert audio(story, tmp_path) == []
+
+
+def test_short_call_isnt_judged(tmp_path: Path) -> None:
+    story = Story()
+    story.call(MEDIA, FAR_MEDIA)
+    story.rtp(MEDIA, FAR_MEDIA, 50)
+    story.hang_up()
+    assert audio(story, tmp_path) == []
+
+
+def test_ports_that_are_used_again_are_counted_for_each_call(tmp_path: Path) -> None:
+    story = Story()
+    for call_id in ("first", "second"):
+        story.call(MEDIA, FAR_MEDIA, call_id=call_id)
+        story.rtp(MEDIA, FAR_MEDIA, 150)
+        if call_id == "first":
+            story.rtp(FAR_MEDIA, MEDIA, 150)
+        story.hang_up(call_id=call_id)
+    (finding,) = found(story.diagnosis(tmp_path), "one-way-audio")
+    assert finding.text.startswith("call second: one-way audio: 150 RTP packets")
+
+
+def test_call_that_the_capture_doesnt_see_end_is_judged_up_to_its_end(tmp_path: Path) -> None:
+    story = Story()
+    story.call(MEDIA, FAR_MEDIA)
+    story.rtp(MEDIA, FAR_MEDIA, 150)
+    story.rtcp(RTCP, FAR_RTCP)
+    assert len(audio(story, tmp_path)) == 1
+
+
+def talk_with_rtcp(story: Story, *ways: tuple[str, str]) -> None:
+    story.call(MEDIA, FAR_MEDIA)
+    for _ in range(3):
+        story.talk(MEDIA, FAR_MEDIA, 50)
+        for way in ways:
+            story.rtcp(*way)
+    story.hang_up()
+
+
+def test_rtcp_both_ways_is_well(tmp_path: Path) -> None:
+    story = Story()
+    talk_with_rtcp(story, (RTCP, FAR_RTCP), (FAR_RTCP, RTCP))
+    assert [finding for finding in story.diagnosis(tmp_path).findings if "rtcp" in finding.check] == []
+
+
+def test_rtcp_on_rtps_own_ports_counts_too(tmp_path: Path) -> None:
+    story = Story()
+    talk_with_rtcp(story, (MEDIA, FAR_MEDIA), (FAR_MEDIA, MEDIA))
+    diagnosis = story.diagnosis(tmp_path)
+    assert [finding for finding in diagnosis.findings if "rtcp" in finding.check] == []
+    assert (diagnosis.facts.media_packets, diagnosis.facts.rtcp_packets) == (300, 6)
+
+
+def test_rtcp_one_way_is_a_warning_and_none_at_all_a_note(tmp_path: Path) -> None:
+    story = Story()
+    talk_with_rtcp(story, (RTCP, FAR_RTCP))
+    assert found(story.diagnosis(tmp_path), "rtcp-one-way")[0].severity == "warning"
+    story = Story()
+    talk_with_rtcp(story)
+    assert found(story.diagnosis(tmp_path), "rtcp-missing")[0].severity == "note"
+
+
+def test_rtp_to_a_private_address_that_never_speaks_is_lost(tmp_path: Path) -> None:
+    story = Story()
+    story.register(PUBLIC, names=PHONE)
+    story.call(MEDIA, FAR_MEDIA, phone=PUBLIC, names=PHONE)
+    first = story.udp(FAR_MEDIA, MEDIA, bytes.fromhex("8000000100000000aabbccdd") + bytes(160))
+    story.rtp(FAR_MEDIA, MEDIA, 99)
+    story.rtp(f"{host(PUBLIC)}:4000", FAR_MEDIA, 100)
+    story.hang_up(phone=PUBLIC)
+    (finding,) = found(story.diagnosis(tmp_path), "rtp-to-private")
+    assert finding.text == "100 RTP packets from 207.252.1.148:9000 go to the private address 192.168.20.100:4000"
+    assert finding.packets == (first,)
