@@ -1,0 +1,1 @@
+"""`/tool sniffer`: captures on the router, in a process of its own; no packet of the ALG's waits for it."""
