@@ -32,6 +32,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "/": ("sipalg.routeros.shell", "run a RouterOS command: sipalg '/ip firewall service-port print'"),
     "console": ("sipalg.routeros.console", "type RouterOS commands, with history, Tab and ?"),
     "script": ("sipalg.routeros.script", "run RouterOS commands from a file"),
+    "sniffer": ("sipalg.routeros.captures", "capture what passes: set, start, stop and the rest of /tool sniffer"),
+    "file": ("sipalg.routeros.captures", "list captures, remove one, or write one out"),
     "doctor": ("sipalg.doctor.command", "say what stands in the way of SIP on this router"),
     "install-service": ("sipalg.control.install", "install the systemd service, man page and completions"),
     "explain": ("sipalg.analysis.explain", "show what the ALG would do to one message in a file"),

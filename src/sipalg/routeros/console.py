@@ -30,7 +30,7 @@ from sipalg.routeros.grammar import Move, read
 from sipalg.routeros.lexer import GrammarError
 from sipalg.routeros.menus import Path as MenuPath
 from sipalg.routeros.router import RefusedError, Router
-from sipalg.routeros.shell import add_places, router_of, surroundings
+from sipalg.routeros.shell import add_places, router_of, surroundings, write
 
 _LEAVE: Final = ("quit", "exit", "/quit", "/exit")
 #: RouterOS's colours: menus cyan, commands magenta, names green, what can't be read red.
@@ -76,7 +76,7 @@ class Console:
                     continue
                 result = perform(statement, self._router, surroundings())
                 saved = saved and result.saved
-                sys.stdout.writelines(f"{text}\n" for text in result.lines)
+                write(result)
                 sys.stdout.flush()
         except (GrammarError, RefusedError) as error:
             sys.stderr.write(f"{_RED}{error}{_PLAIN}\n" if self._coloured else f"{error}\n")

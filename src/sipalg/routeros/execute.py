@@ -12,7 +12,8 @@ from typing import Any, Final, NamedTuple
 from sipalg import __version__
 from sipalg.control.properties import texts
 from sipalg.control.settings import Settings
-from sipalg.routeros import listing
+from sipalg.routeros import capturing, listing
+from sipalg.routeros.capturing import Found
 from sipalg.routeros.conditions import hold
 from sipalg.routeros.grammar import Call, Items
 from sipalg.routeros.listing import Row
@@ -37,6 +38,8 @@ class Result(NamedTuple):
     changed: bool = False
     #: Is what it changed written, where it has to be?
     saved: bool = True
+    #: Do the lines come one by one, as things happen?
+    live: bool = False
 
 
 def perform(call: Call, router: Router, around: Surroundings) -> Result:
@@ -93,6 +96,16 @@ def _export(call: Call, router: Router, around: Surroundings) -> Result:
     return Result(lines, "\n".join([*lines, ""]))
 
 
+def _capturing(action: Callable[[Call, Router], Found]) -> Callable[[Call, Router, Surroundings], Result]:
+    """Fit an action of the sniffer's in with the others."""
+
+    def act(call: Call, router: Router, _around: Surroundings) -> Result:
+        lines, json, changed, live = action(call, router)
+        return Result(lines, json, changed, live=live)
+
+    return act
+
+
 #: By action. A new menu's commands have theirs here.
 ACTIONS: Final[dict[str, Callable[[Call, Router, Surroundings], Result]]] = {
     "print": _print,
@@ -101,12 +114,15 @@ ACTIONS: Final[dict[str, Callable[[Call, Router, Surroundings], Result]]] = {
     "disable": _disable,
     "get": _get,
     "export": _export,
+    **{name: _capturing(action) for name, action in capturing.ACTIONS.items()},
 }
 
 
 def _rows(menu: Menu, router: Router) -> list[Row]:
     """Return all of a menu's entries; each has every flag."""
-    if menu.source:
+    if menu.source in capturing.ROWS:
+        found = capturing.rows(menu.source, router)
+    elif menu.source:
         found = router.rows(menu.source)
     else:
         settings = router.service_port()

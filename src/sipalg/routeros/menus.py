@@ -11,6 +11,8 @@ from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
 from sipalg.control.properties import PROPERTIES, Property
+from sipalg.sniffer.settings import PROPERTIES as SNIFFER
+from sipalg.sniffer.settings import plain_name, seconds
 
 #: A menu's place: the names from the root on.
 Path = tuple[str, ...]
@@ -115,6 +117,18 @@ _EXPORT: Final = Command(
     "export",
     words=(Argument("verbose", "with those that have their default"), Argument("terse", "each command with its menu")),
 )
+_FILE: Final = Argument("file-name", "the file to write", "a plain name", check=plain_name)
+_NAME: Final = Argument("name", "the file", "a plain name", check=plain_name)
+_SNIFFER: Final = tuple(Argument(one.key, one.help, one.values, one.choices, one.check) for one in SNIFFER.values())
+#: `quick` has filters of its own, named without `filter-`.
+_QUICK: Final = (
+    *(
+        one._replace(name=one.name.removeprefix("filter-"))
+        for one in _SNIFFER
+        if one.name.startswith("filter-") and one.name != "filter-stream"
+    ),
+    Argument("duration", "how long, at most", "a time, such as 10s or 1m", check=seconds),
+)
 _NOW: Final = Argument("now", "end standing calls and mappings too, instead of serving them to their end")
 
 
@@ -168,6 +182,94 @@ _ALL: Final = (
             Column("repl-packets", brief=False, kind="number"),
         ),
         source="connections",
+    ),
+    Menu(("tool",), "tools"),
+    Menu(
+        ("tool", "sniffer"),
+        "captures what passes",
+        (
+            Command("print", "show the settings, and what a run has found", "sniffer-print"),
+            Command("set", "change settings, for the next run", "sniffer-set", named=_SNIFFER, needs_named=True),
+            Command("start", "begin to capture", "sniffer-start"),
+            Command("stop", "capture no more", "sniffer-stop"),
+            Command("save", "write the packets in memory to a file", "sniffer-save", (_FILE,), 1, (_FILE,)),
+            Command("quick", "show packets as they pass, until Ctrl-C", "sniffer-quick", named=_QUICK),
+            Command("reset", "give all settings their defaults", "sniffer-reset"),
+        ),
+    ),
+    Menu(
+        ("tool", "sniffer", "packet"),
+        "the packets in memory",
+        (_print("show the packets"),),
+        columns=(
+            Column("time", right=True, kind="number"),
+            Column("interface"),
+            Column("direction"),
+            Column("src-mac", brief=False),
+            Column("dst-mac", brief=False),
+            Column("vlan", kind="number"),
+            Column("src-address"),
+            Column("dst-address"),
+            Column("protocol"),
+            Column("size", right=True, kind="number"),
+        ),
+        source="sniffer-packets",
+    ),
+    Menu(
+        ("tool", "sniffer", "protocol"),
+        "what was captured, by protocol",
+        (_print("show protocols and their parts of all bytes"),),
+        columns=(
+            Column("protocol"),
+            Column("ip-protocol"),
+            Column("port"),
+            Column("packets", right=True, kind="number"),
+            Column("bytes", right=True, kind="number"),
+            Column("share", right=True),
+        ),
+        source="sniffer-protocols",
+    ),
+    Menu(
+        ("tool", "sniffer", "host"),
+        "what was captured, by host",
+        (_print("show what hosts sent/got: in the last second, in the best, in all"),),
+        columns=(
+            Column("address"),
+            Column("rate", right=True),
+            Column("peak-rate", right=True),
+            Column("total", right=True),
+        ),
+        source="sniffer-hosts",
+    ),
+    Menu(
+        ("tool", "sniffer", "connection"),
+        "what was captured, by connection",
+        (_print("show connections: there/back"),),
+        columns=(
+            Column("protocol"),
+            Column("src-address"),
+            Column("dst-address"),
+            Column("packets", right=True),
+            Column("bytes", right=True),
+            Column("resends", right=True),
+            Column("mss", right=True),
+        ),
+        source="sniffer-connections",
+    ),
+    Menu(
+        ("file",),
+        "the captures",
+        (
+            _print("list the captures"),
+            Command("remove", "remove a capture", "file-remove", (_NAME,), 1, (_NAME,)),
+        ),
+        columns=(
+            Column("name"),
+            Column("type"),
+            Column("size", right=True, kind="number"),
+            Column("last-modified"),
+        ),
+        source="files",
     ),
     Menu(
         ("ip", "firewall", "nat"),

@@ -105,6 +105,24 @@ class Router:
             self._tell("observe: what would have been done; nothing is changed")
         return [_in_words(row) for row in answer[command]]
 
+    def tell(self, line: str) -> None:
+        """Say something that isn't part of an answer."""
+        self._tell(line)
+
+    def captures(self) -> Path:
+        """Return the directory of captures: the running ALG's, else the file's, else the default. RefusedError."""
+        try:
+            found: dict[str, str] = self._ask("settings")["settings"]
+            return Path(found["captures"])
+        except NotRunningError:
+            pass
+        try:
+            return settings_file.load(self._file).captures
+        except SettingsMissingError:
+            return Settings().captures
+        except SettingsError as error:
+            raise RefusedError(str(error)) from None
+
     def _change(self, values: Mapping[str, str], command: str, arguments: Mapping[str, Any]) -> Change:
         try:
             answer = self._ask(command, arguments)

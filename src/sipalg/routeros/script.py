@@ -15,7 +15,7 @@ from sipalg.routeros.execute import perform
 from sipalg.routeros.grammar import Call, read
 from sipalg.routeros.lexer import GrammarError, Position
 from sipalg.routeros.router import RefusedError, UnansweredError
-from sipalg.routeros.shell import add_places, router_of, surroundings, tell
+from sipalg.routeros.shell import add_places, router_of, surroundings, tell, write
 
 #: No script is longer, and a wrong path may name anything.
 _LONGEST_BYTES: Final = 1 << 20
@@ -52,7 +52,7 @@ def main(args: argparse.Namespace) -> int:
             tell(_placed(name, call.position, f"{error}{done}"))
             return 1 if changed or isinstance(error, UnansweredError) else 2
         changed, saved = changed or result.changed, saved and result.saved
-        sys.stdout.writelines(f"{line}\n" for line in result.lines)
+        write(result)
     return 0 if saved else 1
 
 

@@ -16,7 +16,7 @@ from sipalg.control.client import SOCKET_HELP, socket_path
 from sipalg.control.settings_file import DEFAULT_FILE, FILE_VARIABLE, settings_path
 from sipalg.routeros import listing
 from sipalg.routeros.complete import asked_about, help_lines
-from sipalg.routeros.execute import Surroundings, perform
+from sipalg.routeros.execute import Result, Surroundings, perform
 from sipalg.routeros.grammar import Move, read
 from sipalg.routeros.lexer import GrammarError
 from sipalg.routeros.router import RefusedError, Router, UnansweredError
@@ -61,13 +61,21 @@ def main(args: argparse.Namespace) -> int:
             result = perform(statement, router, surroundings())
             saved = saved and result.saved
             if not args.json:
-                sys.stdout.writelines(f"{text}\n" for text in result.lines)
+                write(result)
             elif result.json is not None:
                 sys.stdout.write(json.dumps(result.json, indent=2) + "\n")
     except (GrammarError, RefusedError) as error:
         sys.stderr.write(f"sipalg: {error}\n")
         return 1 if isinstance(error, UnansweredError) else 2
     return 0 if saved else 1
+
+
+def write(result: Result) -> None:
+    """Write a result's lines; those that come one by one are seen one by one."""
+    for text in result.lines:
+        sys.stdout.write(f"{text}\n")
+        if result.live:
+            sys.stdout.flush()
 
 
 def router_of(args: argparse.Namespace) -> Router:

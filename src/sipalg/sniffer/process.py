@@ -208,7 +208,7 @@ def read_settings(captures: Captures) -> dict[str, str]:
 
 
 def prepare(captures: Captures) -> Process:
-    """Take the lock, open everything and return what only has to go. Raises CapturesError, ValueError, the tap's errors."""
+    """Take the lock, open everything and return what only has to go. Raises what `main` tells."""
     lock = captures.lock()
     for _ in range(_LOCK_TRIES):
         if lock is not None:

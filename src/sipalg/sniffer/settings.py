@@ -78,6 +78,14 @@ def plain_name(text: str) -> str:
     return text
 
 
+def seconds(text: str) -> float:
+    """Read a duration: `10s`, `2m`, `1h` or seconds; up to a day."""
+    found = re.fullmatch(r"(\d{1,5})([smh]?)", text, re.ASCII)
+    if found is None or not 1 <= (number := int(found[1]) * {"": 1, "s": 1, "m": 60, "h": 3600}[found[2]]) <= 86400:
+        raise ValueError(f"{text!r} is no duration; examples: 10s, 2m, 1h")
+    return float(number)
+
+
 def _file_name(text: str) -> str:
     return plain_name(text) if text else ""
 

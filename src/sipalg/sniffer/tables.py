@@ -128,7 +128,9 @@ class Tables:
         rows = []
         for address, host in self._hosts.items():
             host.turn(int(now))
-            rates = {"rate": host.rate, "peak-rate": host.peak}
+            # The second that isn't over may be the best already.
+            peak = [max(pair) for pair in zip(host.peak, host.current, strict=True)]
+            rates = {"rate": host.rate, "peak-rate": peak}
             row = {key: f"{_rate(sent)}/{_rate(got)}" for key, (sent, got) in rates.items()}
             rows.append({"address": address, **row, "total": f"{host.total[0]}/{host.total[1]}"})
         return rows
