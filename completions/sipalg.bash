@@ -37,7 +37,7 @@ _sipalg() {
             mapfile -t COMPREPLY < <(compgen -W "$(sipalg lab --list 2>/dev/null | cut -d " " -f 1)" -- "$word")
             return
             ;;
-        --socket | --config | --captures | --keep | --prefix | --root | --executable)
+        --socket | --config | --captures | --keep | --prefix | --root | --executable | --output)
             mapfile -t COMPREPLY < <(compgen -f -- "$word")
             return
             ;;
@@ -64,8 +64,8 @@ _sipalg() {
         /*) options='--now --json --socket --config --help' ;;
         console | script) options='--socket --config --help' ;;
         '')
-            options='run config status mappings calls metrics / console script doctor install-service explain rewrite'
-            options+=' diagnose lab'
+            options='run config status mappings calls metrics / console script sniffer file doctor install-service'
+            options+=' explain rewrite diagnose lab'
             options+=' --help --version'
             ;;
         run)
@@ -80,6 +80,16 @@ _sipalg() {
         status | mappings) options='--json --socket --help' ;;
         calls) options='--call --message --diff --export --json --socket --help' ;;
         metrics) options='--listen --socket --help' ;;
+        sniffer)
+            options='--json --socket --config --help'
+            if [[ $word != -* ]]; then
+                options='set print start stop save quick reset packet protocol host connection'
+            fi
+            ;;
+        file)
+            options='--json --output --socket --config --help'
+            if [[ $word != -* ]]; then options='print remove get'; fi
+            ;;
         doctor) options='--json --inside --outside --ports --except --config --socket --help' ;;
         install-service) options='--prefix --root --executable --uninstall --dry-run --help' ;;
         explain)

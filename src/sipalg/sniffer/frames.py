@@ -13,7 +13,7 @@ from sipalg.sniffer.filters import IP_PROTOCOLS, MAC_PROTOCOLS
 
 _MAC_NAMES: Final = {number: name for name, number in MAC_PROTOCOLS.items()}
 _IP_NAMES: Final = {number: name for name, number in IP_PROTOCOLS.items()}
-_TAGS: Final = (0x8100, 0x88A8)
+_TAGS: Final = (0x8100, 0x88A8, 0x9100)
 _IPV4: Final = 0x0800
 _IPV6: Final = 0x86DD
 _TCP: Final = 6

@@ -43,6 +43,8 @@ _ARPHRD_ETHER: Final = 1
 _ARPHRD_LOOPBACK: Final = 772
 ETHERNET: Final = (_ARPHRD_ETHER, _ARPHRD_LOOPBACK)
 _PLAIN_IP: Final = (512, 519, 768, 769, 776, 778, 823, 65534)
+#: What a tag in a frame begins with: 802.1Q, 802.1ad and the old way; libpcap's `vlan` takes the same.
+_TAGS: Final = (0x8100, 0x88A8, 0x9100)
 #: BPF_MAXINSNS.
 _MOST_INSTRUCTIONS: Final = 4096
 _REJECT: Final[Instruction] = (_RETURN, 0, 0, 0)
@@ -121,13 +123,14 @@ def _with_tag_in_frame(wanted: str, vlans: Sequence[Literal], operator: str) -> 
 
     libpcap reads all behind the word `vlan` with the offsets that a tag makes (pcap-filter(7)), so it comes last.
     """
-    if not vlans:
-        return f"({wanted}) or (vlan and ({wanted}))" if wanted else ""
+    if not wanted and not vlans:
+        return ""
     tests = f" {operator} ".join(f"ether[14:2] & 0xfff {'!=' if one.negated else '='} {one.number}" for one in vlans)
-    inside = f"vlan and ({tests})" + (f" and ({wanted})" if wanted else "")
-    if not _untagged_passes(vlans, operator):
+    inside = " and ".join(["vlan", *(f"({part})" for part in (tests, wanted) if part)])
+    if vlans and not _untagged_passes(vlans, operator):
         return inside
-    untagged = "not ether proto 0x8100 and not ether proto 0x88a8" + (f" and ({wanted})" if wanted else "")
+    # Else what isn't so in a frame without tag would hold for each that has one.
+    untagged = " and ".join([*(f"not ether proto {kind}" for kind in _TAGS), *([f"({wanted})"] if wanted else [])])
     return f"({untagged}) or ({inside})"
 
 
