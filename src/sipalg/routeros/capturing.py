@@ -7,6 +7,7 @@ copy may come here, to be looked at.
 from __future__ import annotations
 
 import select
+import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import datetime
@@ -125,23 +126,22 @@ def _quick(call: Call, _router: Router) -> Found:
 def _passing(tap: Tap, limit_s: float | None) -> Iterator[str]:
     """Yield a line a packet until the time is over or Ctrl-C is pressed; then how many there were."""
     begin = time.time()
-    end = None if limit_s is None else time.monotonic() + limit_s
+    end = float("inf") if limit_s is None else time.monotonic() + limit_s
     count = 0
+    pressed: list[int] = []
+    # Wherever it is pressed, also while a line is written, the end is told.
+    before = signal.signal(signal.SIGINT, lambda number, _frame: pressed.append(number))
     try:
         yield _QUICK_HEAD
-        while end is None or time.monotonic() < end:
+        while not pressed and time.monotonic() < end:
             select.select([tap], [], [], _LOOK_EACH_S)
-            while (packet := tap.receive()) is not None:
+            while not pressed and time.monotonic() < end and (packet := tap.receive()) is not None:
                 count += 1
                 yield _quick_line(packet, count, begin)
-                if end is not None and time.monotonic() >= end:
-                    break
-    except KeyboardInterrupt:
-        pass
+        yield f"{count} packets, {tap.count_dropped()} dropped"
     finally:
-        dropped = tap.count_dropped()
+        signal.signal(signal.SIGINT, before)
         tap.close()
-    yield f"{count} packets, {dropped} dropped"
 
 
 def _quick_line(packet: Captured, number: int, begin: float) -> str:

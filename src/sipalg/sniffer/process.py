@@ -17,7 +17,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from sipalg.capture.records import NS_PER_S, Captured, format_for
 from sipalg.sniffer.directory import Captures, CapturesError
@@ -108,10 +108,23 @@ class Run:
             self._stream.close()
 
 
+class Source(Protocol):
+    """What a process takes its packets from: `tap.Tap`."""
+
+    def fileno(self) -> int:
+        """Return what to wait on."""
+
+    def receive(self) -> Captured | None:
+        """Return the next packet, or None while there is none."""
+
+    def count_dropped(self) -> int:
+        """Return how many packets there was no room for."""
+
+
 class Process:
     """The child: a tap, a run, and the signals."""
 
-    def __init__(self, captures: Captures, tap: Tap, run: Run, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, captures: Captures, tap: Source, run: Run, clock: Callable[[], float] = time.time) -> None:
         self._captures = captures
         self._tap = tap
         self._run = run
@@ -149,6 +162,11 @@ class Process:
         self._tap.count_dropped()
         self._run.close()
         self._write(running=False, memory=True)
+
+    def close(self) -> None:
+        """Listen to no signals any more."""
+        self._signals.close()
+        self._wakeup.close()
 
     def _drain(self) -> None:
         for _ in range(_AT_ONCE):

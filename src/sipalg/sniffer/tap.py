@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ctypes
 import errno
+import os
 import socket
 import struct
 import time
@@ -29,6 +30,8 @@ _SO_TIMESTAMPNS: Final = 35
 _TIMESPEC: Final = struct.Struct("qq")
 #: struct tpacket_auxdata: status, length on the wire, captured length, offsets, the tag and its kind.
 _AUXDATA: Final = struct.Struct("IIIHHHH")
+#: struct sockaddr_ll: family, protocol, interface; the rest is for sending.
+_ADDRESS: Final = struct.Struct("=H2si12x")
 _STATISTICS: Final = struct.Struct("II")
 _VLAN_VALID: Final = 0x10
 _TAG_KIND_VALID: Final = 0x40
@@ -38,6 +41,9 @@ _ETHERNET_BYTES: Final = 14
 #: A second of traffic at some hundred Mbit/s while the process doesn't run.
 _BUFFER_BYTES: Final = 32 << 20
 _ANCILLARY_BYTES: Final = 256
+
+
+_LIBC: Final = ctypes.CDLL(None, use_errno=True)
 
 
 class TapError(Exception):
@@ -72,7 +78,7 @@ class Tap:
             self._prepare(filter_bytes(instructions), len(instructions))
             # One interface's packets come from it alone; of several, the filter tells.
             only = wanted[0].text if len(wanted) == 1 and not wanted[0].negated and wanted[0].text != "all" else ""
-            self._socket.bind((only, _ETH_P_ALL))
+            _bind(self._socket, present[only] if only else 0)
         except OSError as error:
             self._socket.close()
             if error.errno == errno.ENOMEM:
@@ -129,6 +135,14 @@ class Tap:
             self._socket.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _BUFFER_BYTES)
         except PermissionError:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _BUFFER_BYTES)
+
+
+def _bind(packets: socket.socket, index: int) -> None:
+    """Begin to receive from an interface, or from all for 0, which socket.bind has no name for."""
+    address = _ADDRESS.pack(socket.AF_PACKET, _ETH_P_ALL.to_bytes(2, "big"), index)
+    if _LIBC.bind(packets.fileno(), address, len(address)):
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
 
 
 def _read(ancillary: list[tuple[int, int, bytes]], size_bytes: int) -> tuple[int, int, bytes]:
