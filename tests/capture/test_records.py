@@ -39,7 +39,7 @@ def test_pcapng_reads_back_as_it_was_written(packets: list[Captured]) -> None:
 
 @given(PACKETS, st.sampled_from([Pcap, Pcapng]), st.data())
 def test_a_cut_file_is_whole_up_to_its_last_whole_record(
-    packets: list[Captured], kind: type[Pcap] | type[Pcapng], data: st.DataObject
+    packets: list[Captured], kind: type[Pcap | Pcapng], data: st.DataObject
 ) -> None:
     writer = kind()
     pieces = [writer.header()]
@@ -67,7 +67,7 @@ def test_the_kind_goes_by_the_name(name: str, kind: type) -> None:
 
 
 @pytest.mark.parametrize(("kind", "unit"), [(Pcap, 1000), (Pcapng, 1)])
-def test_tshark_reads_the_same(tmp_path: Path, kind: type[Pcap] | type[Pcapng], unit: int) -> None:
+def test_tshark_reads_the_same(tmp_path: Path, kind: type[Pcap | Pcapng], unit: int) -> None:
     path = tmp_path / "file"
     path.write_bytes(content(kind(), EXAMPLE))
     fields = ("frame.time_epoch", "frame.len", "frame.cap_len", "frame.interface_name", "frame.comment")

@@ -172,6 +172,6 @@ def test_an_interface_that_goes_down_ends_nothing(cable: Topology, tap: Callable
     assert len(take(one, 1)) == 1
 
 
-def test_an_interface_that_is_not_there(tap: Callable[..., Tap]) -> None:
+def test_an_interface_that_is_not_there() -> None:
     with pytest.raises(TapError, match=r"filter-interface: there is no interface vlan99; there are .*lan0"):
         Tap(settings_of({"filter-interface": "vlan99"}), {"lan0": 1})

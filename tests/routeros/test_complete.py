@@ -20,8 +20,8 @@ def texts(before: str, path: tuple[str, ...] = ()) -> list[str]:
 @pytest.mark.parametrize(
     ("before", "expected"),
     [
-        ("", ["ip", "export"]),
-        ("/", ["ip", "export"]),
+        ("", ["ip", "tool", "file", "export"]),
+        ("/", ["ip", "tool", "file", "export"]),
         ("/ip f", ["firewall"]),
         ("/ip/firewall/", ["service-port", "connection", "nat", "export"]),
         ("/ip firewall; ser", ["service-port"]),

@@ -121,7 +121,7 @@ def test_conditions_follow_where() -> None:
     ("source", "error"),
     [
         ("/ip foo", "bad command name foo (line 1 column 5): there are firewall, export"),
-        ("/tool sniffer start", "bad command name tool (line 1 column 2)"),
+        ("/tools sniffer start", "bad command name tools (line 1 column 2)"),
         ("/ip firewal1 print", "bad command name firewal1 (line 1 column 5): did you mean firewall?"),
         ("\n/ip foo", "bad command name foo (line 2 column 5)"),
         ("..", "bad command name .. (line 1 column 1): this is the root"),

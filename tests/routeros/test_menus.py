@@ -2,13 +2,14 @@ from __future__ import annotations
 
 from sipalg.control.properties import PROPERTIES
 from sipalg.routeros.menus import MENUS, children, matching
+from sipalg.sniffer.settings import PROPERTIES as SNIFFER
 
 SERVICE_PORT = MENUS["ip", "firewall", "service-port"]
 
 
 def test_every_menu_hangs_on_another() -> None:
     assert all(path[:-1] in MENUS for path in MENUS if path)
-    assert children(()) == ["ip"]
+    assert children(()) == ["ip", "tool", "file"]
     assert children(("ip", "firewall")) == ["service-port", "connection", "nat"]
 
 
@@ -50,3 +51,12 @@ def test_a_name_may_be_begun() -> None:
     assert matching("a", ["a", "ab"]) == ["a"]
     assert matching("ab", ["abc", "abd"]) == ["abc", "abd"]
     assert matching("", ["abc"]) == []
+
+
+def test_the_sniffer_has_all_its_properties_and_quick_its_filters() -> None:
+    commands = {command.name: command for command in MENUS["tool", "sniffer"].commands}
+    assert {one.name for one in commands["set"].named} == set(SNIFFER)
+    assert {f"filter-{one.name}" for one in commands["quick"].named} - {"filter-duration"} == {
+        key for key in SNIFFER if key.startswith("filter-")
+    } - {"filter-stream"}
+    assert list(commands) == ["print", "set", "start", "stop", "save", "quick", "reset"]

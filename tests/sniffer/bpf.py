@@ -1,4 +1,4 @@
-"""The kernel's part: classic BPF, run on a frame and on what the kernel knows besides (a model of net/core/filter.c)."""
+"""The kernel's part: classic BPF, run on a frame and what the kernel knows besides (a model of net/core/filter.c)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ PACKET_TYPE, INTERFACE, HARDWARE, CPU, VLAN_TAG, VLAN_PRESENT = (ANCILLARY + one
 SIZES = {0x00: 4, 0x08: 2, 0x10: 1}
 
 
-class _OutOfPacket(Exception):
+class _OutOfPacketError(Exception):
     pass
 
 
@@ -18,7 +18,7 @@ def run(program: Sequence[tuple[int, int, int, int]], frame: bytes, known: Mappi
     """How many bytes the program takes of the frame; 0: not at all."""
     try:
         return _run(program, frame, known)
-    except _OutOfPacket:
+    except _OutOfPacketError:
         return 0
 
 
@@ -26,7 +26,7 @@ def _load(frame: bytes, at: int, size: int, known: Mapping[int, int]) -> int:
     if at >= ANCILLARY:
         return known[at]
     if at + size > len(frame):
-        raise _OutOfPacket
+        raise _OutOfPacketError
     return int.from_bytes(frame[at : at + size], "big")
 
 

@@ -22,7 +22,8 @@ def transport(protocol: int, content: bytes, source: str, destination: str, frag
     """An IP packet; `fragment` is the field with flags and offset."""
     ends = [ip_address(one) for one in (source, destination)]
     if ends[0].version == 6:
-        return struct.pack("!IHBB", 6 << 28, len(content), protocol, 64) + b"".join(one.packed for one in ends) + content
+        head = struct.pack("!IHBB", 6 << 28, len(content), protocol, 64)
+        return head + b"".join(one.packed for one in ends) + content
     head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(content), 7, fragment, 64, protocol, 0)
     return head + b"".join(one.packed for one in ends) + content
 

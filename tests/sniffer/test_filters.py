@@ -40,8 +40,9 @@ TEXTS: dict[str, st.SearchStrategy[str]] = {
 
 def filter_texts(most: int = filters.MOST_ENTRIES) -> st.SearchStrategy[dict[str, str]]:
     """Some filters, each as it is typed."""
+    sign = st.sampled_from(("", "!"))
     one = {
-        key: st.lists(st.builds("{}{}".format, st.sampled_from(("", "!")), text), min_size=1, max_size=most).map(",".join)
+        key: st.lists(st.builds("{}{}".format, sign, text), min_size=1, max_size=most).map(",".join)
         for key, text in TEXTS.items()
     }
     return st.fixed_dictionaries({}, optional=one)
@@ -53,12 +54,15 @@ def test_every_filter_has_its_texts() -> None:
 
 @given(filter_texts(), st.sampled_from(("or", "and")))
 def test_every_filter_compiles(texts: dict[str, str], operator: str) -> None:
-    made = expression({key: entries(text) for key, text in texts.items()}, operator, [filters.stream_of("10.0.0.1", 9)])
+    stream = filters.stream_of("10.0.0.1", 9)
+    made = expression({key: entries(text) for key, text in texts.items()}, operator, [stream])
+    told = ""
     try:
         pcapy.compile(pcapy.DLT_EN10MB, 2048, made, 1, 0xFFFFFFFF)
     except pcapy.PcapError as error:
-        # Two networks can't both be the source; libpcap notices some of these.
-        assert "rejects all packets" in str(error)
+        told = str(error)
+    # Two networks can't both be the source; libpcap notices some of these.
+    assert told in ("", "expression rejects all packets")
 
 
 def test_entries_may_be_negated() -> None:

@@ -53,7 +53,9 @@ def test_what_is_not_ip() -> None:
     assert look(b"short") == Seen("", 5)
 
 
-@given(st.binary(max_size=200), st.sampled_from([0x0800, 0x86DD, 0x8100]), st.sampled_from([b"\x45", b"\x4f", b"\x60"]))
+@given(
+    st.binary(max_size=200), st.sampled_from([0x0800, 0x86DD, 0x8100]), st.sampled_from([b"\x45", b"\x4f", b"\x60"])
+)
 def test_any_bytes_are_looked_at(rest: bytes, kind: int, first: bytes) -> None:
     frame = bytes(12) + kind.to_bytes(2, "big") + first + rest
     assert 0 <= look(frame).header_bytes <= len(frame)

@@ -180,9 +180,12 @@ def test_the_program_says_what_the_settings_say(
 def test_every_program_ends_on_every_frame(texts: dict[str, str], operator: str, frame: bytes, hardware: int) -> None:
     texts = {**texts, "filter-operator-between-entries": operator, "filter-vlan": "20", "filter-interface": "!ether2"}
     try:
-        assert takes(texts, frame, hardware=hardware) in (0, 2048)
-    except ProgramError as error:
-        assert "use fewer entries" in str(error)
+        taken = takes(texts, frame, hardware=hardware)
+    except ProgramError:
+        # Sixteen of each may be more than the kernel takes.
+        assert sum(text.count(",") for text in texts.values()) > 16
+    else:
+        assert taken in (0, 2048)
 
 
 def test_a_program_has_an_end(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,7 +14,8 @@ from sipalg.sniffer.storage import File, Memory
 
 
 def packet(number: int, size_bytes: int = 84) -> Captured:
-    return Captured(number * 1_000_000_000, number.to_bytes(4, "big") + bytes(size_bytes - 4), size_bytes, "lan0", True)
+    frame = number.to_bytes(4, "big") + bytes(size_bytes - 4)
+    return Captured(number * 1_000_000_000, frame, size_bytes, "lan0", True)
 
 
 def numbers(packets: list[Captured]) -> list[int]:
@@ -56,7 +57,8 @@ def test_memory_never_holds_more_than_its_limit(sizes: list[int], scroll: bool) 
     memory = Memory(300, scroll=scroll)
     for number, size_bytes in enumerate(sizes):
         memory.add(packet(number, size_bytes))
-        assert memory.size_bytes == sum(len(one.frame) + 16 for one in read_blocks(io.BytesIO(memory.content()))) <= 300
+        packets = read_blocks(io.BytesIO(memory.content()))
+        assert memory.size_bytes == sum(len(one.frame) + 16 for one in packets) <= 300
     found = kept(memory)
     assert found == sorted(found)
 

@@ -196,7 +196,12 @@ def _is_given(reading: Reading, argument: Argument) -> bool:
 
 def _usage(command: Command, menu: Menu) -> str:
     """Say how a command begins, by an example."""
-    examples = {_NUMBERS: menu.items[0] if menu.items else "0", "value-name": "ports"}
+    examples = {
+        _NUMBERS: menu.items[0] if menu.items else "0",
+        "value-name": "ports",
+        "file-name": "file-name=memory.pcapng",
+        "name": "before-ALG.pcap",
+    }
     return f"such as {' '.join([command.name, *(examples[one.name] for one in command.unnamed)])}"
 
 
