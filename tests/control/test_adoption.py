@@ -47,7 +47,7 @@ class World:
             forwards=[FORWARD],
             alg=Alg(engine, lambda *_: False),
             driver=SimpleNamespace(run_commands=self.commands.extend),
-            conntrack=SimpleNamespace(dump=lambda _protocol: iter(self.entries), delete=lambda _entries: None),
+            conntrack=SimpleNamespace(concerning=self.concerning, delete=lambda _entries: None),
             table=SimpleNamespace(elements=lambda: Elements((StandingMapping(OF_PHONE, 500.0),), ())),
             standing=SimpleNamespace(install=self.standing.append, note=self.standing.append),
             journal=SimpleNamespace(read=self.read),
@@ -57,6 +57,14 @@ class World:
         self.served = 0
         self.read_journal = 0
         self.adoption = Adoption(cast("Service", self.service))
+
+    def concerning(self, _protocol: int, ends: Iterable[Endpoint], ports: Iterable[int]) -> Iterable[Entry]:
+        asked, of_sip = set(ends), set(ports)
+        return [
+            entry
+            for entry in self.entries
+            if asked & set(entry[1:5]) or of_sip & {entry.original_source.port, entry.original_destination.port}
+        ]
 
     def serve(self) -> None:
         self.served += 1

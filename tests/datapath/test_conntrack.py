@@ -317,6 +317,15 @@ def test_dumps_compare_for_kernels_that_dont(kernel: Kernel, table: Conntrack) -
     assert [flow.public_port for flow in table.translated(N.host)] == [N.port, 7]
 
 
+def test_what_concerns_some_ends_or_ports_is_found_among_all(kernel: Kernel, table: Conntrack) -> None:
+    ours = kernel.add(P, S, (S, N))
+    to_port = kernel.add(OTHER, S._replace(port=5080), (S, N._replace(port=7)))
+    kernel.add(OTHER, S, (S, N._replace(port=8)))
+    assert list(table.concerning(UDP, [P], [5080])) == [ours, to_port]
+    assert list(table.concerning(UDP, [], [5080])) == [to_port]
+    assert list(table.concerning(TCP, [P], [5080])) == []
+
+
 def test_other_refusals_are_the_kernels(kernel: Kernel, table: Conntrack) -> None:
     kernel.refuse = errno.ENOMEM
     for ask in (table.establish, table.check):

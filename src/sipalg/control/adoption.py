@@ -48,7 +48,8 @@ class Adoption:
         found = service.table.elements()
         kept = takeover.keepable(found, service.nat_address, service.forwards)
         service.standing.install([] if observing else takeover.closing(found, kept))
-        entries = list(service.conntrack.dump(UDP))
+        # Of what only the journal knows the maps have nothing, so that its flows are those to SIP ports.
+        entries = self._entries([*(one.mapping for one in found.mappings), *service.forwards])
         if not observing:
             self._end_stranded(entries, found)
             by_public = {(one.mapping.protocol, one.mapping.public): one.mapping for one in kept}
@@ -80,7 +81,8 @@ class Adoption:
 
         Some at once, and the others by and by: two thousand flows would take a second in which packets wait.
         """
-        self._waiting = deque(self._standing_flows(self._service.conntrack.dump(UDP)))
+        mappings = [entry.mapping for entry in self._service.alg.mappings.entries.values()]
+        self._waiting = deque(self._standing_flows(self._entries(mappings)))
         self.go_on()
 
     def go_on(self) -> None:
@@ -102,6 +104,11 @@ class Adoption:
                 service.serve()
             interface = inside.interface_of(mapping.private.host)
             service.driver.run_commands(service.alg.adopt(mapping, now, interface, remote, admit=chosen))
+
+    def _entries(self, mappings: Iterable[Mapping]) -> list[Entry]:
+        """Return what conntrack has of these mappings and of SIP ports: the rest may be much, and packets wait."""
+        ends = (mapping.private for mapping in mappings)
+        return list(self._service.conntrack.concerning(UDP, ends, self._service.settings.ports))
 
     def _standing_flows(self, entries: Iterable[Entry]) -> list[takeover.StandingFlow]:
         service = self._service

@@ -11,7 +11,7 @@ from __future__ import annotations
 import errno
 import itertools
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from socket import inet_aton
 from types import TracebackType
 from typing import Final, NamedTuple, Self
@@ -139,6 +139,16 @@ class Conntrack:
         for entry in self._entries(ctnetlink.dump(protocol, reply_destination)):
             if protocol in (None, entry.protocol) and reply_destination in ("", entry.reply_destination.host):
                 yield entry
+
+    def concerning(self, protocol: int, ends: Iterable[Endpoint], ports: Iterable[int]) -> Iterator[Entry]:
+        """Yield a protocol's entries with one of the ends in either tuple, or begun from or to one of the ports.
+
+        Many times as fast as `dump` over those that are of no concern.
+        """
+        bodies = (message.body for message in self._socket.request(ctnetlink.dump(protocol)))
+        packed_ends = {ctnetlink.packed(end) for end in ends}
+        found = ctnetlink.concerning(bodies, packed_ends, {port.to_bytes(2, "big") for port in ports})
+        return (entry for entry in found if entry.protocol == protocol)
 
     def translated(self, public_host: str) -> Iterator[Translated]:
         """Yield all flows that hold a port of the address for another host; made for speed, see ctnetlink.
