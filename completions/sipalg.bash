@@ -19,6 +19,10 @@ _sipalg() {
             mapfile -t COMPREPLY < <(compgen -W "$modes" -- "$word")
             return
             ;;
+        --show)
+            mapfile -t COMPREPLY < <(compgen -W 'changed all none' -- "$word")
+            return
+            ;;
         --tcp)
             mapfile -t COMPREPLY < <(compgen -W 'relay plain' -- "$word")
             return
@@ -42,7 +46,8 @@ _sipalg() {
             return
             ;;
         --public | --ports | --media-ports | --reserved-ports | --sip-timeout | --except | --trusted-peers | --queue | \
-            --inside-servers | --call-timeout | --source | --destination | --media-port | --at-once | --listen)
+            --inside-servers | --call-timeout | --source | --destination | --media-port | --at-once | --listen | \
+            --stream)
             return
             ;;
     esac
@@ -65,7 +70,7 @@ _sipalg() {
         console | script) options='--socket --config --help' ;;
         '')
             options='run config status mappings calls metrics / console script sniffer file doctor install-service'
-            options+=' explain rewrite diagnose lab'
+            options+=' explain rewrite diagnose follow compare lab'
             options+=' --help --version'
             ;;
         run)
@@ -99,9 +104,11 @@ _sipalg() {
             options='--inside --public --ports --media-ports --except --sip-direct-media --inside-servers --json --help'
             ;;
         diagnose) options='--inside --ports --sip-timeout --json --help' ;;
+        follow) options='--stream --raw --json --help' ;;
+        compare) options='--show --json --help' ;;
         lab) options='--only --mode --list --json --keep --at-once --help' ;;
     esac
-    if [[ $word != -* && $command =~ ^(explain|rewrite|diagnose|script)$ ]]; then
+    if [[ $word != -* && $command =~ ^(explain|rewrite|diagnose|follow|compare|script)$ ]]; then
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
     else
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")

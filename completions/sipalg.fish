@@ -20,6 +20,8 @@ complete -c sipalg -n __fish_use_subcommand -a install-service -d 'Install the s
 complete -c sipalg -n __fish_use_subcommand -a explain -d 'Show what the ALG would do to one message'
 complete -c sipalg -n __fish_use_subcommand -a rewrite -d 'Pass a capture through the router and the ALG'
 complete -c sipalg -n __fish_use_subcommand -a diagnose -d 'Say what a capture proves'
+complete -c sipalg -n __fish_use_subcommand -a follow -d 'One UDP stream of a capture as a conversation'
+complete -c sipalg -n __fish_use_subcommand -a compare -d 'Judge the device between two captures'
 complete -c sipalg -n __fish_use_subcommand -a lab -d 'Phones, router and servers in network namespaces'
 
 set -l run '__fish_seen_subcommand_from run'
@@ -111,6 +113,13 @@ complete -c sipalg -n $offline -F
 complete -c sipalg -n $offline -x -l inside -d 'The network behind the NAT'
 complete -c sipalg -n $offline -x -l public -d 'The public address'
 complete -c sipalg -n $offline -l json -d 'JSON'
+
+set -l captures '__fish_seen_subcommand_from follow compare'
+complete -c sipalg -n $captures -F
+complete -c sipalg -n $captures -l json -d 'JSON'
+complete -c sipalg -n '__fish_seen_subcommand_from follow' -x -l stream -d 'The stream to follow'
+complete -c sipalg -n '__fish_seen_subcommand_from follow' -l raw -d 'Only the bytes'
+complete -c sipalg -n '__fish_seen_subcommand_from compare' -x -l show -a 'changed all none' -d 'Which pairs to show'
 
 set -l rewrite '__fish_seen_subcommand_from rewrite'
 complete -c sipalg -n $rewrite -x -l ports -d 'The SIP ports of the servers'

@@ -39,6 +39,8 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "explain": ("sipalg.analysis.explain", "show what the ALG would do to one message in a file"),
     "rewrite": ("sipalg.capture.rewrite", "pass a capture through the router and the ALG, offline"),
     "diagnose": ("sipalg.analysis.diagnose.command", "say what a capture proves: is an ALG needed, what breaks calls"),
+    "follow": ("sipalg.analysis.follow", "one UDP stream of a capture as a conversation, with its counts"),
+    "compare": ("sipalg.analysis.compare", "judge the device between two captures: no ALG, a good one or a poor one"),
     "lab": ("sipalg.lab.command", "phones, router and servers in network namespaces, to try it"),
 }
 

@@ -1,0 +1,125 @@
+"""Whether a device put the right address into each header field: outward the NAT's, inward the phone's own again.
+
+Complete is an address field when no address of the phone is left in it, correct when it names the one that the NAT
+uses. The phone's own is the one that its packet comes from; a foreign private address is nobody's business. What could
+not be read when it came may stay as it is. On a packet's way this compares its two ends. Pure.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+from sipalg.analysis.judge_text import Found
+from sipalg.analysis.pairing import Pair, is_private
+from sipalg.analysis.said import Said
+from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, is_ipv4
+from sipalg.codec.headers import ViaSpan, parse_via
+from sipalg.codec.uri import UriSpan, parse_list, parse_one
+from sipalg.engine.verdict import Endpoint
+
+#: The other fields that send later messages to an address.
+_ROUTES: Final = ("record-route", "path", "service-route", "refer-to", "referred-by")
+
+Span = UriSpan | ViaSpan
+
+
+def judge_addresses(pair: Pair) -> Iterator[Found]:
+    """Yield what is left private or public, or wrong, in a message that an ALG let through."""
+    if isinstance(pair.given.frame, str):
+        return
+    if pair.outward:
+        yield from _outward(pair.given, pair.made)
+    else:
+        yield from _inward(pair.given, pair.made)
+
+
+def _outward(given: Said, made: Said) -> Iterator[Found]:
+    own, public = given.source, made.source
+    if own.host == public.host:
+        # No NAT: the phone may name itself as it is.
+        return
+    if given.method:
+        yield from _left("via-private", "Via", _topmost(given), _topmost(made), own)
+        yield from _wrong("via-wrong", "Via", _topmost(given), _topmost(made), own, public)
+    contacts = _uris(given, "contact"), _uris(made, "contact")
+    yield from _left("contact-private", "Contact", *contacts, own)
+    yield from _wrong("contact-wrong", "Contact", *contacts, own, public)
+    for key in _ROUTES:
+        yield from _left("route-private", key.title(), _uris(given, key), _uris(made, key), own)
+
+
+def _left(rule: str, name: str, before: list[Span], after: list[Span], own: Endpoint) -> Iterator[Found]:
+    """Yield the phone's own addresses that are still there."""
+    if any(_is_ours(span, own) for span in before):
+        for span in after:
+            if _is_ours(span, own):
+                yield Found(rule, f"{name} still says {_text(span)}")
+
+
+def _is_ours(span: Span, own: Endpoint) -> bool:
+    """Whether an address is the phone's own and one that an ALG has a mapping for."""
+    return (
+        is_ipv4(span.host)
+        and span.host.decode() == own.host
+        and not span.over_stream
+        and span.port >= FIRST_UNPRIVILEGED_PORT
+    )
+
+
+def _wrong(
+    rule: str, name: str, before: list[Span], after: list[Span], own: Endpoint, public: Endpoint
+) -> Iterator[Found]:
+    """Yield what stands for the address that the phone sends from and isn't what the NAT made of it.
+
+    Behind another NAT the host is the outer one's; the port has to be the same even so.
+    """
+    if len(before) != len(after):
+        return
+    for span, now in zip(before, after, strict=True):
+        if (span.host.decode("latin-1"), span.port) != own or now.host == span.host:
+            continue
+        host = now.host.decode("latin-1")
+        if now.port != public.port or (host != public.host and not is_private(public.host)):
+            yield Found(rule, f"{name} says {_text(now)}, the packet comes from {public}")
+
+
+def _inward(given: Said, made: Said) -> Iterator[Found]:
+    public, own = given.destination, made.destination
+    if public == own:
+        return
+    looks: list[tuple[str, str, Callable[[Said], list[Span]]]] = [("contact-not-restored", "Contact", _contacts)]
+    if given.method:
+        looks = [("request-uri-not-restored", "the Request-URI", _target)]
+    elif given.cseq[1] != "REGISTER":
+        looks = []
+    if given.status:
+        looks.append(("via-not-restored", "Via", _topmost))
+    for rule, name, read in looks:
+        for span in read(made):
+            if Endpoint(span.host.decode("latin-1"), span.port) == public and read(given):
+                yield Found(rule, f"{name} still says {_text(span)}, the phone is {own}")
+
+
+def _topmost(said: Said) -> list[Span]:
+    vias = said.vias()
+    via = parse_via(vias[0]) if vias else None
+    return [] if via is None else [via]
+
+
+def _target(said: Said) -> list[Span]:
+    words = said.start.split(b" ")
+    uri = parse_one(words[1]) if len(words) == 3 else None
+    return [] if uri is None else [uri]
+
+
+def _contacts(said: Said) -> list[Span]:
+    return _uris(said, "contact")
+
+
+def _uris(said: Said, key: str) -> list[Span]:
+    return [span for value in said.values(key) for span in parse_list(value) or ()]
+
+
+def _text(span: Span) -> str:
+    return f"{span.host.decode('latin-1')}:{span.port}"

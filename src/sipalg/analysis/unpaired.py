@@ -1,0 +1,111 @@
+"""Messages that are on one side only: lost on the way, answered by the device, made by it, or none of its business.
+
+What never was to go through (a call between two phones of one network, an answer of the router itself) is left out,
+and so is what the other capture couldn't see since it had ended or not begun. On a packet's way this looks for those
+that have none. Pure.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from statistics import median
+from typing import NamedTuple
+
+from sipalg.analysis.pairing import Pair, Pairing
+from sipalg.analysis.said import Said
+
+#: A capture's first and last packet of any kind, in its own clock's nanoseconds.
+Span = tuple[int, int]
+
+
+class Hosts(NamedTuple):
+    """Who stands where: inside hosts, the addresses that the NAT gives them, and who is reached through the device."""
+
+    inside: frozenset[str]
+    public: frozenset[str]
+    far: frozenset[str]
+
+
+class Alone(NamedTuple):
+    """A message without its other half: the rule, which capture has it, and the message."""
+
+    rule: str
+    in_before: bool
+    said: Said
+
+
+def hosts_of(pairs: Iterable[Pair]) -> Hosts:
+    """Return who stands where, by the pairs."""
+    inside, public, far = set(), set(), set()
+    for pair in pairs:
+        given, made = pair.given, pair.made
+        near, outer = (given.source, made.source) if pair.outward else (made.destination, given.destination)
+        inside.add(near.host)
+        public.add(outer.host)
+        ends = (given.destination, made.destination) if pair.outward else (given.source, made.source)
+        far |= {end.host for end in ends}
+    return Hosts(frozenset(inside), frozenset(public), frozenset(far))
+
+
+def judge_alone(
+    pairing: Pairing, hosts: Hosts, spans: tuple[Span, Span], *, proxy: bool, active: bool
+) -> Iterator[Alone]:
+    """Yield what became of the messages that only one capture has; `active` is whether the device is an ALG."""
+    offset = _clock_offset(pairing.pairs)
+    crossed = any(not pair.outward and pair.forward for pair in pairing.pairs)
+    sides = ((pairing.only_before, spans[1], offset), (pairing.only_after, spans[0], -offset))
+    for side, (messages, other, shift) in enumerate(sides):
+        of_call: dict[bytes, list[Said]] = defaultdict(list)
+        for said in messages:
+            of_call[said.call_id].append(said)
+        for said in messages:
+            others = of_call[said.call_id]
+            rule = _rule_of(said, others, hosts, from_inside=side == 0, crossed=crossed, active=active, proxy=proxy)
+            if rule in ("lost", "not-let-in"):
+                # Only what happened while the other capture ran can be missed in it.
+                rule = rule if other[0] <= said.time_ns + shift <= other[1] else "lost-unsure"
+            if rule:
+                yield Alone(rule, side == 0, said)
+
+
+def _rule_of(
+    said: Said, others: Sequence[Said], hosts: Hosts, *, from_inside: bool, crossed: bool, active: bool, proxy: bool
+) -> str:
+    """Return the rule for a message in the inside's capture (`from_inside`) or the outside's, "" for none.
+
+    `crossed` is for captures where BEFORE has all that the device was given, and AFTER all that it made.
+    """
+    if proxy and is_hop_by_hop(said):
+        return ""
+    outward = said.source.host in hosts.inside and said.destination.host in hosts.far
+    inward = said.source.host in hosts.far and said.destination.host in hosts.inside | hosts.public
+    if not outward and not inward:
+        return ""
+    given = from_inside if outward or crossed else not from_inside
+    if not given:
+        return "made-here"
+    if proxy or _is_answered(said, others):
+        return "answered-here"
+    return "lost" if outward or active else "not-let-in"
+
+
+def is_hop_by_hop(said: Said) -> bool:
+    """Whether a proxy makes and answers it itself (RFC 3261 §16.2, §16.10, §17), and needn't pass it on."""
+    return said.status == 100 or said.cseq[1] in ("ACK", "CANCEL")
+
+
+def _is_answered(said: Said, others: Iterable[Said]) -> bool:
+    """Whether the device gave a final answer to a request by itself, or it belongs to one that it answered so."""
+    return any(
+        other.cseq[0] == said.cseq[0]
+        and (other.destination == said.source if said.method else other.source == said.source)
+        and other.status >= 200
+        and other is not said
+        for other in others
+    )
+
+
+def _clock_offset(pairs: Sequence[Pair]) -> int:
+    """Return by how much AFTER's clock is ahead of BEFORE's."""
+    return round(median(pair.after.time_ns - pair.before.time_ns for pair in pairs)) if pairs else 0

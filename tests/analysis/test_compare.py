@@ -1,0 +1,136 @@
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from tests.analysis.exchange import CALL_ID, Packet, conversation, message, through, write
+
+from sipalg import cli
+from sipalg.capture.pcap import CaptureReader, CaptureWriter
+
+DECK = Path(__file__).parents[3] / "shared/deck"
+CORPUS = Path(__file__).parents[3] / "shared/corpora/pcaps"
+
+
+def compared(paths: tuple[Path, Path], *options: str) -> int:
+    return cli.main(["compare", str(paths[0]), str(paths[1]), *options])
+
+
+def test_a_good_alg(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compared(write(tmp_path, conversation())) == 0
+    out, err = capsys.readouterr()
+    assert err == ""
+    assert "Changed: Request-URI, Via, Contact, o=, c=, m=\nCall-ID: the same\n" in out
+    assert out.endswith(
+        "\nResult: good ALG. The device changes the addresses that have to be changed, and nothing else.\n"
+    )
+    assert len(re.findall("^Pair ", out, re.MULTILINE)) == 7
+    assert "m=audio [-14254-] RTP/AVP 0 101" in out
+
+
+def test_a_poor_alg_with_packets_and_what_breaks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    alg = re.compile(re.escape(CALL_ID.encode()))
+    paths = write(tmp_path, through(conversation(), lambda data, out: alg.sub(b"x@y", data) if out else data))
+    assert compared(paths, "--show", "none") == 1
+    out = capsys.readouterr().out
+    assert "poor  call-id-changed  before #3, #6, #20; after #3, #6, #20\n" in out
+    assert "      A Call-ID is a name, not an address (RFC 3261 §8.1.1.4)." in out
+    assert "Pair " not in out.replace("Pairs", "")
+    assert "Call-ID: the same" not in out
+    assert "Result: poor ALG." in out
+
+
+def test_all_pairs_and_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    paths = write(tmp_path, conversation())
+    assert compared(paths, "--show", "all") == 0
+    assert len(re.findall("^Pair ", capsys.readouterr().out, re.MULTILINE)) == 8
+
+
+def test_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    packets = conversation()
+    near, _ = message("OPTIONS sip:x SIP/2.0\nVia: SIP/2.0/UDP {own};branch=o\nFrom: <sip:a>;tag=o\nCall-ID: o\n"
+                      "CSeq: 1 OPTIONS\nContent-Length: {length}")
+    packets[3:3] = [Packet(True, near, None)]
+    assert compared(write(tmp_path, packets), "--json") == 1
+    result = json.loads(capsys.readouterr().out)
+    assert (result["result"], result["proxy"]) == ("poor", False)
+    assert [(f["rule"], f["packets"]) for f in result["findings"]] == [("lost", {"before": [4], "after": []})]
+    assert [pair["message"] for pair in result["pairs"]][:2] == ["REGISTER", "200 REGISTER"]
+    assert [one["packet"] for one in result["only_before"]] == [4]
+
+
+def test_what_says_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, after = write(tmp_path, conversation())
+    nothing = tmp_path / "nothing.pcap"
+    nothing.write_bytes(b"no capture")
+    assert compared((before, nothing)) == 2
+    assert capsys.readouterr().err == f"sipalg compare: {nothing}: is no capture; give a pcap or pcapng file\n"
+    with CaptureWriter(nothing, 1) as writer:
+        writer.commit()
+    assert compared((nothing, after)) == 2
+    assert "has no SIP message" in capsys.readouterr().err
+    other = tmp_path / "other"
+    other.mkdir()
+    _, far = write(other, [Packet(True, *message("OPTIONS sip:x SIP/2.0\nCall-ID: z\nCSeq: 1 OPTIONS"))])
+    assert compared((before, far)) == 2
+    assert "no message of the one is in the other" in capsys.readouterr().err
+
+
+def test_a_damaged_capture_is_compared_as_far_as_it_goes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, after = write(tmp_path, conversation())
+    after.write_bytes(after.read_bytes()[:-10])
+    assert compared((before, after), "--show", "none") == 0
+    out, err = capsys.readouterr()
+    assert err.startswith(f"sipalg compare: {after}")
+    assert err.count("\n") == 1
+    assert "Result: good ALG" in out
+
+
+def test_the_lectures_messages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    if not DECK.exists():
+        pytest.skip(f"{DECK} isn't there")
+    packets = [
+        Packet(True, (DECK / f"{name}-before.sip").read_bytes(), (DECK / f"{name}-after.sip").read_bytes())
+        for name in ("register", "invite")
+    ]
+    assert compared(write(tmp_path, packets), "--show", "none") == 0
+    out = capsys.readouterr().out
+    assert "Changed: Via, Contact, o=, c=, m=\nCall-ID: the same\n" in out
+    assert "Result: good ALG." in out
+
+
+def _senders(capture: Path) -> list[str]:
+    """The addresses that SIP comes from, most first."""
+    argv = ["tshark", "-r", str(capture), "-Y", "sip && ip && udp", "-T", "fields", "-e", "ip.src"]
+    listed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
+    return sorted({host for host in listed if "," not in host}, key=listed.count, reverse=True)[:2]
+
+
+@pytest.mark.parametrize(
+    "capture", sorted(CORPUS.rglob("*.*cap*")), ids=lambda path: path.relative_to(CORPUS).as_posix()
+)
+def test_sipalg_hears_no_false_word(capture: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Every capture of the corpus through sipalg's own router, each sender of SIP once as the one behind the NAT."""
+    if not Path("/usr/bin/tshark").exists():
+        pytest.skip("tshark isn't installed")
+    result = tmp_path / "after.pcap"
+    for host in _senders(capture):
+        argv = ["rewrite", str(capture), str(result), "--inside", f"{host}/32", "--public", "198.51.100.7"]
+        assert cli.main(argv) == 0
+        capsys.readouterr()
+        code = compared((capture, result), "--show", "none")
+        out, err = capsys.readouterr()
+        assert (code, err) == (0, "") or (code == 2 and "has no SIP message" in err), out
+
+
+def test_the_command_reads_a_capture_that_libpcap_reads(tmp_path: Path) -> None:
+    before, after = write(tmp_path, conversation())
+    with CaptureReader(before) as reader:
+        assert sum(1 for _ in reader) == 20
+    argv = [sys.executable, "-m", "sipalg", "compare", str(before), str(after), "--show", "none"]
+    done = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")

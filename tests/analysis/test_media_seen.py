@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+from tests.analysis.exchange import INVITE, NAT, OFFER, PHONE, SERVER, heard, message, pair_of, rtcp, rtp
+
+from sipalg.analysis.media_seen import FlowKey, Flows, MediaSeen, judge_media, named_ends
+from sipalg.engine.verdict import Endpoint
+
+P, N, S = Endpoint(PHONE, 14254), Endpoint(NAT, 19032), Endpoint(SERVER, 20000)
+PAIR = pair_of(*message(INVITE, OFFER))
+NEAR, PUBLIC = frozenset((PHONE,)), frozenset((NAT,))
+
+
+def flow(
+    source: Endpoint, destination: Endpoint, ssrc: bytes = b"1", *, is_rtcp: bool = False, count: int = 9
+) -> Flows:
+    return {FlowKey(source, destination, is_rtcp, ssrc): (count, 7)}
+
+
+def rules(inside: Flows, outside: Flows) -> list[str]:
+    return [found.rule for found in judge_media([PAIR], inside, outside, NEAR, PUBLIC)]
+
+
+def test_counts_flows_of_named_ends_only() -> None:
+    seen = MediaSeen()
+    for number in range(3):
+        seen.add(number + 5, P, S, rtp(1, number))
+    seen.add(8, P, S, rtcp(1))
+    seen.add(9, Endpoint(PHONE, 53), Endpoint(SERVER, 53), rtp(2, 1))
+    seen.add(10, P, S, b"\x80\x00short")
+    seen.add(11, P, S, b"REGISTER sip:x")
+    named = named_ends([heard(message(INVITE, OFFER)[0])])
+    assert named == {P, Endpoint(PHONE, 14255)}
+    assert seen.flows(named) == {
+        FlowKey(P, S, False, b"\0\0\0\1"): (3, 5),
+        FlowKey(P, S, True, b"\0\0\0\1"): (1, 8),
+    }
+
+
+def test_is_bounded() -> None:
+    seen = MediaSeen(most_flows=2)
+    for ssrc in range(5):
+        seen.add(ssrc, P, S, rtp(ssrc, 1))
+    assert len(seen.flows(frozenset((P,)))) == 2
+
+
+def test_what_went_through_is_nothing_to_say() -> None:
+    assert rules(flow(P, S) | flow(S, P, b"2"), flow(N, S) | flow(S, N, b"2")) == []
+
+
+def test_lost_either_way() -> None:
+    other = flow(P, S, b"x"), flow(N, S, b"x")
+    assert rules(flow(P, S) | other[0], other[1]) == ["media-lost"]
+    assert rules(other[0], flow(S, N) | other[1]) == ["media-lost"]
+    assert rules(flow(P, S, is_rtcp=True, count=1) | other[0], other[1]) == ["rtcp-lost"]
+    assert rules(flow(P, S, count=2) | other[0], other[1]) == []
+
+
+def test_what_never_was_to_go_through_isnt_lost() -> None:
+    other = flow(P, S, b"x"), flow(N, S, b"x")
+    assert rules(flow(P, Endpoint(PHONE, 9)) | flow(P, N) | other[0], other[1]) == []
+
+
+def test_a_capture_without_media_says_nothing() -> None:
+    assert rules(flow(P, S), {}) == []
+
+
+def test_a_port_that_isnt_the_one_that_was_told() -> None:
+    assert rules(flow(P, S), flow(Endpoint(NAT, 19034), S)) == ["media-port-wrong"]
+    assert rules(flow(P, S), flow(Endpoint("10.0.0.2", 19032), S)) == []
+    ends = Endpoint(PHONE, 14255), Endpoint(SERVER, 20001)
+    right, wrong = Endpoint(NAT, 19033), Endpoint(NAT, 40000)
+    assert rules(flow(*ends, is_rtcp=True), flow(right, ends[1], is_rtcp=True)) == []
+    assert rules(flow(*ends, is_rtcp=True), flow(wrong, ends[1], is_rtcp=True)) == ["rtcp-port-wrong"]

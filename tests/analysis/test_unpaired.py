@@ -1,0 +1,46 @@
+from __future__ import annotations
+
+from tests.analysis.exchange import NAT, PHONE, REGISTER, SERVER, heard, message, pair_of
+
+from sipalg.analysis.pairing import Pairing
+from sipalg.analysis.said import Said
+from sipalg.analysis.unpaired import hosts_of, is_hop_by_hop, judge_alone
+
+PAIR = pair_of(*message(REGISTER))
+SPANS = ((0, 100), (0, 100))
+
+
+def alone(said: Said, *, in_before: bool = True, active: bool = True, proxy: bool = False) -> list[str]:
+    pairing = Pairing((PAIR,), (said,) if in_before else (), () if in_before else (said,))
+    return [a.rule for a in judge_alone(pairing, hosts_of([PAIR]), SPANS, active=active, proxy=proxy)]
+
+
+def said(source: str, destination: str, number: int = 1) -> Said:
+    return heard(message(REGISTER)[0], source, destination, number)
+
+
+def test_who_stands_where() -> None:
+    assert hosts_of([PAIR]) == (frozenset((PHONE,)), frozenset((NAT,)), frozenset((SERVER,)))
+
+
+def test_lost_on_the_way_out_and_on_the_way_in() -> None:
+    assert alone(said(PHONE, SERVER)) == ["lost"]
+    assert alone(said(SERVER, NAT), in_before=False) == ["lost"]
+    assert alone(said(SERVER, NAT), in_before=False, active=False) == ["not-let-in"]
+
+
+def test_what_was_made_here_and_what_never_was_to_go_through() -> None:
+    assert alone(said(SERVER, PHONE)) == ["made-here"]
+    assert alone(said(PHONE, "192.168.20.5")) == []
+    assert alone(said("198.18.0.1", NAT), in_before=False) == []
+
+
+def test_when_the_other_capture_didnt_run() -> None:
+    assert alone(said(PHONE, SERVER, 101)) == ["lost-unsure"]
+
+
+def test_what_a_proxy_answers_itself() -> None:
+    assert alone(said(PHONE, SERVER), proxy=True) == ["answered-here"]
+    ack = heard(message(REGISTER.replace("REGISTER", "ACK"))[0])
+    assert is_hop_by_hop(ack)
+    assert alone(ack, proxy=True) == []
