@@ -83,7 +83,7 @@ _sipalg() {
             if [[ $word != -* ]]; then options='check show default'; fi
             ;;
         status | mappings) options='--json --socket --help' ;;
-        calls) options='--call --message --diff --export --json --socket --help' ;;
+        calls) options='--call --message --diff --export --svg --html --json --socket --help' ;;
         metrics) options='--listen --socket --help' ;;
         sniffer)
             options='--json --socket --config --help'

@@ -107,6 +107,8 @@ complete -c sipalg -n $calls -x -l call -d 'The ladder of one call: number or Ca
 complete -c sipalg -n $calls -x -l message -d 'A message of the call, whole'
 complete -c sipalg -n $calls -x -l diff -d 'Two messages of the call, compared'
 complete -c sipalg -n $calls -r -l export -d 'Write the packets to a file'
+complete -c sipalg -n $calls -r -l svg -d 'Write the ladder as a picture'
+complete -c sipalg -n $calls -r -l html -d 'Write the calls as a page'
 
 set -l offline '__fish_seen_subcommand_from explain rewrite'
 complete -c sipalg -n $offline -F

@@ -179,3 +179,34 @@ def test_without_files_the_running_alg_is_asked(
 ) -> None:
     monkeypatch.setattr(tables, "ask", lambda path, command: {"calls": [{"path": str(path), "command": command}]})
     assert run(capsys, "--socket", "/x")[1].splitlines()[1].split() == ["/x", "calls"]
+
+
+def test_picture_and_page(capture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    svg, html = tmp_path / "out.svg", tmp_path / "out.html"
+    said = f"{svg}: the ladder of 2 messages\n{html}: 1 call\n"
+    assert run(capsys, capture, "--call", "1", "--svg", str(svg), "--html", str(html)) == (0, said, "")
+    assert svg.read_text().startswith("<svg ")
+    assert "403 Never" in html.read_text()
+    assert run(capsys, capture, "--html", str(html))[1] == f"{html}: 2 calls\n"
+    assert "second@x" in html.read_text()
+
+
+@pytest.mark.parametrize("option", ["--svg", "--html"])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a.pcap", "is read from; give the name of another file to write"),
+        (".", "is no regular file; give the name of a file to write"),
+        ("none/a", "No such file or directory; give a file in a folder that can be written to"),
+    ],
+)
+def test_file_that_cannot_be_written(
+    option: str, name: str, said: str, capture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / name
+    assert run(capsys, capture, "--call", "1", option, str(path)) == (2, "", f"sipalg calls: {path}: {said}\n")
+    assert Path(capture).read_bytes() == content()
+
+
+def test_picture_is_of_one_call(capture: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, capture, "--svg", "/x")[2] == "sipalg calls: --svg is for one call: choose it with --call\n"

@@ -9,7 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 from sipalg.analysis.messages import SipMessage, text_of
 from sipalg.codec.body import sdp_span
@@ -58,31 +58,50 @@ def title_of(message: SipMessage) -> str:
     )
 
 
+class Rung(NamedTuple):
+    """One arrow: its number from 1, seconds since the first one, the two hosts' places from 0, its text, the message.
+
+    `again` says that the same bytes went the same way before.
+    """
+
+    number: int
+    elapsed_s: float
+    source: int
+    destination: int
+    label: str
+    again: bool
+    message: SipMessage
+
+
+def rungs(messages: Sequence[SipMessage]) -> tuple[list[str], list[Rung]]:
+    """The hosts that messages in order went between, from left to right as they come up, and the messages' arrows."""
+    split = {message.source.host for message in messages if message.source.host == message.destination.host}
+    places: dict[str, int] = {}
+    found = []
+    seen = set[tuple[Endpoint, Endpoint, bytes]]()
+    for number, message in enumerate(messages, 1):
+        what = message.source, message.destination, message.data
+        source, destination = (places.setdefault(_column(end, split), len(places)) for end in what[:2])
+        elapsed_s = (message.time_ns - messages[0].time_ns) / _NS_PER_S
+        label = _label(message, again=what in seen)
+        found.append(Rung(number, elapsed_s, source, destination, label, what in seen, message))
+        seen.add(what)
+    return list(places), found
+
+
 def draw(messages: Sequence[SipMessage], width: int | None) -> list[str]:
     """The ladder of some messages in order, as lines of at most `width` columns if that can be; None for any width."""
     if not messages:
         return []
-    split = {message.source.host for message in messages if message.source.host == message.destination.host}
-    hosts = list(
-        dict.fromkeys(
-            _column(end, split)
-            for message in messages
-            for end in (message.source, message.destination)
-        )
-    )
+    hosts, arrows = rungs(messages)
     numbers = len(str(len(messages)))
     left = numbers + 13
-    room = _room(hosts, messages, None if width is None else width - left)
+    room = _room(hosts, arrows, None if width is None else width - left)
     heads = " " * left + "".join(_head(host, room) for host in hosts)
     lines = [heads.rstrip()]
-    begin, seen = messages[0].time_ns, set[tuple[Endpoint, Endpoint, bytes]]()
-    for number, message in enumerate(messages, 1):
-        again = (message.source, message.destination, message.data) in seen
-        seen.add((message.source, message.destination, message.data))
-        elapsed_s = (message.time_ns - begin) / _NS_PER_S
-        ends = hosts.index(_column(message.source, split)), hosts.index(_column(message.destination, split))
-        rung = _rung(_label(message, again=again), ends, len(hosts), room)
-        lines.append(f"{number:{numbers}} {elapsed_s:10.3f}  {rung}".rstrip())
+    for one in arrows:
+        rung = _rung(one.label, (one.source, one.destination), len(hosts), room)
+        lines.append(f"{one.number:{numbers}} {one.elapsed_s:10.3f}  {rung}".rstrip())
     return lines
 
 
@@ -97,9 +116,9 @@ def _label(message: SipMessage, *, again: bool) -> str:
     return " ".join(filter(None, [*parts, "!" if message.problem else ""]))
 
 
-def _room(hosts: list[str], messages: Sequence[SipMessage], width: int | None) -> int:
+def _room(hosts: list[str], arrows: list[Rung], width: int | None) -> int:
     """How many columns lie between two lines."""
-    wanted = max(*(len(host) + 1 for host in hosts), *(len(_label(message, again=True)) + 6 for message in messages))
+    wanted = max(*(len(host) + 1 for host in hosts), *(len(one.label) + 6 for one in arrows))
     room = min(max(wanted, _NARROWEST), _WIDEST)
     if width is not None:
         room = min(room, max((width - len(hosts)) // len(hosts), _NARROWEST))

@@ -1,8 +1,8 @@
 """`sipalg calls`: the running ALG's calls, or, with files, those in captures: a table, one call's ladder, a message.
 
 Without files it is one of the tables. With files it needs neither root nor an ALG: a row a dialog or registration;
-`--call` chooses one and draws its ladder, `--message` and `--diff` show what was sent, `--export` writes the chosen
-packets. Off a packet's way: this is where people look.
+`--call` chooses one and draws its ladder, `--message` and `--diff` show what was sent, `--export`, `--svg` and
+`--html` write what was chosen. Off a packet's way: this is where people look.
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from typing import Any, Final
 from sipalg.analysis.files import Captures
 from sipalg.analysis.ladder import before_after, draw, printable, text_of_message, title_of
 from sipalg.analysis.messages import SipMessage
+from sipalg.analysis.picture import page, svg
 from sipalg.analysis.selection import (
+    Chosen,
     UnknownCallError,
     as_facts,
     as_row,
@@ -31,8 +33,11 @@ from sipalg.analysis.selection import (
 from sipalg.capture.pcap import CaptureError
 from sipalg.control import tables
 from sipalg.control.columns import in_columns
+from sipalg.control.durable import replace_file
 
 _NARROWEST: Final = 20
+#: Options that make sense for a chosen call only.
+_OF_ONE_CALL: Final = ("message", "diff", "svg")
 #: SGR (ECMA-48): red and green, as diffs have them.
 _COLOURS: Final = {"-": "\x1b[31m", "+": "\x1b[32m"}
 _PLAIN: Final = "\x1b[0m"
@@ -51,20 +56,23 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--export", type=Path, metavar="OUT.pcap", help="write the packets of the call, or of all, and their media"
     )
+    parser.add_argument("--svg", type=Path, metavar="OUT.svg", help="write the call's ladder as a picture")
+    parser.add_argument("--html", type=Path, metavar="OUT.html", help="write the call, or all, as a page by itself")
     tables.configure(parser)
 
 
 def main(args: argparse.Namespace) -> int:
     """Show what was asked for; 0, 1 if a file was read in part only, 2 with one line on stderr if nothing could be."""
-    needs_files = [name for name in ("call", "message", "diff", "export") if getattr(args, name) is not None]
+    needs_files = [name for name in ("call", *_OF_ONE_CALL, "export", "html") if getattr(args, name) is not None]
     if not args.files:
         if needs_files:
             return _refuse(f"--{needs_files[0]} is for captures: give a file")
         return tables.main(args)
     if args.socket is not None:
         return _refuse("--socket is for the running ALG's calls: leave it or the files out")
-    if args.call is None and (args.message is not None or args.diff is not None):
-        return _refuse(f"--{'diff' if args.message is None else 'message'} is for one call: choose it with --call")
+    for_one = [name for name in _OF_ONE_CALL if getattr(args, name) is not None]
+    if args.call is None and for_one:
+        return _refuse(f"--{for_one[0]} is for one call: choose it with --call")
     try:
         captures = Captures(args.files)
         _show(captures, args)
@@ -77,27 +85,60 @@ def main(args: argparse.Namespace) -> int:
 
 def _show(captures: Captures, args: argparse.Namespace) -> None:
     found = conversations(captures)
-    numbers = {one.call_id: number for number, one in enumerate(found, 1)}
-    one = choose(found, args.call) if args.call is not None else None
-    row = None if one is None else as_row(numbers[one.call_id], one)
-    chosen = None
-    if one is not None or args.export is not None:
-        chosen = read_chosen(captures, frozenset(numbers) if one is None else frozenset({one.call_id}))
-    if args.export is not None and chosen is not None:
-        count = export(captures, chosen, args.export)
-        if not args.json and args.message is None and args.diff is None:
-            _write([f"{args.export}: {_count('packet', count)} of {_count('call', len(found) if one is None else 1)}"])
-            return
-    if row is None or chosen is None:
-        rows = [as_row(number, conversation) for number, conversation in enumerate(found, 1)]
+    rows = [as_row(number, one) for number, one in enumerate(found, 1)]
+    if args.call is not None:
+        call_id = choose(found, args.call).call_id
+        rows = [row for row in rows if row["call_id"] == call_id]
+    written = [path for path in (args.export, args.svg, args.html) if path is not None]
+    if args.call is None and not written:
         _show_table(rows, captures, as_json=args.json)
         return
-    messages = [located.message for located in chosen.messages]
-    picked = [_pick(messages, number) for number in ([args.message] if args.message is not None else args.diff or [])]
+    chosen = read_chosen(captures, frozenset(row["call_id"] for row in rows))
+    _write_files(captures, rows, chosen, args)
+    if args.call is not None and (args.json or args.message is not None or args.diff is not None or not written):
+        _show_call(rows[0], [located.message for located in chosen.messages], captures, args)
+    elif args.json:
+        _show_table(rows, captures, as_json=True)
+
+
+def _write_files(captures: Captures, rows: list[dict[str, Any]], chosen: Chosen, args: argparse.Namespace) -> None:
+    """Write what is to be written, and say so where nothing else is shown."""
+    said = []
+    if args.export is not None:
+        count = export(captures, chosen, args.export)
+        said.append(f"{args.export}: {_count('packet', count)} of {_count('call', len(rows))}")
+    if args.svg is not None:
+        _write_file(captures, args.svg, svg([located.message for located in chosen.messages]))
+        said.append(f"{args.svg}: the ladder of {_count('message', len(chosen.messages))}")
+    if args.html is not None:
+        messages: dict[str, list[SipMessage]] = {row["call_id"]: [] for row in rows}
+        for _, message in chosen.messages:
+            messages[message.call_id].append(message)
+        _write_file(captures, args.html, "".join(page(rows, messages)))
+        said.append(f"{args.html}: {_count('call', len(rows))}")
+    if not args.json and args.message is None and args.diff is None:
+        _write(said)
+
+
+def _write_file(captures: Captures, path: Path, text: str) -> None:
+    if path.resolve() in {source.resolve() for source in captures.paths}:
+        raise CaptureError(f"{path}: is read from; give the name of another file to write")
+    if path.exists() and not path.is_file():
+        raise CaptureError(f"{path}: is no regular file; give the name of a file to write")
+    try:
+        replace_file(path, lambda _: text.encode())
+    except OSError as error:
+        raise CaptureError(f"{path}: {error.strerror}; give a file in a folder that can be written to") from None
+
+
+def _show_call(
+    row: dict[str, Any], messages: list[SipMessage], captures: Captures, args: argparse.Namespace
+) -> None:
+    numbers = [args.message] if args.message is not None else args.diff or []
+    picked = [_pick(messages, number) for number in numbers]
     if args.json:
-        facts = [as_facts(number, message) for number, message in enumerate(messages, 1)]
-        wanted = [args.message] if args.message is not None else args.diff or range(1, len(facts) + 1)
-        _write_json({"call": row, "messages": [facts[number - 1] for number in wanted]}, captures)
+        facts = [as_facts(number, messages[number - 1]) for number in numbers or range(1, len(messages) + 1)]
+        _write_json({"call": row, "messages": facts}, captures)
     elif args.message is not None:
         _write([title_of(picked[0]), "", *text_of_message(picked[0]).splitlines()])
     elif picked:
