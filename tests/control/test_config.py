@@ -37,6 +37,7 @@ def test_the_default_file_can_be_begun_with(run: Any, file: Path) -> None:
     code, out, err = run("default")
     file.write_text(out)
     assert (code, err, load(file)) == (0, "", Settings())
+    assert set(json.loads(run("show", "--json")[1])["from"].values()) == {"default"}
     assert json.loads(run("default", "--json")[1])["text"] == out
 
 
@@ -70,6 +71,13 @@ def test_a_file_that_is_not_enough(run: Any, file: Path) -> None:
     first, second = err.splitlines()
     assert "outside: is missing; name the interface towards the SIP servers" in first
     assert "tcp: the relay isn't built yet" in second
+
+
+def test_an_empty_file_lacks_both_interfaces(run: Any, file: Path) -> None:
+    file.write_text("")
+    code, _, err = run("check")
+    assert code == 1
+    assert [line.split(": ")[2] for line in err.splitlines()] == ["inside", "outside"]
 
 
 def test_no_file(run: Any, file: Path) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 
-from sipalg.control.settings import Settings, contradiction, incomplete
+from sipalg.control.settings import Settings, contradiction, incomplete, lacking
 from sipalg.datapath.admin_model import PortRange
 from sipalg.datapath.nft_rules import TableSettings
 from sipalg.engine.settings import Settings as EngineSettings
@@ -35,6 +35,7 @@ def test_the_defaults_are_the_engines_and_the_tables() -> None:
 
 def test_what_is_missing_is_named_first() -> None:
     assert incomplete(ROUTER) is None
+    assert list(lacking(Settings())) == ["inside", "outside"]
     assert incomplete(Settings()) == ("inside", "is missing; name the interface with the phones, such as lan0")
     without = incomplete(replace(ROUTER, outside=""))
     assert without == ("outside", "is missing; name the interface towards the SIP servers, such as wan0")

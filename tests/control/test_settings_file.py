@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import os
 import random
+import re
 import signal
 import time
 from dataclasses import replace
@@ -77,7 +78,10 @@ def test_every_form_of_a_value(path: Path) -> None:
 
 def test_the_default_file_is_the_defaults(path: Path) -> None:
     path.write_text(default_file())
-    assert load(path) == Settings()
+    assert read(path) == (Settings(), frozenset())
+    uncommented = re.sub(r"^#(?=[a-z-]+ = )", "", default_file(), flags=re.MULTILINE)
+    path.write_text(uncommented)
+    assert load(path) == replace(Settings(), inside=("lan0",), outside="wan0")
     for one in PROPERTIES.values():
         assert f"{one.key} = " in default_file()
         assert one.help[1:] in default_file()
@@ -89,7 +93,11 @@ def test_the_default_file_is_the_defaults(path: Path) -> None:
     [
         ("ports = [5060", "isn't TOML, as its end shows: Unclosed array"),
         ("a = 1\n\nb = = 2", "line 3: isn't TOML: Invalid value"),
-        ("ports = 5060-5061", "line 1: isn't TOML: "),
+        ("ports = 5060-5061", "line 1: ports: isn't TOML: Expected newline or end of document after a statement; a"),
+        ("ports = 5060,5061", "line 1: ports: isn't TOML: Expected newline or end of document after a statement; did"),
+        ("x\nports = [5060]", "line 1: isn't TOML: Expected '=' after a key"),
+        ("inside = [\nlan0]", "line 2: isn't TOML: Invalid value"),
+        ("ports = [1]\n ports = [2]", "line 2: ports: is named before already; once is allowed"),
         ("ports = " + "[" * 5000, "isn't TOML that can be read"),
         ("queue = " + "9" * 5000, "isn't TOML that can be read"),
         ("# \xe4", "line 1: isn't UTF-8 text"),
@@ -134,6 +142,39 @@ def test_every_mistake_has_its_line(path: Path) -> None:
     assert numbers == ["line 1", "line 3", "line 4"]
 
 
+def test_a_value_without_its_form_hides_nothing(path: Path) -> None:
+    path.write_text(
+        "inside = lan0  # phones\nsip-direct-media = yes\nsip-timeout = 3h\n'ports' = 5060,5061\nmode = off\n"
+        "queue = 70000\nmedia-ports = 1-2 # [\noutside = \nx = [\n"
+    )
+    with pytest.raises(SettingsError) as caught:
+        load(path)
+    lines = [line.removeprefix(f"{path}: ") for line in caught.value.lines]
+    value = "isn't TOML: Invalid value"
+    more = "isn't TOML: Expected newline or end of document after a statement"
+    assert lines == [
+        f'line 1: inside: {value}; did you mean inside = ["lan0"]',
+        f"line 2: sip-direct-media: {value}; did you mean sip-direct-media = true",
+        f'line 3: sip-timeout: {more}; did you mean sip-timeout = "3h"',
+        f"line 4: ports: {more}; did you mean ports = [5060, 5061]",
+        f"line 5: mode: {value}; allowed: enforce or observe",
+        f"line 7: media-ports: {more}; allowed: LOW-HIGH, each 1024 to 65535",
+        f"line 8: outside: {value}; allowed: an interface",
+        "isn't TOML, as its end shows: Invalid value",
+    ]
+    path.write_text(path.read_text().replace("x = [\n", ""))
+    with pytest.raises(SettingsError) as caught:
+        load(path)
+    assert caught.value.lines[-1].startswith(f"{path}: line 6: queue: ")
+
+
+def test_a_byte_order_mark_is_no_mistake(path: Path) -> None:
+    path.write_bytes(b"\xef\xbb\xbf" + ROUTER.encode())
+    assert load(path).outside == "wan0"
+    save(path, {"outside": "wan1"})
+    assert path.read_text() == ROUTER.replace("wan0", "wan1")
+
+
 @given(st.binary(max_size=60) | st.text("=[]{}'\"#.,0-9apors\n ", max_size=60).map(str.encode))
 def test_no_content_is_more_than_refused(content: bytes) -> None:
     said = ""
@@ -165,6 +206,60 @@ def test_a_change_keeps_comments_order_and_what_is_not_ours(path: Path) -> None:
     expected = ROUTER.replace("ports = [5060]      #", "ports = [5060, 5070]      #") + "disabled = true\n"
     assert path.read_text() == expected
     assert load(path).ports == (5060, 5070)
+
+
+COMMENTED = """\
+ports = [
+  5060,  # provider
+  5080,  # pbx
+  # old
+  5090
+]
+"""
+
+
+@pytest.mark.parametrize(
+    ("ports", "stays"),
+    [
+        ("5060,5061", ("# provider",)),
+        ("5080", ("# pbx",)),
+        ("5070,5060,5080,5090", ("# provider", "# pbx", "# old")),
+        ("5060,5080,5090,5091", ("# provider", "# pbx", "# old")),
+        ("5090,5060", ()),
+        ("1,2", ()),
+    ],
+)
+def test_what_stays_of_an_array_keeps_its_comments(path: Path, ports: str, stays: tuple[str, ...]) -> None:
+    path.write_text(COMMENTED)
+    save(path, {"ports": ports})
+    assert load(path).ports == tuple(map(int, ports.split(",")))
+    for comment in stays:
+        (line,) = (line for line in path.read_text().splitlines() if comment in line)
+        assert line in COMMENTED
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 9), st.sampled_from(["", " # x", "\n # y"])), unique_by=lambda one: one[0]),
+    st.lists(st.integers(1, 9), min_size=1, max_size=8, unique=True),
+    st.sampled_from(["", ","]),
+)
+def test_an_array_is_what_is_wanted(before: list[tuple[int, str]], wanted: list[int], comma: str) -> None:
+    members = ",".join(f" {number}{comment}\n" for number, comment in before)
+    content = f"ports = [{members}{comma if before else ''}] # z\n".encode()
+    found = settings_file._with_values(Path("x"), content, {"ports": ",".join(map(str, wanted))})
+    assert settings_file._settings(Path("x"), found)[0].ports == tuple(wanted)
+
+
+def test_a_value_takes_the_place_of_the_default_that_is_shown(path: Path) -> None:
+    path.write_text(default_file())
+    save(path, {"ports": "5070", "outside": "wan7"})
+    save(path, {"ports": "5071"})
+    expected = default_file().replace("#ports = [5060, 5061]", "ports = [5071]")
+    assert path.read_text() == expected.replace('#outside = "wan0"', 'outside = "wan7"')
+    # What only looks like it isn't touched.
+    content = 'captures = """\n#ports = [1]\n"""\n'
+    found = settings_file._with_value(content, PROPERTIES["ports"], (2,))
+    assert found == content + "ports = [2]\n"
 
 
 def test_a_file_is_made_where_there_is_none(tmp_path: Path) -> None:

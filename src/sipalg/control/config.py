@@ -15,7 +15,7 @@ from typing import Any, Final
 from sipalg.control import settings_file
 from sipalg.control.columns import in_columns
 from sipalg.control.properties import texts
-from sipalg.control.settings import Settings, incomplete
+from sipalg.control.settings import Settings, lacking
 from sipalg.control.settings_file import (
     DEFAULT_FILE,
     FILE_VARIABLE,
@@ -93,9 +93,8 @@ def _show(path: Path, *, as_json: bool) -> int:
 
 def _notes(path: Path, settings: Settings) -> Iterator[str]:
     """Yield what a file lacks though nothing in it is wrong."""
-    lacking = incomplete(settings)
-    if lacking:
-        yield f"{path}: {lacking[0]}: {lacking[1]}, here or as --{lacking[0]}"
+    for key, what in lacking(settings).items():
+        yield f"{path}: {key}: {what}, here or as --{key}"
     if settings.tcp == "relay":
         yield f"{path}: tcp: the relay isn't built yet, and SIP over TCP is plain NAT; allowed: relay or plain"
 

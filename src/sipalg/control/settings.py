@@ -80,10 +80,16 @@ def contradiction(settings: Settings) -> tuple[str, str] | None:
     return None
 
 
-def incomplete(settings: Settings) -> tuple[str, str] | None:
-    """Return the first key without which nothing can be started, and what would be right; None if all is there."""
+def lacking(settings: Settings) -> dict[str, str]:
+    """Return the keys without which nothing can be started, each with what would be right; none if all is there."""
+    found = {}
     if not settings.inside:
-        return "inside", "is missing; name the interface with the phones, such as lan0"
+        found["inside"] = "is missing; name the interface with the phones, such as lan0"
     if not settings.outside:
-        return "outside", "is missing; name the interface towards the SIP servers, such as wan0"
-    return None
+        found["outside"] = "is missing; name the interface towards the SIP servers, such as wan0"
+    return found
+
+
+def incomplete(settings: Settings) -> tuple[str, str] | None:
+    """Return the first of what is lacking, None if all is there."""
+    return next(iter(lacking(settings).items()), None)

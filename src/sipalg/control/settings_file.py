@@ -7,16 +7,18 @@ command changes something.
 
 from __future__ import annotations
 
+import codecs
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final
 
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
+from tomlkit.items import Array
 
 from sipalg.control.durable import replace_file
 from sipalg.control.properties import PROPERTIES, Kind, Property, find
@@ -28,6 +30,10 @@ FILE_VARIABLE: Final = "SIPALG_CONFIG"
 #: No settings are longer, and a wrong path may name anything.
 _LARGEST_BYTES: Final = 1 << 20
 _SYNTAX: Final = re.compile(r"(.*) \(at (?:line (\d+), column \d+|end of document)\)", re.DOTALL)
+#: What TOML's reader finds wrong with one line, whatever stands on the others.
+_TWICE: Final = "Cannot overwrite a value"
+_OF_ONE_LINE: Final = ("Invalid value", "Expected newline or end of document after a statement", _TWICE)
+_SETTING_LINE: Final = re.compile(r"""[ \t]*(?:"|')?([a-z-]+)(?:"|')?[ \t]*=([^#]*)(?:#.*)?""")
 #: What a value may be in the file, for people.
 _FORMS: Final[dict[Kind, str]] = {
     "flag": "true or false",
@@ -123,8 +129,11 @@ def merged(path: Path, values: Mapping[str, str], besides: Mapping[str, str] = M
 
 
 def default_file() -> str:
-    """Return a file with every key, its meaning, what is allowed and its default; inside and outside are to be set."""
-    lines = ["# The settings of sipalg. What isn't named here has the default that this file shows.", ""]
+    """Return a file with every key, its meaning, what is allowed and its default; inside and outside are to be set.
+
+    None is in force: what a later version has as its default reaches a router that never chose another.
+    """
+    lines = ["# The settings of sipalg. Take the # away in front of what is to be other than the default shown.", ""]
     settings = Settings()
     for one in PROPERTIES.values():
         value = getattr(settings, one.field)
@@ -133,8 +142,9 @@ def default_file() -> str:
         lines.append(f"# Allowed: {_allowed(one)}.")
         # What has no default is shown by an example, which isn't in force.
         example = {"inside": ("lan0",), "outside": "wan0"}.get(one.key)
-        shown = tomlkit.item(_toml(one, value if example is None else example)).as_string()
-        lines += [f"{'' if example is None else '#'}{one.key} = {shown}", ""]
+        if example is not None:
+            lines.append("# Has no default and has to be set; an example:")
+        lines += [f"#{_line(one, value if example is None else example)}", ""]
     return "\n".join(lines[:-1]) + "\n"
 
 
@@ -142,15 +152,12 @@ def _settings(path: Path, content: bytes) -> tuple[Settings, frozenset[str]]:
     if len(content) > _LARGEST_BYTES:
         raise SettingsError(f"{path}: is longer than {_LARGEST_BYTES} bytes, and so no settings file")
     try:
-        text = content.decode()
+        text = content.removeprefix(codecs.BOM_UTF8).decode()
     except UnicodeDecodeError as error:
         line = content.count(b"\n", 0, error.start) + 1
         raise SettingsError(f"{path}: line {line}: isn't UTF-8 text, which TOML is") from None
-    try:
-        found = tomllib.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise SettingsError(f"{path}: {_syntax_error(error)}") from None
-    fields, mistakes = {}, []
+    found, mistakes = _parsed(path, text)
+    fields = {}
     for key, value in found.items():
         try:
             one = find(key)
@@ -169,6 +176,46 @@ def _settings(path: Path, content: bytes) -> tuple[Settings, frozenset[str]]:
     if mistakes:
         raise SettingsError(*mistakes)
     return settings, frozenset(found)
+
+
+def _parsed(path: Path, text: str) -> tuple[dict[str, Any], list[str]]:
+    """Return what TOML's reader makes of the text, and a line for each setting whose line it can't read.
+
+    Such a line is left out, so that one without quotes doesn't hide what is wrong with the others. Raises
+    SettingsError where it isn't plain how to go on.
+    """
+    lines = text.split("\n")
+    mistakes: list[str] = []
+    while True:
+        try:
+            return tomllib.loads("\n".join(lines)), mistakes
+        except (ValueError, RecursionError) as error:
+            known = _SYNTAX.fullmatch(str(error))
+            number = int(known[2] or len(lines)) if known else len(lines)
+            setting = _SETTING_LINE.fullmatch(lines[number - 1])
+            one = PROPERTIES.get(setting[1]) if setting else None
+            if known is None or setting is None or one is None or known[1] not in _OF_ONE_LINE:
+                raise SettingsError(*mistakes, f"{path}: {_syntax_error(error)}") from None
+            what = f"isn't TOML: {known[1]}; {_remedy(one, setting[2])}"
+            if known[1] == _TWICE:
+                what = "is named before already; once is allowed"
+            mistakes.append(f"{path}: line {number}: {one.key}: {what}")
+            lines[number - 1] = ""
+            if len(mistakes) > len(PROPERTIES):
+                raise SettingsError(*mistakes) from None
+
+
+def _remedy(one: Property, written: str) -> str:
+    """Return what would be right for a value that is no TOML: the same as TOML writes it, else what is allowed."""
+    try:
+        return f"did you mean {_line(one, one.parse(written.strip()))}"
+    except ValueError:
+        return f"allowed: {_allowed(one)}"
+
+
+def _line(one: Property, value: Any) -> str:
+    """Return a setting as the file's line."""
+    return f"{one.key} = {tomlkit.item(_toml(one, value)).as_string()}"
 
 
 def _allowed(one: Property) -> str:
@@ -227,11 +274,48 @@ def _toml(one: Property, value: Any) -> bool | int | str | list[int] | list[str]
 def _with_values(path: Path, content: bytes, values: Mapping[str, str]) -> bytes:
     """Return the file's content with these values in it."""
     try:
-        document = tomlkit.parse(content)
-        for key, text in values.items():
-            document[key] = _toml(PROPERTIES[key], PROPERTIES[key].parse(text))
-        return tomlkit.dumps(document).encode()
+        text = content.removeprefix(codecs.BOM_UTF8).decode()
+        for key, new in values.items():
+            text = _with_value(text, PROPERTIES[key], PROPERTIES[key].parse(new))
+        return text.encode()
     except (TOMLKitError, UnicodeDecodeError, RecursionError):
         # The strict reader says what is wrong with it.
         _settings(path, content)
         raise SettingsError(f"{path}: can't be changed by a command; edit it by hand") from None
+
+
+def _with_value(text: str, one: Property, value: Any) -> str:
+    """Return the file's text with this value in it, in the place of the default that stands there as a comment."""
+    document = tomlkit.parse(text)
+    line = re.compile(rf"^#{re.escape(one.key)} = .*$", re.MULTILINE)
+    if one.key not in document and len(line.findall(text)) == 1:
+        filled = line.sub(lambda _: _line(one, value), text)
+        if one.key in tomlkit.parse(filled):
+            return filled
+    wanted = _toml(one, value)
+    present = document.get(one.key)
+    if isinstance(present, Array) and isinstance(wanted, list):
+        _make(present, wanted)
+        changed = tomlkit.dumps(document)
+        # A comment behind the last value takes in what comes after it, if no comma was there.
+        if _reads_as(changed, one.key, wanted):
+            return changed
+    document[one.key] = wanted
+    return tomlkit.dumps(document)
+
+
+def _reads_as(text: str, key: str, wanted: object) -> bool:
+    try:
+        return bool(tomllib.loads(text)[key] == wanted)
+    except ValueError:
+        return False
+
+
+def _make(present: Array, wanted: Sequence[int | str]) -> None:
+    """Take away and put in what differs, so that the comments beside the others stay; another order isn't made."""
+    for index in reversed(range(len(present))):
+        if present[index] not in wanted:
+            del present[index]
+    for index, value in enumerate(wanted):
+        if value not in present:
+            present.insert(index, value)
