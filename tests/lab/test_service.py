@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import signal
 import socket
 import threading
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 from tests.lab.router import PATIENCE_S, PHONE, SERVER, Router, exchange, register, until
@@ -14,7 +16,7 @@ from sipalg.control.options import Options
 from sipalg.control.service import Service
 from sipalg.control.settings import Settings
 from sipalg.datapath import nft_table
-from sipalg.datapath.netlink import NetlinkSocket
+from sipalg.datapath.netlink import NetlinkError, NetlinkSocket
 from sipalg.datapath.nft_rules import Features
 from sipalg.lab import firewall
 from sipalg.lab.topology import ADDRESS, NETNS_DIRECTORY, OTHER_PUBLIC_ADDRESS, PUBLIC_ADDRESS, _enter
@@ -314,3 +316,18 @@ def test_a_table_that_somebody_removes_comes_back_with_its_mappings(
     finally:
         ending.set()
         thread.join()
+
+
+def test_a_table_that_can_not_be_told_that_it_is_served_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    refusals = [errno.ENOMEM, errno.ENOMEM, 0, errno.ENOMEM]
+
+    def serve() -> None:
+        number = refusals.pop(0)
+        if number:
+            raise NetlinkError(number)
+
+    service = cast("Service", SimpleNamespace(table=SimpleNamespace(serve=serve), _unserved=False))
+    while refusals:
+        Service.serve(service)
+    assert caplog.text.count("queue-not-served") == 2
+    assert "consequence=plain-nat" in caplog.text

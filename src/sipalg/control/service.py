@@ -83,6 +83,8 @@ class Service:
         self.table_stays = True
         #: Whether packets have been served, so that the next process is to go on with that.
         self._serving = False
+        #: Whether the table couldn't be told last time that it is served.
+        self._unserved = False
         self.loop = Loop()
         self.notifier = Notifier()
         observing = settings.mode == "observe"
@@ -298,8 +300,14 @@ class Service:
 
     def serve(self) -> None:
         """Have SIP go on coming here; should this process end now, it waits for the next one."""
-        with contextlib.suppress(OSError):
+        try:
             self.table.serve()
+        except OSError as error:
+            if not self._unserved:
+                _LOG.error("queue-not-served why=%r consequence=plain-nat", str(error))
+            self._unserved = True
+        else:
+            self._unserved = False
 
     def _keep_journal(self) -> None:
         if self.settings.mode == "enforce":
