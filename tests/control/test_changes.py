@@ -86,6 +86,8 @@ class World(SimpleNamespace):
         self.tell = self.events.append
         self.tell_edits = lambda *_: None
         self.look_for_warnings = lambda: None
+        self.readings: list[object] = []
+        self.read_rules_again = lambda: self.readings.append(self.rules)
         self.changes = Changes(cast("Service", self), FEATURES)
 
     @property
@@ -130,7 +132,10 @@ def test_all_follow_and_it_is_told() -> None:
             (("public", "198.51.100.7"), ("ports", "5070"), ("reserved-ports", "80"), ("log-edits", "yes")),
         )
     ]
+    # What the forward chain lets out depends on the ports.
+    assert len(world.readings) == 1
     world.set(log_edits="no")
+    assert len(world.readings) == 1
     assert world.driver.on_edits is None
 
 

@@ -99,6 +99,12 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[Rules]:
     world.loop.close()
 
 
+def test_another_question_has_the_rules_read_again(world: Rules) -> None:
+    world.watch.look_again()
+    world.pass_time(2.0)
+    assert world.read == 1
+
+
 def test_the_old_iptables_is_compared_every_minute(world: Rules) -> None:
     world.legacy = "-A POSTROUTING -j MASQUERADE"
     world.pass_time(59)

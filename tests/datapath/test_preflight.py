@@ -14,6 +14,7 @@ from sipalg.datapath import preflight
 from sipalg.datapath.addresses import Interface
 from sipalg.datapath.admin_conclusions import AdminRules, Exemption, SipHelper, TakenPorts
 from sipalg.datapath.admin_model import ALL_PORTS, FlowTable, PortRange, Unevaluable
+from sipalg.datapath.admin_outbound import ClosedWay
 from sipalg.datapath.netlink import NetlinkError
 from sipalg.datapath.nft_rules import Features
 from sipalg.datapath.preflight import Finding, Plan
@@ -103,6 +104,29 @@ def test_how_to_let_in_what_was_translated_is_said_for_each_chain() -> None:
     )
     (finding,) = preflight.check_rules(PLAN, replace(found, dnat_accepted="unknown"))
     assert "perhaps keeps out" in finding.text
+
+
+def test_a_forward_chain_that_lets_nothing_out_is_told_with_the_rule_that_does() -> None:
+    nft, old = ("inet", "fw", "forward"), ("iptables", "filter", "FORWARD")
+    ways = (ClosedWay("lan0", nft), ClosedWay("lan1", nft), ClosedWay("lan0", old))
+    found = list(preflight.check_rules(PLAN, replace(CLEAR, closed_ways=ways)))
+    assert [finding.text.partition(", so that phones can't register or call; ") for finding in found] == [
+        (
+            "table inet fw chain forward: the forward chain doesn't accept SIP from lan0, lan1 to wan0",
+            ", so that phones can't register or call; ",
+            "nft 'insert rule inet fw forward iifname lan0 oifname wan0 udp dport { 5060, 5061 } accept'; "
+            "nft 'insert rule inet fw forward iifname lan1 oifname wan0 udp dport { 5060, 5061 } accept'",
+        ),
+        (
+            "iptables chain FORWARD: the forward chain doesn't accept SIP from lan0 to wan0",
+            ", so that phones can't register or call; ",
+            "iptables -I FORWARD -i lan0 -o wan0 -p udp -m multiport --dports 5060,5061 -j ACCEPT",
+        ),
+    ]
+    assert brief(found) == [("warning", "forward-closed")] * 2
+    # Then ordinary calls don't work.
+    both = replace(CLEAR, closed_ways=ways[:1], dnat_accepted="no", closed_chains=(nft,))
+    assert "ordinary calls work" not in list(preflight.check_rules(PLAN, both))[1].text
 
 
 @pytest.mark.parametrize(("answer", "found"), [("yes", []), ("no", ["advice"]), ("unknown", ["advice"])])

@@ -87,7 +87,7 @@ def router(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(preflight, "may_administer", lambda _status: True)
     monkeypatch.setattr(preflight, "look_at_kernel", lambda: iter((Finding("error", "no-queue", "x"),)))
     monkeypatch.setattr(preflight, "look_at_queue", lambda _plan: iter((Finding("error", "taken", "x"),)))
-    monkeypatch.setattr(gathering, "read_admin_rules", lambda _outside, _inside: AdminRules(source_nat=("x",)))
+    monkeypatch.setattr(gathering, "read_admin_rules", lambda *_, **_also: AdminRules(source_nat=("x",)))
     monkeypatch.setattr(gathering, "dump", lambda: [NATED, HELPED])
     return tmp_path
 
@@ -223,7 +223,7 @@ def test_what_fails_is_named_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatc
     def refuse(*_: object) -> Any:
         raise OSError(95, "Operation not supported")
 
-    def unreadable(*_: object) -> Any:
+    def unreadable(*_: object, **_also: object) -> Any:
         raise AdminRulesError("nft: program not found")
 
     monkeypatch.setattr(gathering, "dump", refuse)

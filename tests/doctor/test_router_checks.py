@@ -13,6 +13,7 @@ from sipalg.control.settings import Settings
 from sipalg.datapath.addresses import Interface
 from sipalg.datapath.admin_conclusions import AdminRules, Exemption, SipHelper
 from sipalg.datapath.admin_model import FlowTable, PortRange
+from sipalg.datapath.admin_outbound import ClosedWay
 from sipalg.datapath.preflight import Finding
 from sipalg.doctor import router_checks
 from sipalg.doctor.facts import Facts
@@ -64,7 +65,12 @@ def test_what_nobody_could_look_at_isnt_judged(check: Callable[[Facts], Iterator
         (
             "rules",
             {"rules": replace(RULES, dnat_accepted="no", closed_chains=(("ip", "f", "forward"),))},
-            [("warning", "dnat-not-accepted")],
+            [("advice", "dnat-not-accepted")],
+        ),
+        (
+            "rules",
+            {"rules": replace(RULES, closed_ways=(ClosedWay("lan0", ("ip", "f", "forward")),))},
+            [("error", "forward-closed")],
         ),
         ("rules", {"rules": replace(RULES, sip_helpers=(SipHelper((), "chain raw"),))}, [("error", "kernel-helper")]),
         (

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from tests.lab.router import PATIENCE_S, SERVER, Router, exchange, register, until
 
+from sipalg.control.client import ask
 from sipalg.lab import firewall
 from sipalg.lab.topology import EXEMPT_NETWORK, SITE_ADDRESS, Topology
 
@@ -54,13 +55,35 @@ def test_before_the_first_start(router: Router) -> None:
 def test_the_kernel_s_helper_and_a_filter_that_keeps_media_out(router: Router) -> None:
     firewall.load(router.net, firewall.rules("strict", kernel_helper=True))
     answer = doctor(router, *SIDES)
-    assert codes(answer) == [("error", "kernel-helper"), ("warning", "dnat-not-accepted"), ("warning", "not-running")]
+    assert codes(answer) == [("error", "kernel-helper"), ("warning", "not-running"), ("advice", "dnat-not-accepted")]
     assert answer["verdict"] == 2
     # The remedies are commands.
-    for finding in answer["findings"][:2]:
+    for finding in (answer["findings"][0], answer["findings"][2]):
         remedy = finding["text"].rpartition("nft ")[2]
         router.net.run("router", "nft", *remedy.split())
     assert codes(doctor(router, *SIDES)) == [("warning", "not-running")]
+
+
+def test_a_filter_that_lets_nothing_out(router: Router) -> None:
+    sides = ("--inside", "lan0", "--outside", "wan0")
+    firewall.load(
+        router.net,
+        firewall.rules("loose")
+        + "table ip fw { chain forward { type filter hook forward priority 0; policy drop;"
+        + " ct state established,related accept\n }\n }\n",
+    )
+    found = doctor(router, *sides)["findings"][0]
+    assert (found["severity"], found["code"]) == ("error", "forward-closed")
+    assert "the forward chain doesn't accept SIP from lan0 to wan0" in found["text"]
+    router.run()
+    assert "warning: table ip fw chain forward: the forward chain doesn't accept SIP" in router.log.read_text()
+    # The remedy is a command, and what runs hears of it.
+    router.net.run("router", "sh", "-c", found["text"].rpartition("; ")[2])
+    assert until(lambda: not any("forward chain" in line for line in router.ask("status")["warnings"]))
+    assert ("error", "forward-closed") not in codes(doctor(router, *sides))
+    # With ports that the rule doesn't name it is closed again.
+    ask(router.socket, "set", arguments={"values": {"ports": "5080"}, "save": False})
+    assert until(lambda: any("forward chain" in line for line in router.ask("status")["warnings"]))
 
 
 def test_flows_that_the_kernel_s_helper_has_after_its_rule_is_gone(

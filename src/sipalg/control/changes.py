@@ -66,6 +66,8 @@ class Changes:
         service.driver.on_edits = service.tell_edits if settings.log_edits else None
         self._follow(before, settings)
         service.look_for_warnings()
+        if settings.ports != before.ports:
+            service.read_rules_again()
         service.driver.report_events()
         service.tell(Event("settings-changed", tuple((key, text_of(settings, key)) for key in changed)))
         return changed

@@ -65,6 +65,10 @@ class RulesWatch:
         os.close(self._wake_end)
         os.close(self._thread_end)
 
+    def look_again(self) -> None:
+        """Read the rules soon, since what is asked of them is another question now."""
+        self._changed = True
+
     def _take_notifications(self, _events: int) -> None:
         try:
             changes = self._netlink.receive()

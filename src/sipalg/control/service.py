@@ -209,7 +209,7 @@ class Service:
             loop.every(self.notifier.watchdog_interval_s, self.notifier.alive)
 
     def _read_rules(self) -> AdminRules:
-        return read_admin_rules(self.settings.outside, self.settings.inside)
+        return read_admin_rules(self.settings.outside, self.settings.inside, ports=self.settings.ports)
 
     def _use_rules(self, rules: AdminRules) -> None:
         """Go on with rules that the administrator changed; with the same as before nothing is to be done."""
@@ -247,6 +247,10 @@ class Service:
         found = [str(one) for one in self.alg.settings.exempt if one not in self.settings.exempt]
         if found:
             _LOG.info("rules-exempt networks=%s as-if=--except", ",".join(found))
+
+    def read_rules_again(self) -> None:
+        """Have the administrator's rules read again soon, under settings that changed."""
+        self._rules_watch.look_again()
 
     def look_for_warnings(self) -> None:
         """Tell what is to be known of the administrator's rules under these settings."""

@@ -7,7 +7,7 @@ What lies between is listed as unevaluable, for a person to decide.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final, Literal, NamedTuple
@@ -23,6 +23,7 @@ from sipalg.datapath.admin_model import (
     both_protocols,
     interface_matches,
 )
+from sipalg.datapath.admin_outbound import ClosedWay, closed_ways
 from sipalg.engine.verdict import TCP, UDP, Endpoint
 
 #: A port forward of a range is listed port by port up to this many; a wider one only as ports that are taken.
@@ -86,6 +87,8 @@ class AdminRules:
     dnat_accepted: LetsIn = "yes"
     #: The chains that don't, or perhaps don't: program or family, table, name.
     closed_chains: tuple[ChainKey, ...] = ()
+    #: The chains that let no SIP out from an inside interface, as far as that is certain.
+    closed_ways: tuple[ClosedWay, ...] = ()
     #: Where the rules are that name an inside interface as the one to translate on.
     inside_source_nat: tuple[str, ...] = ()
     unevaluable: tuple[Unevaluable, ...] = ()
@@ -106,12 +109,18 @@ class _SourceNat(NamedTuple):
 
 
 class Conclusions:
-    """Reads chains for one outside interface; `inside` are the interfaces that phones are behind, where known."""
+    """Reads chains for one outside interface; `inside` are the interfaces that phones are behind, where known.
 
-    def __init__(self, chains: dict[ChainKey, Chain], outside: str, inside: Sequence[str] = ()) -> None:
+    `ports` are the SIP servers'.
+    """
+
+    def __init__(
+        self, chains: dict[ChainKey, Chain], outside: str, inside: Sequence[str] = (), ports: Collection[int] = ()
+    ) -> None:
         self._chains = chains
         self._outside = outside
         self._inside = tuple(inside)
+        self._ports = ports
         self._unevaluable: list[Unevaluable] = []
 
     def draw(
@@ -137,6 +146,7 @@ class Conclusions:
             forward_policy="drop" if "drop" in policies else "accept",
             dnat_accepted="no" if "no" in closed.values() else "unknown" if closed else "yes",
             closed_chains=tuple(closed),
+            closed_ways=tuple(closed_ways(self._chains, self._inside, self._outside, self._ports)),
             inside_source_nat=tuple(self._inside_source_nat()),
             unevaluable=(*unevaluable, *dict.fromkeys(self._unevaluable)),
         )

@@ -333,6 +333,8 @@ _ACTIONS: Final[dict[str, Action]] = {
     "goto": "goto",
     "ct helper": "helper",
     "flow": "flow",
+    # To another program, which decides.
+    "queue": "other",
 }
 
 _CONDITIONS: Final[dict[tuple[str, str], Callable[[Rule, Json], Rule]]] = {

@@ -11,7 +11,7 @@ import json
 import re
 import shutil
 import subprocess
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -56,11 +56,13 @@ class AdminRulesError(Exception):
     """The rule set can't be read at all: one line for people."""
 
 
-def read_admin_rules(outside: str, inside: Sequence[str] = (), own_table: str = "sipalg") -> AdminRules:
+def read_admin_rules(
+    outside: str, inside: Sequence[str] = (), own_table: str = "sipalg", ports: Collection[int] = ()
+) -> AdminRules:
     """Read this namespace's rule set with nft and, where iptables is in use, iptables-save.
 
-    `outside` is the interface whose flows are asked about, `inside` those that phones are behind (for what the filter
-    lets through to them), `own_table` a table to leave out. Raises AdminRulesError.
+    `outside` is the interface whose flows are asked about, `inside` those that phones are behind and `ports` the SIP
+    servers' (for what the filter lets through), `own_table` a table to leave out. Raises AdminRulesError.
     """
     # Without what named sets and maps hold, which nobody here looks at: our own table's grow with each mapping.
     document = run_program("nft", "-j", "-t", "list", "ruleset")
@@ -75,6 +77,7 @@ def read_admin_rules(outside: str, inside: Sequence[str] = (), own_table: str = 
         outside,
         inside,
         own_table,
+        ports=ports,
         iptables_nft=from_nft,
         iptables_legacy=from_legacy,
         automatic_helpers=helper_on,
@@ -128,6 +131,7 @@ def evaluate(
     inside: Sequence[str] = (),
     own_table: str = "sipalg",
     *,
+    ports: Collection[int] = (),
     iptables_nft: str = "",
     iptables_legacy: str = "",
     automatic_helpers: bool = False,
@@ -150,7 +154,7 @@ def evaluate(
     sets = (nft.rules, save, legacy)
     flow_tables = [table for rules in sets for table in rules.flow_tables]
     unevaluable = unread + [item for rules in sets for item in rules.unevaluable]
-    return Conclusions(chains, outside, inside).draw(flow_tables, helpers, unevaluable)
+    return Conclusions(chains, outside, inside, ports).draw(flow_tables, helpers, unevaluable)
 
 
 def _merge(

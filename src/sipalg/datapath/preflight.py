@@ -21,7 +21,7 @@ from typing import Final, Literal, NamedTuple
 
 from sipalg.datapath import addresses, ctnetlink, netlink, nft_codec
 from sipalg.datapath.addresses import Interface
-from sipalg.datapath.admin_model import PortRange
+from sipalg.datapath.admin_model import ChainKey, PortRange
 from sipalg.datapath.admin_rules import AdminRules, AdminRulesError, read_admin_rules
 from sipalg.datapath.netlink import NETLINK_NETFILTER, Message, NetlinkError, NetlinkSocket
 from sipalg.datapath.nft_table import find_features
@@ -82,7 +82,7 @@ def check(plan: Plan) -> list[Finding]:
     if not found:
         found = [*_interfaces(plan), *look_at_kernel(), *look_at_queue(plan), *_local_ports(plan)]
         try:
-            rules = read_admin_rules(plan.outside, plan.inside, plan.own_table)
+            rules = read_admin_rules(plan.outside, plan.inside, plan.own_table, plan.ports)
         except AdminRulesError as error:
             found.append(Finding("error", "rules-unreadable", str(error)))
         else:
@@ -284,6 +284,7 @@ def check_rules(plan: Plan, rules: AdminRules) -> Iterator[Finding]:
                 f"add --except {destination} if that is where all phones are"
             )
             yield Finding("warning", "exemption", text)
+    yield from _ways_out(plan, rules)
     if rules.dnat_accepted != "yes":
         yield Finding("advice", "dnat-not-accepted", _how_to_let_in(plan.outside, rules))
     media = plan.media_ports
@@ -307,20 +308,43 @@ def _how_to_remove(where: str) -> str:
 
 def _how_to_let_in(outside: str, rules: AdminRules) -> str:
     """Return what a firewall keeps out that doesn't accept what destination NAT let in, and how to change that."""
-    places, commands = [], []
+    commands = []
     for family, table, chain in rules.closed_chains:
         if family.startswith("iptables"):
-            places.append(f"{family} chain {chain}")
             commands.append(f"iptables -I {chain} -i {outside} -m conntrack --ctstate DNAT -j ACCEPT")
         else:
-            places.append(f"table {family} {table} chain {chain}")
             commands.append(f"nft insert rule {family} {table} {chain} iifname {outside} ct status dnat accept")
     certainly = "keeps" if rules.dnat_accepted == "no" else "perhaps keeps"
+    beginning = "" if rules.closed_ways else "ordinary calls work as it is; but "
+    places = _list([_place(chain) for chain in rules.closed_chains])
     return (
-        f"ordinary calls work as it is; but {_list(places)} {certainly} out media from addresses that the call didn't "
-        "announce, and calls from servers that no phone has spoken to (--trusted-peers); "
-        f"to let these in as well: {'; '.join(commands)}"
+        f"{beginning}{places} {certainly} out media from addresses that the call didn't announce, and calls from "
+        "servers that no phone has spoken to (--trusted-peers); to let these in as well, and with them whatever "
+        f"anybody sends to a media port while a call has it: {'; '.join(commands)}"
     )
+
+
+def _ways_out(plan: Plan, rules: AdminRules) -> Iterator[Finding]:
+    """Yield the chains that let no phone's SIP out, with the rule that does."""
+    for key in dict.fromkeys(way.chain for way in rules.closed_ways):
+        inside = [way.interface for way in rules.closed_ways if way.chain == key]
+        family, table, chain = key
+        if family.startswith("iptables"):
+            to = f"-o {plan.outside} -p udp -m multiport --dports {','.join(map(str, plan.ports))} -j ACCEPT"
+            commands = [f"iptables -I {chain} -i {name} {to}" for name in inside]
+        else:
+            to = f"oifname {plan.outside} udp dport {{ {_list(plan.ports)} }} accept"
+            commands = [f"nft 'insert rule {family} {table} {chain} iifname {name} {to}'" for name in inside]
+        text = (
+            f"{_place(key)}: the forward chain doesn't accept SIP from {_list(inside)} to {plan.outside}, so that "
+            f"phones can't register or call; {'; '.join(commands)}"
+        )
+        yield Finding("warning", "forward-closed", text)
+
+
+def _place(key: ChainKey) -> str:
+    family, table, chain = key
+    return f"{family} chain {chain}" if family.startswith("iptables") else f"table {family} {table} chain {chain}"
 
 
 def _list(values: Sequence[object]) -> str:

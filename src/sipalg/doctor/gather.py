@@ -132,7 +132,9 @@ def gather(known: Facts) -> Facts:
     return replace(
         facts,
         kernel=tuple(kernel),
-        rules=look.at("firewall rules", lambda: read_admin_rules(settings.outside, settings.inside)),
+        rules=look.at(
+            "firewall rules", lambda: read_admin_rules(settings.outside, settings.inside, ports=settings.ports)
+        ),
         flows=None if bodies is None else tuple(seen_flows(bodies, settings.ports, nat_address, inside)),
         helped_flows=None if bodies is None else sum(map(has_sip_helper, bodies)),
         unseen=look.missed,

@@ -108,8 +108,8 @@ def rules(facts: Facts) -> Iterator[Finding]:
     if facts.rules is None:
         return
     for finding in preflight.check_rules(facts.plan, facts.rules):
-        # At a start it is advice, since ordinary calls work; somebody who asks the doctor has those that don't.
-        yield finding._replace(severity="warning") if finding.code == "dnat-not-accepted" else finding
+        # A start goes on, since rules may come later; somebody who asks the doctor has calls that don't work.
+        yield finding._replace(severity="error") if finding.code == "forward-closed" else finding
 
 
 def kernel_helper(facts: Facts) -> Iterator[Finding]:
