@@ -34,14 +34,6 @@ KINDS: Final = {
     "long": 2,
     "rtcp-one-way": 2,
 }
-#: Which kinds make which of diagnose's findings, one a dialog.
-_FINDINGS: Final = {
-    "one-way-audio": "one-way",
-    "lost-ack": "lost-ack",
-    "direct-media": "moved",
-    "sip-timeout": "long",
-}
-
 _NS: Final = 1_000_000_000
 _PTIME_NS: Final = 40_000_000
 _RTCP_EVERY: Final = 100
@@ -52,24 +44,26 @@ _VOICE: Final = bytes(160)
 
 
 class Truth(NamedTuple):
-    """What `diagnose` has to find: dialogs by kind, packets by sort, findings by check."""
+    """What `diagnose` has to find: each dialog's kind by its number, and how many packets of each sort there are."""
 
-    dialogs: dict[str, int]
+    kinds: tuple[str, ...]
     packets: int
     messages: int
     rtp_packets: int
     rtcp_packets: int
-    findings: dict[str, int]
 
-    @property
-    def aware(self) -> int:
-        """How many phones are NAT aware."""
-        return self.dialogs.get("aware", 0)
+    def hosts(self, *kinds: str) -> set[str]:
+        """The phones whose dialogs are of these kinds."""
+        return {host_of(index) for index, kind in enumerate(self.kinds) if kind in kinds}
 
-    @property
-    def calls(self) -> int:
-        """How many calls there are."""
-        return sum(self.dialogs.values())
+    def calls(self, *kinds: str) -> set[str]:
+        """The Call-IDs of the calls of these kinds."""
+        return {f"call{index}" for index, kind in enumerate(self.kinds) if kind in kinds}
+
+
+def host_of(index: int) -> str:
+    """Return the address of a dialog's phone."""
+    return str(IPv4Address(0x0A000000 + 256 * (index // 200) + 10 + index % 200))
 
 
 class _Dialog:
@@ -81,7 +75,7 @@ class _Dialog:
         self._now_ns = start_ns
         self._voice = voice
         self._counts = counts
-        self._host = str(IPv4Address(0x0A000000 + 256 * (index // 200) + 10 + index % 200))
+        self._host = host_of(index)
         self._named = PUBLIC if kind == "aware" else self._host
         self._server_port = 5080 if kind == "other-port" else 5060
         self._rtp_port = 16384 + index % 8000 * 2
@@ -140,7 +134,7 @@ class _Dialog:
                 query = struct.pack("!HHHHHH", sequence, 0x0100, 1, 0, 0, 0) + b"\7example\3com\0\0\1\0\1" + bytes(120)
                 ports = (self._host, 30000 + sequence % 9000, _RESOLVER, 53)
                 yield self._now_ns, _udp_head(*ports, len(query)) + query
-                yield self._now_ns, _tcp(self._host, 40000, _RESOLVER, 443, sequence)
+                yield self._now_ns, _tcp(self._host, 40000, _RESOLVER, 443, sequence // _NOISE_EVERY)
 
     def _sip(
         self,
@@ -189,7 +183,9 @@ def write(path: Path, seed: int, dialogs: int, size_bytes: int) -> Truth:
     `dialogs` share the voice among them; a tenth of a gigabyte with 500 has as much in each as ten times both.
     """
     random = Random(seed)
-    kinds = random.choices(list(KINDS), weights=list(KINDS.values()), k=dialogs)
+    # One of each kind, and the others by their shares.
+    kinds = [*KINDS, *random.choices(list(KINDS), weights=list(KINDS.values()), k=dialogs)][:dialogs]
+    random.shuffle(kinds)
     with_voice = sum(kind != "no-answer" for kind in kinds)
     # A packet of voice with its part of the noise beside it, and a dialog's messages.
     voice = int((size_bytes - dialogs * 6000) / with_voice / 260)
@@ -200,9 +196,7 @@ def write(path: Path, seed: int, dialogs: int, size_bytes: int) -> Truth:
     with path.open("wb") as file:
         file.write(_PCAP_HEADER)
         packets = _write_frames(file, frames)
-    found = Counter(kinds)
-    findings = {check: found[kind] for check, kind in _FINDINGS.items() if found[kind]}
-    return Truth(dict(found), packets, counts["sip"], counts["rtp"], counts["rtcp"], findings)
+    return Truth(tuple(kinds), packets, counts["sip"], counts["rtp"], counts["rtcp"])
 
 
 def _start_ns(index: int, voice: int) -> int:

@@ -13,6 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
+from bench.diagnose import HEADING, old_section, with_section
 from bench.engine import WrongOutputError, measure
 from bench.figures import EngineResult, LoopResult, machine_us
 from bench.loop import MODES, LoopError, run_rounds
@@ -49,6 +50,9 @@ def main(words: Sequence[str]) -> int:
     page = "\n".join(lines) + "\n"
     output = options.output or (None if options.only else RESULTS)
     if output is not None:
+        if output.exists():
+            # What `bench.diagnose` wrote is another run's.
+            page = with_section(page, old_section(output.read_text())) if HEADING in output.read_text() else page
         output.write_text(page)
         print(f"written to {output}")
     else:

@@ -20,6 +20,7 @@ from sipalg.analysis.diagnose.findings import EXIT_CODES, Finding, Wanted, some_
 from sipalg.analysis.diagnose.look import look
 from sipalg.analysis.diagnose.media import Media
 from sipalg.analysis.diagnose.networks import Networks
+from sipalg.analysis.diagnose.server_verdict import ServerVerdict, judge_servers
 from sipalg.analysis.diagnose.verdict import PhoneVerdict, judge, overall
 from sipalg.analysis.files import unknown_links
 from sipalg.capture import arguments
@@ -40,6 +41,7 @@ class Diagnosis(NamedTuple):
     path: str
     facts: Facts
     phones: list[PhoneVerdict]
+    servers: list[ServerVerdict]
     findings: list[Finding]
     damage: str
 
@@ -97,7 +99,8 @@ def diagnose(source: CaptureSource, wanted: Wanted) -> Diagnosis:
     facts = look(source, wanted.networks, media)
     found = [finding for check in CHECKS for finding in check(facts, wanted)]
     found.sort(key=lambda finding: -EXIT_CODES[finding.severity])
-    return Diagnosis(str(source.path), facts, judge(facts, wanted), found, source.damage or unknown_links(source))
+    damage = source.damage or unknown_links(source)
+    return Diagnosis(str(source.path), facts, judge(facts, wanted), judge_servers(facts), found, damage)
 
 
 def lines(diagnosis: Diagnosis) -> Iterator[str]:
@@ -120,6 +123,8 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
             yield from _finding_lines("  ", "", why)
     if len(phones) > _MOST_ALIKE:
         yield f"{len(phones) - _MOST_ALIKE} more phones; --json has them"
+    for server in diagnosis.servers[:_MOST_ALIKE]:
+        yield from _finding_lines("", f"server {server.server}: ", server.why)
     for (severity, _), alike in groupby(diagnosis.findings, key=lambda finding: (finding.severity, finding.check)):
         group = list(alike)
         for finding in group[:_MOST_ALIKE]:
@@ -144,6 +149,7 @@ def _finding_lines(indent: str, before: str, finding: Finding) -> Iterator[str]:
 def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
     """Return what programs read."""
     facts = diagnosis.facts
+    answers = {server.server: server.answers for server in diagnosis.servers}
     return {
         "file": diagnosis.path,
         "damage": diagnosis.damage,
@@ -161,6 +167,7 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
         "servers": [
             {
                 "server": str(server.end),
+                "answers": answers.get(str(server.end)),
                 "requests": server.requests,
                 "retransmissions": server.resent.count,
                 "unanswered": server.unanswered.count,

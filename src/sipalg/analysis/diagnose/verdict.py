@@ -88,12 +88,16 @@ def _learned(private: Proof, public: Proof) -> bool:
     return bool(public) and public.packets[0] > private.last
 
 
+def is_untouched(phone: Phone) -> bool:
+    """Whether it is proven that nothing changed a phone's messages between it and where its server sees them."""
+    return phone.view == OUTSIDE or (bool(phone.seen_elsewhere) and not phone.put_back)
+
+
 def server_answers(phone: Phone) -> tuple[str, tuple[Proof, ...]]:
     """Return where servers send what is for a phone that names a private address, and the proof."""
     if phone.missed:
         return "named address", (phone.missed,)
-    untouched = phone.view == OUTSIDE or (bool(phone.seen_elsewhere) and not phone.put_back)
-    if phone.reached and untouched:
+    if phone.reached and is_untouched(phone):
         return "source", (phone.reached, phone.seen_elsewhere)
     return UNTOLD, ()
 

@@ -1,0 +1,180 @@
+"""`python -m bench.diagnose`: how fast `sipalg diagnose` reads a large capture, and whether it finds the truth.
+
+A capture is made by `capture_corpus`, diagnosed as a user would, and read by `tshark -Y sip -T fields` in turn; then
+a tenth of it is diagnosed, to see what memory does. The section with the results goes into bench/RESULTS.md. Exit code
+1 if a verdict isn't the truth. The captures are in a temporary directory and go with it.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from statistics import median
+from typing import Any, Final, NamedTuple
+
+from bench.capture_corpus import SERVER, Truth, write
+from bench.report import machine
+
+RESULTS: Final = Path(__file__).resolve().parent / "RESULTS.md"
+HEADING: Final = "## Diagnosing a capture"
+_TARGET: Final = 5.0
+_BYTES_PER_DIALOG: Final = 2**30 // 5000
+_CALL: Final = re.compile(r"^call (\S+):")
+_PHONE: Final = re.compile(r"^phone ([0-9.]+):[0-9]+ with ")
+
+
+class Use(NamedTuple):
+    """What a program took: seconds by the clock and of CPU, and the most memory."""
+
+    wall_s: float
+    cpu_s: float
+    peak_bytes: int
+
+
+def main(words: Sequence[str]) -> int:
+    """Measure, compare and write the section."""
+    options = _parse(words)
+    with tempfile.TemporaryDirectory(prefix="sipalg-bench-", dir=options.directory) as name:
+        path, small = Path(name) / "large.pcap", Path(name) / "small.pcap"
+        truth = write(path, options.seed, options.dialogs, options.dialogs * _BYTES_PER_DIALOG)
+        write(small, options.seed, max(options.dialogs // 10, 20), max(options.dialogs // 10, 20) * _BYTES_PER_DIALOG)
+        sipalg, tshark = [], []
+        for _ in range(options.rounds):
+            use, output = _run([sys.executable, "-m", "sipalg", "diagnose", "--json", str(path)], Path(name) / "json")
+            sipalg.append(use)
+            found = json.loads(output)["files"][0]
+            tshark.append(_run(["tshark", "-r", str(path), "-Y", "sip", "-T", "fields", "-e", "frame.number"])[0])
+        tenth = _run([sys.executable, "-m", "sipalg", "diagnose", "--json", str(small)])[0]
+        size_bytes = path.stat().st_size
+    wrong = differences(truth, found)
+    for line in wrong:
+        print(f"bench: {line}", file=sys.stderr)
+    if wrong:
+        return 1
+    command = f"python -m bench.diagnose {shlex.join(words)}".rstrip()
+    text = section(command, truth, size_bytes, sipalg, tshark, tenth)
+    print(text)
+    if options.write:
+        RESULTS.write_text(with_section(RESULTS.read_text(), text))
+    return 0
+
+
+def differences(truth: Truth, found: dict[str, Any]) -> list[str]:
+    """Return a line for each thing in which a diagnosis isn't the truth."""
+    findings = found["findings"]
+
+    def named(check: str, pattern: re.Pattern[str]) -> set[str]:
+        matches = (pattern.match(finding["text"]) for finding in findings if finding["check"] == check)
+        return {match[1] for match in matches if match}
+
+    def counted(check: str) -> int:
+        return sum(finding["packet_count"] for finding in findings if finding["check"] == check)
+
+    servers = {server["server"]: server for server in found["servers"]}
+    unanswered = len(truth.calls("no-answer"))
+    everybody = {phone["phone"]: (phone["aware"], phone["alg"]) for phone in found["phones"]}
+    aware = truth.hosts("aware")
+    wanted = dict.fromkeys(aware, ("NAT aware", "not needed"))
+    wanted |= dict.fromkeys(truth.hosts(*truth.kinds) - aware, ("not NAT aware", "needed"))
+    pairs = {
+        "packets": (found["packets"], truth.packets),
+        "SIP messages": (found["messages"], truth.messages),
+        "RTP packets": (found["rtp_packets"], truth.rtp_packets),
+        "RTCP packets": (found["rtcp_packets"], truth.rtcp_packets),
+        "calls": (found["calls"], len(truth.kinds)),
+        "phones": (everybody, wanted),
+        "one-way audio": (named("one-way-audio", _CALL), truth.calls("one-way")),
+        "no audio": (named("no-audio", _CALL), set[str]()),
+        "lost ACKs": (named("lost-ack", _CALL), truth.calls("lost-ack")),
+        "direct media": (named("direct-media", _CALL), truth.calls("moved")),
+        "too long for sip-timeout": (named("sip-timeout", _PHONE), truth.hosts("long")),
+        "big messages": (counted("big-messages"), len(truth.calls("big"))),
+        "RTCP one way": (counted("rtcp-one-way"), len(truth.calls("rtcp-one-way"))),
+        "unanswered": (servers[f"{SERVER}:5060"]["unanswered"], unanswered),
+        "retransmissions": (servers[f"{SERVER}:5060"]["retransmissions"], 3 * unanswered),
+        "servers' ports": ("ports" in {finding["check"] for finding in findings}, bool(truth.hosts("other-port"))),
+    }
+    return [f"{what}: {_brief(is_)} instead of {_brief(due)}" for what, (is_, due) in pairs.items() if is_ != due]
+
+
+def section(
+    command: str, truth: Truth, size_bytes: int, sipalg: list[Use], tshark: list[Use], tenth: Use
+) -> str:
+    """Return the section of the results."""
+    ratio = median(use.wall_s for use in tshark) / median(use.wall_s for use in sipalg)
+    cpu_ratio = median(use.cpu_s for use in tshark) / median(use.cpu_s for use in sipalg)
+    mark = "" if ratio >= _TARGET else " ✗"
+    rows = [
+        f"| {name} | {median(use.wall_s for use in uses):.1f} | {median(use.cpu_s for use in uses):.1f} "
+        f"| {max(use.peak_bytes for use in uses) / 2**20:.0f} |"
+        for name, uses in (("`sipalg diagnose`", sipalg), ("`tshark -Y sip -T fields`", tshark))
+    ]
+    return "\n".join((
+        HEADING,
+        "",
+        f"`{command}`. {size_bytes / 2**30:.2f} GiB, {truth.packets:,} packets, {truth.rtp_packets:,} of them RTP in "
+        f"214-byte frames, {len(truth.kinds):,} dialogs, {truth.messages:,} SIP messages. Every phone's and every "
+        "call's verdict is the generator's truth. Runs are interleaved; medians.",
+        "",
+        *machine(),
+        "",
+        "| | seconds | seconds of CPU | peak MiB |",
+        "|---|---:|---:|---:|",
+        *rows,
+        "",
+        f"{ratio:.1f} times as fast as tshark by the clock{mark} (target: {_TARGET:.0f}), {cpu_ratio:.1f} by CPU. "
+        f"A tenth of the dialogs takes {tenth.wall_s:.1f} s and {tenth.peak_bytes / 2**20:.0f} MiB: memory goes with "
+        "dialogs, not with packets.",
+        "",
+    ))  # fmt: skip
+
+
+def with_section(page: str, text: str) -> str:
+    """Return the page with this section in the place of the old one, or at the end."""
+    before = page.partition(HEADING)[0].rstrip("\n")
+    return f"{before}\n\n{text}"
+
+
+def old_section(page: str) -> str:
+    """Return the section of an earlier run, "" where there is none."""
+    _, heading, rest = page.partition(HEADING)
+    return heading + rest
+
+
+def _run(argv: list[str], output: Path | None = None) -> tuple[Use, str]:
+    """Run a program to its end; returns what it took, and its output where a file for that is given."""
+    with (output or Path(os.devnull)).open("wb") as file:
+        began = time.monotonic()
+        process = subprocess.Popen(argv, stdout=file, stderr=subprocess.DEVNULL)
+        _, _, usage = os.wait4(process.pid, 0)
+        wall_s = time.monotonic() - began
+    use = Use(wall_s, usage.ru_utime + usage.ru_stime, usage.ru_maxrss * 1024)
+    return use, output.read_text() if output else ""
+
+
+def _brief(value: object) -> str:
+    text = str(value)
+    return text if len(text) < 200 else f"{text[:200]}…"
+
+
+def _parse(words: Sequence[str]) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench.diagnose")
+    parser.add_argument("--dialogs", type=int, default=5000, help="5000 make 1 GiB")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--directory", type=Path, help="where the captures may lie for a while")
+    parser.add_argument("--write", action="store_true", help="put the section into bench/RESULTS.md")
+    return parser.parse_args(words)
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

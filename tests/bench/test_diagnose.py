@@ -1,0 +1,66 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from bench.capture_corpus import Truth, write
+from bench.diagnose import Use, differences, old_section, section, with_section
+
+from bench import diagnose
+from sipalg import cli
+
+DIALOGS = 120
+
+
+@pytest.fixture(scope="module")
+def truth_and_found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Truth, dict[str, Any]]:
+    folder = tmp_path_factory.mktemp("diagnose")
+    truth = write(folder / "a.pcap", 1, DIALOGS, DIALOGS * 214_748)
+    with pytest.MonkeyPatch.context() as patch, (folder / "json").open("w") as output:
+        patch.setattr("sys.stdout", output)
+        assert cli.main(["diagnose", "--json", str(folder / "a.pcap")]) == 2
+    found: dict[str, Any] = json.loads((folder / "json").read_text())["files"][0]
+    return truth, found
+
+
+def test_verdicts_are_the_generators_truth(truth_and_found: tuple[Truth, dict[str, Any]]) -> None:
+    truth, found = truth_and_found
+    assert differences(truth, found) == []
+
+
+@pytest.mark.parametrize("kind", ["one-way", "lost-ack", "moved", "long", "big", "rtcp-one-way", "no-answer", "aware"])
+def test_another_truth_would_be_noticed(kind: str, truth_and_found: tuple[Truth, dict[str, Any]]) -> None:
+    truth, found = truth_and_found
+    kinds = tuple("private" if one == kind else one for one in truth.kinds)
+    assert differences(truth._replace(kinds=kinds), found)
+    assert differences(truth._replace(rtp_packets=truth.rtp_packets + 1), found)
+
+
+def test_section_goes_into_the_page_and_stays_there() -> None:
+    truth = Truth(("private",), 10, 4, 5, 1)
+    text = section("python -m bench.diagnose", truth, 2**30, [Use(2, 2, 2**26)], [Use(8, 8, 2**28)], Use(1, 1, 2**25))
+    assert "| `sipalg diagnose` | 2.0 | 2.0 | 64 |" in text
+    assert "4.0 times as fast as tshark by the clock ✗" in text
+    page = with_section("# Results\n\nold\n", text)
+    assert page == f"# Results\n\nold\n\n{text}"
+    assert with_section(page, text) == page
+    assert old_section(page) == text
+    assert old_section("# Results\n") == ""
+
+
+def test_wrong_verdict_ends_with_1_and_says_which(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def wrong(path: Path, seed: int, dialogs: int, size_bytes: int) -> Truth:
+        return write(path, seed, 2, 50_000)._replace(messages=seed + dialogs + size_bytes)
+
+    answers = iter((Use(1, 1, 1), Use(2, 2, 2), Use(1, 1, 1)))
+    server = {"server": "198.51.100.9:5060", "unanswered": 0, "retransmissions": 0}
+    counts = dict.fromkeys(("packets", "messages", "rtp_packets", "rtcp_packets", "calls"), 0)
+    found = {**counts, "phones": [], "findings": [], "servers": [server]}
+    monkeypatch.setattr(diagnose, "write", wrong)
+    monkeypatch.setattr(diagnose, "_run", lambda *_: (next(answers), json.dumps({"files": [found]})))
+    assert diagnose.main(["--dialogs", "20"]) == 1
+    assert "bench: SIP messages: 0 instead of" in capsys.readouterr().err
