@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import shutil
 import struct
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,11 +16,11 @@ from sipalg.analysis.selection import (
     choose,
     conversations,
     export,
-    read_chosen,
+    find_packets,
+    read_messages,
 )
 from sipalg.capture.pcap import CaptureError
 from sipalg.capture.reading import open_capture
-from sipalg.engine.verdict import Endpoint
 
 Write = Callable[..., Path]
 Talk = list[tuple[str, str, bytes]]
@@ -30,7 +32,7 @@ CALL = frozenset({"call@x"})
 
 def test_rows_of_all_conversations(talk: Talk, write: Write) -> None:
     rows = [as_row(number, one) for number, one in enumerate(conversations(Captures([write(talk)])), 1)]
-    same = {"from": "alice@example.com", "to": "bob@example.com", "failure": "", "private_addresses": [PRIVATE]}
+    same = {"from": "alice@example.com", "to": "bob@example.com", "failure": "", "private": [PRIVATE]}
     assert rows == [
         {"number": 1, "kind": "registration", "state": "registered", "packets": 2, "call_id": "reg@x", **same},
         {"number": 2, "kind": "call", "state": "ended", "packets": 5, "call_id": "call@x", **same},
@@ -60,16 +62,18 @@ def test_beginning_of_two_call_ids(talk: Talk, write: Write) -> None:
         choose([], "1")
 
 
-def test_chosen_messages_and_media(talk: Talk, write: Write) -> None:
-    chosen = read_chosen(Captures([write(talk)]), CALL)
-    assert [located.message.number for located in chosen.messages] == [4, 5, 6, 13, 14]
-    assert Endpoint("192.168.33.10", 16000) in chosen.media
-    assert Endpoint("203.0.113.60", 4001) in chosen.media
+def test_messages_and_packets_of_a_call(talk: Talk, write: Write) -> None:
+    captures = Captures([write(talk)])
+    messages = read_messages(captures, CALL)
+    assert [message.number for message in messages["call@x"]] == [4, 5, 6, 13, 14]
+    packets = find_packets(captures, CALL)
+    assert packets.numbers == ({4, 5, 6, 13, 14},)
+    ends = {("192.168.33.10", 16000), ("192.168.33.10", 16001), ("203.0.113.60", 4000), ("203.0.113.60", 4001)}
+    assert packets.media == ends
 
 
 def test_facts_of_a_message(talk: Talk, write: Write) -> None:
-    chosen = read_chosen(Captures([write(talk)]), CALL)
-    facts = as_facts(1, chosen.messages[0].message)
+    facts = as_facts(1, read_messages(Captures([write(talk)]), CALL)["call@x"][0])
     assert facts["text"].encode() == talk[3][2]
     assert (facts["packet"], facts["time"], facts["protocol"]) == (4, "2023-11-14T22:13:20.060000000Z", "udp")
     assert (facts["source"], facts["name"], facts["problem"]) == ("192.168.33.10:5060", "INVITE", "")
@@ -82,7 +86,7 @@ def test_export_has_the_packets_and_the_media(
     path = write(talk)
     captures = Captures([path])
     out = tmp_path / "out.pcap"
-    assert export(captures, read_chosen(captures, call_ids), out) == count
+    assert export(captures, call_ids, out) == count
     with open_capture(path) as before, open_capture(out) as after:
         originals = {(frame.time_ns, frame.data, frame.wire_bytes) for frame in before}
         exported = [(frame.time_ns, frame.data, frame.wire_bytes) for frame in after]
@@ -90,19 +94,27 @@ def test_export_has_the_packets_and_the_media(
     assert set(exported) <= originals
 
 
+@pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark isn't installed")
+def test_tshark_opens_what_is_exported(talk: Talk, write: Write, tmp_path: Path) -> None:
+    export(Captures([write(talk)]), ALL, tmp_path / "out.pcap")
+    command = ["tshark", "-r", str(tmp_path / "out.pcap"), "-Y", "rtp", "-T", "fields", "-e", "rtp.ssrc"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["0x00000007"] * 3 + ["0x00000008"] * 3
+
+
 def test_export_never_writes_what_it_reads(talk: Talk, write: Write) -> None:
     path = write(talk)
     before = path.read_bytes()
     captures = Captures([path])
     with pytest.raises(CaptureError, match="give the name of another file"):
-        export(captures, read_chosen(captures, ALL), path)
+        export(captures, ALL, path)
     assert path.read_bytes() == before
 
 
 def test_export_of_nothing_writes_nothing(talk: Talk, write: Write, tmp_path: Path) -> None:
     captures = Captures([write(talk)])
     with pytest.raises(CaptureError, match="there is no packet to write"):
-        export(captures, read_chosen(captures, frozenset()), tmp_path / "out.pcap")
+        export(captures, frozenset(), tmp_path / "out.pcap")
     assert not (tmp_path / "out.pcap").exists()
 
 
@@ -117,5 +129,5 @@ def test_export_of_different_link_types_is_refused(talk: Talk, write: Write, tmp
     raw.write_bytes(out)
     captures = Captures([write(talk), raw])
     with pytest.raises(CaptureError, match="link types 1 and 101"):
-        export(captures, read_chosen(captures, ALL), tmp_path / "out.pcap")
+        export(captures, ALL, tmp_path / "out.pcap")
     assert not (tmp_path / "out.pcap").exists()

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -12,7 +14,7 @@ from hypothesis import strategies as st
 
 from sipalg import cli
 from sipalg.codec.datagram import fill_checksums, host_bytes
-from sipalg.control import tables
+from sipalg.control import calls, tables
 
 PHONE, SERVER = "192.168.33.10", "203.0.113.50"
 
@@ -206,6 +208,27 @@ def test_file_that_cannot_be_written(
     path = tmp_path / name
     assert run(capsys, capture, "--call", "1", option, str(path)) == (2, "", f"sipalg calls: {path}: {said}\n")
     assert Path(capture).read_bytes() == content()
+
+
+def test_page_of_very_many_calls_is_refused(
+    capture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "MOST_CALLS_OF_A_PAGE", 1)
+    path = tmp_path / "out.html"
+    said = "sipalg calls: --html: 2 calls are too many for a page; choose one with --call\n"
+    assert run(capsys, capture, "--html", str(path)) == (2, "", said)
+    assert run(capsys, capture, "--html", str(path), "--call", "1")[0] == 0
+
+
+def test_pipe_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with ThreadPoolExecutor(1) as pool:
+        written = pool.submit(path.write_bytes, content())
+        code, _, err = run(capsys, str(path))
+        written.result()
+    assert (code, err.count("\n")) == (2, 1)
+    assert "is no regular file, and it is read more than once" in err
 
 
 def test_picture_is_of_one_call(capture: str, capsys: pytest.CaptureFixture[str]) -> None:

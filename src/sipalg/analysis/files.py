@@ -47,6 +47,8 @@ class Captures:
         for path in paths:
             with open_capture(path):
                 pass
+            if not path.is_file():
+                raise CaptureError(f"{path}: is no regular file, and it is read more than once; give a file")
 
     def messages(self) -> Iterator[Located]:
         """Yield the SIP messages of all files by their time; those of one file stay in its order."""

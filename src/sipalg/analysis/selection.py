@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from sipalg.analysis.dialogs import Conversation, Conversations
-from sipalg.analysis.files import Captures, Located
+from sipalg.analysis.files import Captures
 from sipalg.analysis.messages import SipMessage, is_sip
 from sipalg.analysis.rtp import RtpStreams
 from sipalg.capture.decode import Decoder
@@ -29,10 +29,10 @@ class UnknownCallError(Exception):
     """No conversation is called so; the text is one line that says what would be right."""
 
 
-class Chosen(NamedTuple):
-    """A conversation's messages in order, each with its file, and the ends of its media."""
+class Packets(NamedTuple):
+    """Which packets belong to some conversations: numbers of frames, a set for each file, and the ends of media."""
 
-    messages: tuple[Located, ...]
+    numbers: tuple[set[int], ...]
     media: frozenset[Endpoint]
 
 
@@ -61,13 +61,24 @@ def choose(found: Sequence[Conversation], wanted: str) -> Conversation:
     raise UnknownCallError(f"--call {wanted}: there is no such call; {right}")
 
 
-def read_chosen(captures: Captures, call_ids: frozenset[str]) -> Chosen:
-    """Read the files again for the messages of some conversations."""
+def read_messages(captures: Captures, call_ids: frozenset[str]) -> dict[str, list[SipMessage]]:
+    """Read the files again for the messages of some conversations, in order, by Call-ID."""
+    found: dict[str, list[SipMessage]] = {call_id: [] for call_id in call_ids}
+    for _, message in captures.messages():
+        if message.call_id in found:
+            found[message.call_id].append(message)
+    return found
+
+
+def find_packets(captures: Captures, call_ids: frozenset[str]) -> Packets:
+    """Read the files again for which packets some conversations and their media have."""
     streams = RtpStreams()
-    chosen = [located for located in captures.messages() if located.message.call_id in call_ids]
-    for located in chosen:
-        streams.announce(located.message)
-    return Chosen(tuple(chosen), streams.announced_ends())
+    numbers: tuple[set[int], ...] = tuple(set() for _ in captures.paths)
+    for file, message in captures.messages():
+        if message.call_id in call_ids:
+            numbers[file].update(message.frames)
+            streams.announce(message)
+    return Packets(numbers, streams.announced_ends())
 
 
 def as_row(number: int, one: Conversation) -> dict[str, Any]:
@@ -80,7 +91,7 @@ def as_row(number: int, one: Conversation) -> dict[str, Any]:
         "state": one.state,
         "failure": one.failure,
         "packets": one.packets,
-        "private_addresses": sorted(one.private),
+        "private": sorted(one.private),
         "call_id": one.call_id,
     }
 
@@ -101,19 +112,17 @@ def as_facts(number: int, message: SipMessage) -> dict[str, Any]:
     }
 
 
-def export(captures: Captures, chosen: Chosen, path: Path) -> int:
-    """Write the packets of the chosen messages and of their media to a pcap file; return how many there were.
+def export(captures: Captures, call_ids: frozenset[str], path: Path) -> int:
+    """Write the packets of some conversations and of their media to a pcap file; return how many there were.
 
     The packets of several files come one file after the other, each as it is. CaptureError if it can't be written, or
     if the packets have different link types.
     """
     if any(path.resolve() == source.resolve() for source in captures.paths):
         raise CaptureError(f"{path}: is read from; give the name of another file to write")
-    wanted: list[set[int]] = [set() for _ in captures.paths]
-    for file, message in chosen.messages:
-        wanted[file].update(message.frames)
+    packets = find_packets(captures, call_ids)
     frames = chain.from_iterable(
-        _frames(captures.frames(file), numbers, chosen) for file, numbers in enumerate(wanted)
+        _frames(captures.frames(file), numbers, packets.media) for file, numbers in enumerate(packets.numbers)
     )
     first = next(frames, None)
     if first is None:
@@ -130,7 +139,7 @@ def export(captures: Captures, chosen: Chosen, path: Path) -> int:
     return count
 
 
-def _frames(frames: Iterator[Frame], numbers: set[int], chosen: Chosen) -> Iterator[Frame]:
+def _frames(frames: Iterator[Frame], numbers: set[int], media: frozenset[Endpoint]) -> Iterator[Frame]:
     """Yield the frames with these numbers, and those whose datagram comes from or goes to an end of media."""
     decoder = Decoder()
     for frame in frames:
@@ -138,6 +147,6 @@ def _frames(frames: Iterator[Frame], numbers: set[int], chosen: Chosen) -> Itera
             yield frame
             continue
         for segment in decoder.segments((frame,)):
-            is_media = segment.source in chosen.media or segment.destination in chosen.media
+            is_media = segment.source in media or segment.destination in media
             if is_media and segment.protocol == UDP and not is_sip(segment.payload):
                 yield frame

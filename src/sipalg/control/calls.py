@@ -21,14 +21,13 @@ from sipalg.analysis.ladder import before_after, draw, printable, text_of_messag
 from sipalg.analysis.messages import SipMessage
 from sipalg.analysis.picture import page, svg
 from sipalg.analysis.selection import (
-    Chosen,
     UnknownCallError,
     as_facts,
     as_row,
     choose,
     conversations,
     export,
-    read_chosen,
+    read_messages,
 )
 from sipalg.capture.pcap import CaptureError
 from sipalg.control import tables
@@ -36,6 +35,8 @@ from sipalg.control.columns import in_columns
 from sipalg.control.durable import replace_file
 
 _NARROWEST: Final = 20
+#: More calls than these nobody reads on one page, and they would all be held at once.
+MOST_CALLS_OF_A_PAGE: Final = 500
 #: Options that make sense for a chosen call only.
 _OF_ONE_CALL: Final = ("message", "diff", "svg")
 #: SGR (ECMA-48): red and green, as diffs have them.
@@ -93,27 +94,30 @@ def _show(captures: Captures, args: argparse.Namespace) -> None:
     if args.call is None and not written:
         _show_table(rows, captures, as_json=args.json)
         return
-    chosen = read_chosen(captures, frozenset(row["call_id"] for row in rows))
-    _write_files(captures, rows, chosen, args)
+    call_ids = frozenset(row["call_id"] for row in rows)
+    if args.html is not None and len(rows) > MOST_CALLS_OF_A_PAGE:
+        raise UnknownCallError(f"--html: {len(rows)} calls are too many for a page; choose one with --call")
+    messages = read_messages(captures, call_ids) if args.call is not None or args.html is not None else {}
+    _write_files(captures, rows, messages, args)
     if args.call is not None and (args.json or args.message is not None or args.diff is not None or not written):
-        _show_call(rows[0], [located.message for located in chosen.messages], captures, args)
+        _show_call(rows[0], messages[rows[0]["call_id"]], captures, args)
     elif args.json:
         _show_table(rows, captures, as_json=True)
 
 
-def _write_files(captures: Captures, rows: list[dict[str, Any]], chosen: Chosen, args: argparse.Namespace) -> None:
+def _write_files(
+    captures: Captures, rows: list[dict[str, Any]], messages: dict[str, list[SipMessage]], args: argparse.Namespace
+) -> None:
     """Write what is to be written, and say so where nothing else is shown."""
     said = []
     if args.export is not None:
-        count = export(captures, chosen, args.export)
+        count = export(captures, frozenset(row["call_id"] for row in rows), args.export)
         said.append(f"{args.export}: {_count('packet', count)} of {_count('call', len(rows))}")
     if args.svg is not None:
-        _write_file(captures, args.svg, svg([located.message for located in chosen.messages]))
-        said.append(f"{args.svg}: the ladder of {_count('message', len(chosen.messages))}")
+        shown = messages[rows[0]["call_id"]]
+        _write_file(captures, args.svg, svg(shown))
+        said.append(f"{args.svg}: the ladder of {_count('message', len(shown))}")
     if args.html is not None:
-        messages: dict[str, list[SipMessage]] = {row["call_id"]: [] for row in rows}
-        for _, message in chosen.messages:
-            messages[message.call_id].append(message)
         _write_file(captures, args.html, "".join(page(rows, messages)))
         said.append(f"{args.html}: {_count('call', len(rows))}")
     if not args.json and args.message is None and args.diff is None:

@@ -23,9 +23,9 @@ _DROPPED_FIRST: Final = (
     "session_s",
 )
 #: What is left out where shortening the names isn't enough.
-_DROPPED_LAST: Final = ("peers", "ends_in_s", "kept_for_s", "purpose")
-#: Columns whose texts may be shortened, since they hold names and not addresses.
-_SHORTENED: Final = frozenset({"call_id", "inside_tag", "outside_tag", "aor", "from", "to", "failure"})
+_DROPPED_LAST: Final = ("peers", "ends_in_s", "kept_for_s", "purpose", "call_id", "packets", "kind")
+#: Columns whose texts may be shortened, since they hold names and not addresses; these first.
+_SHORTENED: Final = ("call_id", "inside_tag", "outside_tag", "aor", "failure", "from", "to")
 _SHORTEST: Final = 12
 
 #: What a column or a fact is called where its key doesn't say it well.
@@ -102,7 +102,7 @@ def _short_text_of(key: str, value: object) -> str:
 def _make_fit(cells: dict[str, list[str]], width: int) -> None:
     """Leave out columns and shorten names until the lines fit or nothing is left that may go."""
     _drop(cells, _DROPPED_FIRST, width)
-    for key in [key for key in cells if key in _SHORTENED]:
+    for key in filter(cells.__contains__, _SHORTENED):
         too_much = _line_width(cells) - width
         if too_much > 0:
             room = max(_SHORTEST, _width(cells[key]) - too_much)
