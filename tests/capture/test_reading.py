@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import gzip
+import os
 import struct
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -123,3 +125,14 @@ def test_progress_reaches_the_end(tmp_path: Path) -> None:
     with open_capture(path) as source:
         assert len(list(source)) == 3
         assert source.done_bytes == source.total_bytes == path.stat().st_size
+
+
+def test_pipe_is_read_once(tmp_path: Path) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(path.write_bytes, pcap(FRAMES))
+        with open_capture(path) as source:
+            assert [frame.data for frame in source] == FRAMES
+            assert source.done_bytes == source.total_bytes == 0
+        writing.result()

@@ -55,7 +55,7 @@ def test_names_are_shortened_where_nothing_else_can_go() -> None:
     assert head.split() == ["phone", "state", "call", "id"]
     assert len(line) == 60
     assert line.endswith("x…")
-    assert next(reversed(list(in_columns(rows, 40)))).endswith("early  xxxxxxxxxxx…")
+    assert next(reversed(list(in_columns(rows, 39)))).endswith("early  xxxxxxxxxxx…")
     assert next(reversed(list(in_columns(rows, 30)))).endswith("early")
     assert next(reversed(list(in_columns(rows, None)))).endswith("x" * 90)
 

@@ -45,10 +45,10 @@ class Captures:
         #: By path, why its end is missing; complete once the file has been read once.
         self.damage: dict[Path, str] = {}
         for path in paths:
+            if path.is_fifo():
+                raise CaptureError(f"{path}: is a pipe, and what is shown is read more than once; give a file")
             with open_capture(path):
                 pass
-            if not path.is_file():
-                raise CaptureError(f"{path}: is no regular file, and it is read more than once; give a file")
 
     def messages(self) -> Iterator[Located]:
         """Yield the SIP messages of all files by their time; those of one file stay in its order."""

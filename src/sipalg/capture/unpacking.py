@@ -45,20 +45,21 @@ class Pieces:
         self._path = path
         try:
             self._file = path.open("rb")
-            magic = self._file.read(_LONGEST_MAGIC)
-            self._file.seek(0)
-            #: The size of the file on disk, compressed as it is.
+            # A pipe can't be read twice, so this only looks at what comes.
+            magic = self._file.peek(_LONGEST_MAGIC)
+            #: The size of the file on disk, compressed as it is; 0 of a pipe.
             self.total_bytes = path.stat().st_size
         except OSError as error:
             raise CaptureError(f"{path}: {error.strerror}; give a pcap or pcapng file") from None
+        self._seekable = self._file.seekable()
         self._stream = _decompressor(magic)
         #: What was wrong with the compressed data, in one line; None as long as nothing was.
         self.damage: str | None = None
 
     @property
     def done_bytes(self) -> int:
-        """How much of the file on disk has been read."""
-        return 0 if self._file.closed else self._file.tell()
+        """How much of the file on disk has been read; 0 of a pipe."""
+        return self._file.tell() if self._seekable and not self._file.closed else 0
 
     def read(self) -> bytes:
         """Return the next piece, b"" at the end and where damage ends what can be read."""
