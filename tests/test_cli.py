@@ -93,6 +93,7 @@ def test_command_doesnt_wait_for_the_others_imports() -> None:
     [
         ([], "sipalg: the following arguments are required: COMMAND"),
         (["nonsense"], "sipalg: argument COMMAND: invalid choice: 'nonsense'"),
+        (["ip", "x"], "sipalg: there is no command 'ip'; RouterOS's commands begin with /: sipalg '/ip x'"),
         (["fake", "--count", "x"], "sipalg fake: argument --count: invalid int value: 'x'"),
         (["fake", "--cou", "1"], "sipalg fake: unrecognized arguments: --cou 1 (see `sipalg fake --help`)"),
         (["fake", "two\nlines"], "sipalg fake: unrecognized arguments: two lines"),

@@ -73,6 +73,9 @@ def build_parser(arguments: Sequence[str]) -> OneLineParser:
     parser.add_argument("--version", action="version", version=f"sipalg {__version__} ({build_kind()} build)")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     called = next((argument for argument in arguments if not argument.startswith("-")), None)
+    if called is not None and called not in COMMANDS and called in _routeros_menus():
+        rest = " ".join(arguments[arguments.index(called) :])
+        parser.error(f"there is no command {called!r}; RouterOS's commands begin with /: sipalg '/{rest}'")
     for name, (module_name, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
         if name == called:
@@ -90,6 +93,12 @@ def routed(arguments: Sequence[str]) -> list[str]:
             return ["/", *arguments] if argument.startswith("/") else list(arguments)
         before = argument
     return list(arguments)
+
+
+def _routeros_menus() -> list[str]:
+    """Return the names that RouterOS's commands begin with."""
+    menus: list[str] = importlib.import_module("sipalg.routeros.menus").children(())
+    return menus
 
 
 def build_kind() -> str:

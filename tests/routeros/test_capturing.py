@@ -100,13 +100,13 @@ def test_tables_of_the_last_run(router: Router, captures: Path, told: list[str])
     assert do(router, "/tool sniffer packet print").json[0]["dst-mac"] == "02:00:00:00:00:02"
     assert lines(router, "/tool sniffer protocol print")[-1].split() == ["0", "ip", "1", "60", "100.00%"]
     assert told == []
-    assert lines(router, "/tool sniffer host print") == []
+    assert lines(router, "/tool sniffer host print")[1:] == ["#  ADDRESS  RATE  PEAK-RATE  TOTAL"]
     assert told == ["5 packets are of none of these: the table is full"]
     assert "                        dropped: 1" in lines(router, "/tool sniffer print")
     assert do(router, "/tool sniffer save file-name=m.pcapng").json == {"file": "m.pcapng", "packets": 2}
     assert [row.split()[1] for row in lines(router, "/file print")[2:]] == ["m.pcapng"]
     assert do(router, "/file remove m.pcapng").json == {"removed": "m.pcapng"}
-    assert lines(router, "/file print") == []
+    assert [line for line in lines(router, "/file print") if line.startswith("0")] == []
 
 
 def test_stop_tells_what_was_found(router: Router, captures: Path, told: list[str]) -> None:

@@ -62,7 +62,16 @@ def test_help_says_what_each_thing_is_for() -> None:
     assert "nat           what the ALG's own table translates" in help_lines("/ip firewall ", ())
     (line,) = help_lines(P + "set sip ports=", ())
     assert "1 to 8 ports" in line
+    assert any("can't be changed while sipalg runs" in line for line in help_lines(P + "set sip outside=", ()))
     assert help_lines(P + "foo ", ()) == ["nothing is known to come here"]
+
+
+def test_help_fits_to_the_terminal() -> None:
+    whole = help_lines(P + "set sip ", ())
+    fitted = help_lines(P + "set sip ", (), 80)
+    assert max(map(len, whole)) > 80 >= max(map(len, fitted))
+    assert " ".join(fitted).split() == " ".join(whole).split()
+    assert help_lines(P + "set sip ", (), 30) == whole
 
 
 def test_a_question_mark_at_the_end_asks() -> None:

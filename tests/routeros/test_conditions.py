@@ -42,6 +42,10 @@ def holds(source: str) -> bool:
         ("protocol=tcp or protocol=icmp", False),
         ("protocol=tcp || assured && timeout<2m", True),
         ('reply-dst-address=""', True),
+        ("timeout", True),
+        ("!timeout", False),
+        ("reply-dst-address", False),
+        ("!reply-dst-address and timeout", True),
     ],
 )
 def test_a_row_is_meant_or_not(source: str, expected: bool) -> None:

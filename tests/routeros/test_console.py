@@ -51,8 +51,19 @@ def test_what_is_wrong_is_told_and_the_menu_stays(router: Router, capsys: pytest
     assert not Console(router, coloured=True).enter("/ip firewall nat print")
     plain, coloured = capsys.readouterr().err.splitlines()
     assert plain.startswith("bad command name foo (line 1 column 1): there are service-port")
+    assert plain.endswith("; ? shows what may come, quit leaves")
     assert coloured.startswith("\x1b[31mno sipalg is running")
     assert sitting.path == ("ip", "firewall")
+
+
+def test_help_is_what_a_question_mark_is(router: Router, capsys: pytest.CaptureFixture[str]) -> None:
+    sitting = Console(router)
+    sitting.enter("/ip firewall")
+    assert sitting.enter("?")
+    asked = capsys.readouterr().out
+    assert sitting.enter(" help\n")
+    assert capsys.readouterr().out == asked
+    assert "service-port" in asked
 
 
 def test_lines_are_read_without_a_terminal(

@@ -2,6 +2,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from hypothesis import given
+from hypothesis import strategies as st
+
 from sipalg.control.properties import texts
 from sipalg.control.settings import Settings
 from sipalg.routeros import grammar, listing
@@ -37,7 +40,6 @@ def test_a_table_has_flags_columns_and_a_line_a_value_of_a_list() -> None:
 
 
 def test_a_table_leaves_out_what_is_empty() -> None:
-    assert list(listing.table(CONNECTION, [])) == []
     rows = [flow(9, assured="yes", srcnat="yes"), flow(10, seen_reply="yes", srcnat="yes")]
     assert list(listing.table(CONNECTION, rows)) == [
         "Flags: S - SEEN-REPLY; A - ASSURED; C - CONFIRMED; D - DYING; s - SRCNAT; d - DSTNAT",
@@ -45,6 +47,39 @@ def test_a_table_leaves_out_what_is_empty() -> None:
         "#       PROTOCOL  SRC-ADDRESS         TIMEOUT",
         "9   As  udp       192.168.20.10:5060  59m58s",
         "10 S s  udp       192.168.20.10:5060  59m58s",
+    ]
+
+
+def test_a_table_without_entries_has_its_heads() -> None:
+    assert list(listing.table(SERVICE_PORT, [])) == [
+        "Flags: X - DISABLED; I - INVALID",
+        "Columns: NAME, PORTS",
+        "#  NAME  PORTS",
+    ]
+
+
+@given(st.integers(40, 130), st.integers(0, 3), st.integers(1, 45))
+def test_what_doesnt_fit_goes_on_below(width: int, count: int, longest: int) -> None:
+    rows = [
+        flow(number, dst_address="x" * longest, reply_dst_address="y" * longest, connection_type="sip", srcnat="yes")
+        for number in range(count)
+    ]
+    whole = list(listing.table(CONNECTION, rows))
+    fitted = list(listing.table(CONNECTION, rows, width))
+    assert " ".join(fitted).split() == " ".join(whole).split()
+    assert all(len(line) <= max(width, longest + 9) for line in fitted)
+    if width >= max(map(len, whole)):
+        assert fitted == whole
+
+
+def test_a_list_goes_on_below_itself() -> None:
+    row = Row(0, {"name": "a" * 30, "ports": "5060,5061"})
+    assert list(listing.table(SERVICE_PORT, [row], 34))[2:] == [
+        "#  NAME",
+        "   PORTS",
+        f"0  {'a' * 30}",
+        "    5060",
+        "    5061",
     ]
 
 

@@ -47,6 +47,28 @@ def test_options_before_the_command_or_behind(
     assert alg.asked
 
 
+def test_json_may_have_slipped_into_the_quotes(
+    places: Places, alg: FakeAlg, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(places, P + "print where name=sip --json ") == 0
+    assert json.loads(capsys.readouterr().out)[0]["name"] == "sip"
+    assert run(places, P + "print --json detail") == 2
+    assert "expected end of command" in capsys.readouterr().err
+    assert alg.asked
+
+
+def test_a_terminal_gets_lines_that_fit(
+    places: Places, alg: FakeAlg, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert run(places, "/ip firewall connection print") == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) > 80
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True)
+    assert run(places, "/ip firewall connection print") == run(places, P + "set ?") == 0
+    assert max(map(len, capsys.readouterr().out.splitlines())) <= 80
+    assert alg.asked
+
+
 @pytest.mark.parametrize("words", [[P + "disable sip --now"], [*P.split(), "disable", "sip", "--now"]])
 def test_now_may_look_like_an_option(words: list[str], places: Places, alg: FakeAlg) -> None:
     assert run(places, *words) == 0

@@ -6,12 +6,16 @@ itself. A packet never comes here.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sipalg.routeros.grammar import Reading, Role, fill, split
 from sipalg.routeros.lexer import GrammarError, Token, tokenise
 from sipalg.routeros.menus import MENUS, Argument, Command, Menu, Path, children
+
+#: Words are wrapped only where there's room for some of them.
+_NARROWEST_HELP: Final = 20
 
 
 class Candidate(NamedTuple):
@@ -68,13 +72,21 @@ def asked_about(line: str) -> str | None:
     return text[:-1] if text.endswith("?") and text.count('"') % 2 == 0 else None
 
 
-def help_lines(before: str, path: Path) -> list[str]:
-    """Return what `?` shows at the end of the text: a line for each thing that may come."""
+def help_lines(before: str, path: Path, columns: int | None = None) -> list[str]:
+    """Return what `?` shows at the end of the text: a line for each thing that may come.
+
+    What is longer than a terminal's `columns` goes on in the next line.
+    """
     found = candidates(before, path)
     if not found:
         return ["nothing is known to come here"]
     width = max(len(one.text) for one in found)
-    return [f"{one.text:{width}}  {one.help}".rstrip() for one in found]
+    lines = [f"{one.text:{width}}  {one.help}".rstrip() for one in found]
+    if columns is None or columns < width + _NARROWEST_HELP:
+        return lines
+    indent = " " * (width + 2)
+    parts = (textwrap.wrap(line, columns, subsequent_indent=indent, break_on_hyphens=False) for line in lines)
+    return [part for wrapped in parts for part in wrapped]
 
 
 def spans(line: str, path: Path) -> Iterator[Span]:

@@ -1,7 +1,8 @@
 """Conditions on rows, as `where` and `[find …]` have them: read from tokens, and tried on a row.
 
-`name=value` with `=`, `!=`, `<`, `>`, `<=`, `>=` and `~` (a regular expression), a bare name for yes, `!name` for no;
-`and` or nothing between conditions joins them, `or` separates alternatives. Parentheses aren't taken.
+`name=value` with `=`, `!=`, `<`, `>`, `<=`, `>=` and `~` (a regular expression), a bare name for what is set and isn't
+no, `!name` for the others; `and` or nothing between conditions joins them, `or` separates alternatives. Parentheses
+aren't taken.
 """
 
 from __future__ import annotations
@@ -26,7 +27,10 @@ _SIZED: Final = ("time", "number")
 
 
 class Condition(NamedTuple):
-    """One comparison of a row's property with a value; `kind` as in Column."""
+    """One comparison of a row's property with a value; `kind` as in Column.
+
+    The operator "" is for a property that is set, and "!" for one that isn't; "no" isn't set.
+    """
 
     name: str
     operator: str
@@ -36,6 +40,8 @@ class Condition(NamedTuple):
     def holds(self, row: Mapping[str, str]) -> bool:
         """Tell whether it holds for the row; a property that the row hasn't is an empty text."""
         found = row.get(self.name, "")
+        if self.operator in ("", "!"):
+            return (found not in ("", "no")) == (self.operator == "")
         if self.operator == "~":
             return _pattern(self.value).search(found) is not None
         left, right = (size(text, self.kind) for text in (found, self.value))
@@ -106,7 +112,7 @@ def _condition(source: str, tokens: Sequence[Token], index: int, menu: Menu) -> 
     index += 1
     following = tokens[index] if index < len(tokens) else None
     if negated or following is None or following.kind != "operator" or following.text not in _COMPARED:
-        return Condition(name, "!=" if negated else "=", "yes"), index
+        return Condition(name, "!" if negated else "", ""), index
     value = tokens[index + 1] if index + 1 < len(tokens) else None
     if value is None or value.kind not in ("value", "word"):
         place = position(source, following.start)

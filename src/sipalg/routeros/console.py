@@ -30,9 +30,11 @@ from sipalg.routeros.grammar import Move, read
 from sipalg.routeros.lexer import GrammarError
 from sipalg.routeros.menus import Path as MenuPath
 from sipalg.routeros.router import RefusedError, Router
-from sipalg.routeros.shell import add_places, router_of, surroundings, write
+from sipalg.routeros.shell import add_places, router_of, surroundings, terminal_width, write
 
 _LEAVE: Final = ("quit", "exit", "/quit", "/exit")
+_HELP: Final = ("help", "/help")
+_HINT: Final = "; ? shows what may come, quit leaves"
 #: RouterOS's colours: menus cyan, commands magenta, names green, what can't be read red.
 _STYLE: Final = {
     "typed-menu": "ansicyan",
@@ -64,7 +66,7 @@ class Console:
 
     def enter(self, line: str) -> bool:
         """Carry out what a line says; tells whether it worked. What is wrong is told on stderr."""
-        before = asked_about(line)
+        before = "" if line.strip() in _HELP else asked_about(line)
         if before is not None:
             self.help(before)
             return True
@@ -79,14 +81,16 @@ class Console:
                 write(result)
                 sys.stdout.flush()
         except (GrammarError, RefusedError) as error:
-            sys.stderr.write(f"{_RED}{error}{_PLAIN}\n" if self._coloured else f"{error}\n")
+            hint = _HINT if isinstance(error, GrammarError) and error.what.startswith("bad command name") else ""
+            said = f"{error}{hint}"
+            sys.stderr.write(f"{_RED}{said}{_PLAIN}\n" if self._coloured else f"{said}\n")
             sys.stderr.flush()
             return False
         return saved
 
     def help(self, before: str) -> None:
         """Show what may come behind the text."""
-        sys.stdout.writelines(f"{text}\n" for text in help_lines(before, self.path))
+        sys.stdout.writelines(f"{text}\n" for text in help_lines(before, self.path, terminal_width()))
         sys.stdout.flush()
 
 
@@ -183,7 +187,7 @@ class _Colours(Lexer):
     def lex_document(self, document: Document) -> Callable[[int], StyleAndTextTuples]:
         def coloured(number: int) -> StyleAndTextTuples:
             line = document.lines[number]
-            if line.strip() in _LEAVE:
+            if line.strip() in (*_LEAVE, *_HELP):
                 return [("class:typed-command", line)]
             found: StyleAndTextTuples = []
             end = 0

@@ -24,10 +24,18 @@ _SERVICE_PORT: Final = MENUS["ip", "firewall", "service-port"]
 
 
 class Surroundings(NamedTuple):
-    """What a command may depend on besides the router: the date as an export's head has it, and how wide lines are."""
+    """What a command may depend on besides the router: the date as an export's head has it, and how wide lines are.
+
+    `columns` is the terminal's width, None for a file or a pipe, whose tables have whole rows for `grep`.
+    """
 
     date: str
-    width: int = listing.WIDTH
+    columns: int | None = None
+
+    @property
+    def width(self) -> int:
+        """Where exports and details are broken."""
+        return listing.WIDTH if self.columns is None else self.columns
 
 
 class Result(NamedTuple):
@@ -59,7 +67,7 @@ def _print(call: Call, router: Router, around: Surroundings) -> Result:
         return Result(listing.terse(menu, rows), json)
     if "detail" in call.words:
         return Result(listing.detail(menu, rows, around.width), json)
-    return Result(listing.table(menu, rows), json)
+    return Result(listing.table(menu, rows, around.columns), json)
 
 
 def _set(call: Call, router: Router, _around: Surroundings) -> Result:

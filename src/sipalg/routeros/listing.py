@@ -6,6 +6,7 @@ can't move the cursor. A packet never comes here.
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -25,27 +26,54 @@ class Row(NamedTuple):
     values: Mapping[str, str]
 
 
-def table(menu: Menu, rows: Sequence[Row]) -> Iterator[str]:
-    """Yield the lines of a plain `print`; none where there are no rows. Columns that are empty are left out."""
-    if not rows:
-        return
+def table(menu: Menu, rows: Sequence[Row], width: int | None = None) -> Iterator[str]:
+    """Yield the lines of a plain `print`; only heads where there are no rows. Columns that are empty are left out.
+
+    What is wider than `width` goes on in further lines below, columns whole; None is for a pipe, and a line an entry.
+    """
+    columns = [one for one in menu.columns if one.brief and _is_filled(one, rows)]
+    names = [column.name.upper() for column in columns]
     if menu.flags:
-        yield "Flags: " + "; ".join(f"{flag.letter} - {flag.name.upper()}" for flag in menu.flags)
-    columns = [one for one in menu.columns if one.brief and any(row.values.get(one.name) for row in rows)]
-    yield "Columns: " + ", ".join(column.name.upper() for column in columns)
+        yield from _filled("Flags: " + "; ".join(f"{flag.letter} - {flag.name.upper()}" for flag in menu.flags), width)
+    yield from _filled("Columns: " + ", ".join(names), width)
     shown_flags = [flag for flag in menu.flags if any(_is_set(row, flag) for row in rows)]
-    digits = len(str(rows[-1].number))
+    digits = len(str(rows[-1].number)) if rows else 1
     #: Each entry takes as many lines as its longest list.
-    heads = [[_begin("#", " " * len(shown_flags), digits), *(column.name.upper() for column in columns)]]
-    lines = heads + [line for row in rows for line in _cells(row, columns, shown_flags, digits)]
-    widths = [max(len(line[index]) for line in lines) for index in range(len(heads[0]))]
+    entries = [[[_begin("#", " " * len(shown_flags), digits), *names]]]
+    entries += [list(_cells(row, columns, shown_flags, digits)) for row in rows]
+    widths = [max(len(line[index]) for lines in entries for line in lines) for index in range(len(columns) + 1)]
     right = [False, *(column.right for column in columns)]
-    for line in lines:
-        padded = (
-            cell.rjust(width) if to_right else cell.ljust(width)
-            for cell, width, to_right in zip(line, widths, right, strict=True)
-        )
-        yield "  ".join(padded).rstrip()
+    for lines in entries:
+        for indent, first, end in _groups(widths, width):
+            for line in lines:
+                padded = (
+                    line[index].rjust(widths[index]) if right[index] else line[index].ljust(widths[index])
+                    for index in range(first, end)
+                )
+                text = "  ".join(padded).rstrip()
+                if text:
+                    yield " " * indent + text
+
+
+def _is_filled(column: Column, rows: Sequence[Row]) -> bool:
+    return not rows or any(row.values.get(column.name) for row in rows)
+
+
+def _groups(widths: Sequence[int], width: int | None) -> Iterator[tuple[int, int, int]]:
+    """Yield which columns stand in a line together, as indent, first and end; the first line has the number too."""
+    first = room = 0
+    for index, wide in enumerate(widths):
+        indent = widths[0] + 2 if first else 0
+        if width is not None and index > max(first, 1) and indent + room + wide > width:
+            yield indent, first, index
+            first, room = index, 0
+        room += wide + 2
+    yield widths[0] + 2 if first else 0, first, len(widths)
+
+
+def _filled(text: str, width: int | None) -> list[str]:
+    """Break a line between words where it is wider."""
+    return [text] if width is None else textwrap.wrap(text, width, subsequent_indent=_INDENT, break_on_hyphens=False)
 
 
 def _cells(row: Row, columns: Sequence[Column], flags: Sequence[Flag], digits: int) -> Iterator[list[str]]:

@@ -100,7 +100,8 @@ def _setting(one: Property) -> Argument:
     choices = tuple(one.values.split(" or ")) if _ALTERNATIVES.fullmatch(one.values) else ()
     if one.kind == "flag":
         choices = (*choices, "true", "false")
-    return Argument(one.key, one.help, one.values, choices, one.parse)
+    explained = one.help if one.live else f"{one.help}; can't be changed while sipalg runs"
+    return Argument(one.key, explained, one.values, choices, one.parse)
 
 
 def _column(one: Property) -> Column:

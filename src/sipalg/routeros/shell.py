@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import re
 import shutil
 import sys
 import time
@@ -14,7 +15,6 @@ from typing import Final
 
 from sipalg.control.client import SOCKET_HELP, socket_path
 from sipalg.control.settings_file import DEFAULT_FILE, FILE_VARIABLE, settings_path
-from sipalg.routeros import listing
 from sipalg.routeros.complete import asked_about, help_lines
 from sipalg.routeros.execute import Result, Surroundings, perform
 from sipalg.routeros.grammar import Move, read
@@ -22,6 +22,7 @@ from sipalg.routeros.lexer import GrammarError
 from sipalg.routeros.router import RefusedError, Router, UnansweredError
 
 _NARROWEST: Final = 40
+_JSON_AT_END: Final = re.compile(r"\s+--json\s*$")
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -47,20 +48,23 @@ def main(args: argparse.Namespace) -> int:
     that it may have been made.
     """
     line = " ".join([*args.words, *(["now"] if args.now else [])])
+    # It may have slipped into the quotes.
+    as_json = args.json or _JSON_AT_END.search(line) is not None
+    line = _JSON_AT_END.sub("", line)
     before = asked_about(line)
     if before is not None:
-        sys.stdout.writelines(f"{text}\n" for text in help_lines(before, ()))
+        sys.stdout.writelines(f"{text}\n" for text in help_lines(before, (), terminal_width()))
         return 0
     router = router_of(args)
     saved = True
     try:
         for statement in read(line):
             if isinstance(statement, Move):
-                sys.stdout.writelines(f"{text}\n" for text in help_lines("", statement.path))
+                sys.stdout.writelines(f"{text}\n" for text in help_lines("", statement.path, terminal_width()))
                 continue
             result = perform(statement, router, surroundings())
             saved = saved and result.saved
-            if not args.json:
+            if not as_json:
                 write(result)
             elif result.json is not None:
                 sys.stdout.write(json.dumps(result.json, indent=2) + "\n")
@@ -91,7 +95,9 @@ def tell(line: str) -> None:
 
 def surroundings() -> Surroundings:
     """Return the date, and the terminal's width where there is one."""
-    width = listing.WIDTH
-    if sys.stdout.isatty():
-        width = max(_NARROWEST, shutil.get_terminal_size().columns)
-    return Surroundings(time.strftime("%Y-%m-%d %H:%M:%S"), width)
+    return Surroundings(time.strftime("%Y-%m-%d %H:%M:%S"), terminal_width())
+
+
+def terminal_width() -> int | None:
+    """Return how many columns the terminal has; None for a file or a pipe."""
+    return max(_NARROWEST, shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
