@@ -66,6 +66,7 @@ def test_way_that_becomes_known_while_reading_is_counted_from_then_on(write: Wri
             assert segment.number <= 1
             source.tallies[segment.ends] = tally
     assert (tally.count, source.packets, source.damage) == (8, 9, None)
+    assert source.last_ns == (1_000_002_000 if write is pcap else 5000)
 
 
 @pytest.mark.parametrize("write", [pcap, pcapng])

@@ -59,6 +59,9 @@ class Blocks:
         self._tallies = tallies
         #: How many packets were only counted.
         self.counted = 0
+        #: Where the packet stands that was counted last.
+        self._counted_at: tuple[bytes, int] | None = None
+        self._given_ns = 0
         #: How much of the last piece was whole blocks.
         self.used_bytes = 0
         #: What ends the reading, without the packet's number; "" as long as nothing does.
@@ -110,18 +113,33 @@ class Blocks:
             return False
         tally.count += 1
         self.counted += 1
+        self._counted_at = buffer, at
         return True
+
+    @property
+    def last_ns(self) -> int:
+        """When the latest packet came, one that was only counted or one that was given."""
+        if self._counted_at is None:
+            return self._given_ns
+        buffer, at = self._counted_at
+        interface, high, low = struct.unpack_from(self._order + "III", buffer, at + 8)
+        return max(self._given_ns, self._time_ns(self._interfaces[self._base + interface], high << 32 | low))
 
     def _begin_section(self, magic: bytes) -> bool:
         order = _SECTION_MAGIC.get(magic)
         if order is None:
             self.damage = "is behind a section header without a byte order: the file is damaged there"
             return False
+        self._given_ns, self._counted_at = self.last_ns, None
         self._order, self._base = order, len(self._interfaces)
         self._head = struct.Struct(order + "II")
         self._packet = struct.Struct(order + "IIIII")
         self._interface_of = struct.Struct(order + "I")
         return True
+
+    @staticmethod
+    def _time_ns(interface: Interface, units: int) -> int:
+        return interface.offset_s * NS_PER_S + units * NS_PER_S // interface.units_per_s
 
     def _other(self, kind: int, buffer: bytes, at: int, stop: int) -> _Content | None:
         """Take a block that isn't today's packet block: an interface, a packet in an older shape, or anything."""
@@ -151,7 +169,7 @@ class Blocks:
             self.damage = f"says that it has {captured_bytes} bytes, more than its block: the file is damaged there"
             return None
         described = self._interfaces[index]
-        time_ns = described.offset_s * NS_PER_S + units * NS_PER_S // described.units_per_s
+        self._given_ns = time_ns = self._time_ns(described, units)
         return time_ns, buffer[begin : begin + captured_bytes], wire_bytes, described.link_type, index
 
 

@@ -60,8 +60,9 @@ class CaptureSource:
         self.interfaces: list[Interface] = []
         #: Packets of these ways are counted where they lie, and no frame is made of them; may be filled while reading.
         self.tallies: Tallies = {}
-        #: How many packets have been read so far, counted ones too; whole at the end.
+        #: How many packets have been read so far, and when the last of them came, counted ones too; right at the end.
         self.packets = 0
+        self.last_ns = 0
         self._pieces = Pieces(path)
         self._start = self._at_least(_PCAP_HEADER_BYTES)
         order = _MAGIC.get(self._start[:4])
@@ -111,6 +112,7 @@ class CaptureSource:
         ends_at = ENDS_AT.get(link_type, NOWHERE)
         ends_stop, head_at, head_stop = ends_at + 12, ends_at + 16, ends_at + 18
         buffer, at, number = self._start, _PCAP_HEADER_BYTES, 0
+        seconds = fraction = 0
         while True:
             end = len(buffer)
             while at + _RECORD_HEADER_BYTES <= end:
@@ -134,7 +136,7 @@ class CaptureSource:
                 self._damaged(number + 1, f"says that it has {captured_bytes} bytes: the file is damaged there")
                 return
             piece = self._pieces.read()
-            self.packets = number
+            self.packets, self.last_ns = number, seconds * NS_PER_S + fraction * ns_per_unit
             if not piece:
                 self._end(number, len(buffer) - at)
                 return
@@ -147,7 +149,7 @@ class CaptureSource:
             for packet in blocks.packets(buffer):
                 number += 1
                 yield _new(Frame, (number + blocks.counted, *packet))
-            self.packets = number + blocks.counted
+            self.packets, self.last_ns = number + blocks.counted, blocks.last_ns
             if blocks.damage:
                 self._damaged(self.packets + 1, blocks.damage)
                 return

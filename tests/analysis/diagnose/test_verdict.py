@@ -113,7 +113,7 @@ def test_server_with_nat_yes_that_is_not_heard_in_calls_needs_an_alg(tmp_path: P
     story.hang_up()
     verdict = the_phone(story, tmp_path)
     assert verdict.alg == NEEDED
-    assert verdict.why[-1].text == "ALG needed: in these calls nothing came to it"
+    assert verdict.why[-1].text == "ALG needed: no audio came to it in these calls"
     assert verdict.why[-1].severity == "broken"
 
 

@@ -123,4 +123,4 @@ def look(source: CaptureSource, networks: Networks, media: Media) -> Facts:
     for segment in Decoder().segments(with_bar(source)):
         last_ns = segment.time_ns
         take(segment)
-    return looking.finish(source.packets, last_ns)
+    return looking.finish(source.packets, max(last_ns, source.last_ns))

@@ -24,7 +24,7 @@ def audio(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
             deaf, far = (call.caller, call.called) if not call.caller.got else (call.called, call.caller)
             why, advice = _why(deaf, wanted)
             text = (
-                f"call {call.call_id}: one-way audio: {far.got} RTP packets came to {far.host}, "
+                f"call {call.call_id}: one-way audio: {far.got} RTP packets came to {_ends(far)}, "
                 f"none to {_ends(deaf)}{why}"
             )
             severity = BROKEN

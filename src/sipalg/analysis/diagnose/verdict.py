@@ -193,7 +193,7 @@ def _follows(
 
 def _needed(phone: Phone, answers: str, heard: Proof, unheard: Proof) -> Finding:
     if unheard:
-        text = "ALG needed: in these calls nothing came to it"
+        text = "ALG needed: no audio came to it in these calls"
         return finding(BROKEN, "alg-needed", text, "enable the ALG, and capture again", unheard)
     if phone.missed or answers == "named address":
         text = "ALG needed: nothing that its server sends by itself arrives"

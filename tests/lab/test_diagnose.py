@@ -1,0 +1,61 @@
+"""What `diagnose` says of the lab's own captures, on either side of the router, without an ALG and with sipalg."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sipalg import cli
+from sipalg.lab.scenario import run_scenario
+from sipalg.lab.scenarios import SCENARIOS
+from sipalg.lab.stage import Mode
+
+pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("namespaces", "programs")]
+
+CALL_OUT = next(scenario for scenario in SCENARIOS if scenario.name == "call-out")
+
+
+def played(mode: Mode, directory: Path) -> None:
+    """Play the call; its captures are in the directory then."""
+    outcome = run_scenario(CALL_OUT, mode, directory)
+    assert outcome.expected, outcome
+
+
+def diagnosed(capture: Path, capsys: pytest.CaptureFixture[str]) -> tuple[int, dict[str, Any]]:
+    capsys.readouterr()
+    code = cli.main(["diagnose", "--json", str(capture)])
+    found: dict[str, Any] = json.loads(capsys.readouterr().out)["files"][0]
+    return code, found
+
+
+def checks(found: dict[str, Any]) -> set[str]:
+    return {finding["check"] for finding in found["findings"] if finding["severity"] != "note"}
+
+
+def test_without_an_alg_the_phone_needs_one_on_either_side(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    played("none", tmp_path)
+    for interface in ("lan0", "wan0"):
+        code, found = diagnosed(tmp_path / f"router-{interface}.pcap", capsys)
+        (phone,) = found["phones"]
+        assert (code, phone["aware"], phone["alg"]) == (2, "not NAT aware", "needed")
+        assert checks(found) == {"one-way-audio"}
+
+
+def test_with_sipalg_the_phone_needs_it_inside_and_all_is_right_outside(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    played("sipalg", tmp_path)
+    code, found = diagnosed(tmp_path / "router-lan0.pcap", capsys)
+    (phone,) = found["phones"]
+    assert (code, phone["aware"], phone["alg"]) == (0, "not NAT aware", "needed")
+    assert "one is at work" in phone["why"][-1]["text"]
+    assert checks(found) == set()
+    code, found = diagnosed(tmp_path / "router-wan0.pcap", capsys)
+    (phone,) = found["phones"]
+    assert (code, phone["aware"], phone["alg"]) == (0, "NAT aware", "not needed")
+    assert checks(found) == set()
