@@ -4,6 +4,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sipalg.analysis.files import Captures
 from sipalg.analysis.ladder import arrow, before_after, draw, printable, text_of_message, title_of
@@ -92,3 +94,19 @@ def test_arrow(to_the_right: bool, drawn: str) -> None:
 
 def test_before_and_after_of_texts() -> None:
     assert before_after("a\nb\nc", "a\nx\nc") == ["  a", "- b", "+ x", "  c"]
+    assert before_after("1\n2", "3\n4") == ["- 1", "+ 3", "- 2", "+ 4"]
+    assert before_after("1\n2\nc", "3\nc\nd") == ["- 1", "- 2", "+ 3", "  c", "+ d"]
+
+
+@given(before=st.lists(st.sampled_from("abc")), after=st.lists(st.sampled_from("abcd")))
+def test_both_texts_can_be_read_from_their_difference(before: list[str], after: list[str]) -> None:
+    lines = before_after("\n".join(before), "\n".join(after))
+    assert [line[2:] for line in lines if line[0] != "+"] == before
+    assert [line[2:] for line in lines if line[0] != "-"] == after
+
+
+def test_difference_of_long_texts_comes_at_once() -> None:
+    before, after = ("\n".join(f"{word} {n}" for n in range(20_000)) for word in ("a", "b"))
+    assert len(before_after(before, after)) == 40_000
+    assert before_after("a\n" * 20_000, "a\n" * 20_000) == ["  a"] * 20_000
+    assert len(before_after("a\n" * 20_000, "b\n" + "a\n" * 20_000 + "b")) >= 20_002

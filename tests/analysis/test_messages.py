@@ -100,3 +100,27 @@ def test_no_bytes_raise(payload: bytes, cut: int) -> None:
     for message in sip_messages([segment(INVITE[:cut] + payload), segment(INVITE[:cut] + payload, 6)]):
         assert message.headers() is not None
         assert message.name is not None
+
+
+@pytest.mark.parametrize(
+    "payload",
+    [
+        b"INVITE sip:" + b" " * 60_000,
+        b"INVITE sip:x" + b" \t" * 30_000 + b"x SIP/2.0",
+        INVITE[:-1] + b"a" + b" " * 60_000,
+        INVITE[:60] + b"\r\n" + b" " * 60_000,
+        INVITE[:60] + b"\r\n" + b"a: " * 20_000,
+        b"SIP/2.0" + b" " * 60_000 + b"200",
+    ],
+    ids=range(6),
+)
+def test_hostile_lengths_are_read_in_no_time(payload: bytes) -> None:
+    for message in sip_messages([segment(payload), segment(payload, 6)]):
+        assert len(message.headers()) <= 9
+
+
+def test_broken_request_line_has_its_parts() -> None:
+    message = one(b"INVITE  sip:b@c;x=y  sip/2.0x\r\nCall-ID: 1\r\n\r\n")
+    assert (message.method, message.target, message.call_id) == ("INVITE", " sip:b@c;x=y  sip/2.0x", "1")
+    message = one(b"\r\nINVITE sip:b@c sip/2.0 \r\nContent-Length: 9\r\n\r\n")
+    assert (message.method, message.target) == ("INVITE", "sip:b@c")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from itertools import chain
 from typing import Final, NamedTuple
 
 from sipalg.analysis.messages import SipMessage, text_of
@@ -37,8 +38,16 @@ def arrow(text: str, width: int, *, to_the_right: bool) -> str:
 
 def before_after(before: str, after: str) -> list[str]:
     """The lines of two texts: unchanged ones once, indented; changed ones before with `-` and after with `+`."""
-    shown = difflib.ndiff(before.splitlines(), after.splitlines())
-    return [line.rstrip() for line in shown if not line.startswith("? ")]
+    old, new = before.splitlines(), after.splitlines()
+    lines: list[str] = []
+    for what, begin, end, new_begin, new_end in difflib.SequenceMatcher(None, old, new).get_opcodes():
+        if what == "equal":
+            lines += [f"  {line}" for line in old[begin:end]]
+            continue
+        gone, come = [f"- {line}" for line in old[begin:end]], [f"+ {line}" for line in new[new_begin:new_end]]
+        # As many lines as before are most likely the same ones, edited: each beside what became of it.
+        lines += chain.from_iterable(zip(gone, come, strict=True)) if len(gone) == len(come) else [*gone, *come]
+    return [line.rstrip() for line in lines]
 
 
 def text_of_message(message: SipMessage) -> str:

@@ -28,12 +28,10 @@ _LOOKS_LIKE_SIP: Final = re.compile(
 #: Bytes that begin text: RTP, RTCP, DTLS and STUN begin with others.
 _TEXT: Final = frozenset(range(0x20, 0x7F)) | frozenset(b"\r\n")
 
-_START: Final = re.compile(
-    rb"[\r\n]*(?:SIP/2\.0\s+([0-9]{3})|([^\s]+)[ \t]+([^\r\n]*?)(?:[ \t]+SIP/2\.0)?[ \t]*\r?(?:\n|\Z))", re.IGNORECASE
-)
+_STATUS: Final = re.compile(rb"SIP/2\.0[ \t]{1,8}([0-9]{3})", re.IGNORECASE)
+_VERSION: Final = b"SIP/2.0"
 _BLANK: Final = re.compile(rb"\n\r?\n")
 _BRANCH: Final = re.compile(rb";\s*branch\s*=\s*([^\s;,]+)", re.IGNORECASE)
-_NAME: Final = re.compile(rb"[ \t]*:[ \t]*")
 _FOLD: Final = re.compile(rb"\r?\n[ \t]+")
 _REASON: Final = re.compile(rb"[\r\n]*SIP/2\.0\s+[0-9]{3}[ \t]*([^\r\n]*)", re.IGNORECASE)
 
@@ -116,10 +114,11 @@ def header_fields(frame: Message) -> Iterator[tuple[str, str]]:
     while at < frame.head_end:
         end = value_end(data, at, frame.head_end)
         line = _FOLD.sub(b" ", data[at:end])
-        match = _NAME.search(line)
-        name, value = (b"", line) if match is None else (line[: match.start()], line[match.end() :])
+        name, colon, value = line.partition(b":")
+        if not colon:
+            name, value = b"", line
         if line:
-            name_text = text_of(name)
+            name_text = text_of(name.rstrip(b" \t"))
             yield LONG_NAMES.get(name_text.lower(), name_text), text_of(value.strip())
         following = data.find(b"\n", end)
         at = frame.head_end if following < 0 else following + 1
@@ -194,12 +193,17 @@ def read_message(segment: Segment, framed: Framed) -> SipMessage:
 
 def _loosely(data: bytes) -> Message:
     """Frame what the codec won't: the header up to the first empty line or the end, all of the rest the body."""
-    start = _START.match(data)
-    method, status, uri, head = b"", 0, (0, 0), 0
-    if start is not None:
-        status = int(start[1] or 0)
-        method, uri = (start[2], start.span(3)) if start[2] else (b"", (0, 0))
-    head = max(data.find(b"\n", len(data) - len(data.lstrip(b"\r\n"))), 0)
+    begin = len(data) - len(data.lstrip(b"\r\n"))
+    head = max(data.find(b"\n", begin), 0)
+    line = data[begin : head or len(data)].rstrip()
+    answer = _STATUS.match(line)
+    method, status, uri = b"", 0, (0, 0)
+    if answer is not None:
+        status = int(answer[1])
+    else:
+        method, _, rest = line.partition(b" ")
+        target = rest[: -len(_VERSION)].rstrip() if rest.upper().endswith(_VERSION) else rest
+        uri = (begin + len(method) + 1, begin + len(method) + 1 + len(target))
     blank = _BLANK.search(data, head)
     head_end, body = (blank.start() + 1, blank.end()) if blank else (len(data), len(data))
     return Message(data, method, status, uri, head, head_end, body, len(data), (0, 0), 0, False, None)
