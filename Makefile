@@ -5,7 +5,7 @@
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
 
-run: ## install what is missing, then call through a NAT in the lab, without and with sipalg
+run: ## install what is missing, then call through a NAT in the lab, without and with sipalg (5 minutes)
 	@tools/setup.sh run
 	@tools/run.sh
 

@@ -11,7 +11,7 @@ echo
 echo "== The same for an INVITE, with the addresses in its SDP"
 explain examples/invite.sip --media-port 19032 --diff
 echo
-echo "== Calls through a NAT router, in network namespaces: without an ALG, with Linux's own helper, with sipalg"
+echo "== Calls through a NAT router, in network namespaces: without an ALG, with Linux's own helper, with sipalg (about 5 minutes)"
 .venv/bin/sipalg lab
 cat <<'TEXT'
 

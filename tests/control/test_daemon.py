@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import errno
 import os
+import re
 import signal
 from collections.abc import Callable
 
@@ -76,7 +77,9 @@ def test_what_is_refused_is_one_line(
     monkeypatch.setattr("sipalg.control.daemon.preflight.check", finding(Finding("warning", "x", "look at this")))
     monkeypatch.setattr("sipalg.control.daemon.Service", refuse)
     assert daemon.main(arguments()) == 2
-    assert capsys.readouterr().err == f"x\nsipalg: {said}\n"
+    event, refusal = capsys.readouterr().err.splitlines()
+    assert event.endswith(" x")
+    assert refusal == f"sipalg: {said}"
 
 
 def test_what_should_never_happen_is_one_line_too(
@@ -103,8 +106,19 @@ def test_what_should_never_happen_is_one_line_too(
         monkeypatch.setattr("sipalg.control.daemon.Service", kind)
         assert daemon.main(arguments()) == 2
         (line,) = capsys.readouterr().err.splitlines()
-        assert line.startswith("fault where=start consequence=not-started")
+        assert re.match(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d fault where=start consequence=not-started", line)
         assert "ValueError" in line
+
+
+def test_only_the_journal_notes_the_times_itself(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for journal in (False, True):
+        monkeypatch.setattr(daemon, "is_journal", lambda *_, found=journal: found)
+        daemon._set_up_log().event(Event("registered", ()))
+    plain, noted = capsys.readouterr().err.splitlines()
+    assert re.fullmatch(r"\d{4}-\d\d-\d\d \d\d:\d\d:\d\d registered", plain)
+    assert noted == "<6>registered"
 
 
 def test_a_hangup_reloads_and_goes_on() -> None:

@@ -58,7 +58,7 @@ def test_a_line_for_each_record_and_a_priority_for_the_journal() -> None:
     assert [line[:3] for line in journal.getvalue().splitlines()] == ["<7>", "<6>", "<4>", "<3>", "<3>"]
 
 
-def test_people_at_a_terminal_see_the_time_of_day() -> None:
+def test_lines_may_have_the_time_of_day() -> None:
     stream = io.StringIO()
     handler = LineHandler(stream, times=True)
     handler.event(Event("registered", ()))

@@ -21,6 +21,7 @@ PHONE = ADDRESS["phone1"]
 SERVER = ADDRESS["server"]
 #: How long a test waits for what must come; never how long it takes.
 PATIENCE_S = 15.0
+_TIME = re.compile(r"^[\d-]{10} [\d:]{8} ")
 
 
 def register(number: int = 1, host: str = PHONE, port: int = 5060) -> bytes:
@@ -60,6 +61,10 @@ class Router:
         assert readable, self.log.read_text()
         assert process.stdout.readline() == "ready\n", self.log.read_text()
         return process
+
+    def logged(self) -> list[str]:
+        """Return the log's lines without the times in front of them."""
+        return [_TIME.sub("", line) for line in self.log.read_text().splitlines()]
 
     def fail(self, *arguments: str) -> str:
         """Run a command that must fail with one line and code 2; return the line."""

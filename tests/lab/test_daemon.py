@@ -69,7 +69,7 @@ def test_observing_changes_nothing(router: Router, phone: socket.socket, server:
     router.running[0].terminate()
     assert router.running[0].wait(PATIENCE_S) == 0
     assert "sipalg" not in router.rules()
-    last = router.log.read_text().splitlines()[-1]
+    last = router.logged()[-1]
     assert last == "stopped: table ip sipalg was taken away, and nothing else had been changed"
 
 
@@ -89,7 +89,7 @@ def test_edits_are_logged_where_that_is_wanted(router: Router, phone: socket.soc
     router.run("--log-edits")
     exchange(phone, server, register())
     router.ask("status")
-    (line,) = [line for line in router.log.read_text().splitlines() if line.startswith("edited ")]
+    (line,) = [line for line in router.logged() if line.startswith("edited ")]
     assert line.startswith(f"edited message=REGISTER call_id=1@x direction=out source={PHONE}:5060 ")
     assert {"via", "contact"} <= set(line.partition("rules=")[2].split(","))
 
@@ -130,7 +130,7 @@ def test_a_clean_end_leaves_mappings_and_takes_the_queue_away(
     assert re.search(rf"{PHONE} \. 5060 .*: {PUBLIC_ADDRESS} \. 5060", rules)
     assert "queue num" not in rules
     assert "ct timeout set" not in rules
-    log = router.log.read_text().splitlines()
+    log = router.logged()
     assert log[-1] == (
         "stopped: table ip sipalg stays, so that standing calls go on; to remove it: nft delete table ip sipalg"
     )
@@ -185,7 +185,7 @@ def test_a_restart_after_a_kill_goes_on_with_the_same_mappings(
 def test_a_firewall_that_keeps_some_out_is_a_note_with_the_command_that_opens_it(router: Router) -> None:
     firewall.load(router.net, firewall.rules("strict"))
     process = router.run()
-    (note,) = [line for line in router.log.read_text().splitlines() if line.startswith("note: ordinary calls work")]
+    (note,) = [line for line in router.logged() if line.startswith("note: ordinary calls work")]
     assert router.ask("status")["warnings"] == []
     process.terminate()
     assert process.wait(PATIENCE_S) == 0

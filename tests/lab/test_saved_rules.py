@@ -18,7 +18,7 @@ def nft() -> str:
 
 def test_what_is_saved_as_the_log_says_loads_while_it_runs(router: Router, nft: str) -> None:
     router.run()
-    how = next(line for line in router.log.read_text().splitlines() if line.startswith("note: to save"))
+    how = next(line for line in router.logged() if line.startswith("note: to save"))
     saved = router.net.run("router", "sh", "-c", how.split(": ", 2)[2])
     assert "masquerade" in saved
     assert "sipalg" not in saved

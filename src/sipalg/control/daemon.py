@@ -165,7 +165,9 @@ def _what_stays(service: Service) -> str:
 
 
 def _set_up_log() -> LineHandler:
-    handler = LineHandler(sys.stderr, priorities=is_journal(os.environ, 2), times=sys.stderr.isatty())
+    journal = is_journal(os.environ, 2)
+    # It notes the times itself; nobody else does.
+    handler = LineHandler(sys.stderr, priorities=journal, times=not journal)
     logging.basicConfig(level=logging.INFO, handlers=[handler], force=True)
     return handler
 

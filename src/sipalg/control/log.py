@@ -3,8 +3,8 @@
 What an event says is made of bytes that strangers sent, so values are quoted wherever they could be taken for
 something else, and a flood of events costs lines a second, not the disk. Nor is a reader waited for who reads no
 more, a terminal that is stopped or a pipe that is full: packets would wait too. Where stderr is the journal, each
-line begins with its priority (sd-daemon(3)), where it is a terminal, with the time of day. Off a packet's way:
-events are written after the verdicts are sent.
+line begins with its priority (sd-daemon(3)), elsewhere with date and time of day. Off a packet's way: events
+are written after the verdicts are sent.
 """
 
 from __future__ import annotations
