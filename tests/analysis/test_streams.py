@@ -49,12 +49,31 @@ def test_order_and_repetitions_change_nothing(order: list[int]) -> None:
     assert data(fed(begin, *shuffled, *pieces)) == [FIRST, SECOND, THIRD]
 
 
+def test_large_message_in_tiny_pieces() -> None:
+    body = bytes(range(65, 91)) * 4000
+    whole = FIRST.replace(b"Content-Length: 4\r\n\r\nbo\r\n", b"Content-Length: %d\r\n\r\n" % len(body)) + body
+    pieces = [segment(n, n * 7, whole[n * 7 : n * 7 + 7]) for n in range(len(whole) // 7 + 1)]
+    found = fed(*pieces, segment(99_999, len(whole), THIRD))
+    assert data(found) == [whole, THIRD]
+    assert len(found[0].frames) == len(pieces)
+
+
 def test_frames_of_each_message_are_known() -> None:
     whole = FIRST + SECOND
     found = fed(segment(1, 0, whole[:20]), segment(2, 20, whole[20 : len(FIRST) + 20]))
     assert found == [Framed(FIRST, (1, 2), True), Framed(SECOND[:20], (2,), False)]
     found = fed(segment(4, 0, whole[:90]), segment(5, 90, whole[90:]))
     assert found == [Framed(FIRST, (4,), True), Framed(SECOND, (4, 5), True)]
+
+
+@given(cuts=st.lists(st.integers(1, len(TALK) - 1), max_size=9, unique=True))
+def test_frames_are_those_whose_bytes_it_has(cuts: list[int]) -> None:
+    bounds = [0, *sorted(cuts), len(TALK)]
+    places = list(itertools.pairwise(bounds))
+    for framed in fed(*(segment(n, at, TALK[at:end]) for n, (at, end) in enumerate(places))):
+        begin = TALK.index(framed.data)
+        end = begin + len(framed.data)
+        assert framed.frames == tuple(n for n, (at, stop) in enumerate(places) if at < end and stop > begin)
 
 
 def test_capture_that_begins_in_the_middle() -> None:

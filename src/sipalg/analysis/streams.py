@@ -9,6 +9,7 @@ Sources: RFC 3261 §7.5 and §18.3, RFC 5626 §4.4.1 (keep-alives), RFC 9293 §3
 from __future__ import annotations
 
 import re
+from bisect import bisect_left
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, NamedTuple
@@ -44,12 +45,19 @@ class Framed(NamedTuple):
 
 @dataclass(slots=True)
 class _Stream:
-    """One direction: what follows, what waits behind a hole, and the bytes of the message in the making."""
+    """One direction: what follows, what waits behind a hole, and the bytes of the message in the making.
+
+    `wanted` is how many bytes the buffer must have before another look makes sense, `no_blank` how many of them are
+    known to have no end of the header: so that a message in many small pieces isn't read from its start with each.
+    """
 
     expected: int | None = None
     held: dict[int, Segment] = field(default_factory=dict)
-    buffer: bytes = b""
-    frames: list[int] = field(default_factory=list)
+    buffer: bytearray = field(default_factory=bytearray)
+    wanted: int = 0
+    no_blank: int = 0
+    #: Where each frame's bytes end in the buffer, and its number.
+    frames: list[tuple[int, int]] = field(default_factory=list)
     searched: int = 0
     is_sip: bool = False
 
@@ -100,7 +108,7 @@ def _take(stream: _Stream, segment: Segment) -> Iterator[Framed]:
         stream.expected = min(stream.held, key=lambda sequence: (sequence - segment.sequence + (1 << 31)) % _MODULUS)
     while (following := _following(stream)) is not None:
         stream.expected = (following.sequence + len(following.payload)) % _MODULUS
-        stream.frames.append(following.number)
+        stream.frames.append((len(stream.buffer), following.number))
         yield from _cut(stream)
         if not following.whole:
             # The capture has less of it than there was: where the next one stands isn't known.
@@ -130,37 +138,50 @@ def _following(stream: _Stream) -> Segment | None:
 
 def _cut(stream: _Stream) -> Iterator[Framed]:
     """Take the whole messages off the buffer."""
-    while stream.buffer:
-        start = _START.search(stream.buffer)
+    buffer = stream.buffer
+    while len(buffer) > stream.wanted:
+        start = _START.search(buffer)
         if start is None:
-            kept = stream.buffer[-_LONGEST_START_BYTES:]
-            stream.searched += len(stream.buffer) - len(kept) + 1
-            stream.buffer = kept if kept.strip(b"\r\n\0") else b""
-            del stream.frames[: -1 if stream.buffer else None]
+            stream.searched += max(len(buffer) - _LONGEST_START_BYTES, 0) + 1
+            _drop(stream, max(len(buffer) - _LONGEST_START_BYTES, 0) if buffer.strip(b"\r\n\0") else len(buffer))
             return
         stream.is_sip = True
         if start.start():
-            stream.buffer = stream.buffer[start.start() :]
-            del stream.frames[:-1]
-        blank = _BLANK.search(stream.buffer)
+            _drop(stream, start.start())
+        blank = _BLANK.search(buffer, stream.no_blank)
         if blank is None:
-            if len(stream.buffer) <= MOST_HEAD_BYTES:
+            if len(buffer) <= MOST_HEAD_BYTES:
+                stream.no_blank = max(len(buffer) - 2, 0)
                 return
-            end = len(stream.buffer)
+            end = len(buffer)
         else:
-            length = _LENGTH.search(stream.buffer, 0, blank.start() + 1)
+            length = _LENGTH.search(buffer, 0, blank.start() + 1)
             body_bytes = int(length[1]) if length else 0
             end = blank.end() + (body_bytes if body_bytes <= MOST_BODY_BYTES else 0)
-        if end > len(stream.buffer):
+        if end > len(buffer):
+            stream.wanted = end - 1
             return
-        yield Framed(stream.buffer[:end], tuple(stream.frames), blank is not None)
-        stream.buffer = stream.buffer[end:]
-        del stream.frames[:-1]
+        yield Framed(bytes(buffer[:end]), _numbers(stream, end), blank is not None)
+        _drop(stream, end)
+
+
+def _numbers(stream: _Stream, size_bytes: int) -> tuple[int, ...]:
+    """The frames that so much of the buffer came in."""
+    ends = [end for end, _ in stream.frames]
+    return tuple(number for _, number in stream.frames[: bisect_left(ends, size_bytes) + 1])
+
+
+def _drop(stream: _Stream, size_bytes: int) -> None:
+    """Take so much off the buffer."""
+    del stream.buffer[:size_bytes]
+    stream.frames = [(end - size_bytes, number) for end, number in stream.frames if end > size_bytes]
+    stream.wanted = stream.no_blank = 0
 
 
 def _flush(stream: _Stream) -> Iterator[Framed]:
     """Give the message in the making up, as far as it came."""
     if stream.is_sip and _START.match(stream.buffer):
-        yield Framed(stream.buffer, tuple(stream.frames), False)
-    stream.buffer = b""
+        yield Framed(bytes(stream.buffer), _numbers(stream, len(stream.buffer)), False)
+    stream.buffer.clear()
     stream.frames.clear()
+    stream.wanted = stream.no_blank = 0
