@@ -86,6 +86,7 @@ class World(SimpleNamespace):
         self.tell = self.events.append
         self.tell_edits = lambda *_: None
         self.look_for_warnings = lambda: None
+        self.follow_address = lambda: self.adopted.append("address")
         self.readings: list[object] = []
         self.read_rules_again = lambda: self.readings.append(self.rules)
         self.changes = Changes(cast("Service", self), FEATURES)
@@ -132,6 +133,8 @@ def test_all_follow_and_it_is_told() -> None:
             (("public", "198.51.100.7"), ("ports", "5070"), ("reserved-ports", "80"), ("log-edits", "yes")),
         )
     ]
+    # An address of the outside interface becomes the NAT's.
+    assert world.adopted == ["address"]
     # What the forward chain lets out depends on the ports.
     assert len(world.readings) == 1
     world.set(log_edits="no")

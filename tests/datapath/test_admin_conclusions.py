@@ -41,7 +41,7 @@ def rule(chain_name: str, *expressions: object, table: str = "t") -> dict[str, o
 
 
 def read(*items: object) -> AdminRules:
-    return evaluate(json.dumps({"nftables": [*items]}), "wan0", ["lan0"])
+    return evaluate(json.dumps({"nftables": [*items]}), "wan0", ["lan0"], ports=(5060, 5061))
 
 
 def prerouting(*expressions: object) -> AdminRules:
@@ -202,6 +202,21 @@ def test_an_exemption_in_one_table_that_another_table_doesnt_keep() -> None:
 def test_source_nat_elsewhere_is_none() -> None:
     other = {"match": {"op": "==", "left": {"meta": {"key": "oifname"}}, "right": "wan1"}}
     assert postrouting([other, MASQUERADE]).source_nat == ()
+
+
+def test_to_which_addresses_phones_are_translated() -> None:
+    to_second = {"snat": {"addr": "203.0.113.2"}}
+    phones = payload("ip", "saddr", prefix("192.168.20.0", 24))
+    found = postrouting([TO_WAN, phones, to_second], [TO_WAN, MASQUERADE], [TO_WAN, to_second]).source_nats
+    # What comes after one that always translates is never met.
+    assert [(nat.host, nat.sources, nat.always) for nat in found] == [
+        ("203.0.113.2", (IPv4Network("192.168.20.0/24"),), False),
+        ("", (), True),
+    ]
+    # Rules for others, or for other ports.
+    assert postrouting([TO_WAN, WAN, to_second], [TO_WAN, payload("udp", "dport", 53), to_second]).source_nats == ()
+    sip = postrouting([TO_WAN, LAN, payload("udp", "dport", 5060), {"snat": {"addr": {"map": 1}}}]).source_nats
+    assert [(nat.host, nat.always) for nat in sip] == [(None, False)]
 
 
 def test_source_nat_of_the_inside_is_named_as_such() -> None:

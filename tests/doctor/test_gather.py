@@ -82,7 +82,6 @@ def router(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
     monkeypatch.setattr(gathering, "_ROUTES", tmp_path / "route")
     monkeypatch.setattr(gathering, "_HELPER_MODULE", tmp_path / "helper")
     monkeypatch.setattr(addresses, "interfaces", lambda: {1: Interface(1, "wan0", True, 1500)})
-    monkeypatch.setattr(addresses, "primary_address", lambda _name: PUBLIC)
     monkeypatch.setattr(addresses, "addresses", lambda: [Address(1, PUBLIC, 24, False, 0)])
     monkeypatch.setattr(preflight, "may_administer", lambda _status: True)
     monkeypatch.setattr(preflight, "look_at_kernel", lambda: iter((Finding("error", "no-queue", "x"),)))
@@ -234,15 +233,15 @@ def test_what_fails_is_named_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatc
     assert (facts.rules, facts.flows, facts.helped_flows) == (None, None, None)
     assert facts.conntrack == {"count": 5}
     assert facts.unseen == (
+        Unseen("firewall rules", "nft: program not found"),
         Unseen("routes", "No such file or directory"),
         Unseen("connection tracker", "Operation not supported"),
-        Unseen("firewall rules", "nft: program not found"),
     )
 
 
 @pytest.mark.usefixtures("router")
 def test_without_an_address_no_flow_leaves_as_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(addresses, "primary_address", lambda _name: "")
+    monkeypatch.setattr(addresses, "addresses", list)
     assert gathering.gather(known()).flows == ()
 
 

@@ -14,6 +14,7 @@ from sipalg.datapath.addresses import Interface
 from sipalg.datapath.admin_conclusions import AdminRules, Exemption, SipHelper
 from sipalg.datapath.admin_model import FlowTable, PortRange
 from sipalg.datapath.admin_outbound import ClosedWay
+from sipalg.datapath.nat_address import NatAddress
 from sipalg.datapath.preflight import Finding
 from sipalg.doctor import router_checks
 from sipalg.doctor.facts import Facts
@@ -23,7 +24,7 @@ RULES = AdminRules(source_nat=("masquerade",))
 WELL = Facts(
     SETTINGS,
     interfaces={name: Interface(number, name, True, 1500) for number, name in enumerate(("lan0", "wan0", "wan1"))},
-    nat_address="203.0.113.1",
+    nat=NatAddress("203.0.113.1"),
     default_routes=("wan0",),
     reverse_path_filter=1,
     local_ports=PortRange(32768, 60999),
@@ -48,7 +49,7 @@ def test_where_all_is_well_nothing_is_said(check: Callable[[Facts], Iterator[Fin
 
 @pytest.mark.parametrize("check", router_checks.CHECKS, ids=lambda check: str(check.__name__))
 def test_what_nobody_could_look_at_isnt_judged(check: Callable[[Facts], Iterator[Finding]]) -> None:
-    assert found(check, Facts(SETTINGS, interfaces=WELL.interfaces, nat_address="203.0.113.1")) == []
+    assert found(check, Facts(SETTINGS, interfaces=WELL.interfaces, nat=NatAddress("203.0.113.1"))) == []
 
 
 @pytest.mark.parametrize(
@@ -57,7 +58,7 @@ def test_what_nobody_could_look_at_isnt_judged(check: Callable[[Facts], Iterator
         ("settings_file", {"file_problem": "x: line 3"}, [("error", "settings-file")]),
         ("settings_file", {"file_problem": "x: line 3", "daemon": "running"}, [("warning", "settings-file")]),
         ("interfaces", {"settings": replace(SETTINGS, inside=("lan7",))}, [("error", "no-interface")]),
-        ("interfaces", {"nat_address": ""}, [("error", "no-address")]),
+        ("interfaces", {"nat": NatAddress("")}, [("error", "no-address")]),
         ("interfaces", {"default_routes": ("wan1",)}, [("warning", "default-route-elsewhere")]),
         ("forwarding", {"forwarding_off": ("lan0", "wan0")}, [("error", "forwarding-off")]),
         ("kernel", {"kernel": (Finding("error", "no-conntrack", "x"),)}, [("error", "no-conntrack")]),
@@ -81,8 +82,8 @@ def test_what_nobody_could_look_at_isnt_judged(check: Callable[[Facts], Iterator
         ("rules", {"rules": replace(RULES, exemptions=(EXEMPTION,))}, [("warning", "exemption")]),
         ("kernel_helper", {"helped_flows": 2}, [("error", "helped-flows")]),
         ("kernel_helper", {"helper_loaded": True, "rules": None}, [("warning", "helper-loaded")]),
-        ("double_nat", {"nat_address": "192.168.1.2"}, [("warning", "double-nat")]),
-        ("double_nat", {"nat_address": "100.72.0.1"}, [("warning", "carrier-nat")]),
+        ("double_nat", {"nat": NatAddress("192.168.1.2")}, [("warning", "double-nat")]),
+        ("double_nat", {"nat": NatAddress("100.72.0.1")}, [("warning", "carrier-nat")]),
         ("double_nat", {"settings": replace(SETTINGS, public="10.0.0.1")}, [("warning", "double-nat")]),
         ("reverse_path", {"default_routes": ("wan0", "wan1")}, [("warning", "reverse-path-filter")]),
         ("media_ports", {"local_ports": PortRange(1024, 60999)}, [("error", "media-ports-local")]),
@@ -104,7 +105,7 @@ def test_a_helper_that_a_rule_names_is_said_once() -> None:
 
 def test_a_public_address_makes_a_private_one_right() -> None:
     settings = replace(SETTINGS, public="203.0.113.9")
-    assert found(router_checks.double_nat, replace(WELL, settings=settings, nat_address="192.168.1.2")) == []
+    assert found(router_checks.double_nat, replace(WELL, settings=settings, nat=NatAddress("192.168.1.2"))) == []
 
 
 @pytest.mark.parametrize(
@@ -117,7 +118,7 @@ def test_a_public_address_makes_a_private_one_right() -> None:
 )
 def test_servers_on_this_side_of_the_other_nat_are_reached(registrars: list[str], findings: list[Any]) -> None:
     status = {"contacts": [{"registrar": host} for host in registrars]}
-    assert found(router_checks.double_nat, replace(WELL, nat_address="10.2.0.1", status=status)) == findings
+    assert found(router_checks.double_nat, replace(WELL, nat=NatAddress("10.2.0.1"), status=status)) == findings
 
 
 def test_the_remedy_names_what_is_to_be_done() -> None:

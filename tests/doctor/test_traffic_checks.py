@@ -11,6 +11,7 @@ import pytest
 
 from sipalg import __version__
 from sipalg.control.settings import Settings
+from sipalg.datapath.nat_address import NatAddress
 from sipalg.datapath.preflight import Finding
 from sipalg.doctor import traffic_checks
 from sipalg.doctor.facts import Facts, SeenFlow
@@ -35,7 +36,7 @@ STATUS: dict[str, Any] = {
 }
 WELL = Facts(
     SETTINGS,
-    nat_address=PUBLIC,
+    nat=NatAddress(PUBLIC),
     daemon="running",
     status=STATUS,
     mapped=frozenset({"192.168.33.10:5060"}),
@@ -138,7 +139,7 @@ def test_what_isnt_sip_to_other_ports(well: dict[str, Any]) -> None:
     [
         flow(TCP, 5060, 5060, leaves_as="198.51.100.9"),
         flow(UDP, 5060, 5080, leaves_as="198.51.100.9"),
-        {**flow(UDP, 5060, 5060, leaves_as="198.51.100.9"), "nat_address": ""},
+        {**flow(UDP, 5060, 5060, leaves_as="198.51.100.9"), "nat": NatAddress("")},
         {
             **flow(UDP, 5060, 5060, leaves_as="192.168.33.11"),
             "settings": replace(SETTINGS, exempt=(IPv4Network("203.0.113.0/24"),)),

@@ -12,6 +12,7 @@ from typing import Any, cast
 import pytest
 from tests.lab.router import PATIENCE_S, PHONE, SERVER, Router, exchange, register, until
 
+from sipalg.control.client import ask
 from sipalg.control.options import Options
 from sipalg.control.service import Service
 from sipalg.control.settings import Settings
@@ -230,6 +231,37 @@ def test_another_outside_address_is_written_from_the_next_packet_on(
     finally:
         router.end()
         router.net.change_public_address(before)
+
+
+def test_sip_leaves_by_the_address_that_the_administrators_rules_name(
+    router: Router, phone: socket.socket, server: socket.socket
+) -> None:
+    net = router.net
+    net.run("router", "ip", "address", "add", f"{OTHER_PUBLIC_ADDRESS}/24", "dev", "wan0")
+    snat = f'oifname "wan0" snat to {OTHER_PUBLIC_ADDRESS}\n'
+    other = firewall.rules("loose").replace('oifname "wan0" masquerade\n', snat)
+    try:
+        firewall.load(net, other)
+        router.run()
+        received, source = exchange(phone, server, register(1))
+        assert source == (OTHER_PUBLIC_ADDRESS, 5060)
+        assert f"Contact: <sip:100@{OTHER_PUBLIC_ADDRESS}:5060>".encode() in received
+        # Rules that change are followed.
+        firewall.load(net, firewall.rules("loose"))
+        assert until(lambda: router.ask("status")["status"]["nat_address"] == PUBLIC_ADDRESS)
+        assert exchange(phone, server, register(2))[1] == (PUBLIC_ADDRESS, 5060)
+        # Of two, one is used, and the other one told of.
+        firewall.load(net, other.replace(snat, f"ip saddr {PHONE2} {snat} oifname wan0 masquerade\n"))
+        assert until(lambda: any(OTHER_PUBLIC_ADDRESS in line for line in router.ask("status")["warnings"]))
+        # To choose it is to leave by it.
+        ask(router.socket, "set", arguments={"values": {"public": OTHER_PUBLIC_ADDRESS}, "save": False})
+        status = router.ask("status")
+        assert status["status"]["nat_address"] == status["status"]["advertised_address"] == OTHER_PUBLIC_ADDRESS
+        assert not any(OTHER_PUBLIC_ADDRESS in line for line in status["warnings"])
+        assert exchange(phone, server, register(3))[1] == (OTHER_PUBLIC_ADDRESS, 5060)
+    finally:
+        router.end()
+        net.run("router", "ip", "address", "del", f"{OTHER_PUBLIC_ADDRESS}/24", "dev", "wan0")
 
 
 def test_a_forward_that_moves_or_goes_takes_its_mapping_along(router: Router) -> None:

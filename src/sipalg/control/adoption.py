@@ -124,7 +124,7 @@ class Adoption:
     def _end_stranded(self, entries: Iterable[Entry], found: Elements) -> None:
         """End the flows of an address that was lost while no process looked."""
         service = self._service
-        router = {address.host for address in addresses.addresses()}
+        router = {service.nat_address, *(address.host for address in addresses.addresses())}
         former = [one.mapping for one in found.mappings]
         stranded = takeover.stranded(entries, router, service.settings.ports, former)
         if stranded:

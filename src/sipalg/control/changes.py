@@ -63,6 +63,8 @@ class Changes:
         service.ports.configure(service.nat_address, service.rules)
         engine = parts.engine_settings(settings, service.nat_address, parts.stream_timeout_s(), exempt)
         service.driver.run_commands(service.alg.change_settings(engine, time.monotonic()))
+        if settings.public != before.public:
+            service.follow_address()
         service.driver.on_edits = service.tell_edits if settings.log_edits else None
         self._follow(before, settings)
         service.look_for_warnings()

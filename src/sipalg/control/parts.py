@@ -74,6 +74,7 @@ def plan(settings: Settings) -> Plan:
         queue_number=settings.queue_number,
         exempt=settings.exempt,
         allow_offload=settings.allow_offload or settings.mode == "observe",
+        public=settings.public,
     )
 
 

@@ -69,7 +69,7 @@ _ALL: Final = (
         values.address_or_none,
         values.address_or_none_text,
         "an IPv4 address, or nothing for the outside interface's own",
-        "the address to write, behind a 1:1 NAT",
+        "the address to write, behind a 1:1 NAT; one of the outside interface's is what SIP leaves by, too",
     ),
     Property(
         "ports",

@@ -32,19 +32,20 @@ from sipalg.control.rules import RulesWatch
 from sipalg.control.server import ControlServer
 from sipalg.control.settings import Settings
 from sipalg.control.unseen import Unseen
-from sipalg.datapath import addresses, nft_rules
-from sipalg.datapath.addresses import AddressWatch, primary_address
+from sipalg.datapath import addresses, nat_address, nft_rules
+from sipalg.datapath.addresses import AddressWatch
 from sipalg.datapath.admin_model import PortRange
 from sipalg.datapath.admin_rules import AdminRules, read_admin_rules
 from sipalg.datapath.conntrack import Conntrack
 from sipalg.datapath.driver import Driver
 from sipalg.datapath.executor import Executor
 from sipalg.datapath.loop import Loop
+from sipalg.datapath.nat_address import NatAddress
 from sipalg.datapath.netlink import NetlinkError, NetlinkSocket
 from sipalg.datapath.nfqueue import PacketQueue
 from sipalg.datapath.nft_table import NftTable, find_features
 from sipalg.datapath.ports import PortsTaken, local_port_range, overlap
-from sipalg.datapath.preflight import check_rules
+from sipalg.datapath.preflight import check_nat_address, check_rules
 from sipalg.datapath.reply import Replies
 from sipalg.datapath.routes import Routes
 from sipalg.datapath.standing import Standing
@@ -96,8 +97,8 @@ class Service:
             stack.callback(self.queue.close)
             self._watch = stack.enter_context(AddressWatch())
             self.conntrack = stack.enter_context(Conntrack())
-            self.nat_address = primary_address(settings.outside)
             self.rules = self._read_rules()
+            self._nat = self._find_nat_address()
             #: The warnings that come from the rules.
             self._of_rules = self._rule_warnings()
             self.forwards = list(takeover.forwards(self.rules, self.nat_address, settings.ports))
@@ -136,6 +137,11 @@ class Service:
             self._rules_watch = RulesWatch(self.loop, self._read_rules, self._use_rules, self.table.settings.name)
             stack.callback(self._rules_watch.close)
             self._closing = stack.pop_all()
+
+    @property
+    def nat_address(self) -> str:
+        """The address that SIP and media leave by; "" while there is none."""
+        return self._nat.host
 
     @property
     def settings(self) -> Settings:
@@ -216,6 +222,7 @@ class Service:
         if rules == self.rules:
             return
         self.rules = rules
+        self.follow_address()
         self.look_for_warnings()
         self.ports.configure(self.nat_address, rules)
         self._use_exempt_networks()
@@ -263,7 +270,8 @@ class Service:
 
     def _rule_warnings(self) -> list[str]:
         """Return what is more than advice, which is only told at start."""
-        found = check_rules(parts.plan(self.settings), self.rules)
+        settings = self.settings
+        found = [*check_rules(parts.plan(settings), self.rules), *check_nat_address(settings.outside, self._nat)]
         return [finding.text for finding in found if finding.severity != "advice"]
 
     def tell(self, event: Event) -> None:
@@ -280,10 +288,19 @@ class Service:
         """Follow the outside address; what is in the middle of changing is looked at again with the next change."""
         self._watch.read()
         self.driver.interfaces.forget()
-        address = primary_address(self.settings.outside)
-        if address == self.nat_address:
-            return
-        before, self.nat_address = self.nat_address, address
+        if self.follow_address():
+            self.look_for_warnings()
+
+    def _find_nat_address(self) -> NatAddress:
+        settings = self.settings
+        return nat_address.find(settings.outside, settings.inside, settings.public, self.rules)
+
+    def follow_address(self) -> bool:
+        """Find the NAT's address again; with another one all begins anew. True where something of it changed."""
+        former, self._nat = self._nat, self._find_nat_address()
+        before, address = former.host, self._nat.host
+        if address == before:
+            return former != self._nat
         _LOG.warning("outside-address-changed before=%s now=%s", before or "none", address or "none")
         self.ports.configure(address, self.rules)
         public = self.settings.public or address
@@ -295,6 +312,7 @@ class Service:
         self.forwards = list(takeover.forwards(self.rules, address, self.settings.ports))
         self.adoption.forwards(self.forwards)
         self.driver.report_events()
+        return True
 
     def _tidy(self) -> None:
         try:

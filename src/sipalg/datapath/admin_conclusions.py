@@ -7,7 +7,7 @@ What lies between is listed as unevaluable, for a person to decide.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final, Literal, NamedTuple
@@ -63,6 +63,18 @@ class Exemption(NamedTuple):
     where: str
 
 
+class SourceNat(NamedTuple):
+    """A rule that may translate phones' packets: to `host` ("": the interface's own address; None: it depends).
+
+    `sources` empty is anybody; `always`: it translates all that comes to it.
+    """
+
+    host: str | None
+    sources: tuple[IPv4Network, ...]
+    always: bool
+    where: str
+
+
 class SipHelper(NamedTuple):
     """A rule that gives flows to the kernel's own SIP helper; `ports` empty is all."""
 
@@ -79,6 +91,8 @@ class AdminRules:
     exemptions: tuple[Exemption, ...] = ()
     #: Where the rules are that translate what leaves through the outside interface; without any there is no NAT.
     source_nat: tuple[str, ...] = ()
+    #: Those of them that phones' packets may meet, in their order, up to one that translates always.
+    source_nats: tuple[SourceNat, ...] = ()
     flow_tables: tuple[FlowTable, ...] = ()
     sip_helpers: tuple[SipHelper, ...] = ()
     #: drop if any chain on the forward hook drops what no rule accepts.
@@ -102,7 +116,7 @@ class _Step(NamedTuple):
     depth: int
 
 
-class _SourceNat(NamedTuple):
+class _SourceStep(NamedTuple):
     base: ChainKey
     place: int
     step: _Step
@@ -141,6 +155,7 @@ class Conclusions:
             taken=tuple(taken),
             exemptions=exemptions,
             source_nat=tuple(found.step.rule.where for found in source_nat),
+            source_nats=tuple(self._source_nats(found.step.rule for found in source_nat)),
             flow_tables=tuple(flow_tables),
             sip_helpers=(*helpers, *self._helpers()),
             forward_policy="drop" if "drop" in policies else "accept",
@@ -234,11 +249,25 @@ class Conclusions:
 
     # Outbound: source NAT and what is exempt from it.
 
-    def _source_nat(self) -> Iterator[_SourceNat]:
+    def _source_nat(self) -> Iterator[_SourceStep]:
         for chain in self._hooked("postrouting", "nat"):
             for place, step in enumerate(self._walk(chain)):
                 if step.rule.action == "snat" and self._to_outside(step.rule) and _may_be_udp(step.rule):
-                    yield _SourceNat(chain.key, place, step)
+                    yield _SourceStep(chain.key, place, step)
+
+    def _source_nats(self, rules: Iterable[Rule]) -> Iterator[SourceNat]:
+        for rule in rules:
+            named = (interface_matches(pattern, name) for pattern in rule.in_interfaces for name in self._inside)
+            if rule.in_interfaces and self._inside and not any(named):
+                continue
+            in_it = (low <= port <= high for low, high in rule.ports for port in self._ports)
+            if rule.ports and self._ports and not any(in_it):
+                continue
+            asks = rule.in_interfaces or rule.not_in_interfaces or rule.sources or rule.destinations or rule.ports
+            always = not (asks or rule.connection_states or rule.dnat_status or rule.ipsec or rule.other)
+            yield SourceNat(None if rule.nat is None else rule.nat.host, rule.sources, always, rule.where)
+            if always:
+                return
 
     def _inside_source_nat(self) -> Iterator[str]:
         for chain in self._hooked("postrouting", "nat"):
@@ -247,7 +276,7 @@ class Conclusions:
                 if rule.action == "snat" and named and not self._to_outside(rule):
                     yield rule.where
 
-    def _exemptions(self, source_nat: Sequence[_SourceNat]) -> Iterator[Exemption]:
+    def _exemptions(self, source_nat: Sequence[_SourceStep]) -> Iterator[Exemption]:
         for found in source_nat:
             rule = found.step.rule
             rivals = [other for other in source_nat if other is not found and _share_sources(other.step.rule, rule)]
@@ -258,7 +287,7 @@ class Conclusions:
                 yield from self._exempt_step(chain.key, place, step, source_nat)
 
     def _exempt_step(
-        self, base: ChainKey, place: int, step: _Step, source_nat: Sequence[_SourceNat]
+        self, base: ChainKey, place: int, step: _Step, source_nat: Sequence[_SourceStep]
     ) -> Iterator[Exemption]:
         rule = step.rule
         if rule.action not in ("accept", "return", "other") or rule.ipsec or not _may_be_udp(rule):

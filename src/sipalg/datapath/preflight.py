@@ -19,10 +19,11 @@ from pathlib import Path
 from socket import AF_INET
 from typing import Final, Literal, NamedTuple
 
-from sipalg.datapath import addresses, ctnetlink, netlink, nft_codec
+from sipalg.datapath import addresses, ctnetlink, nat_address, netlink, nft_codec
 from sipalg.datapath.addresses import Interface
 from sipalg.datapath.admin_model import ChainKey, PortRange
 from sipalg.datapath.admin_rules import AdminRules, AdminRulesError, read_admin_rules
+from sipalg.datapath.nat_address import NatAddress
 from sipalg.datapath.netlink import NETLINK_NETFILTER, Message, NetlinkError, NetlinkSocket
 from sipalg.datapath.nft_table import find_features
 from sipalg.datapath.ports import local_port_range, overlap
@@ -73,6 +74,7 @@ class Plan:
     queue_number: int = 5060
     exempt: tuple[IPv4Network, ...] = ()
     allow_offload: bool = False
+    public: str | None = None
     own_table: str = "sipalg"
 
 
@@ -87,6 +89,8 @@ def check(plan: Plan) -> list[Finding]:
             found.append(Finding("error", "rules-unreadable", str(error)))
         else:
             found.extend(check_rules(plan, rules))
+            used = nat_address.find(plan.outside, plan.inside, plan.public, rules)
+            found.extend(check_nat_address(plan.outside, used))
     return sorted(found, key=lambda finding: _SEVERITIES.index(finding.severity))
 
 
@@ -244,6 +248,12 @@ def check_local_ports(media: PortRange, local: PortRange) -> Iterator[Finding]:
     else:
         text = f"{where} overlap: {both.low}-{both.high} won't be used"
         yield Finding("warning", "media-ports-overlap", text)
+
+
+def check_nat_address(outside: str, found: NatAddress) -> Iterator[Finding]:
+    """Yield where the administrator's NAT uses another address than we do. Pure."""
+    for text in nat_address.in_words(outside, found):
+        yield Finding("warning", "nat-address", text)
 
 
 def check_rules(plan: Plan, rules: AdminRules) -> Iterator[Finding]:

@@ -16,6 +16,7 @@ from sipalg.control.settings import Settings
 from sipalg.datapath.addresses import Interface
 from sipalg.datapath.admin_conclusions import AdminRules
 from sipalg.datapath.admin_model import PortRange
+from sipalg.datapath.nat_address import NatAddress
 from sipalg.datapath.preflight import Finding, Plan
 from sipalg.engine.verdict import Endpoint
 
@@ -52,8 +53,8 @@ class Facts:
     #: Why the settings file can't be used; "" where it can, or where there is none.
     file_problem: str = ""
     interfaces: Mapping[str, Interface] = field(default_factory=dict)
-    #: The outside interface's address; "" where it has none.
-    nat_address: str = ""
+    #: The address that SIP leaves by, and the rules that translate to another.
+    nat: NatAddress = field(default_factory=lambda: NatAddress(""))
     #: The plan's interfaces on which IPv4 forwarding is off.
     forwarding_off: tuple[str, ...] = ()
     #: The interfaces that default routes lead through.
@@ -81,6 +82,11 @@ class Facts:
     unseen: tuple[Unseen, ...] = ()
 
     @property
+    def nat_address(self) -> str:
+        """The address that SIP leaves by; "" where the outside interface has none."""
+        return self.nat.host
+
+    @property
     def plan(self) -> Plan:
         """What preflight is to look at."""
         settings = self.settings
@@ -92,6 +98,7 @@ class Facts:
             queue_number=settings.queue_number,
             exempt=settings.exempt,
             allow_offload=settings.allow_offload or settings.mode == "observe",
+            public=settings.public,
         )
 
     def through_the_nat(self) -> list[SeenFlow]:

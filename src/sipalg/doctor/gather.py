@@ -22,6 +22,7 @@ from sipalg.datapath import addresses, ctnetlink, netlink, preflight
 from sipalg.datapath.addresses import Address, Interface
 from sipalg.datapath.admin_rules import AdminRulesError, read_admin_rules
 from sipalg.datapath.ctnetlink import Entry
+from sipalg.datapath.nat_address import NatAddress, find
 from sipalg.datapath.netlink import NetlinkSocket
 from sipalg.datapath.ports import local_port_range
 from sipalg.doctor.facts import USUAL_SIP_PORTS, Facts, SeenFlow, Unseen
@@ -107,13 +108,19 @@ def gather(known: Facts) -> Facts:
     look = _Look(known.unseen)
     interfaces = look.at("interfaces", lambda: {one.name: one for one in addresses.interfaces().values()}) or {}
     own = look.at("addresses", addresses.addresses) or []
-    nat_address = look.at("addresses", lambda: addresses.primary_address(settings.outside)) or ""
     inside = Inside(settings.inside, interfaces.values(), own)
     privileged = preflight.may_administer(Path("/proc/thread-self/status").read_text())
+    rules = None
+    if privileged:
+        rules = look.at(
+            "firewall rules", lambda: read_admin_rules(settings.outside, settings.inside, ports=settings.ports)
+        )
+    wanted = (settings.outside, settings.inside, settings.public)
+    nat = look.at("addresses", lambda: find(*wanted, rules)) or NatAddress("")
     facts = replace(
         known,
         interfaces=interfaces,
-        nat_address=nat_address,
+        nat=nat,
         forwarding_off=tuple(_forwarding_off(settings)),
         default_routes=tuple(dict.fromkeys(default_routes(look.at("routes", _ROUTES.read_text) or ""))),
         reverse_path_filter=_reverse_path_filter(settings.outside),
@@ -132,10 +139,8 @@ def gather(known: Facts) -> Facts:
     return replace(
         facts,
         kernel=tuple(kernel),
-        rules=look.at(
-            "firewall rules", lambda: read_admin_rules(settings.outside, settings.inside, ports=settings.ports)
-        ),
-        flows=None if bodies is None else tuple(seen_flows(bodies, settings.ports, nat_address, inside)),
+        rules=rules,
+        flows=None if bodies is None else tuple(seen_flows(bodies, settings.ports, nat.host, inside)),
         helped_flows=None if bodies is None else sum(map(has_sip_helper, bodies)),
         unseen=look.missed,
     )

@@ -110,6 +110,7 @@ def rules(facts: Facts) -> Iterator[Finding]:
     for finding in preflight.check_rules(facts.plan, facts.rules):
         # A start goes on, since rules may come later; somebody who asks the doctor has calls that don't work.
         yield finding._replace(severity="error") if finding.code == "forward-closed" else finding
+    yield from preflight.check_nat_address(facts.settings.outside, facts.nat)
 
 
 def kernel_helper(facts: Facts) -> Iterator[Finding]:
