@@ -12,6 +12,7 @@ import pytest
 from tests.lab.router import PATIENCE_S, PHONE, SERVER, Router, exchange, register, until
 
 from sipalg.control.client import ControlError, ask
+from sipalg.control.settings_file import load
 from sipalg.lab.topology import ADDRESS, PUBLIC_ADDRESS
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("namespaces")]
@@ -184,6 +185,16 @@ def test_observing_begins_and_ends(router: Router, phone: socket.socket, server:
         assert f"<sip:100@{PUBLIC_ADDRESS}:{public[1]}>".encode() in received
     assert is_translated(exchange(phone, server, register(5))[0])
     assert [3500 <= seconds <= 3600 for seconds in left(router)] == [True]
+
+
+def test_a_lost_file_is_made_so_that_it_can_be_started_with(router: Router) -> None:
+    router.settings.write_text(FILE)
+    router.run()
+    router.settings.unlink()
+    (note,) = change(router, sip_timeout="3h")["notes"]
+    assert note.startswith(f"there was no {router.settings}: it is made")
+    made = load(router.settings)
+    assert (made.inside, made.outside, made.ports, made.sip_timeout_s) == (("lan0",), "wan0", (5060,), 10800.0)
 
 
 def test_the_file_is_read_again_on_sighup(
