@@ -154,8 +154,8 @@ def conversation() -> list[Packet]:
         for outward, ssrc in ((True, 0x1111), (False, 0x2222)):
             voice = rtp(ssrc, number)
             packets.append(Packet(outward, voice, voice, (14254, 19032), 20000))
-    for outward, ssrc in ((True, 0x1111), (False, 0x2222)):
-        packets.append(Packet(outward, rtcp(ssrc), rtcp(ssrc), (14255, 19033), 20001))
+            if number == 2:
+                packets.append(Packet(outward, rtcp(ssrc), rtcp(ssrc), (14255, 19033), 20001))
     for outward, text in ((False, BYE), (True, ENDED)):
         near, far = message(text)
         packets.append(Packet(outward, near, far))

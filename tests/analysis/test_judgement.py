@@ -176,8 +176,8 @@ def test_a_call_id_without_branches_is_paired_by_cseq_and_from_tag(tmp_path: Pat
         replace(p, near=p.near and without_branch(p.near, True), far=p.far and without_branch(p.far, True))
         for p in conversation()
     ]
-    alg = outward(re.escape(CALL_ID.encode()), b"other@75.142.151.49")
-    judgement = judged(tmp_path, through(packets, alg))
+    packets = [replace(p, far=p.far and re.sub(rb"(Call-ID: [^@\r]*)@[^\r]*", rb"\1@x", p.far)) for p in packets]
+    judgement = judged(tmp_path, packets)
     assert poor_rules(judgement) == ["call-id-changed"]
     assert [f.detail for f in judgement.findings if f.rule == "call-id-paired"] == [
         "by CSeq, From tag, method and order"

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 from tests.analysis.exchange import INVITE, NAT, OFFER, PHONE, SERVER, heard, message, pair_of, rtcp, rtp
 
-from sipalg.analysis.media_seen import FlowKey, Flows, MediaSeen, judge_media, named_ends
+from sipalg.analysis.media_seen import Count, FlowKey, Flows, MediaSeen, judge_media, named_ends
 from sipalg.engine.verdict import Endpoint
 
 P, N, S = Endpoint(PHONE, 14254), Endpoint(NAT, 19032), Endpoint(SERVER, 20000)
@@ -13,7 +13,7 @@ NEAR, PUBLIC = frozenset((PHONE,)), frozenset((NAT,))
 def flow(
     source: Endpoint, destination: Endpoint, ssrc: bytes = b"1", *, is_rtcp: bool = False, count: int = 9
 ) -> Flows:
-    return {FlowKey(source, destination, is_rtcp, ssrc): (count, 7)}
+    return {FlowKey(source, destination, is_rtcp, ssrc): Count(count, 7, 7 + count, (9,) if is_rtcp else ())}
 
 
 def rules(inside: Flows, outside: Flows) -> list[str]:
@@ -31,8 +31,8 @@ def test_counts_flows_of_named_ends_only() -> None:
     named = named_ends([heard(message(INVITE, OFFER)[0])])
     assert named == {P, Endpoint(PHONE, 14255)}
     assert seen.flows(named) == {
-        FlowKey(P, S, False, b"\0\0\0\1"): (3, 5),
-        FlowKey(P, S, True, b"\0\0\0\1"): (1, 8),
+        FlowKey(P, S, False, b"\0\0\0\1"): (3, 5, 7, ()),
+        FlowKey(P, S, True, b"\0\0\0\1"): (1, 8, 8, (8,)),
     }
 
 
@@ -52,12 +52,25 @@ def test_lost_either_way() -> None:
     assert rules(flow(P, S) | other[0], other[1]) == ["media-lost"]
     assert rules(other[0], flow(S, N) | other[1]) == ["media-lost"]
     assert rules(flow(P, S, is_rtcp=True, count=1) | other[0], other[1]) == ["rtcp-lost"]
+    (key,) = flow(P, S, is_rtcp=True)
+    early_and_late = {key: Count(2, 2, 99, (2, 99))}
+    assert rules(early_and_late | other[0], other[1]) == []
     assert rules(flow(P, S, count=2) | other[0], other[1]) == []
 
 
 def test_what_never_was_to_go_through_isnt_lost() -> None:
     other = flow(P, S, b"x"), flow(N, S, b"x")
     assert rules(flow(P, Endpoint(PHONE, 9)) | flow(P, N) | other[0], other[1]) == []
+
+
+def test_a_relay_inside_has_the_same_ssrc() -> None:
+    relayed = flow(Endpoint(NAT, 16002), S)
+    assert rules(flow(P, S), flow(N, S) | relayed) == rules(flow(P, S), relayed | flow(N, S)) == []
+
+
+def test_another_phones_media_isnt_looked_for() -> None:
+    other = flow(P, S, b"x"), flow(N, S, b"x")
+    assert rules(other[0], flow(S, Endpoint(NAT, 16386)) | other[1]) == []
 
 
 def test_a_capture_without_media_says_nothing() -> None:

@@ -38,6 +38,13 @@ def test_without_branch_and_tag_nothing_is_guessed() -> None:
     assert (len(pairing.only_before), len(pairing.only_after)) == (1, 1)
 
 
+def test_a_call_id_that_both_sides_know_was_not_rewritten() -> None:
+    """Phones that use the same tag in all calls: what was lost of one call isn't found in another."""
+    before = [request("a", branch="1"), request("b", number=2, branch="2")]
+    after = [request("a", number=2, branch="3", source=NAT), request("b", branch="4", source=NAT)]
+    assert pair_up(before, after).pairs == ()
+
+
 def test_of_several_the_nearest_branches_are_one() -> None:
     """A message forked, or twice through the same device: Call-ID and CSeq are the same in all."""
     before = [request(branch="one"), request(branch="two")]

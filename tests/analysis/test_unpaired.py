@@ -5,6 +5,7 @@ from tests.analysis.exchange import NAT, PHONE, REGISTER, SERVER, heard, message
 from sipalg.analysis.pairing import Pairing
 from sipalg.analysis.said import Said
 from sipalg.analysis.unpaired import hosts_of, is_hop_by_hop, judge_alone
+from sipalg.engine.verdict import Endpoint
 
 PAIR = pair_of(*message(REGISTER))
 SPANS = ((0, 100), (0, 100))
@@ -15,12 +16,13 @@ def alone(said: Said, *, in_before: bool = True, active: bool = True, proxy: boo
     return [a.rule for a in judge_alone(pairing, hosts_of([PAIR]), SPANS, active=active, proxy=proxy)]
 
 
-def said(source: str, destination: str, number: int = 1) -> Said:
-    return heard(message(REGISTER)[0], source, destination, number)
+def said(source: str, destination: str, number: int = 1, port: int = 1024) -> Said:
+    came = heard(message(REGISTER)[0], source, destination, number)
+    return came._replace(destination=Endpoint(destination, port))
 
 
 def test_who_stands_where() -> None:
-    assert hosts_of([PAIR]) == (frozenset((PHONE,)), frozenset((NAT,)), frozenset((SERVER,)))
+    assert hosts_of([PAIR]) == (frozenset((PHONE,)), frozenset((Endpoint(NAT, 1024),)), frozenset((SERVER,)))
 
 
 def test_lost_on_the_way_out_and_on_the_way_in() -> None:
@@ -33,6 +35,8 @@ def test_what_was_made_here_and_what_never_was_to_go_through() -> None:
     assert alone(said(SERVER, PHONE)) == ["made-here"]
     assert alone(said(PHONE, "192.168.20.5")) == []
     assert alone(said("198.18.0.1", NAT), in_before=False) == []
+    # A mapping of a phone of which there is no capture.
+    assert alone(said(SERVER, NAT, port=16384), in_before=False) == []
 
 
 def test_when_the_other_capture_didnt_run() -> None:

@@ -85,11 +85,12 @@ def judge(before: Side, after: Side) -> Judgement:
         if pair.by != BY_CALL_ID:
             seen.add("call-id-paired", f"by {pair.by}", (pair.before.number,), (pair.after.number,))
     hosts = hosts_of(pairs)
+    public = frozenset(end.host for end in hosts.public) - hosts.inside
     for alone in judge_alone(pairing, hosts, (before.span, after.span), proxy=proxy, active=bool(active)):
         seen.add_alone(alone)
     if active:
         flows = _flows(before), _flows(after)
-        for media in judge_media(pairs, *flows, hosts.inside, hosts.public - hosts.inside):
+        for media in judge_media(pairs, *flows, hosts.inside, public):
             seen.add(*media)
     findings = tuple(seen.findings())
     places = tuple(place for place in _PLACES if any(place in found for found in changed.values()))

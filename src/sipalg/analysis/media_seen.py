@@ -18,6 +18,8 @@ from sipalg.engine.verdict import Endpoint
 
 #: Fewer RTP packets than these are no voice that anybody would miss.
 _FEWEST_PACKETS: Final = 3
+#: Of how many RTCP packets of a flow the numbers are kept.
+_MOST_REPORTS: Final = 64
 #: RTCP's packet types as the second byte shows them (RFC 5761 §4).
 _RTCP_TYPES: Final = range(192, 224)
 
@@ -29,6 +31,18 @@ class FlowKey(NamedTuple):
     destination: Endpoint
     is_rtcp: bool
     ssrc: bytes
+
+
+class Count(NamedTuple):
+    """How many packets of a flow there were, the numbers of the first and the last one, and RTCP's first ones."""
+
+    packets: int
+    first: int
+    last: int
+    reports: tuple[int, ...] = ()
+
+
+Flows = dict[FlowKey, Count]
 
 
 class MediaSeen:
@@ -49,14 +63,17 @@ class MediaSeen:
         count = self._counts.get(key)
         if count is not None:
             count[0] += 1
+            count[2] = number
+            if is_rtcp and count[0] < _MOST_REPORTS:
+                count.append(number)
         elif len(self._counts) < self._most_flows:
-            self._counts[key] = [1, number]
+            self._counts[key] = [1, number, number]
 
-    def flows(self, named: frozenset[Endpoint]) -> dict[FlowKey, tuple[int, int]]:
-        """Return the flows of which an end is named: how many packets, and the number of the first."""
+    def flows(self, named: frozenset[Endpoint]) -> Flows:
+        """Return the flows of which an end is named."""
         return {
-            key: (count, first)
-            for key, (count, first) in self._counts.items()
+            key: Count(packets, first, last, (first, *more) if key.is_rtcp else ())
+            for key, (packets, first, last, *more) in self._counts.items()
             if key.source in named or key.destination in named
         }
 
@@ -81,9 +98,6 @@ class MediaFound(NamedTuple):
     after: tuple[int, ...]
 
 
-Flows = dict[FlowKey, tuple[int, int]]
-
-
 def judge_media(
     pairs: Iterable[Pair], inside: Flows, outside: Flows, near: frozenset[str], public: frozenset[str]
 ) -> Iterator[MediaFound]:
@@ -94,22 +108,56 @@ def judge_media(
     """
     if not inside or not outside:
         return
-    came_in, came_out = ({(key.ssrc, key.is_rtcp) for key in flows} for flows in (inside, outside))
-    for key, (count, first) in inside.items():
-        out = key.source.host in near and key.destination.host not in near | public
-        if out and count >= _fewest(key) and (key.ssrc, key.is_rtcp) not in came_out:
-            yield MediaFound(_lost(key), f"{count} from {key.source} to {key.destination}", (first,), ())
-    for key, (count, first) in outside.items():
-        into = key.destination.host in public and key.source.host not in public
-        if into and count >= _fewest(key) and (key.ssrc, key.is_rtcp) not in came_in:
-            yield MediaFound(_lost(key), f"{count} from {key.source} to {key.destination}", (), (first,))
-    yield from _ports(pairs, inside, outside)
+    told = _told(pairs)
+    advertised = {end for ends, _ in told.values() for end in ends}
+    going = {key: count for key, count in inside.items() if key.source.host in near}
+    going = {key: count for key, count in going.items() if key.destination.host not in near | public}
+    # Another inside network has its own capture: only what was told for phones of this one is looked for.
+    coming = {key: count for key, count in outside.items() if key.destination in advertised}
+    for key, count in _never_out(going, outside):
+        yield MediaFound(*_lost(key, count), (count.first,), ())
+    for key, count in _never_out(coming, inside):
+        yield MediaFound(*_lost(key, count), (), (count.first,))
+    yield from _ports(told, inside, outside)
 
 
-def _ports(pairs: Iterable[Pair], inside: Flows, outside: Flows) -> Iterator[MediaFound]:
-    """Hold what was told to the far end against where the phone's media comes from."""
-    told: dict[tuple[Endpoint, bool], set[Endpoint]] = {}
-    messages: dict[tuple[Endpoint, bool], Pair] = {}
+def _never_out(flows: Flows, others: Flows) -> Iterator[tuple[FlowKey, Count]]:
+    """Yield the flows that didn't come out; RTCP only if some of it was sent while its sender's voice came out.
+
+    The first report may be earlier than the answer, and with it than any way through; the last one later than the BYE.
+    """
+    known = {(key.ssrc, key.is_rtcp) for key in others}
+    voices = [
+        (key.source.host, count)
+        for key, count in flows.items()
+        if not key.is_rtcp and (key.ssrc, False) in known
+    ]
+    for key, count in flows.items():
+        if (key.ssrc, key.is_rtcp) in known:
+            continue
+        if not key.is_rtcp:
+            if count.packets >= _FEWEST_PACKETS:
+                yield key, count
+        elif any(
+            host == key.source.host and voice.first < number < voice.last
+            for host, voice in voices
+            for number in count.reports
+        ):
+            yield key, count
+
+
+def _lost(key: FlowKey, count: Count) -> tuple[str, str]:
+    rule = "rtcp-lost" if key.is_rtcp else "media-lost"
+    return rule, f"{count.packets} from {key.source} to {key.destination}"
+
+
+#: Where the phone's media was told to come from, by its own end and whether it is RTCP, and the first pair that did.
+_Told = dict[tuple[Endpoint, bool], tuple[set[Endpoint], Pair]]
+
+
+def _told(pairs: Iterable[Pair]) -> _Told:
+    """Return what the far ends were told of the phones' media."""
+    told: _Told = {}
     for pair in pairs:
         sections = sections_of(pair.given), sections_of(pair.made)
         if not pair.outward or len(sections[0]) != len(sections[1]):
@@ -120,30 +168,36 @@ def _ports(pairs: Iterable[Pair], inside: Flows, outside: Flows) -> Iterator[Med
             ways = [(was.port, now.port, False), (was.rtcp_port, now.rtcp_port, True)]
             for old, new, is_rtcp in ways + [(was.port, now.port, True)] * was.mux:
                 end = Endpoint(was.host, old)
-                told.setdefault((end, is_rtcp), set()).add(Endpoint(now.host, new))
-                messages.setdefault((end, is_rtcp), pair)
-    real = {(key.destination, key.is_rtcp, key.ssrc): (key.source, first) for key, (_, first) in outside.items()}
-    for key, (_, first) in inside.items():
-        ends = told.get((key.source, key.is_rtcp))
+                told.setdefault((end, is_rtcp), (set(), pair))[0].add(Endpoint(now.host, new))
+    return told
+
+
+def _ports(told: _Told, inside: Flows, outside: Flows) -> Iterator[MediaFound]:
+    """Hold what was told to the far end against where the phone's media comes from.
+
+    A relay inside sends with the phone's SSRC: if one of those that do is right, there is nothing to say. What was
+    sent before anything was told is left out.
+    """
+    real: dict[tuple[Endpoint, bool, bytes], list[tuple[Endpoint, Count]]] = {}
+    for key, count in outside.items():
+        real.setdefault((key.destination, key.is_rtcp, key.ssrc), []).append((key.source, count))
+    for key, count in inside.items():
         seen = real.get((key.destination, key.is_rtcp, key.ssrc))
-        if ends is None or seen is None or seen[0] in ends:
+        known = told.get((key.source, key.is_rtcp))
+        if known is None or seen is None:
             continue
-        if any(end.port == seen[0].port for end in ends) and _behind_another(seen[0], ends):
+        ends, pair = known
+        seen = [(source, out) for source, out in seen if out.last > pair.after.number]
+        if count.last < pair.before.number or not seen:
             continue
-        pair = messages[key.source, key.is_rtcp]
+        if any(source in ends or _behind_another(source, ends) for source, _ in seen):
+            continue
+        source, out = seen[0]
         rule = "rtcp-port-wrong" if key.is_rtcp else "media-port-wrong"
-        detail = f"the SDP says {', '.join(map(str, sorted(ends)))}, it comes from {seen[0]}"
-        yield MediaFound(rule, detail, (pair.before.number, first), (pair.after.number, seen[1]))
+        detail = f"the SDP says {', '.join(map(str, sorted(ends)))}, it comes from {source}"
+        yield MediaFound(rule, detail, (pair.before.number, count.first), (pair.after.number, out.first))
 
 
 def _behind_another(seen: Endpoint, ends: set[Endpoint]) -> bool:
     """Whether only the host differs, as it does where another NAT follows this one."""
-    return is_private(seen.host) and not any(is_private(end.host) for end in ends)
-
-
-def _fewest(key: FlowKey) -> int:
-    return 1 if key.is_rtcp else _FEWEST_PACKETS
-
-
-def _lost(key: FlowKey) -> str:
-    return "rtcp-lost" if key.is_rtcp else "media-lost"
+    return is_private(seen.host) and any(end.port == seen.port and not is_private(end.host) for end in ends)

@@ -56,11 +56,13 @@ class Pairing(NamedTuple):
 
 
 _Couple = tuple[Said, Said]
+#: What names a message, given its Call-ID if the other side knows that too, else b"".
+_Key = Callable[[Said, bytes], Hashable]
 #: How two messages are found to be one, one way after the other: its name, and what has to be the same.
-_WAYS: Final[tuple[tuple[str, Callable[[Said], Hashable]], ...]] = (
-    (BY_CALL_ID, lambda said: (said.call_id, said.cseq, said.kind) if said.call_id else None),
-    (BY_BRANCH, lambda said: (said.branches[-1], said.method, said.status) if said.branches else None),
-    (BY_ORDER, lambda said: (said.cseq, said.from_tag, said.kind) if said.from_tag else None),
+_WAYS: Final[tuple[tuple[str, _Key], ...]] = (
+    (BY_CALL_ID, lambda said, known: (known, said.cseq, said.kind) if known else None),
+    (BY_BRANCH, lambda said, _: (said.branches[-1], said.method, said.status) if said.branches else None),
+    (BY_ORDER, lambda said, known: (said.cseq, said.from_tag, said.kind) if said.from_tag and not known else None),
 )
 
 
@@ -68,8 +70,9 @@ def pair_up(before: Iterable[Said], after: Iterable[Said]) -> Pairing:
     """Return the pairs of two captures' messages."""
     left, right = _without_copies(before), _without_copies(after)
     couples: list[tuple[_Couple, str]] = []
+    known = frozenset({said.call_id for said in left} & {said.call_id for said in right})
     for by, key in _WAYS:
-        found = list(_couples(left, right, key))
+        found = list(_couples(left, right, key, known))
         couples += ((couple, by) for couple in found)
         used = {id(said) for couple in found for said in couple}
         left = [said for said in left if id(said) not in used]
@@ -88,11 +91,11 @@ def _without_copies(messages: Iterable[Said]) -> list[Said]:
     return list(first.values())
 
 
-def _couples(left: list[Said], right: list[Said], key: Callable[[Said], Hashable]) -> Iterable[_Couple]:
+def _couples(left: list[Said], right: list[Said], key: _Key, known: frozenset[bytes]) -> Iterable[_Couple]:
     groups: dict[Hashable, tuple[list[Said], list[Said]]] = defaultdict(lambda: ([], []))
     for side, messages in enumerate((left, right)):
         for said in messages:
-            groups[key(said)][side].append(said)
+            groups[key(said, said.call_id if said.call_id in known else b"")][side].append(said)
     groups.pop(None, None)
     for mine, theirs in groups.values():
         yield from _match(mine, theirs)

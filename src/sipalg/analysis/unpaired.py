@@ -14,16 +14,17 @@ from typing import NamedTuple
 
 from sipalg.analysis.pairing import Pair, Pairing
 from sipalg.analysis.said import Said
+from sipalg.engine.verdict import Endpoint
 
 #: A capture's first and last packet of any kind, in its own clock's nanoseconds.
 Span = tuple[int, int]
 
 
 class Hosts(NamedTuple):
-    """Who stands where: inside hosts, the addresses that the NAT gives them, and who is reached through the device."""
+    """Who stands where: inside hosts, the ends that the NAT gives them, and who is reached through the device."""
 
     inside: frozenset[str]
-    public: frozenset[str]
+    public: frozenset[Endpoint]
     far: frozenset[str]
 
 
@@ -37,12 +38,14 @@ class Alone(NamedTuple):
 
 def hosts_of(pairs: Iterable[Pair]) -> Hosts:
     """Return who stands where, by the pairs."""
-    inside, public, far = set(), set(), set()
+    inside: set[str] = set()
+    public: set[Endpoint] = set()
+    far: set[str] = set()
     for pair in pairs:
         given, made = pair.given, pair.made
         near, outer = (given.source, made.source) if pair.outward else (made.destination, given.destination)
         inside.add(near.host)
-        public.add(outer.host)
+        public.add(outer)
         ends = (given.destination, made.destination) if pair.outward else (given.source, made.source)
         far |= {end.host for end in ends}
     return Hosts(frozenset(inside), frozenset(public), frozenset(far))
@@ -79,7 +82,9 @@ def _rule_of(
     if proxy and is_hop_by_hop(said):
         return ""
     outward = said.source.host in hosts.inside and said.destination.host in hosts.far
-    inward = said.source.host in hosts.far and said.destination.host in hosts.inside | hosts.public
+    # What comes for another public port is for a phone of another inside network, of which there is no capture.
+    known = said.destination.host in hosts.inside or said.destination in hosts.public
+    inward = said.source.host in hosts.far and known
     if not outward and not inward:
         return ""
     given = from_inside if outward or crossed else not from_inside
