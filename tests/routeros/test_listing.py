@@ -72,6 +72,15 @@ def test_what_doesnt_fit_goes_on_below(width: int, count: int, longest: int) -> 
         assert fitted == whole
 
 
+def test_flags_and_columns_are_broken_between_their_names() -> None:
+    assert list(listing.table(CONNECTION, [], 80))[:4] == [
+        "Flags: S - SEEN-REPLY; A - ASSURED; C - CONFIRMED; D - DYING; s - SRCNAT;",
+        "    d - DSTNAT",
+        "Columns: PROTOCOL, SRC-ADDRESS, DST-ADDRESS, REPLY-DST-ADDRESS, TIMEOUT,",
+        "    CONNECTION-TYPE",
+    ]
+
+
 def test_a_list_goes_on_below_itself() -> None:
     row = Row(0, {"name": "a" * 30, "ports": "5060,5061"})
     assert list(listing.table(SERVICE_PORT, [row], 34))[2:] == [

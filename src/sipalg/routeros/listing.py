@@ -6,7 +6,6 @@ can't move the cursor. A packet never comes here.
 
 from __future__ import annotations
 
-import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -34,8 +33,8 @@ def table(menu: Menu, rows: Sequence[Row], width: int | None = None) -> Iterator
     columns = [one for one in menu.columns if one.brief and _is_filled(one, rows)]
     names = [column.name.upper() for column in columns]
     if menu.flags:
-        yield from _filled("Flags: " + "; ".join(f"{flag.letter} - {flag.name.upper()}" for flag in menu.flags), width)
-    yield from _filled("Columns: " + ", ".join(names), width)
+        yield from _listed("Flags:", [f"{flag.letter} - {flag.name.upper()}" for flag in menu.flags], ";", width)
+    yield from _listed("Columns:", names, ",", width)
     shown_flags = [flag for flag in menu.flags if any(_is_set(row, flag) for row in rows)]
     digits = len(str(rows[-1].number)) if rows else 1
     #: Each entry takes as many lines as its longest list.
@@ -71,9 +70,13 @@ def _groups(widths: Sequence[int], width: int | None) -> Iterator[tuple[int, int
     yield widths[0] + 2 if first else 0, first, len(widths)
 
 
-def _filled(text: str, width: int | None) -> list[str]:
-    """Break a line between words where it is wider."""
-    return [text] if width is None else textwrap.wrap(text, width, subsequent_indent=_INDENT, break_on_hyphens=False)
+def _listed(head: str, parts: Sequence[str], mark: str, width: int | None) -> Iterator[str]:
+    """Yield the parts with the mark between them, in lines that fit."""
+    marked = [part + mark for part in parts[:-1]] + list(parts[-1:])
+    if width is None:
+        yield " ".join([head, *marked])
+    else:
+        yield from _wrapped(f"{head} ", marked, width, _INDENT, "")
 
 
 def _cells(row: Row, columns: Sequence[Column], flags: Sequence[Flag], digits: int) -> Iterator[list[str]]:
