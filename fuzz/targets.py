@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from fuzz.captures import check_capture
 from fuzz.engine import check_engine
 from fuzz.parsers import check_message, check_sdp
 
@@ -13,4 +14,5 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "message": check_message,
     "sdp": check_sdp,
     "engine": check_engine,
+    "capture": check_capture,
 }
