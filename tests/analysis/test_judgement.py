@@ -9,6 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from tests.analysis.exchange import (
     CALL_ID,
     NAT,
@@ -16,14 +18,15 @@ from tests.analysis.exchange import (
     REGISTER,
     Packet,
     conversation,
+    heard,
     message,
     rtcp,
     through,
     write,
 )
 
-from sipalg.analysis.compare import load
-from sipalg.analysis.judgement import Judgement, judge
+from sipalg.analysis.compare import as_json, as_text, load
+from sipalg.analysis.judgement import Judgement, Side, judge
 
 
 def judged(directory: Path, packets: Iterable[Packet]) -> Judgement:
@@ -334,3 +337,25 @@ def test_rtcp_with_a_strange_sender_alone_is_nobodys_loss(tmp_path: Path) -> Non
     """A flow whose other end no description names isn't looked at."""
     stray = Packet(True, rtcp(0x9999), None, (40000, 40000), 53)
     assert judged(tmp_path, [*conversation(), stray]).result == "good"
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.data())
+def test_whatever_stands_in_the_messages_there_is_a_verdict(data: st.DataObject) -> None:
+    """Both sides damaged at random: nothing raises, and each message is in a pair or left."""
+    sides = []
+    for far in (False, True):
+        side = Side(span=(0, 100))
+        for number, packet in enumerate(conversation(), 1):
+            payload = (packet.far if far else packet.near) or b""
+            at = data.draw(st.integers(0, len(payload)))
+            cut = data.draw(st.integers(0, 3))
+            put = data.draw(st.binary(max_size=3) | st.sampled_from([b'"', b"<", b">", b",", b"\r\n\r\n"]))
+            if b"SIP/2.0" in payload:
+                said = heard(payload[:at] + put + payload[at + cut :], number=number)
+                side.messages.append(said)
+        sides.append(side)
+    judgement = judge(*sides)
+    assert len(judgement.pairing.pairs) + len(judgement.pairing.only_before) >= 1
+    assert as_json(judgement)["result"] == judgement.result
+    assert list(as_text(judgement, "all", 80, coloured=True))[-1].startswith("Result: ")

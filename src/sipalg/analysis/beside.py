@@ -18,11 +18,17 @@ Row = tuple[Pieces, Pieces]
 
 _BETWEEN: Final = " │ "
 _NARROWEST: Final = 30
+#: Longer ones are compared as they stand, since finding what belongs together takes the square of their length.
+_MOST_LINES: Final = 400
+_MOST_WORDS: Final = 400
 
 
 def rows(before: bytes, after: bytes) -> Iterator[Row]:
     """Yield the lines of two messages, those that belong together in one row, with what differs told apart."""
     left, right = _split(before), _split(after)
+    if max(len(left), len(right)) > _MOST_LINES:
+        yield from map(_compared, left, right)
+        return
     matcher = SequenceMatcher(None, [_head(line) for line in left], [_head(line) for line in right], autojunk=False)
     for kind, begin, end, other, stop in matcher.get_opcodes():
         if kind == "equal":
@@ -67,6 +73,8 @@ def _compared(line: str, twin: str) -> Row:
     mine: Pieces = []
     theirs: Pieces = []
     words, others = _words(line), _words(twin)
+    if max(len(words), len(others)) > _MOST_WORDS:
+        return [(line, True)], [(twin, True)]
     for kind, begin, end, other, stop in SequenceMatcher(None, words, others, autojunk=False).get_opcodes():
         mine.append(("".join(words[begin:end]), kind != "equal"))
         theirs.append(("".join(others[other:stop]), kind != "equal"))

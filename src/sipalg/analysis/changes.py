@@ -8,7 +8,7 @@ Pure; nothing here judges.
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple
 
@@ -42,9 +42,12 @@ def changes(given: Said, made: Said) -> Iterator[Change]:
     if given.start != made.start:
         yield Change("start-line", kind_of("start-line", given.start, made.start), given.start, made.start)
     counts, others = (Counter(field.key for field in said.fields) for said in (given, made))
+    of_key: dict[str, list[Field]] = defaultdict(list)
+    for twin in made.fields:
+        of_key[twin.key].append(twin)
     seen: Counter[str] = Counter()
     for field in given.fields:
-        twins = [twin for twin in made.fields if twin.key == field.key]
+        twins = of_key[field.key]
         # A proxy puts its own Via and routes above the others: they are compared from below.
         at = seen[field.key] + len(twins) - counts[field.key]
         seen[field.key] += 1

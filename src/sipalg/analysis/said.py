@@ -17,8 +17,8 @@ from sipalg.engine.verdict import Endpoint
 _CSEQ: Final = re.compile(rb"\s*([0-9]{1,10})\s+([^\s]+)")
 _TAG: Final = re.compile(rb";\s*tag\s*=\s*([^\s;,>]+)", re.IGNORECASE)
 _BRANCH: Final = re.compile(rb";\s*branch\s*=\s*([^\s;,]+)", re.IGNORECASE)
-#: A comma that isn't in quotes.
-_COMMA: Final = re.compile(rb",(?=(?:[^\"]*\"[^\"]*\")*[^\"]*\Z)")
+#: What stands between two commas that aren't in quotes; a quote that nobody closes reaches to the end.
+_ELEMENT: Final = re.compile(rb'(?:[^,"]++|"(?:[^"\\]|\\.)*+"?)++', re.DOTALL)
 
 
 class Field(NamedTuple):
@@ -70,7 +70,7 @@ class Said(NamedTuple):
 
     def vias(self) -> list[bytes]:
         """Return all Vias, topmost first, those in one line behind commas too."""
-        return [via for value in self.values("via") for via in _COMMA.split(value)]
+        return [via for value in self.values("via") for via in _ELEMENT.findall(value)]
 
 
 def hear(message: SipMessage) -> Said:
@@ -80,7 +80,7 @@ def hear(message: SipMessage) -> Said:
     named = {field.key: field.value for field in reversed(fields)}
     cseq = _CSEQ.match(named.get("cseq", b""))
     from_tag, to_tag = (_TAG.search(named.get(key, b"")) for key in ("from", "to"))
-    vias = [via for field in fields if field.key == "via" for via in _COMMA.split(field.value)]
+    vias = [via for field in fields if field.key == "via" for via in _ELEMENT.findall(field.value)]
     return Said(
         message.number,
         message.time_ns,

@@ -14,20 +14,18 @@ from typing import Final
 from sipalg.analysis.said import Field, Said
 
 _TOKEN: Final = rb"[!#-'*+.0-9A-Z_`a-z~^|%-]+"
-_QUOTED: Final = rb'"(?:[^"\\]|\\.)*"'
+_QUOTED: Final = rb'"(?:[^"\\]|\\.)*+"'
 _HOST: Final = rb"(?:\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9_](?:[A-Za-z0-9._-]*[A-Za-z0-9_.])?)"
 _HOST_PORT: Final = _HOST + rb"(?:\s*:\s*[0-9]{1,5})?"
-#: Parameters behind a field's value; an address without brackets is a value as it stands.
-_PARAMETERS: Final = (
-    rb"(?:\s*;\s*" + _TOKEN + rb"(?:\s*=\s*(?:" + _QUOTED + rb"|" + _HOST_PORT + rb"|[^\s;,<>\"]+))?)*"
-)
+#: Parameters behind a field's value. Nothing is given back: a text of thousands of them takes its length in time.
+_PARAMETERS: Final = rb"(?:\s*+;\s*+" + _TOKEN + rb"+(?:\s*+=\s*+(?:" + _QUOTED + rb"|[^\s;,<>\"]++))?+)*+"
 _URI: Final = (
     rb"(?:(?i:sips?):(?:[^@<>\s\"]+@)?" + _HOST + rb"(?::[0-9]{1,5})?(?:;[^\s;?<>\",]+)*(?:\?[^\s<>\"]+)?"
     rb"|(?!(?i:sips?):)[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\"]+)"
 )
 _BARE_URI: Final = rb"[A-Za-z][A-Za-z0-9+.-]*:[^\s<>\",;?]+"
-_NAMED: Final = rb"(?:(?:" + _QUOTED + rb"|" + _TOKEN + rb"(?:\s+" + _TOKEN + rb")*)?\s*<" + _URI + rb">|" + _BARE_URI
-_ADDRESS: Final = _NAMED + rb")" + _PARAMETERS
+_NAME_SHOWN: Final = rb"(?:" + _QUOTED + rb"|" + _TOKEN + rb"+(?:\s++" + _TOKEN + rb"+)*+)?\s*+"
+_ADDRESS: Final = rb"(?:" + _NAME_SHOWN + rb"<" + _URI + rb">|" + _BARE_URI + rb")" + _PARAMETERS
 _ADDRESSES: Final = _ADDRESS + rb"(?:\s*,\s*" + _ADDRESS + rb")*"
 _ONE_VIA: Final = rb"(?i:SIP)\s*/\s*2\.0\s*/\s*[A-Za-z0-9-]+\s+" + _HOST_PORT + _PARAMETERS
 _NUMBER: Final = rb"[0-9]+"
