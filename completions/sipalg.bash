@@ -46,7 +46,7 @@ _sipalg() {
             return
             ;;
         --public | --ports | --media-ports | --reserved-ports | --sip-timeout | --except | --trusted-peers | --queue | \
-            --inside-servers | --call-timeout | --source | --destination | --media-port | --at-once | --listen | \
+            --inside-servers | --call-timeout | --source | --destination | --media-port | --at-once | --listen | --count | \
             --stream)
             return
             ;;
@@ -69,7 +69,7 @@ _sipalg() {
         /*) options='--now --json --socket --config --help' ;;
         console | script) options='--socket --config --help' ;;
         '')
-            options='run config status mappings calls metrics / console script sniffer file doctor install-service'
+            options='run config status mappings calls trace metrics / console script sniffer file doctor install-service'
             options+=' explain rewrite diagnose follow compare lab'
             options+=' --help --version'
             ;;
@@ -84,6 +84,7 @@ _sipalg() {
             ;;
         status | mappings) options='--json --socket --help' ;;
         calls) options='--call --message --diff --export --svg --html --json --socket --help' ;;
+        trace) options='--count --socket --help' ;;
         metrics) options='--listen --socket --help' ;;
         sniffer)
             options='--json --socket --config --help'
@@ -108,7 +109,7 @@ _sipalg() {
         compare) options='--show --json --help' ;;
         lab) options='--only --mode --list --json --keep --at-once --help' ;;
     esac
-    if [[ $word != -* && $command =~ ^(explain|rewrite|diagnose|follow|compare|script)$ ]]; then
+    if [[ $word != -* && $command =~ ^(trace|explain|rewrite|diagnose|follow|compare|script)$ ]]; then
         mapfile -t COMPREPLY < <(compgen -f -- "$word")
     else
         mapfile -t COMPREPLY < <(compgen -W "$options" -- "$word")

@@ -9,6 +9,7 @@ complete -c sipalg -n __fish_use_subcommand -a config -d 'Check or show the sett
 complete -c sipalg -n __fish_use_subcommand -a status -d 'Show what the running ALG does and counts'
 complete -c sipalg -n __fish_use_subcommand -a mappings -d 'List the mappings, private to public'
 complete -c sipalg -n __fish_use_subcommand -a calls -d 'List the calls with their media, or those in captures'
+complete -c sipalg -n __fish_use_subcommand -a trace -d 'Show or write each message before and after'
 complete -c sipalg -n __fish_use_subcommand -a metrics -d 'Print or serve the counters for Prometheus'
 complete -c sipalg -n __fish_use_subcommand -a / -d 'Run a RouterOS command: /ip firewall service-port print'
 complete -c sipalg -n __fish_use_subcommand -a console -d 'Type RouterOS commands'
@@ -48,6 +49,11 @@ complete -c sipalg -n $run -x -l tcp -a 'relay plain' -d 'What happens to SIP ov
 complete -c sipalg -n $run -r -l captures -d 'The directory of captures'
 complete -c sipalg -n $run -l log-edits -d 'Log a line for each edited message'
 complete -c sipalg -n $run -l allow-offload -d 'Start although a flow table carries packets past'
+
+set -l trace '__fish_seen_subcommand_from trace'
+complete -c sipalg -n $trace -F
+complete -c sipalg -n $trace -x -l count -d 'End after so many messages'
+complete -c sipalg -n $trace -r -l socket -d 'The control socket'
 
 set -l metrics '__fish_seen_subcommand_from metrics'
 complete -c sipalg -n $metrics -x -l listen -d 'Serve them over HTTP'

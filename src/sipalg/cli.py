@@ -28,6 +28,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "status": ("sipalg.control.tables", "show what the running ALG does and counts"),
     "mappings": ("sipalg.control.tables", "list the running ALG's mappings, private to public"),
     "calls": ("sipalg.control.calls", "list calls: the running ALG's with their media, or those in captures"),
+    "trace": ("sipalg.control.trace", "show or write each SIP message before and after the running ALG"),
     "metrics": ("sipalg.control.metrics", "print the running ALG's counters for Prometheus, or serve them"),
     "/": ("sipalg.routeros.shell", "run a RouterOS command: sipalg '/ip firewall service-port print'"),
     "console": ("sipalg.routeros.console", "type RouterOS commands, with history, Tab and ?"),

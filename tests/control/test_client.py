@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from sipalg.control.client import DEFAULT_SOCKET, ControlError, NotRunningError, ask, socket_path
+from sipalg.control.client import DEFAULT_SOCKET, ControlError, NotRunningError, SilentError, ask, follow, socket_path
 
 
 @pytest.fixture
@@ -172,3 +172,27 @@ def test_where_the_socket_is(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SIPALG_SOCKET", "/run/other.sock")
     assert socket_path(None) == Path("/run/other.sock")
     assert socket_path("/srv/mine") == Path("/srv/mine")
+
+
+def test_a_stream_is_its_answer_and_what_comes_after_it(listener: socket.socket) -> None:
+    def answer(connection: socket.socket) -> None:
+        assert json.loads(connection.recv(999)) == {"version": 1, "command": "trace"}
+        connection.sendall(b'{"version": 1, "ok": true, "stream": "trace"}\n{"message": 1}\n{"mess')
+        connection.sendall(b'age": 2}\n{"cut')
+
+    thread = answering(listener, answer)
+    lines = list(follow(Path(listener.getsockname()), "trace"))
+    thread.join()
+    assert lines[0]["stream"] == "trace"
+    assert lines[1:] == [{"message": 1}, {"message": 2}]
+
+
+def test_a_stream_that_is_refused_or_not_answered(listener: socket.socket, tmp_path: Path) -> None:
+    thread = answering(listener, lambda end: end.sendall(b'{"version": 1, "ok": false, "error": "no"}\n'))
+    with pytest.raises(ControlError, match="refuses: no"):
+        next(follow(Path(listener.getsockname()), "trace"))
+    thread.join()
+    with pytest.raises(SilentError, match=r"holds the socket .* but doesn't answer"):
+        next(follow(Path(listener.getsockname()), "trace", 0.05))
+    with pytest.raises(NotRunningError):
+        next(follow(tmp_path / "none", "trace"))

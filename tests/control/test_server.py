@@ -466,6 +466,46 @@ def test_one_who_does_not_read_holds_so_much_and_hears_how_much_was_left_out(ser
     assert heard + left_out == 20_000
 
 
+def test_messages_are_told_to_who_traces_and_events_are_not(serving: Serving) -> None:
+    tracing: list[bool] = []
+    serving.server.on_tracing = tracing.append
+    serving.server.trace(b'{"nobody": "hears"}\n')
+    events = follow(serving)
+    ends = []
+    for _ in range(2):
+        end = serving.connect()
+        end.send(b'{"version": 1, "command": "trace"}\n')
+        serving.turn()
+        assert json.loads(end.recv(1 << 16))["stream"] == "trace"
+        ends.append(end)
+    serving.server.trace(b'{"message": 1}\n')
+    serving.server.publish(OPENED)
+    serving.turn()
+    assert [json.loads(end.recv(1 << 16)) for end in ends] == [{"message": 1}] * 2
+    assert json.loads(events.recv(1 << 16))["event"] == "mapping-opened"
+    ends[0].close()
+    serving.turn()
+    assert tracing == [True, True]
+    ends[1].close()
+    serving.turn()
+    assert tracing == [True, True, False]
+    assert serving.ask(STATUS)["ok"] is True
+
+
+def test_who_traces_may_leave_more_unread(serving: Serving) -> None:
+    end = serving.connect()
+    end.send(b'{"version": 1, "command": "trace"}\n')
+    serving.turn()
+    line = json.dumps({"message": "x" * 1000}).encode() + b"\n"
+    for _ in range(3000):
+        serving.server.trace(line)
+    received = b""
+    while received.count(b"\n") < 3001:
+        serving.turn(1)
+        received += end.recv(1 << 20)
+    assert b"events-left-out" not in received
+
+
 def test_a_few_may_follow_and_the_others_still_ask(serving: Serving) -> None:
     ends = [follow(serving) for _ in range(4)]
     assert "4 clients follow the events already" in serving.ask(FOLLOW)["error"]

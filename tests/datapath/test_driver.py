@@ -426,6 +426,43 @@ def test_what_was_edited_is_told_after_the_verdicts_where_that_is_wanted(router:
     assert told == [(b"x", edited, 3)]
 
 
+def test_each_message_is_told_while_somebody_listens(router: Router) -> None:
+    told: list[tuple[bytes, str]] = []
+
+    def hear(datagram: Datagram, verdict: Verdict, time_ns: int) -> None:
+        assert time_ns > 0
+        told.append((datagram.payload, verdict.action))
+
+    answers = iter([replaced(b"other"), replaced(b"x")._replace(action=ACCEPT), replaced(b"unheard")])
+    router.alg.answer = lambda _datagram: next(answers)
+    driver = router.driver
+    driver.on_message = hear
+    assert driver.on_message is hear
+    for payload in (b"1", b"2"):
+        router.queue.add(packet_of(payload))
+    driver.drain()
+    driver.on_message = None
+    router.queue.add(packet_of(b"3"))
+    driver.drain()
+    assert told == [(b"1", "replace"), (b"2", "accept")]
+    assert len(router.queue.verdicts) == 3
+
+
+def test_edits_are_told_on_where_messages_are_no_more(router: Router) -> None:
+    told: list[bytes] = []
+    router.alg.answer = lambda _datagram: replaced(b"o")._replace(changes=(Edit(0, 1, b"o", "via"),))
+    driver = router.driver
+    driver.on_edits = lambda datagram, _verdict: told.append(datagram.payload)
+    driver.on_message = lambda *_: None
+    driver.on_message = None
+    router.queue.add(packet_of(b"1"))
+    driver.drain()
+    driver.on_edits = None
+    router.queue.add(packet_of(b"2"))
+    driver.drain()
+    assert told == [b"1"]
+
+
 # Timers
 
 

@@ -12,7 +12,7 @@ import os
 import socket
 import struct
 import time
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -56,18 +56,7 @@ def ask(
     deadline = time.monotonic() + patience_s
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
         connection.settimeout(patience_s)
-        try:
-            connection.connect(str(path))
-        except (FileNotFoundError, ConnectionRefusedError):
-            raise NotRunningError(
-                f"no sipalg is running behind {path}; start it with `sipalg run`, or name its socket with --socket"
-            ) from None
-        except PermissionError:
-            raise ControlError(f"{path}: permission denied; ask as root or as one of its group") from None
-        except (BlockingIOError, TimeoutError):
-            raise SilentError(f"sipalg holds the socket {path} but doesn't answer") from None
-        except OSError as error:
-            raise ControlError(f"{path}: {error.strerror or error}") from None
+        _connect(connection, path)
         owner = peer_pid(connection)
         try:
             question = {"command": command, **({"arguments": arguments} if arguments else {})}
@@ -79,6 +68,44 @@ def ask(
             broken = f"sipalg (pid {owner}) broke the connection: {error.strerror or error}"
             raise ControlError(broken, asked=True) from None
     return _read(line, owner)
+
+
+def follow(path: Path, command: str, patience_s: float = PATIENCE_S) -> Generator[dict[str, Any], None, None]:
+    """Ask for a stream; yield the answer, and then what comes until the ALG ends. Raises ControlError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_CLOEXEC) as connection:
+        connection.settimeout(patience_s)
+        _connect(connection, path)
+        owner = peer_pid(connection)
+        try:
+            with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+                connection.sendall(json.dumps({"version": PROTOCOL_VERSION, "command": command}).encode() + b"\n")
+            with connection.makefile("rb") as lines:
+                yield _read(lines.readline(), owner)
+                connection.settimeout(None)
+                for line in lines:
+                    # What the end of the ALG has cut off is nothing any more.
+                    if line.endswith(b"\n"):
+                        yield json.loads(line)
+        except TimeoutError:
+            raise SilentError(f"sipalg (pid {owner}) holds the socket {path} but doesn't answer") from None
+        except OSError as error:
+            raise ControlError(f"sipalg (pid {owner}) broke the connection: {error.strerror or error}") from None
+
+
+def _connect(connection: socket.socket, path: Path) -> None:
+    """Connect to the ALG. Raises ControlError."""
+    try:
+        connection.connect(str(path))
+    except (FileNotFoundError, ConnectionRefusedError):
+        raise NotRunningError(
+            f"no sipalg is running behind {path}; start it with `sipalg run`, or name its socket with --socket"
+        ) from None
+    except PermissionError:
+        raise ControlError(f"{path}: permission denied; ask as root or as one of its group") from None
+    except (BlockingIOError, TimeoutError):
+        raise SilentError(f"sipalg holds the socket {path} but doesn't answer") from None
+    except OSError as error:
+        raise ControlError(f"{path}: {error.strerror or error}") from None
 
 
 def peer_pid(connection: socket.socket) -> int:

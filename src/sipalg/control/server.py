@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sipalg.control.client import DEFAULT_SOCKET, PROTOCOL_VERSION, peer_pid
-from sipalg.control.events import Follower, line_of
+from sipalg.control.events import BUFFER_BYTES, Follower, line_of
 from sipalg.datapath.loop import READ, WRITE, Loop
 from sipalg.engine.verdict import Event
 
@@ -44,6 +44,9 @@ _ROWS_IN_A_PIECE: Final = 100
 _SWEEP_INTERVAL_S: Final = 1.0
 
 EVENTS: Final = "events"
+TRACE: Final = "trace"
+#: What goes on until the client goes, and what of it one client may leave unread.
+_STREAMS: Final = {EVENTS: BUFFER_BYTES, TRACE: 16 * BUFFER_BYTES}
 
 #: What answers a question at once.
 Answer = Callable[[], Mapping[str, Any]]
@@ -91,6 +94,8 @@ class ControlServer:
         self._clock = clock
         self._clients: dict[int, _Client] = {}
         self._followers: list[_Client] = []
+        #: Who wants to know whether there is anybody who follows the messages.
+        self.on_tracing: Callable[[bool], None] = _ignore
         self._listener = _listen(path)
         self._identity = _identity(path)
         loop.watch(self._listener, self._accept)
@@ -107,13 +112,19 @@ class ControlServer:
 
     def publish(self, event: Event) -> None:
         """Send an event to whoever follows them."""
-        if not self._followers:
-            return
-        at = time.time()
-        line = line_of(event, at)
+        if self._followers:
+            at = time.time()
+            self._send(EVENTS, line_of(event, at), at)
+
+    def trace(self, line: bytes) -> None:
+        """Send a line to whoever follows the messages."""
+        self._send(TRACE, line, time.time())
+
+    def _send(self, stream: str, line: bytes, at: float) -> None:
         for client in self._followers:
-            client.follower.add(line, at)
-            self._loop.change(client.connection, READ | WRITE)
+            if client.stream == stream:
+                client.follower.add(line, at)
+                self._loop.change(client.connection, READ | WRITE)
 
     def _accept(self, _events: int) -> None:
         try:
@@ -190,14 +201,14 @@ class ControlServer:
         name, arguments = request.get("command"), request.get("arguments", {})
         if not isinstance(arguments, dict):
             reply.refuse("the arguments are no JSON object")
-        elif name == EVENTS:
-            self._begin_to_follow(client, reply)
+        elif isinstance(name, str) and name in _STREAMS:
+            self._begin_to_follow(client, name, reply)
         elif isinstance(name, str) and name in self._commands:
             self._commands[name](arguments, reply)
         elif isinstance(name, str) and name in self._answers:
             reply.give(self._answers[name]())
         else:
-            reply.refuse(f"the commands are: {', '.join((*self._answers, *self._commands, EVENTS))}")
+            reply.refuse(f"the commands are: {', '.join((*self._answers, *self._commands, *_STREAMS))}")
 
     def _finish(self, client: _Client, pieces: Iterator[bytes]) -> None:
         """Begin with the answer, unless the client went away meanwhile."""
@@ -205,13 +216,16 @@ class ControlServer:
             client.pieces, client.answering = pieces, True
             self._loop.change(client.connection, WRITE)
 
-    def _begin_to_follow(self, client: _Client, reply: Reply) -> None:
+    def _begin_to_follow(self, client: _Client, stream: str, reply: Reply) -> None:
         if len(self._followers) >= _MOST_FOLLOWERS:
             reply.refuse(f"{_MOST_FOLLOWERS} clients follow the events already")
             return
-        beginning = in_pieces({"version": PROTOCOL_VERSION, "ok": True, "stream": EVENTS})
+        beginning = in_pieces({"version": PROTOCOL_VERSION, "ok": True, "stream": stream})
+        client.stream, client.follower = stream, Follower(_STREAMS[stream])
         client.follower.add(b"".join(beginning), time.time())
         self._followers.append(client)
+        if stream == TRACE:
+            self.on_tracing(True)
         self._loop.change(client.connection, READ | WRITE)
 
     def _follow(self, client: _Client, events: int) -> bool:
@@ -237,6 +251,8 @@ class ControlServer:
         del self._clients[client.number]
         if client in self._followers:
             self._followers.remove(client)
+            if all(one.stream != TRACE for one in self._followers):
+                self.on_tracing(False)
         client.connection.close()
 
 
@@ -257,7 +273,8 @@ class _Client:
         self.answering = False
         #: What is left of the answer.
         self.pieces: Iterator[bytes] | None = None
-        #: What it has yet to read of the events, if it follows them.
+        #: What it follows, and what it has yet to read of that; "" for nothing.
+        self.stream = ""
         self.follower = Follower()
         self._unsent = b""
 
@@ -309,6 +326,10 @@ def _is_gone(connection: socket.socket) -> bool:
     poll = select.poll()
     poll.register(connection, 0)
     return any(events & select.POLLHUP for _, events in poll.poll(0))
+
+
+def _ignore(_tracing: bool) -> None:
+    """Nobody wants to know."""
 
 
 def _refusal(reason: str) -> bytes:

@@ -31,6 +31,7 @@ from sipalg.control.report import Report
 from sipalg.control.rules import RulesWatch
 from sipalg.control.server import ControlServer
 from sipalg.control.settings import Settings
+from sipalg.control.tracing import trace_line
 from sipalg.control.unseen import Unseen
 from sipalg.datapath import addresses, nat_address, nft_rules
 from sipalg.datapath.addresses import AddressWatch
@@ -134,6 +135,7 @@ class Service:
             answers = Report(self).answers()
             self._server = ControlServer(options.socket, self.loop, answers, self.commands.table())
             stack.callback(self._server.close)
+            self._server.on_tracing = self._follow_messages
             self._rules_watch = RulesWatch(self.loop, self._read_rules, self._use_rules, self.table.settings.name)
             stack.callback(self._rules_watch.close)
             self._closing = stack.pop_all()
@@ -283,6 +285,15 @@ class Service:
         """Tell of an edited message."""
         made = self.settings.mode == "enforce"
         self.tell(edit_event(datagram, verdict, self.settings.inside, made=made))
+
+    def _follow_messages(self, wanted: bool) -> None:
+        """Hand each message on to those who trace, for as long as there are any."""
+        self.driver.on_message = self._trace if wanted else None
+
+    def _trace(self, datagram: Datagram, verdict: Verdict, time_ns: int) -> None:
+        line = trace_line(datagram, verdict, time_ns, self.alg.public_of, made=self.settings.mode == "enforce")
+        if line:
+            self._server.trace(line)
 
     def _look_at_addresses(self, _events: int) -> None:
         """Follow the outside address; what is in the middle of changing is looked at again with the next change."""

@@ -183,13 +183,35 @@ class Driver:
         #: Change nothing; may be switched between two packets.
         self.observe = observe
         self._on_event = on_event
-        #: Who wants to hear what was edited.
-        self.on_edits = on_edits
-        #: What was edited and isn't told yet.
-        self._edited: list[tuple[Datagram, Verdict]] = []
+        self._on_edits = on_edits
+        self._on_message: Callable[[Datagram, Verdict, int], None] | None = None
+        #: Does anybody want to hear of messages? The one thing that each packet pays for it.
+        self._heard = on_edits is not None
+        #: What isn't told yet, with the time of day in nanoseconds.
+        self._untold: list[tuple[Datagram, Verdict, int]] = []
         self._clock = clock
         self._identification = 0
         self._ends = Ends()
+
+    @property
+    def on_edits(self) -> Callable[[Datagram, Verdict], None] | None:
+        """Who wants to hear what was edited."""
+        return self._on_edits
+
+    @on_edits.setter
+    def on_edits(self, hearer: Callable[[Datagram, Verdict], None] | None) -> None:
+        self._on_edits = hearer
+        self._heard = hearer is not None or self._on_message is not None
+
+    @property
+    def on_message(self) -> Callable[[Datagram, Verdict, int], None] | None:
+        """Who wants to hear of each datagram, its verdict, and when that was, in nanoseconds since 1970."""
+        return self._on_message
+
+    @on_message.setter
+    def on_message(self, hearer: Callable[[Datagram, Verdict, int], None] | None) -> None:
+        self._on_message = hearer
+        self._heard = hearer is not None or self._on_edits is not None
 
     def drain(self, _events: int = 0) -> None:
         """Give every waiting packet its verdict, up to some number, so that others get their turn; never raises."""
@@ -229,10 +251,13 @@ class Driver:
 
     def report_events(self) -> None:
         """Hand the engine's events to the log, and what was edited, where that is wanted."""
-        if self._edited and self.on_edits is not None:
-            edited, self._edited = self._edited, []
-            for datagram, verdict in edited:
-                self.on_edits(datagram, verdict)
+        if self._untold:
+            untold, self._untold = self._untold, []
+            for datagram, verdict, time_ns in untold:
+                if self._on_edits is not None and verdict.changes and verdict.action != ACCEPT:
+                    self._on_edits(datagram, verdict)
+                if self._on_message is not None:
+                    self._on_message(datagram, verdict, time_ns)
         for event in self._alg.take_events():
             self.events[event.name] += 1
             if self._on_event is not None:
@@ -257,8 +282,8 @@ class Driver:
             verdict = self._alg.receive_datagram(datagram, now)
             if verdict.commands:
                 verdict = self._run(verdict, datagram, now)
-            if self.on_edits is not None and verdict.changes and verdict.action != ACCEPT:
-                self._edited.append((datagram, verdict))
+            if self._heard:
+                self._untold.append((datagram, verdict, time.time_ns()))
             if verdict.action == ACCEPT or self.observe:
                 self.packets["accepted"] += 1
                 self._queue.verdict_accept(packet_id)
