@@ -49,6 +49,25 @@ def test_what_matters_least_goes_first(width: int) -> None:
     assert ("protocol" in lines[0]) == (width == 120)
 
 
+def test_what_was_learned_of_phones_fits_a_terminal() -> None:
+    row = {
+        "protocol": "udp",
+        "private": "192.168.133.100:5060",
+        "server": "203.0.113.100",
+        "registration_s": 3600,
+        "keepalive_s": 30.5,
+        "session_s": 1800,
+        "silence_s": 1234.5,
+        "expected_s": 3600,
+        "because": "registration",
+        "sip_timeout_needed_s": 7200,
+        "nat_aware": False,
+    }
+    head, line = in_columns([row], 80)
+    assert max(len(head), len(line)) <= 80
+    assert head.split() == ["private", "server", "registration", "keepalive", "nat", "aware"]
+
+
 def test_names_are_shortened_where_nothing_else_can_go() -> None:
     rows = [{"phone": "192.168.33.10:5060", "state": "early", "call_id": "x" * 90}]
     head, line = in_columns(rows, 60)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -45,6 +46,16 @@ def test_a_file_that_is_well(run: Any, file: Path) -> None:
     file.write_text('inside = ["lan0"]\noutside = "wan0"\n')
     assert run("check") == (0, f"{file}: all is well\n", "")
     assert json.loads(run("check", "--json")[1]) == {"file": str(file), "ok": True, "errors": [], "notes": []}
+
+
+@pytest.mark.parametrize("action", ["check", "show"])
+def test_a_pipe_isnt_waited_for(run: Any, file: Path, action: str) -> None:
+    os.mkfifo(file)
+    assert run(action) == (2, "", f"sipalg: {file}: is no regular file, and so no settings file\n")
+
+
+def test_nothing_is_a_file_too(run: Any) -> None:
+    assert run("show", "--config", os.devnull)[0] == 0
 
 
 def test_a_file_with_mistakes_has_a_line_for_each(run: Any, file: Path) -> None:

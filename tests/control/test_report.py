@@ -123,7 +123,7 @@ def test_warnings_are_those_of_the_start_and_faults(service: Service) -> None:
 def test_what_is_kept_of_earlier_calls_is_told_with_what_is_not(service: Service) -> None:
     service.inherited = [1, 2]
     (told,) = status(report_on(service))["warnings"][1:]
-    assert told.startswith("2 media flows of calls that began before this start are kept open")
+    assert told.startswith("2 media flows of calls that began before this start, kept open")
     assert "those calls aren't in `calls`" in told
 
 
@@ -137,6 +137,17 @@ def test_without_an_outside_address_it_says_so(service: Service) -> None:
     service.nat_address = ""
     (told,) = status(report_on(service))["warnings"][1:]
     assert told.startswith("wan0 has no IPv4 address")
+
+
+def test_one_packet_is_one(service: Service) -> None:
+    service.table.strangers = 1
+    (note,) = status(report_on(service))["notes"]
+    assert note.startswith("1 packet came to")
+
+
+def test_an_observer_has_no_less_of_a_kernel(service: Service) -> None:
+    service.options = replace(service.options, settings=replace(service.settings, mode="observe"))
+    assert status(report_on(service))["status"]["kernel"][-1] == "ct timeout unused while observing"
 
 
 def test_packets_from_unknown_peers_are_counted_with_what_to_do(service: Service) -> None:

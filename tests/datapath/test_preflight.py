@@ -158,11 +158,11 @@ def test_interfaces() -> None:
     (finding,) = preflight.check_interfaces(replace(PLAN, outside="lan0", inside=("lan0",)), known)
     assert finding.code == "same-interface"
     (finding,) = preflight.check_interfaces(replace(PLAN, inside=("lan9",), outside="lan0"), known)
-    assert finding.text == "--inside lan9: no such interface; there are: lan0, wan0"
+    assert finding.text == "inside lan9: no such interface; there are: lan0, wan0"
     long = "a" * 16
     known[long] = known["lan0"]
     (finding,) = preflight.check_interfaces(replace(PLAN, inside=(long,), outside="lan0"), known)
-    assert finding.text.startswith(f"--inside {long}: is no interface name, which has at most 15 bytes")
+    assert finding.text.startswith(f"inside {long}: is no interface name, which has at most 15 bytes")
 
 
 def test_media_ports_and_the_local_range() -> None:

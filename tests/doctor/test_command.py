@@ -61,6 +61,17 @@ def test_a_line_each_worst_first(
     assert capsys.readouterr().out.splitlines() == ["settings are those of the running sipalg (pid 7)", *lines]
 
 
+def test_a_terminal_gets_lines_that_fit_and_no_cut_words() -> None:
+    long = Finding("warning", "w", "a chain that keeps out: " + "nft insert rule ip filter forward accept; " * 8)
+    told = list(command.lines(RUNNING, [long], 60))
+    assert max(map(len, told)) <= 60
+    assert all(line.startswith("    ") for line in told[2:])
+    (_, whole) = command.lines(RUNNING, [long])
+    assert " ".join(line.strip() for line in told[1:]) == whole.rstrip()
+    # However narrow it is.
+    assert list(command.lines(RUNNING, [long], 1)) == list(command.lines(RUNNING, [long], 40))
+
+
 def test_what_couldn_t_be_looked_at_is_said(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

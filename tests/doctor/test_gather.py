@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -204,8 +205,14 @@ def test_what_root_sees(router: Path) -> None:
 
 
 @pytest.mark.usefixtures("router")
-def test_of_a_running_alg_the_queue_is_its_own() -> None:
-    assert [finding.code for finding in gathering.gather(known(daemon="running")).kernel] == ["no-queue"]
+@pytest.mark.parametrize("daemon", ["running", "silent"])
+def test_of_a_running_alg_the_queue_is_its_own(daemon: Any) -> None:
+    assert [finding.code for finding in gathering.gather(known(daemon=daemon)).kernel] == ["no-queue"]
+
+
+def test_a_settings_file_that_is_a_pipe_isnt_waited_for(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    assert "is no regular file" in gathering.look_at_file(known(), tmp_path / "pipe").file_problem
 
 
 @pytest.mark.usefixtures("router")

@@ -98,6 +98,14 @@ def test_what_is_ill_is_said(check: str, ill: dict[str, Any], findings: list[tup
     assert found(getattr(router_checks, check), replace(WELL, **ill)) == findings
 
 
+@pytest.mark.parametrize(
+    ("daemon", "said"), [("none", "sipalg doesn't start"), ("running", "SIP passes untranslated")]
+)
+def test_without_an_outside_address_it_depends_on_whether_one_runs(daemon: Any, said: str) -> None:
+    (finding,) = router_checks.interfaces(replace(WELL, nat=NatAddress(""), daemon=daemon))
+    assert finding.text.startswith(f"wan0 has no IPv4 address: {said}")
+
+
 def test_a_helper_that_a_rule_names_is_said_once() -> None:
     rules = replace(RULES, sip_helpers=(SipHelper((), "chain raw"),))
     assert found(router_checks.kernel_helper, replace(WELL, rules=rules, helped_flows=4, helper_loaded=True)) == []

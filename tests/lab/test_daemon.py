@@ -215,7 +215,7 @@ def test_the_service_manager_is_told(router: Router, tmp_path: Path) -> None:
     ("arguments", "said"),
     [
         ((), "inside: is missing; name the interface with the phones"),
-        (("--inside", "lan9"), "--inside lan9: no such interface; there are: "),
+        (("--inside", "lan9"), "inside lan9: no such interface; there are: "),
         (("--inside", "wan0"), "outside: wan0 is also in inside; it can only be one of them"),
         (("--inside", "lan0", "--media-ports", "30000-20000"), "begins above its end"),
         (("--inside", "lan0", "--ports", "5060-5070"), "ranges aren't taken"),

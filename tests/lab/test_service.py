@@ -114,7 +114,7 @@ def test_the_media_of_a_call_that_outlived_a_process_is_kept(
         assert {row["interface"] for row in rows()} == {"lan0"}
         assert router.ask("calls")["calls"] == []
         (warning,) = (one for one in router.ask("status")["warnings"] if "media flows" in one)
-        assert warning.startswith("2 media flows of calls that began before this start are kept open")
+        assert warning.startswith("2 media flows of calls that began before this start, kept open")
         # As the kernel does after a silence.
         router.net.run("router", "conntrack", "-D", "-p", "udp", "--dport", "20000")
         assert until(lambda: f"src={SERVER} dst={PUBLIC_ADDRESS} sport=20000 dport=10000" in flows())

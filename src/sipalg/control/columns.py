@@ -23,7 +23,20 @@ _DROPPED_FIRST: Final = (
     "session_s",
 )
 #: What is left out where shortening the names isn't enough.
-_DROPPED_LAST: Final = ("peers", "ends_in_s", "kept_for_s", "purpose", "call_id", "packets", "kind")
+_DROPPED_LAST: Final = (
+    "peers",
+    "ends_in_s",
+    "kept_for_s",
+    "purpose",
+    "call_id",
+    "packets",
+    "kind",
+    # A warning says it, too.
+    "sip_timeout_needed_s",
+    "silence_s",
+    "keepalive_s",
+    "registration_s",
+)
 #: Columns whose texts may be shortened, since they hold names and not addresses; these first.
 _SHORTENED: Final = ("call_id", "inside_tag", "outside_tag", "aor", "failure", "from", "to")
 _SHORTEST: Final = 12

@@ -15,6 +15,7 @@ from sipalg import __version__
 from sipalg.control import timeouts
 from sipalg.control.connections import connections
 from sipalg.control.nat import nat
+from sipalg.datapath.preflight import no_address
 
 if TYPE_CHECKING:
     from sipalg.control.service import Service
@@ -52,26 +53,25 @@ class Report:
         warnings = list(service.warnings)
         if unseen:
             why = "the queue was full, or nobody took them"
-            warnings.append(f"{unseen} packets passed as plain NAT, unchanged: {why}")
+            warnings.append(f"{_some(unseen, 'packet')} passed as plain NAT, unchanged: {why}")
         warnings += timeouts.warnings(snapshot["phones"], service.alg.settings.sip_timeout_s)
         inherited = len(service.inherited)
         if inherited:
             warnings.append(
-                f"{inherited} media flows of calls that began before this start are kept open until they fall silent; "
+                f"{_some(inherited, 'media flow')} of calls that began before this start, kept open until silent; "
                 "those calls aren't in `calls`, and their ends go unnoticed"
             )
         if service.journal.failed:
             warnings.append("the journal beside the control socket can't be written: a restart forgets calls")
         faults = self._faults()
         if faults:
-            warnings.append(f"{faults} faults of sipalg itself, see the log; their packets passed unchanged")
+            warnings.append(f"{_some(faults, 'fault')} of sipalg itself, see the log; packets passed unchanged")
         if not service.nat_address:
-            outside = service.settings.outside
-            warnings.append(f"{outside} has no IPv4 address: until it has one, SIP passes without being translated")
+            warnings.append(no_address(service.settings.outside, running=True).text)
         notes = []
         if strangers:
             notes.append(
-                f"{strangers} packets came to phones' public SIP ports from unknown peers and weren't let in; "
+                f"{_some(strangers, 'packet')} came to phones' public SIP ports from unknown peers, not further; "
                 "if calls from your provider's other servers fail, name their network with --trusted-peers"
             )
         return {
@@ -142,6 +142,8 @@ class Report:
             "queue expression" if features.queue_expression else "xt NFQUEUE",
             "ct timeout" if features.ct_timeout else "no ct timeout",
         ]
+        if chosen.mode == "observe":
+            kernel[-1] = "ct timeout unused while observing"
         return {
             "version": __version__,
             "pid": os.getpid(),
@@ -174,3 +176,7 @@ class Report:
 
     def _snapshot(self) -> dict[str, Any]:
         return self._service.alg.snapshot(time.monotonic())
+
+
+def _some(count: int, what: str) -> str:
+    return f"{count} {what}{'' if count == 1 else 's'}"

@@ -158,8 +158,13 @@ def _interfaces(plan: Plan) -> Iterator[Finding]:
         text = f"IPv4 forwarding is off on {_list(off)}: turn it on with sysctl -w net.ipv4.ip_forward=1"
         yield Finding("error", "forwarding-off", text)
     if plan.outside in known and not addresses.primary_address(plan.outside):
-        text = f"{plan.outside} has no IPv4 address: start when it has one, that is what the NAT uses"
-        yield Finding("error", "no-address", text)
+        yield no_address(plan.outside)
+
+
+def no_address(outside: str, *, running: bool = False) -> Finding:
+    """Say what follows from an outside interface without an address; one that runs already waits for the next."""
+    then = "SIP passes untranslated, and goes on by itself" if running else "sipalg doesn't start; start it"
+    return Finding("error", "no-address", f"{outside} has no IPv4 address: {then} when it has one")
 
 
 def check_interfaces(plan: Plan, known: dict[str, Interface]) -> Iterator[Finding]:
@@ -167,15 +172,15 @@ def check_interfaces(plan: Plan, known: dict[str, Interface]) -> Iterator[Findin
     if not plan.inside:
         yield Finding("error", "no-inside", "no inside interface: name the one that the phones are behind (--inside)")
     listed = ", ".join(sorted(known)) or "none"
-    for option, name in (*(("--inside", name) for name in plan.inside), ("--outside", plan.outside)):
+    for side, name in (*(("inside", name) for name in plan.inside), ("outside", plan.outside)):
         if len(name.encode()) > LONGEST_INTERFACE_NAME_BYTES:
-            text = f"{option} {name}: is no interface name, which has at most 15 bytes; there are: {listed}"
+            text = f"{side} {name}: is no interface name, which has at most 15 bytes; there are: {listed}"
             yield Finding("error", "no-interface", text)
         elif name not in known:
-            text = f"{option} {name}: no such interface; there are: {listed}"
+            text = f"{side} {name}: no such interface; there are: {listed}"
             yield Finding("error", "no-interface", text)
         elif not known[name].up:
-            yield Finding("warning", "interface-down", f"{option} {name}: is down; ip link set {name} up")
+            yield Finding("warning", "interface-down", f"{side} {name}: is down; ip link set {name} up")
     if plan.outside in plan.inside:
         text = f"{plan.outside} is both inside and outside: --inside is where the phones are, --outside the NAT's side"
         yield Finding("error", "same-interface", text)

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from typing import Any, Final
@@ -27,6 +29,9 @@ CHECKS: Final = (*router_checks.CHECKS, *traffic_checks.CHECKS)
 
 #: Severity → what people read, the exit code that it makes, worst first.
 _SEVERITIES: Final = {"error": ("error", 2), "warning": ("warning", 1), "advice": ("note", 0)}
+
+_NARROWEST: Final = 40
+_INDENT: Final = "    "
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -58,7 +63,8 @@ def main(args: argparse.Namespace) -> int:
     if args.json:
         sys.stdout.write(json.dumps(as_json(facts, findings), indent=2) + "\n")
     else:
-        sys.stdout.writelines(f"{line}\n" for line in lines(facts, findings))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        sys.stdout.writelines(f"{line}\n" for line in lines(facts, findings, width))
     return exit_code(findings)
 
 
@@ -93,8 +99,20 @@ def exit_code(findings: Iterable[Finding]) -> int:
     return max((_SEVERITIES[finding.severity][1] for finding in findings), default=0)
 
 
-def lines(facts: Facts, findings: list[Finding]) -> Iterator[str]:
-    """Yield what people read."""
+def lines(facts: Facts, findings: list[Finding], width: int | None = None) -> Iterator[str]:
+    """Yield what people read, wrapped for a terminal of that width; a pipe (None) gets each finding in one line."""
+    for line in _told(facts, findings):
+        if width is None:
+            yield line
+        else:
+            width = max(width, _NARROWEST)
+            # No word is cut: an option or an address is to be found and copied whole.
+            yield from textwrap.wrap(
+                line, width, subsequent_indent=_INDENT, break_long_words=False, break_on_hyphens=False
+            )
+
+
+def _told(facts: Facts, findings: list[Finding]) -> Iterator[str]:
     yield f"settings are those of {facts.source}"
     for finding in findings:
         yield f"{_SEVERITIES[finding.severity][0]}: {finding.text}"

@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar
 
 from sipalg.capture import arguments
 from sipalg.control.client import ControlError, NotRunningError, SilentError, ask
+from sipalg.control.config import refuse_pipe
 from sipalg.control.properties import with_texts
 from sipalg.control.settings import Settings
 from sipalg.control.settings_file import SettingsError, SettingsMissingError, load
@@ -68,6 +69,7 @@ def ask_daemon(socket: Path) -> Facts:
 def look_at_file(known: Facts, path: Path) -> Facts:
     """Return `known` with what the settings file says; its settings where no running ALG has told others."""
     try:
+        refuse_pipe(path)
         settings = load(path)
     except SettingsMissingError:
         return known
@@ -133,7 +135,8 @@ def gather(known: Facts) -> Facts:
             look.miss(what, "needs root, or CAP_NET_ADMIN")
         return replace(facts, unseen=look.missed)
     kernel = list(look.at("kernel features", lambda: list(preflight.look_at_kernel())) or ())
-    if known.daemon != "running":
+    # Of one that hangs it is its own, too.
+    if known.daemon not in ("running", "silent"):
         kernel += preflight.look_at_queue(known.plan)
     bodies = look.at("connection tracker", dump)
     return replace(

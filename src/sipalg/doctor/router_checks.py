@@ -40,8 +40,7 @@ def interfaces(facts: Facts) -> Iterator[Finding]:
     yield from preflight.check_interfaces(facts.plan, dict(facts.interfaces))
     outside = facts.settings.outside
     if outside in facts.interfaces and not facts.nat_address:
-        text = f"{outside} has no IPv4 address: until it has one, SIP passes without being translated"
-        yield Finding("error", "no-address", text)
+        yield preflight.no_address(outside, running=facts.daemon in ("running", "silent"))
     if facts.default_routes and outside not in facts.default_routes and outside in facts.interfaces:
         routes = ", ".join(facts.default_routes)
         text = f"the default route leads through {routes}, not through {outside}; is {outside} the outside?"

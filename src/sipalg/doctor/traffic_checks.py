@@ -35,14 +35,14 @@ _FIRST_UNPRIVILEGED: Final = 1024
 def daemon(facts: Facts) -> Iterator[Finding]:
     """Yield whether an ALG runs, and whether it translates."""
     if facts.daemon == "silent":
-        text = f"{facts.daemon_says}: SIP passes as plain NAT until it is restarted"
+        text = f"{facts.daemon_says}: it hangs, and SIP passes as plain NAT; restart it (systemctl restart sipalg)"
         yield Finding("error", "daemon-silent", text)
     elif facts.daemon == "none":
         text = "no sipalg is running, SIP passes as plain NAT; start it with `sipalg run` or as a service"
         yield Finding("warning", "not-running", text)
     state = facts.table("status")
     if facts.settings.disabled:
-        text = "it is disabled: no new call is translated; /ip firewall service-port enable sip"
+        text = "it is disabled: no new call is translated; sipalg /ip firewall service-port enable sip"
         yield Finding("warning", "disabled", text)
     if facts.settings.mode == "observe":
         yield Finding("warning", "observing", "it only observes and changes nothing; run it with --mode enforce")
