@@ -127,3 +127,12 @@ def test_no_damage_raises(data: st.DataObject, udp: Build) -> None:
     for at, value in data.draw(st.lists(st.tuples(st.integers(12, len(frame) - 1), st.integers(0, 255)), max_size=4)):
         frame[at] = value
     list(decode(frames(bytes(frame[: data.draw(st.integers(0, len(frame)))]))))
+
+
+@pytest.mark.parametrize("payload", [b"", b"stream"])
+@pytest.mark.parametrize("padding", [b"", b"\0\0\0"])
+def test_tcp_is_read_the_same_with_one_look_and_step_by_step(tcp: Build, payload: bytes, padding: bytes) -> None:
+    packet = tcp(PHONE, SERVER, payload) + padding
+    tagged = bytes(12) + b"\x81\0\0\5\x08\0"
+    assert one(ETHERNET + packet) == one(tagged + packet)
+    assert one(ETHERNET + packet).payload == payload

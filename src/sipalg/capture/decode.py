@@ -44,6 +44,9 @@ _MOST_EXTENSIONS: Final = 8
 #: Flows whose ends are remembered.
 _MOST_FLOWS: Final = 65536
 
+#: IPv4's header and TCP's, both without options.
+_LEAST_TCP_BYTES: Final = 40
+
 #: TCP's flags, as in `Segment.flags`.
 FIN: Final = 1
 SYN: Final = 2
@@ -84,7 +87,7 @@ class Decoder:
 
     def segments(self, frames: Iterable[Frame]) -> Iterator[Segment]:
         """Yield what the frames hold."""
-        usual, flows, others = _USUAL.unpack_from, self._flows, 0
+        usual, tcp, flows, others = _USUAL.unpack_from, _TCP.unpack_from, self._flows, 0
         for frame in frames:
             number, time_ns, data, _, link_type, interface = frame
             if link_type == ETHERNET and len(data) > _USUAL_HEADERS_BYTES:
@@ -102,6 +105,20 @@ class Decoder:
                     values = (number, time_ns, UDP, source, destination, payload, ends, 0, 0, True, (), interface)
                     yield _new(Segment, values)
                     continue
+                if (
+                    protocol == TCP
+                    and ethertype == 0x0800
+                    and version == 0x45
+                    and not fragment & _MORE_OR_OFFSET
+                    and _LEAST_TCP_BYTES <= total_bytes <= len(data) - 14
+                ):
+                    sequence, offset, flags = tcp(data, 34)
+                    if offset >> 4 >= 5:
+                        ends, source, destination = flows.get(ends) or self._flow(ends)
+                        payload = data[34 + (offset >> 4) * 4 : 14 + total_bytes]
+                        place = (number, time_ns, TCP, source, destination)
+                        yield _new(Segment, (*place, payload, ends, sequence, flags, True, (), interface))
+                        continue
             segment = self._segment(frame)
             if segment is None:
                 others += 1

@@ -21,6 +21,9 @@ _MOST_REMEMBERED: Final = 8192
 #: A REGISTER's 2xx this long after the one before is a refresh, not another line of the same phone.
 _REFRESH_NS: Final = 5_000_000_000
 
+#: Requests in which a phone says what it is.
+_TELLING: Final = frozenset(("REGISTER", "INVITE"))
+
 #: What something on the way did to a message, as keys of `Phone.spoilt`.
 VIA_CHANGED: Final = "via"
 CALL_ID_CHANGED: Final = "call-id"
@@ -110,7 +113,7 @@ class Signalling:
     ) -> None:
         number, own = message.number, ends.phone.host
         phone.sent.add(number)
-        if not phone.agent:
+        if not phone.agent and message.method in _TELLING:
             phone.agent = agent_of(message.frame)
         if message.method and via is not None:
             self._note(phone, via.host, own, (phone.via_private, phone.via_public), number)
