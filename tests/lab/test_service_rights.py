@@ -89,7 +89,8 @@ def test_its_user_writes_settings_back_though_root_has_edited_them(as_user: Rout
     other.rename(path)
     assert path.stat().st_uid != NOBODY
     change("20m")
-    assert path.read_text() == '# Mine.\nsip-timeout = "20m"\n'
+    # There was no file: what the command line said is in it too.
+    assert path.read_text() == '# Mine.\ninside = ["lan0"]\noutside = "wan0"\nsip-timeout = "20m"\n'
     path.unlink()
 
 
