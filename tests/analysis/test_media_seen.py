@@ -7,39 +7,41 @@ from sipalg.engine.verdict import Endpoint
 
 P, N, S = Endpoint(PHONE, 14254), Endpoint(NAT, 19032), Endpoint(SERVER, 20000)
 PAIR = pair_of(*message(INVITE, OFFER))
+SPAN = (0, 10**9)
 NEAR, PUBLIC = frozenset((PHONE,)), frozenset((NAT,))
 
 
 def flow(
     source: Endpoint, destination: Endpoint, ssrc: bytes = b"1", *, is_rtcp: bool = False, count: int = 9
 ) -> Flows:
-    return {FlowKey(source, destination, is_rtcp, ssrc): Count(count, 7, 7 + count, (9,) if is_rtcp else ())}
+    reports = (9,) if is_rtcp else ()
+    return {FlowKey(source, destination, is_rtcp, ssrc): Count(count, 7, 7 + count, 7, 7 + count, reports)}
 
 
-def rules(inside: Flows, outside: Flows) -> list[str]:
-    return [found.rule for found in judge_media([PAIR], inside, outside, NEAR, PUBLIC)]
+def rules(inside: Flows, outside: Flows, span: tuple[int, int] = SPAN) -> list[str]:
+    return [found.rule for found in judge_media([PAIR], inside, outside, (SPAN, span), NEAR, PUBLIC)]
 
 
 def test_counts_flows_of_named_ends_only() -> None:
     seen = MediaSeen()
     for number in range(3):
-        seen.add(number + 5, P, S, rtp(1, number))
-    seen.add(8, P, S, rtcp(1))
-    seen.add(9, Endpoint(PHONE, 53), Endpoint(SERVER, 53), rtp(2, 1))
-    seen.add(10, P, S, b"\x80\x00short")
-    seen.add(11, P, S, b"REGISTER sip:x")
+        seen.add(number + 5, number + 5, P, S, rtp(1, number))
+    seen.add(8, 8, P, S, rtcp(1))
+    seen.add(9, 9, Endpoint(PHONE, 53), Endpoint(SERVER, 53), rtp(2, 1))
+    seen.add(10, 10, P, S, b"\x80\x00short")
+    seen.add(11, 11, P, S, b"REGISTER sip:x")
     named = named_ends([heard(message(INVITE, OFFER)[0])])
     assert named == {P, Endpoint(PHONE, 14255)}
     assert seen.flows(named) == {
-        FlowKey(P, S, False, b"\0\0\0\1"): (3, 5, 7, ()),
-        FlowKey(P, S, True, b"\0\0\0\1"): (1, 8, 8, (8,)),
+        FlowKey(P, S, False, b"\0\0\0\1"): (3, 5, 7, 5, 7, ()),
+        FlowKey(P, S, True, b"\0\0\0\1"): (1, 8, 8, 8, 8, (8,)),
     }
 
 
 def test_is_bounded() -> None:
     seen = MediaSeen(most_flows=2)
     for ssrc in range(5):
-        seen.add(ssrc, P, S, rtp(ssrc, 1))
+        seen.add(ssrc, ssrc, P, S, rtp(ssrc, 1))
     assert len(seen.flows(frozenset((P,)))) == 2
 
 
@@ -53,7 +55,7 @@ def test_lost_either_way() -> None:
     assert rules(other[0], flow(S, N) | other[1]) == ["media-lost"]
     assert rules(flow(P, S, is_rtcp=True, count=1) | other[0], other[1]) == ["rtcp-lost"]
     (key,) = flow(P, S, is_rtcp=True)
-    early_and_late = {key: Count(2, 2, 99, (2, 99))}
+    early_and_late = {key: Count(2, 2, 99, 2, 99, (2, 99))}
     assert rules(early_and_late | other[0], other[1]) == []
     assert rules(flow(P, S, count=2) | other[0], other[1]) == []
 
@@ -61,6 +63,15 @@ def test_lost_either_way() -> None:
 def test_what_never_was_to_go_through_isnt_lost() -> None:
     other = flow(P, S, b"x"), flow(N, S, b"x")
     assert rules(flow(P, Endpoint(PHONE, 9)) | flow(P, N) | other[0], other[1]) == []
+
+
+def test_what_the_other_capture_was_too_short_for_isnt_lost() -> None:
+    other = flow(P, S, b"x"), flow(N, S, b"x")
+    for kind in (True, False):
+        lost = flow(P, S, is_rtcp=kind) | other[0]
+        assert rules(lost, other[1]) == ["rtcp-lost" if kind else "media-lost"]
+        assert rules(lost, other[1], (0, 8)) == []
+        assert rules(lost, other[1], (10, 10**9)) == []
 
 
 def test_a_relay_inside_has_the_same_ssrc() -> None:

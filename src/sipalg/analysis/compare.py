@@ -96,7 +96,7 @@ def load(path: Path) -> tuple[Side, str]:
     for segment in decode(noted()):
         side.messages += map(hear, messages.take(segment))
         if segment.protocol == UDP:
-            side.media.add(segment.number, segment.source, segment.destination, segment.payload)
+            side.media.add(segment.number, segment.time_ns, segment.source, segment.destination, segment.payload)
     side.span = (first, last)
     return side, captures.damage.get(path, "")
 

@@ -90,7 +90,7 @@ def judge(before: Side, after: Side) -> Judgement:
         seen.add_alone(alone)
     if active:
         flows = _flows(before), _flows(after)
-        for media in judge_media(pairs, *flows, hosts.inside, public):
+        for media in judge_media(pairs, *flows, (before.span, after.span), hosts.inside, public):
             seen.add(*media)
     findings = tuple(seen.findings())
     places = tuple(place for place in _PLACES if any(place in found for found in changed.values()))

@@ -7,18 +7,21 @@ Sources: RFC 3550 §5.1 and §6.4 (SSRC), RFC 5761 §4 (telling RTCP from RTP).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
 from sipalg.analysis.judge_sdp import sections_of
 from sipalg.analysis.pairing import Pair, is_private
 from sipalg.analysis.said import Said
+from sipalg.analysis.unpaired import Span, clock_offset
 from sipalg.codec.address import is_ipv4
 from sipalg.engine.verdict import Endpoint
 
 #: Fewer RTP packets than these are no voice that anybody would miss.
 _FEWEST_PACKETS: Final = 3
-#: Of how many RTCP packets of a flow the numbers are kept.
+#: How long before a capture's end a flow has to begin to be missed in it.
+_MISSED_NS: Final = 200_000_000
+#: Of how many RTCP packets of a flow the times are kept.
 _MOST_REPORTS: Final = 64
 #: RTCP's packet types as the second byte shows them (RFC 5761 §4).
 _RTCP_TYPES: Final = range(192, 224)
@@ -34,12 +37,14 @@ class FlowKey(NamedTuple):
 
 
 class Count(NamedTuple):
-    """How many packets of a flow there were, the numbers of the first and the last one, and RTCP's first ones."""
+    """A flow's packets, the numbers and times of the first and the last one, and the times of RTCP's first ones."""
 
     packets: int
     first: int
     last: int
-    reports: tuple[int, ...] = ()
+    first_ns: int
+    last_ns: int
+    reports_ns: tuple[int, ...] = ()
 
 
 Flows = dict[FlowKey, Count]
@@ -52,7 +57,7 @@ class MediaSeen:
         self._most_flows = most_flows
         self._counts: dict[FlowKey, list[int]] = {}
 
-    def add(self, number: int, source: Endpoint, destination: Endpoint, payload: bytes) -> None:
+    def add(self, number: int, time_ns: int, source: Endpoint, destination: Endpoint, payload: bytes) -> None:
         """Take a UDP payload; what isn't RTP's version 2 is left out."""
         if len(payload) < 8 or payload[0] >> 6 != 2:
             return
@@ -63,17 +68,17 @@ class MediaSeen:
         count = self._counts.get(key)
         if count is not None:
             count[0] += 1
-            count[2] = number
+            count[2], count[4] = number, time_ns
             if is_rtcp and count[0] < _MOST_REPORTS:
-                count.append(number)
+                count.append(time_ns)
         elif len(self._counts) < self._most_flows:
-            self._counts[key] = [1, number, number]
+            self._counts[key] = [1, number, number, time_ns, time_ns]
 
     def flows(self, named: frozenset[Endpoint]) -> Flows:
         """Return the flows of which an end is named."""
         return {
-            key: Count(packets, first, last, (first, *more) if key.is_rtcp else ())
-            for key, (packets, first, last, *more) in self._counts.items()
+            key: Count(packets, first, last, first_ns, last_ns, (first_ns, *more) if key.is_rtcp else ())
+            for key, (packets, first, last, first_ns, last_ns, *more) in self._counts.items()
             if key.source in named or key.destination in named
         }
 
@@ -99,12 +104,17 @@ class MediaFound(NamedTuple):
 
 
 def judge_media(
-    pairs: Iterable[Pair], inside: Flows, outside: Flows, near: frozenset[str], public: frozenset[str]
+    pairs: Sequence[Pair],
+    inside: Flows,
+    outside: Flows,
+    spans: tuple[Span, Span],
+    near: frozenset[str],
+    public: frozenset[str],
 ) -> Iterator[MediaFound]:
     """Yield what became of media; `inside` and `outside` are the two captures' flows.
 
-    `near` are the hosts inside, `public` the addresses that the NAT gives them. Nothing is said of a capture without
-    any media: it may have been filtered.
+    `spans` tell when each capture ran, `near` are the hosts inside, `public` the addresses that the NAT gives them.
+    Nothing is said of a capture without any media: it may have been filtered.
     """
     if not inside or not outside:
         return
@@ -114,17 +124,20 @@ def judge_media(
     going = {key: count for key, count in going.items() if key.destination.host not in near | public}
     # Another inside network has its own capture: only what was told for phones of this one is looked for.
     coming = {key: count for key, count in outside.items() if key.destination in advertised}
-    for key, count in _never_out(going, outside):
+    offset = clock_offset(pairs)
+    ran = [(began - shift, ended - shift) for (began, ended), shift in zip(spans, (-offset, offset), strict=True)]
+    for key, count in _never_out(going, outside, ran[1]):
         yield MediaFound(*_lost(key, count), (count.first,), ())
-    for key, count in _never_out(coming, inside):
+    for key, count in _never_out(coming, inside, ran[0]):
         yield MediaFound(*_lost(key, count), (), (count.first,))
     yield from _ports(told, inside, outside)
 
 
-def _never_out(flows: Flows, others: Flows) -> Iterator[tuple[FlowKey, Count]]:
+def _never_out(flows: Flows, others: Flows, ran: Span) -> Iterator[tuple[FlowKey, Count]]:
     """Yield the flows that didn't come out; RTCP only if some of it was sent while its sender's voice came out.
 
     The first report may be earlier than the answer, and with it than any way through; the last one later than the BYE.
+    `ran` is when the other capture ran, by the clock of this one: what was sent at another time isn't missed.
     """
     known = {(key.ssrc, key.is_rtcp) for key in others}
     voices = [
@@ -136,12 +149,12 @@ def _never_out(flows: Flows, others: Flows) -> Iterator[tuple[FlowKey, Count]]:
         if (key.ssrc, key.is_rtcp) in known:
             continue
         if not key.is_rtcp:
-            if count.packets >= _FEWEST_PACKETS:
+            if count.packets >= _FEWEST_PACKETS and ran[0] <= count.first_ns <= ran[1] - _MISSED_NS:
                 yield key, count
         elif any(
-            host == key.source.host and voice.first < number < voice.last
+            host == key.source.host and voice.first_ns < time_ns < voice.last_ns and ran[0] <= time_ns <= ran[1]
             for host, voice in voices
-            for number in count.reports
+            for time_ns in count.reports_ns
         ):
             yield key, count
 

@@ -55,7 +55,7 @@ def judge_alone(
     pairing: Pairing, hosts: Hosts, spans: tuple[Span, Span], *, proxy: bool, active: bool
 ) -> Iterator[Alone]:
     """Yield what became of the messages that only one capture has; `active` is whether the device is an ALG."""
-    offset = _clock_offset(pairing.pairs)
+    offset = clock_offset(pairing.pairs)
     crossed = any(not pair.outward and pair.forward for pair in pairing.pairs)
     sides = ((pairing.only_before, spans[1], offset), (pairing.only_after, spans[0], -offset))
     for side, (messages, other, shift) in enumerate(sides):
@@ -111,6 +111,6 @@ def _is_answered(said: Said, others: Iterable[Said]) -> bool:
     )
 
 
-def _clock_offset(pairs: Sequence[Pair]) -> int:
+def clock_offset(pairs: Sequence[Pair]) -> int:
     """Return by how much AFTER's clock is ahead of BEFORE's."""
     return round(median(pair.after.time_ns - pair.before.time_ns for pair in pairs)) if pairs else 0
