@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import socket
 import subprocess
 import sys
@@ -42,6 +43,21 @@ def test_all_well_with_a_running_alg(router: Router, phone: socket.socket, serve
     assert answer["verdict"] == 0
     assert answer["not_looked_at"] == []
     assert answer["settings_of"] == f"the running sipalg (pid {router.running[0].pid})"
+
+
+def test_a_textbook_firewall_is_well(router: Router) -> None:
+    firewall.load(router.net, firewall.rules("strict"))
+    router.run("--inside", "lan1", "--except", EXEMPT_NETWORK)
+    answer = doctor(router)
+    assert (codes(answer), answer["verdict"]) == ([("advice", "dnat-not-accepted")], 0)
+
+
+def test_a_process_that_hangs_is_told_of_once(router: Router) -> None:
+    process = router.run()
+    process.send_signal(signal.SIGSTOP)
+    found = doctor(router, *SIDES)["findings"]
+    assert [one["code"] for one in found if one["severity"] == "error"] == ["daemon-silent"]
+    assert f"(pid {process.pid})" in found[0]["text"]
 
 
 def test_before_the_first_start(router: Router) -> None:
