@@ -47,7 +47,7 @@ def test_choose(wanted: str, call_id: str, talk: Talk, write: Write) -> None:
     assert choose(conversations(Captures([write(talk)])), wanted).call_id == call_id
 
 
-@pytest.mark.parametrize("wanted", ["0", "3", "nobody", "", "²"])
+@pytest.mark.parametrize("wanted", ["0", "3", "nobody", "", "²", "9" * 5000])
 def test_unknown_call(wanted: str, talk: Talk, write: Write) -> None:
     with pytest.raises(UnknownCallError, match="no such call; a number from 1 to 2, or a Call-ID"):
         choose(conversations(Captures([write(talk)])), wanted)

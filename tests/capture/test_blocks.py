@@ -70,9 +70,11 @@ def test_big_endian_section_behind_a_little_one() -> None:
         (option(9, b"\x00"), 16_000_000_000),
         (option(14, struct.pack("<q", 5)), 5_000_016_000),
         (option(9, b"\x7f"), 16_000),
+        (option(14, struct.pack("<q", -5)), 0),
+        (option(14, struct.pack("<q", 1 << 32)), (1 << 32) * 10**9 - 1),
         (b"\x09\0\xff", 16_000),
     ],
-    ids=["eighths", "seconds", "offset", "unbelievable", "torn"],
+    ids=["eighths", "seconds", "offset", "unbelievable", "before-1970", "no-date", "torn"],
 )
 def test_clock_of_an_interface(options: bytes, time_ns: int) -> None:
     found = list(Blocks([], {}).packets(section() + interface(1, options) + packet(0, 16, b"x")))

@@ -6,6 +6,7 @@ capture of any size can be looked through. Behind `sipalg calls` with files.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import chain
@@ -23,6 +24,7 @@ from sipalg.codec.datagram import UDP
 from sipalg.engine.verdict import Endpoint
 
 _NS_PER_S: Final = 1_000_000_000
+_NUMBER: Final = re.compile(r"[0-9]{1,18}")
 
 
 class UnknownCallError(Exception):
@@ -49,7 +51,8 @@ def choose(found: Sequence[Conversation], wanted: str) -> Conversation:
 
     Raises UnknownCallError.
     """
-    if wanted.isascii() and wanted.isdigit() and 1 <= int(wanted) <= len(found):
+    # Thousands of digits are no number that int() takes.
+    if _NUMBER.fullmatch(wanted) and 1 <= int(wanted) <= len(found):
         return found[int(wanted) - 1]
     same = [one for one in found if one.call_id == wanted]
     same = same or [one for one in found if wanted and one.call_id.startswith(wanted)]

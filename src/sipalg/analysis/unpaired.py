@@ -59,11 +59,12 @@ def judge_alone(
     crossed = any(not pair.outward and pair.forward for pair in pairing.pairs)
     sides = ((pairing.only_before, spans[1], offset), (pairing.only_after, spans[0], -offset))
     for side, (messages, other, shift) in enumerate(sides):
-        of_call: dict[bytes, list[Said]] = defaultdict(list)
+        # A call with thousands of requests has few messages a number: each is looked at beside those alone.
+        numbered: dict[tuple[bytes, int], list[Said]] = defaultdict(list)
         for said in messages:
-            of_call[said.call_id].append(said)
+            numbered[said.call_id, said.cseq[0]].append(said)
         for said in messages:
-            others = of_call[said.call_id]
+            others = numbered[said.call_id, said.cseq[0]]
             rule = _rule_of(said, others, hosts, from_inside=side == 0, crossed=crossed, active=active, proxy=proxy)
             if rule in ("lost", "not-let-in"):
                 # Only what happened while the other capture ran can be missed in it.
@@ -101,10 +102,12 @@ def is_hop_by_hop(said: Said) -> bool:
 
 
 def _is_answered(said: Said, others: Iterable[Said]) -> bool:
-    """Whether the device gave a final answer to a request by itself, or it belongs to one that it answered so."""
+    """Whether the device gave a final answer to a request by itself, or it belongs to one that it answered so.
+
+    `others` have the same Call-ID and CSeq number.
+    """
     return any(
-        other.cseq[0] == said.cseq[0]
-        and (other.destination == said.source if said.method else other.source == said.source)
+        (other.destination == said.source if said.method else other.source == said.source)
         and other.status >= 200
         and other is not said
         for other in others

@@ -35,6 +35,9 @@ _BLOCK_START_BYTES: Final = 12
 #: A damaged length must not make the reader hold the whole file.
 _LARGEST_BLOCK_BYTES: Final = 16_777_216
 
+#: No clock says more: what doesn't fit pcap's seconds, or lies before 1970, comes from damage.
+_LATEST_NS: Final = (1 << 32) * NS_PER_S - 1
+
 #: A frame without its number: time in ns, bytes, bytes on the wire, link type, interface.
 _Content = tuple[int, bytes, int, int, int]
 
@@ -139,7 +142,8 @@ class Blocks:
 
     @staticmethod
     def _time_ns(interface: Interface, units: int) -> int:
-        return interface.offset_s * NS_PER_S + units * NS_PER_S // interface.units_per_s
+        time_ns = interface.offset_s * NS_PER_S + units * NS_PER_S // interface.units_per_s
+        return time_ns if 0 <= time_ns <= _LATEST_NS else 0 if time_ns < 0 else _LATEST_NS
 
     def _other(self, kind: int, buffer: bytes, at: int, stop: int) -> _Content | None:
         """Take a block that isn't today's packet block: an interface, a packet in an older shape, or anything."""

@@ -41,6 +41,17 @@ def test_capture_in_which_all_is_well(tmp_path: Path, capsys: pytest.CaptureFixt
     ]
 
 
+def test_nothing_of_a_strangers_moves_the_cursor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    story = Story()
+    story.call("192.168.20.100:4000", "207.252.1.148:9000", call_id="one\x1b[2J")
+    story.rtp("192.168.20.100:4000", "207.252.1.148:9000", 150)
+    story.hang_up(call_id="one\x1b[2J")
+    cli.main(["diagnose", str(story.write(tmp_path / "a.pcap"))])
+    out = capsys.readouterr().out
+    assert "call one\ufffd[2J: " in out
+    assert "\x1b" not in out
+
+
 def test_warnings_make_1_and_broken_calls_2(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     story = Story()
     story.register()

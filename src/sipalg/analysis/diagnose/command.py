@@ -23,6 +23,7 @@ from sipalg.analysis.diagnose.networks import Networks
 from sipalg.analysis.diagnose.server_verdict import ServerVerdict, judge_servers
 from sipalg.analysis.diagnose.verdict import PhoneVerdict, judge, overall
 from sipalg.analysis.files import unknown_links
+from sipalg.analysis.ladder import printable
 from sipalg.capture import arguments
 from sipalg.capture.pcap import CaptureError
 from sipalg.capture.reading import CaptureSource, open_capture
@@ -82,7 +83,8 @@ def main(args: argparse.Namespace) -> int:
         worst = max(worst, diagnosis.exit_code)
         diagnoses.append(diagnosis)
         if not args.json:
-            sys.stdout.writelines(f"{line}\n" for line in lines(diagnosis))
+            # Phones' names and Call-IDs come from strangers: nothing of them may move the cursor.
+            sys.stdout.writelines(f"{printable(line)}\n" for line in lines(diagnosis))
     if args.json:
         found = {"exit_code": worst, "files": [as_json(diagnosis) for diagnosis in diagnoses]}
         # Thousands of phones and findings: indented, they would take longer to write than to find.
