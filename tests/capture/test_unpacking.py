@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import gzip
 import lzma
+import struct
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 
@@ -51,6 +53,18 @@ def test_what_came_before_a_cut_is_given(pack: Pack, tmp_path: Path) -> None:
     assert content
     assert CONTENT.startswith(content)
     assert damage == "the compressed data is cut off"
+
+
+def test_xz_gets_no_more_memory_than_its_presets_need(tmp_path: Path) -> None:
+    packed = bytearray(lzma.compress(CONTENT))
+    # The block's header behind the stream's: a size, flags, LZMA2 (0x21) with its dictionary's size, a checksum.
+    size_bytes = (packed[12] + 1) * 4 - 4
+    header = packed[12 : 12 + size_bytes]
+    assert header[2:4] == b"\x21\x01"
+    header[4] = 40
+    packed[12 : 16 + size_bytes] = header + struct.pack("<I", zlib.crc32(header))
+    (tmp_path / "file").write_bytes(packed)
+    assert read_all(tmp_path / "file") == (b"", "the compressed data is damaged (Memory usage limit exceeded)")
 
 
 def test_wrong_bytes_are_noted(tmp_path: Path) -> None:

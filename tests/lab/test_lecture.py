@@ -30,11 +30,11 @@ DIALOG = ("Via", "From", "To", "Call-ID", "CSeq")
 def request(method: str, number: int, more: str = "", body: str = "", call: str = "9c8a315e-419d32d1") -> bytes:
     """A message of the lecture's Cisco phone: its own address everywhere, and no rport."""
     tag = ";tag=as6d45b1" if method in ("ACK", "BYE") else ""
-    uri = f"sip:{SERVER}" if method == "REGISTER" else f"sip:*98@{SERVER}"
+    user, uri = ("100", f"sip:{SERVER}") if method == "REGISTER" else ("*98", f"sip:*98@{SERVER}")
     kind = "Content-Type: application/sdp\r\n" if body else ""
     return (
         f"{method} {uri} SIP/2.0\r\nVia: SIP/2.0/UDP {PHONE}:5060;branch=z9hG4bK-{number}{method}\r\n"
-        f'From: "100" <sip:100@{SERVER}>;tag=36d71bb091995583o1\r\nTo: <sip:*98@{SERVER}>{tag}\r\n'
+        f'From: "100" <sip:100@{SERVER}>;tag=36d71bb091995583o1\r\nTo: <sip:{user}@{SERVER}>{tag}\r\n'
         f"Call-ID: {call}@{PHONE}\r\nCSeq: {number} {method}\r\nMax-Forwards: 70\r\n{more}"
         f'Contact: "100" <sip:100@{PHONE}:5060>\r\nUser-Agent: Cisco/SPA504G-7.6.2b\r\n{kind}'
         f"Content-Length: {len(body)}\r\n\r\n{body}"
@@ -78,13 +78,14 @@ class Session:
         self.server = server
 
     def transact(self, message: bytes, status: str, more: str = "", body: str = "") -> bytes:
-        """Send a request to the server, which answers to where the request's Via says; what the server got."""
+        """Send a request; what the server got. It answers to where the Via says: `more` has braces for that."""
         self.phone.sendto(message, (SERVER, 5060))
         received = self.server.recv(65535)
         if status:
             via = re.search(rb"^Via: SIP/2.0/UDP ([\d.]+):(\d+)", received, re.MULTILINE)
             assert via is not None
-            self.server.sendto(answer(received, status, more, body), (via[1].decode(), int(via[2])))
+            end = via[1].decode(), int(via[2])
+            self.server.sendto(answer(received, status, more.format(*end), body), end)
         return received
 
     def listen(self, status: bytes) -> None:
@@ -97,7 +98,8 @@ class Session:
         self.transact(request("REGISTER", 60159, more, call="6593bf0b"), "401 Unauthorized", challenge)
         self.listen(b"401")
         more += 'Authorization: Digest username="100",realm="asterisk",nonce="01a48834",response="36cd"\r\n'
-        self.transact(request("REGISTER", 60160, more, call="6593bf0b"), "200 OK", "Expires: 3600\r\n")
+        bound = 'Contact: "100" <sip:100@{}:{}>;expires=3600\r\n'
+        self.transact(request("REGISTER", 60160, more, call="6593bf0b"), "200 OK", bound)
         self.listen(b"200")
         contact = f"Contact: <sip:*98@{SERVER}:5060>\r\n"
         offer = description(PHONE, PHONE_RTP)
@@ -208,6 +210,10 @@ def test_a_register_and_a_call_through_the_alg(
     assert all(pair["before"]["call_id"] == pair["after"]["call_id"] for pair in pairs)
     assert pairs[0]["after"]["source"].startswith(PUBLIC)
     assert not pairs[0]["after"]["source"].endswith(":5060")
+
+    assert cli.main(["calls", str(before), "--json"]) == 0
+    calls = json.loads(capsys.readouterr().out)["calls"]
+    assert [(one["kind"], one["state"]) for one in calls] == [("registration", "registered"), ("call", "ended")]
 
     code, diagnosed = read(capsys, "diagnose", str(before))
     (file,) = diagnosed["files"]

@@ -42,6 +42,16 @@ def test_files_as_a_command(captures: Path, capfdbinary: pytest.CaptureFixture[b
     assert list(captures.iterdir()) == []
 
 
+def test_a_capture_is_not_written_over_itself(captures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    captures.mkdir()
+    (captures / "a.pcap").write_bytes(b"\xd4\xc3")
+    path = captures / "b.pcap"
+    path.hardlink_to(captures / "a.pcap")
+    assert cli.main(["file", "get", "a.pcap", "--output", str(path)]) == 2
+    assert capsys.readouterr().err == f"sipalg: {path}: is the capture itself; give another file to write\n"
+    assert (captures / "a.pcap").read_bytes() == b"\xd4\xc3"
+
+
 @pytest.mark.parametrize(
     ("words", "told"),
     [

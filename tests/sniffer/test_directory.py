@@ -83,6 +83,8 @@ def test_links_and_pipes_are_no_captures(captures: Captures, tmp_path: Path) -> 
         for act in (captures.open, captures.create, captures.remove):
             with pytest.raises(CapturesError, match=name):
                 act(name)
+    with pytest.raises(CapturesError, match=r"link: is a link, and none is followed here$"):
+        captures.open("link")
     assert target.read_bytes() == b"precious"
 
 

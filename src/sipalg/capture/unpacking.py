@@ -28,6 +28,9 @@ _LONGEST_MAGIC: Final = 6
 #: zlib's window size that means: a gzip header and the largest window.
 _GZIP_WINDOW: Final = 31
 
+#: What xz may need: its own largest preset needs 65 MiB, a file may claim 4 GiB.
+XZ_MEMORY_BYTES: Final = 128 << 20
+
 #: What a decompressor says of damaged data.
 _DAMAGES: Final = (zlib.error, lzma.LZMAError, zstandard.ZstdError)
 
@@ -146,5 +149,5 @@ def _decompressor(magic: bytes) -> _Decompressor:
     if magic.startswith(_GZIP):
         return _Members(_Zlib)
     if magic.startswith(_XZ):
-        return _Members(lzma.LZMADecompressor)
+        return _Members(lambda: lzma.LZMADecompressor(memlimit=XZ_MEMORY_BYTES))
     return _Zstandard() if magic.startswith(_ZSTANDARD) else _Plain()

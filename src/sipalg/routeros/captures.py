@@ -6,10 +6,12 @@ A packet never comes here, but in files.
 from __future__ import annotations
 
 import argparse
+import contextlib
+import os
 import shutil
 import sys
 from pathlib import Path
-from typing import Final
+from typing import BinaryIO, Final
 
 from sipalg.routeros import shell
 from sipalg.routeros.router import RefusedError
@@ -43,6 +45,15 @@ def main(args: argparse.Namespace) -> int:
     return shell.main(args)
 
 
+def _copy(file: BinaryIO, path: Path) -> None:
+    """Write a capture to a file, but never over itself, which would be the end of it."""
+    with contextlib.suppress(FileNotFoundError):
+        if os.path.samestat(path.stat(), os.fstat(file.fileno())):
+            raise CapturesError(f"{path}: is the capture itself; give another file to write")
+    with path.open("wb") as target:
+        shutil.copyfileobj(file, target)
+
+
 def _get(args: argparse.Namespace) -> int:
     """Write a capture out."""
     names = args.words[1:]
@@ -51,8 +62,7 @@ def _get(args: argparse.Namespace) -> int:
             raise CapturesError("get takes one file's name, such as before-ALG.pcap")
         with Captures(shell.router_of(args).captures()).open(names[0]) as file:
             if args.output:
-                with Path(args.output).open("wb") as target:
-                    shutil.copyfileobj(file, target)
+                _copy(file, Path(args.output))
             elif sys.stdout.isatty():
                 raise CapturesError(f"a capture is nothing for a terminal; use --output {names[0]}, or a pipe")
             else:

@@ -7,6 +7,7 @@ one line for people. On a packet's way this is where copies of it lie.
 from __future__ import annotations
 
 import contextlib
+import errno
 import fcntl
 import os
 import stat
@@ -165,7 +166,8 @@ class Captures:
         except FileNotFoundError:
             raise
         except OSError as error:
-            raise CapturesError(f"{self.path / name}: {error.strerror or error}") from None
+            what = "is a link, and none is followed here" if error.errno == errno.ELOOP else error.strerror
+            raise CapturesError(f"{self.path / name}: {what or error}") from None
 
 
 def _checked(name: str) -> str:
