@@ -62,6 +62,11 @@ def test_ports_and_candidates_in_sdp_are_no_business_of_these_rules() -> None:
     assert [f.rule for f in judge_text(pairs, proxy=False) if f.rule == "body-changed"] == []
 
 
+def test_rtcps_port_may_be_told_where_it_isnt_the_next_one() -> None:
+    told = FAR.rstrip(b"\r\n") + b"\r\na=rtcp:20005 IN IP4 75.142.151.49\r\n"
+    assert [f.rule for f in judge_text(pair_of(NEAR, told), proxy=False)] == ["content-length-wrong"]
+
+
 def test_a_message_that_the_capture_cut_has_no_length_to_judge() -> None:
     pair = pair_of(NEAR, FAR[:-20])
     assert [f.rule for f in judge_text(pair, proxy=False)] == ["content-length-wrong", "body-changed"]

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from tests.lab.lecture import PHONE, PUBLIC, SERVER, Lecture
+from tests.lab.router import PATIENCE_S, until
 from tests.lab.test_runs import AFTER, BEFORE
 
 from sipalg import cli
@@ -222,6 +223,27 @@ def test_a_register_and_a_call_through_the_alg(
     assert (code, phone["aware"], phone["alg"], file["alg"]) == (1, "not NAT aware", "needed", "needed")
     assert phone["why"][0]["text"] == f"names the private address {PHONE} in Via, Contact and SDP"
     assert [finding for finding in file["findings"] if finding["severity"] != "note"] == []
+
+
+@pytest.mark.usefixtures("alg")
+def test_what_the_alg_itself_tells_is_compared_as_well(
+    lecture: Lecture, session: Session, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """`sipalg trace` writes what the ALG was given and what it made: each file has both directions of it."""
+    given, made = tmp_path / "given.pcap", tmp_path / "made.pcap"
+    trace = lecture.begin("trace", str(given), str(made), "--count", "9")
+    try:
+        # The file is there when the ALG has begun to tell.
+        assert until(made.exists)
+        session.register_and_call()
+        trace.wait(PATIENCE_S)
+    finally:
+        trace.kill()
+        trace.communicate()
+    code, compared = read(capsys, "compare", str(given), str(made))
+    assert (code, compared["result"], compared["findings"]) == (0, "good", [])
+    assert compared["changed"] == ["Via", "Contact", "o=", "c=", "m="]
+    assert len(compared["pairs"]) == 9
 
 
 def test_a_register_without_an_alg(

@@ -41,6 +41,7 @@ _DIGITS: Final = re.compile(rb"\s*([0-9]{1,9})\s*")
 _BRANCH: Final = re.compile(rb";\s*branch\s*=\s*([^\s;,]+)", re.IGNORECASE)
 #: What may differ in SDP besides IP addresses: the ports of m=, a=rtcp and a=candidate.
 _SDP_PORT: Final = re.compile(rb"(?m)^(m=\S+ |a=rtcp:)[0-9]+")
+_RTCP: Final = re.compile(rb"(?m)^a=rtcp:[0-9][^\r\n]*(?:\r?\n|\Z)")
 _CANDIDATE: Final = re.compile(rb"(?m)^a=candidate:[^\r\n]*(?:\r?\n|\Z)")
 _WITH_ADDRESS: Final = (b"o=", b"c=", b"a=rtcp:")
 _SHOWN: Final = 70
@@ -116,7 +117,9 @@ def _declared(said: Said) -> int | None:
 
 
 def _body(given: Said, made: Said) -> Iterator[Found]:
-    before, after = (_masked_body(said.body) for said in (given, made))
+    # Where RTCP's public port isn't RTP's and one, an ALG has to say so (RFC 3605).
+    became = made.body if _RTCP.search(given.body) else _RTCP.sub(b"", made.body)
+    before, after = _masked_body(given.body), _masked_body(became)
     if before == after:
         return
     lines, twins = before.split(b"\n"), after.split(b"\n")

@@ -36,6 +36,17 @@ def test_what_a_phone_names_is_noted_by_packet(tmp_path: Path) -> None:
     assert (phone.agent, phone.named, phone.servers) == ("X 1", "192.168.20.100", {Endpoint("207.252.1.148", 5060)})
 
 
+def test_both_sides_of_a_good_alg_in_one_capture_spoil_nothing(tmp_path: Path) -> None:
+    story = Story()
+    story.request("REGISTER", PHONE, SERVER)
+    story.request("REGISTER", PUBLIC, SERVER)
+    story.response(200, "REGISTER", SERVER, PUBLIC)
+    story.response(200, "REGISTER", SERVER, PHONE)
+    diagnosis = story.diagnosis(tmp_path)
+    assert [phone.spoilt for phone in diagnosis.facts.phones.values()] == [{}, {}]
+    assert [phone.alg for phone in diagnosis.phones] == ["needed", "not needed"]
+
+
 def test_hold_and_names_are_neither_private_nor_public(tmp_path: Path) -> None:
     story = Story()
     story.request("INVITE", PHONE, SERVER, contact="phone.invalid", body=sdp("0.0.0.0:4000"))

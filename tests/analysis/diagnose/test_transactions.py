@@ -21,6 +21,17 @@ def test_request_counts_once_however_often_it_is_sent(tmp_path: Path) -> None:
     assert (server.requests, server.resent.packets, server.unanswered.packets) == (1, [2, 3], [])
 
 
+def test_packet_that_was_captured_twice_isnt_sent_again(tmp_path: Path) -> None:
+    story = Story()
+    for _ in range(3):
+        story.request("OPTIONS", PHONE, SERVER)
+        story.now -= 0.01
+    story.wait(0.5)
+    story.request("OPTIONS", PHONE, SERVER)
+    server = the_server(story, tmp_path)
+    assert (server.requests, server.resent.packets) == (1, [4])
+
+
 def test_any_answer_answers(tmp_path: Path) -> None:
     story = Story()
     story.request("INVITE", PHONE, SERVER)

@@ -46,8 +46,9 @@ class Signalling:
         self._networks = networks
         #: Who registered although both ends are on one side, with where.
         self._registered: dict[Endpoint, Endpoint] = {}
-        #: A phone's request by its branch: its Via's host and port, and its Call-ID.
-        self._asked: dict[str, tuple[str, int, str]] = {}
+        #: A request by its phone and branch: its Via's host and port, and its Call-ID. By the phone, since a capture
+        #: of both sides of an ALG has it twice, once as the phone's own and once as that of its public side.
+        self._asked: dict[tuple[str, str], tuple[str, int, str]] = {}
 
     def take(self, message: SipMessage, sdp: SdpWords | None) -> Ends | None:
         """Note one message; returns whose it is, None where neither end is a phone."""
@@ -122,7 +123,7 @@ class Signalling:
             if len(self._asked) >= _MOST_REMEMBERED:
                 del self._asked[next(iter(self._asked))]
             if message.branch:
-                self._asked[message.branch] = (via.host, via.port, message.call_id)
+                self._asked[phone.name, message.branch] = (via.host, via.port, message.call_id)
         for host, _ in contacts_of(message.frame):
             self._note(phone, host, own, (phone.contact_private, phone.contact_public), number)
         if sdp is not None:
@@ -178,7 +179,7 @@ class Signalling:
 
     def _compare(self, message: SipMessage, phone: Phone, via: ViaWords) -> None:
         """Compare an answer's Via with that of the request (RFC 3261 §8.2.6.2: it is the same)."""
-        asked = self._asked.get(message.branch)
+        asked = self._asked.get((phone.name, message.branch))
         if asked is None:
             return
         host, port, call_id = asked

@@ -24,6 +24,9 @@ _LARGEST_UNCUT_BYTES: Final = 1472
 _SENDS_WITHOUT_ANSWER: Final = 3
 _WAIT_NS: Final = 5_000_000_000
 
+#: Nobody sends again so soon (T1 is 500 ms): that is a packet that was captured twice, as on a bridge and its port.
+_TOO_SOON_NS: Final = 5_000_000
+
 _LOOP_DETECTED: Final = 482
 _TOO_MANY_HOPS: Final = 483
 
@@ -33,10 +36,11 @@ _Key = tuple[str, int, str, Endpoint, Endpoint]
 
 @dataclass(slots=True)
 class _Open:
-    """A request on its way: its first packet, how often it was sent, and what it looked like at last."""
+    """A request on its way: its first packet, how often and when it was sent, and what it looked like at last."""
 
     number: int
     time_ns: int
+    last_ns: int
     branch: str
     max_forwards: int | None
     sends: int = 1
@@ -81,6 +85,9 @@ class Transactions:
         request = self._open.get(key)
         if request is not None:
             if request.branch == message.branch:
+                if message.time_ns - request.last_ns < _TOO_SOON_NS:
+                    return
+                request.last_ns = message.time_ns
                 request.sends += 1
                 if server is not None and message.protocol == UDP:
                     server.resent.add(message.number)
@@ -93,7 +100,7 @@ class Transactions:
         if len(self._open) >= _MOST_OPEN:
             oldest = next(iter(self._open))
             self._judge(oldest, self._open.pop(oldest))
-        self._open[key] = _Open(message.number, message.time_ns, message.branch, max_forwards)
+        self._open[key] = _Open(message.number, message.time_ns, message.time_ns, message.branch, max_forwards)
 
     def _judge(self, key: _Key, request: _Open) -> None:
         server = self._facts.servers.get(key[4])
