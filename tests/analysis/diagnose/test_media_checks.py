@@ -159,3 +159,10 @@ def test_rtp_to_a_private_address_that_never_speaks_is_lost(tmp_path: Path) -> N
     (finding,) = found(story.diagnosis(tmp_path), "rtp-to-private")
     assert finding.text == "100 RTP packets from 207.252.1.148:9000 go to the private address 192.168.20.100:4000"
     assert finding.packets == (first,)
+
+
+def test_every_stream_to_a_private_address_is_told(tmp_path: Path) -> None:
+    story = Story()
+    for number in range(30):
+        story.rtp(FAR_MEDIA, f"192.168.20.100:{4000 + 2 * number}", 3)
+    assert len(found(story.diagnosis(tmp_path), "rtp-to-private")) == 30

@@ -74,9 +74,6 @@ class Phone:
     reached: Proof = field(default_factory=Proof)
     #: Packets that a server sent to the private address that the phone named.
     missed: Proof = field(default_factory=Proof)
-    #: Calls in which it heard the far end, or didn't, although its SDP names a private address.
-    heard: Proof = field(default_factory=Proof)
-    unheard: Proof = field(default_factory=Proof)
     servers: set[Endpoint] = field(default_factory=set)
 
 

@@ -13,7 +13,6 @@ _TALKED_S: Final = 2.0
 _RTCP_S: Final = 12.0
 #: So many packets are somebody's audio, not a probe.
 _FEW_PACKETS: Final = 10
-_MOST_STREAMS: Final = 20
 
 
 def audio(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
@@ -87,7 +86,7 @@ def rtcp(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
 def to_private(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
     """Say which RTP was sent to an address that can't be reached."""
     del wanted
-    for stream in facts.to_private[:_MOST_STREAMS]:
+    for stream in facts.to_private:
         text = f"{stream.packets} RTP packets from {stream.source} go to the private address {stream.destination}"
         advice = "an SDP names that address, and nothing changed it on the way: it needs an ALG or a NAT-aware phone"
         yield finding(BROKEN, "rtp-to-private", text, advice, Proof(1, [stream.first]))
