@@ -207,3 +207,9 @@ def test_other_errors_of_the_system_are_not_hidden(fake: FakeCommand) -> None:
     fake.outcome = PermissionError(13, "Permission denied")
     with pytest.raises(PermissionError):
         cli.main(["fake"])
+
+
+def test_a_place_that_isnt_for_this_user_is_one_line(fake: FakeCommand, capsys: pytest.CaptureFixture[str]) -> None:
+    fake.outcome = PermissionError(13, "Permission denied", "/root/x")
+    assert cli.main(["fake"]) == 2
+    assert capsys.readouterr().err == "sipalg: /root/x: Permission denied\n"

@@ -130,6 +130,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         _drop_output()
         return READER_GONE
     except OSError as error:
+        if error.filename is not None:
+            # A place that a person named, or that a setting names, and that isn't for this user.
+            sys.stderr.write(f"sipalg: {os.fsdecode(error.filename)}: {error.strerror}\n")
+            return 2
         if error.errno != errno.ENOSPC:
             raise
         _drop_output()

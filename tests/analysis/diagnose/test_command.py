@@ -128,6 +128,14 @@ def test_cut_capture_says_so_and_what_could_be_read(tmp_path: Path, capsys: pyte
     assert "154 packets" in output.out
 
 
+def test_a_cut_capture_isnt_taken_for_well(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = well(tmp_path / "well.pcap")
+    assert cli.main(["diagnose", str(path)]) == 0
+    path.write_bytes(path.read_bytes()[:-10])
+    assert cli.main(["diagnose", str(path)]) == 1
+    assert "is cut off" in capsys.readouterr().err
+
+
 def test_link_type_that_nobody_reads_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = ill(tmp_path / "ill.pcap")
     content = bytearray(path.read_bytes())

@@ -67,7 +67,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Diagnose each file; 0 nothing wrong, 1 warnings, 2 calls break or a file can't be read."""
+    """Diagnose each file; 0 nothing wrong, 1 warnings or a damaged file, 2 calls break or a file can't be read."""
     wanted = Wanted(args.ports, args.sip_timeout, Networks(tuple(args.inside or ())))
     worst, diagnoses = 0, []
     for name in args.files:
@@ -79,7 +79,9 @@ def main(args: argparse.Namespace) -> int:
             worst = 2
             continue
         if diagnosis.damage:
+            # What is behind the damage isn't known to be well.
             sys.stderr.write(f"sipalg diagnose: {diagnosis.damage}\n")
+            worst = max(worst, 1)
         worst = max(worst, diagnosis.exit_code)
         diagnoses.append(diagnosis)
         if not args.json:
