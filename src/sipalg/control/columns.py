@@ -101,8 +101,9 @@ def in_columns(rows: Sequence[Mapping[str, Any]], width: int | None) -> Iterator
     cells = {key: [words(key), *(show(key, row.get(key)) for row in rows)] for key in keys}
     if width is not None:
         _make_fit(cells, width)
+    columns = [(column, _width(column)) for column in cells.values()]
     for number in range(len(rows) + 1):
-        line = _GAP.join(column[number].ljust(_width(column)) for column in cells.values())
+        line = _GAP.join(column[number].ljust(widest) for column, widest in columns)
         yield line.rstrip()
 
 
