@@ -266,6 +266,18 @@ def test_a_client_is_not_to_blame_for_a_long_search_but_for_no_endless_one(
     assert serving.clock.now > 60
 
 
+def test_a_long_answer_of_a_busy_router_comes_whole(serving: Serving) -> None:
+    end = serving.connect()
+    end.send(b'{"version": 1, "command": "many"}\n')
+    answer = b""
+    for _ in range(100):
+        serving.clock.now += 0.5
+        serving.turn(1)
+        with contextlib.suppress(BlockingIOError):
+            answer += end.recv(1 << 15)
+    assert json.loads(answer) == {"version": 1, "ok": True, **many()}
+
+
 def test_a_client_that_says_nothing_or_reads_nothing_has_its_time(serving: Serving) -> None:
     silent = serving.connect()
     deaf = serving.connect()

@@ -32,8 +32,8 @@ _MOST_CLIENTS: Final = 16
 _MOST_FOLLOWERS: Final = 4
 _LONGEST_REQUEST_BYTES: Final = 1 << 16
 _PATIENCE_S: Final = 5.0
-#: The same while it is us who are slow, since we are searching for rows.
-_LONGEST_SEARCH_S: Final = 60.0
+#: The most while an answer goes on: rows are searched for, or the packets leave little time for it.
+_LONGEST_ANSWER_S: Final = 60.0
 #: What is sent of a list while the next rows are searched for: JSON takes a space, and an empty piece were the end.
 _SEARCHING: Final = b" "
 _PIECE_BYTES: Final = 1 << 16
@@ -159,8 +159,8 @@ class ControlServer:
         """Read a piece of the request or write one of the answer; True where it is done or the client is gone."""
         if client.answering:
             finished = client.write()
-            if client.searching:
-                client.deadline = min(client.latest, self._clock() + _PATIENCE_S)
+            # Something was sent, or looked for: on a busy router a long answer takes its time without anybody's fault.
+            client.deadline = min(client.latest, self._clock() + _PATIENCE_S)
             return finished
         # While the answer is made, only a client that is gone is heard of.
         return True if client.asked else bool(events & READ) and self._read(client)
@@ -264,9 +264,7 @@ class _Client:
         self.number = connection.fileno()
         self.deadline = deadline
         #: Until when it may be put off.
-        self.latest = deadline - _PATIENCE_S + _LONGEST_SEARCH_S
-        #: Whether it is waiting for rows that aren't found yet.
-        self.searching = False
+        self.latest = deadline - _PATIENCE_S + _LONGEST_ANSWER_S
         self.request = bytearray()
         #: Whether the request is whole.
         self.asked = False
@@ -284,10 +282,9 @@ class _Client:
         while self.pieces is not None and len(self._unsent) < _SMALL_BYTES:
             piece = next(self.pieces, b"")
             self._unsent += piece
-            self.searching = piece == _SEARCHING
             if not piece:
                 self.pieces = None
-            elif self.searching or time.monotonic() >= until:
+            elif piece == _SEARCHING or time.monotonic() >= until:
                 break
         sent = self.connection.send(self._unsent[:_PIECE_BYTES])
         self._unsent = self._unsent[sent:]
