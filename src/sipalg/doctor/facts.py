@@ -12,6 +12,7 @@ from ipaddress import IPv4Address
 from typing import Any, Final, Literal, NamedTuple
 
 from sipalg.capture.arguments import PRIVATE_NETWORKS
+from sipalg.control import parts
 from sipalg.control.settings import Settings
 from sipalg.datapath.addresses import Interface
 from sipalg.datapath.admin_conclusions import AdminRules
@@ -89,17 +90,7 @@ class Facts:
     @property
     def plan(self) -> Plan:
         """What preflight is to look at."""
-        settings = self.settings
-        return Plan(
-            inside=settings.inside,
-            outside=settings.outside,
-            ports=settings.ports,
-            media_ports=PortRange(*settings.media_ports),
-            queue_number=settings.queue_number,
-            exempt=settings.exempt,
-            allow_offload=settings.allow_offload or settings.mode == "observe",
-            public=settings.public,
-        )
+        return parts.plan(self.settings)
 
     def through_the_nat(self) -> list[SeenFlow]:
         """Return the flows that leave as the outside's address."""
