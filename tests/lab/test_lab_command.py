@@ -52,6 +52,9 @@ def test_an_interrupted_lab_leaves_nothing(number: signal.Signals) -> None:
         while not leftovers(lab.pid):
             assert lab.poll() is None
         lab.send_signal(number)
-        lab.communicate(timeout=30)
+        try:
+            lab.communicate(timeout=30)
+        finally:
+            lab.kill()
     assert lab.returncode == 130
     assert leftovers(lab.pid) == []

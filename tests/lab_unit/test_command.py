@@ -26,7 +26,7 @@ def no_lab(monkeypatch: pytest.MonkeyPatch) -> list[Outcome]:
     """Everything that the lab needs is there, and the runs give what the list that is returned holds."""
     outcomes: list[Outcome] = []
 
-    def run_all(*_: Any) -> Iterator[Outcome]:
+    def run_all(*_: Any, **__: Any) -> Iterator[Outcome]:
         yield from outcomes
 
     monkeypatch.setattr(command, "missing_packages", list)

@@ -109,6 +109,23 @@ def test_leaving_early_interrupts_what_runs() -> None:
         interrupted.clear()
 
 
+def test_who_asks_it_to_end_gets_a_keyboard_interrupt_and_nothing_goes_on() -> None:
+    asked: list[bool] = []
+
+    def ask_and_wait(*_: object) -> Outcome:
+        asked.append(True)
+        with pytest.raises(LabError, match="interrupted"):
+            wait_until(lambda: False, 60.0)
+        return outcome(Run(ONE, "none"))
+
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            list(run_all(plan([ONE], MODES), None, 2, ask_and_wait, lambda: bool(asked)))
+        assert interrupted.is_set()
+    finally:
+        interrupted.clear()
+
+
 def test_one_run_that_is_not_as_declared_spoils_it() -> None:
     good, bad = outcome(Run(ONE, "sipalg")), outcome(Run(ONE, "sipalg"), ok=False)
     assert all_as_expected([good, good])

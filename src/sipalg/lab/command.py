@@ -13,7 +13,7 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import Final, NoReturn, TextIO
+from typing import Final, TextIO
 
 from sipalg.lab.firewall import load, rules
 from sipalg.lab.programs import missing_packages
@@ -26,6 +26,8 @@ from sipalg.lab.topology import LabError, Topology, may_administer, mount_own_ru
 
 #: Set in the copy of itself that runs in a user namespace, so that there is only one.
 _INSIDE: Final = "SIPALG_LAB_USER_NAMESPACE"
+#: What ends a lab early; a supervisor's SIGTERM as Ctrl-C does.
+_ENDING: Final = (signal.SIGINT, signal.SIGTERM)
 _UNSHARE: Final = ("unshare", "--user", "--map-root-user", "--net", "--mount")
 
 
@@ -83,15 +85,17 @@ def main(args: argparse.Namespace) -> int:
 def _run(runs: list[Run], args: argparse.Namespace) -> int:
     progress = sys.stderr if args.json else sys.stdout
     outcomes: list[Outcome] = []
-    before = signal.signal(signal.SIGTERM, _interrupt)
+    caught: list[int] = []
+    before = {number: signal.signal(number, lambda number, _: caught.append(number)) for number in _ENDING}
     try:
         side_by_side = f", {args.at_once} at a time" if len(runs) > 1 else ""
         _say(progress, _runs(len(runs)) + side_by_side)
-        for outcome in run_all(runs, args.keep, args.at_once):
+        for outcome in run_all(runs, args.keep, args.at_once, asked_to_end=lambda: bool(caught)):
             outcomes.append(outcome)
             _say(progress, progress_line(len(outcomes), len(runs), outcome, columns(progress)))
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
     ladder = next((outcome.ladder for outcome in outcomes if outcome.ladder), "")
     good = all_as_expected(outcomes)
     if args.json:
@@ -154,10 +158,6 @@ def _kernel_helper_refused() -> str:
     except LabError as error:
         return str(error)
     return ""
-
-
-def _interrupt(_number: int, _frame: object) -> NoReturn:
-    raise KeyboardInterrupt
 
 
 def _refuse(reason: str) -> int:

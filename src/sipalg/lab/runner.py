@@ -20,7 +20,8 @@ from sipalg.lab.stage import Mode, Stage
 
 #: Labs at once. More would make two cores late for 20 ms audio.
 LABS_AT_ONCE: Final = 6
-LOOK_S: Final = 0.5
+#: How often it is asked whether to end early.
+LOOK_S: Final = 0.25
 #: The scenario whose ladder is drawn, in sipalg's mode, if more than one is run.
 LADDER_OF: Final = "call-out"
 _GATE: Final = Gate()
@@ -65,14 +66,16 @@ def run_all(
     keep: Path | None = None,
     labs_at_once: int = LABS_AT_ONCE,
     play: Callable[..., Outcome] = run_scenario,
+    asked_to_end: Callable[[], bool] = lambda: False,
 ) -> Generator[Outcome, None, None]:
     """Run everything and yield each outcome as it comes; leaving the iterator early ends what is still running.
 
-    `keep` is a directory that gets one folder of captures and logs a run; `play` is what runs one of them.
+    `keep` is a directory that gets one folder of captures and logs a run; `play` is what runs one of them. Raises
+    KeyboardInterrupt soon after `asked_to_end` says so. A signal's handler must not raise it here: waiting for
+    several futures locks them one after the other, and between two of them an exception would leave a lock held.
     """
     interrupted.clear()
     with ThreadPoolExecutor(labs_at_once) as pool:
-        # A signal may come at any place, also between two submissions.
         try:
             names = {run.scenario.name for run in runs}
             ladder_of = LADDER_OF if len(names) > 1 else "".join(names)
@@ -80,9 +83,11 @@ def run_all(
             in_order = sorted(runs, key=lambda run: run.scenario.alone)
             left = {submit(pool, run, keep, play, ladder_of) for run in in_order}
             while left:
-                # Not for longer: Python looks at a signal that came right before a wait only after it.
                 done, left = wait(left, LOOK_S, FIRST_COMPLETED)
-                yield from (future.result() for future in done)
+                for future in done:
+                    yield future.result()
+                if asked_to_end():
+                    raise KeyboardInterrupt
         except BaseException:
             interrupted.set()
             pool.shutdown(cancel_futures=True)
