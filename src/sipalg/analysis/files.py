@@ -19,6 +19,7 @@ from sipalg.analysis.messages import Messages, SipMessage
 from sipalg.capture.decode import Decoder, Segment
 from sipalg.capture.link import is_known
 from sipalg.capture.pcap import CaptureError
+from sipalg.capture.piped import Copy, is_piped
 from sipalg.capture.reading import CaptureSource, Frame, open_capture
 from sipalg.codec.datagram import UDP
 
@@ -38,16 +39,16 @@ class Located(NamedTuple):
 
 
 class Captures:
-    """Some files; CaptureError, one line, if one of them can't be opened or isn't a capture."""
+    """Some files, `-` for standard input; CaptureError, one line, if one can't be opened or isn't a capture."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         self.paths = tuple(paths)
         #: By path, why its end is missing; complete once the file has been read once.
         self.damage: dict[Path, str] = {}
-        for path in paths:
-            if path.is_fifo():
-                raise CaptureError(f"{path}: is a pipe, and what is shown is read more than once; give a file")
-            with open_capture(path):
+        #: What is read more than once is kept where it can be, while this object is.
+        self._copies = [Copy(path) if is_piped(path) else None for path in paths]
+        for number in range(len(paths)):
+            with self._open(number):
                 pass
 
     def messages(self) -> Iterator[Located]:
@@ -57,16 +58,19 @@ class Captures:
 
     def frames(self, number: int) -> Iterator[Frame]:
         """Yield the frames of one file; CaptureError if none of its link types can be read."""
-        path = self.paths[number]
-        with open_capture(path) as source:
+        with self._open(number) as source:
             yield from with_bar(source)
             note = source.damage or unknown_links(source)
         if note:
-            self.damage[path] = note
+            self.damage[self.paths[number]] = note
 
     def segments(self, number: int) -> Iterator[Segment]:
         """Yield the segments of one file."""
         return Decoder().segments(self.frames(number))
+
+    def _open(self, number: int) -> CaptureSource:
+        copy = self._copies[number]
+        return open_capture(self.paths[number], None if copy is None else copy.path)
 
     def _messages_of(self, number: int) -> Iterator[Located]:
         take = Messages().take

@@ -53,7 +53,7 @@ class Frame(NamedTuple):
 class CaptureSource:
     """The frames of one file, in order; iterate once. `damage` says in one line why the end is missing, if it is."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, content: Path | None = None) -> None:
         self.path = path
         self.damage: str | None = None
         #: What the file says of each interface so far: one in pcap, any number in pcapng.
@@ -63,7 +63,7 @@ class CaptureSource:
         #: How many packets have been read so far, and when the last of them came, counted ones too; right at the end.
         self.packets = 0
         self.last_ns = 0
-        self._pieces = Pieces(path)
+        self._pieces = Pieces(content or path)
         self._start = self._at_least(_PCAP_HEADER_BYTES)
         order = _MAGIC.get(self._start[:4])
         if order is None and self._start[:4] != SECTION:
@@ -171,6 +171,9 @@ class CaptureSource:
         self.damage = f"{self.path}, packet {number}: {what}"
 
 
-def open_capture(path: Path) -> CaptureSource:
-    """Open a capture, compressed or not; CaptureError, one line, where there is none."""
-    return CaptureSource(path)
+def open_capture(path: Path, content: Path | None = None) -> CaptureSource:
+    """Open a capture, compressed or not, `-` for standard input; CaptureError, one line, where there is none.
+
+    Lines for people name `path`, also where what it had is read from a copy, `content`.
+    """
+    return CaptureSource(path, content)

@@ -8,6 +8,7 @@ is the disk.
 from __future__ import annotations
 
 import lzma
+import os
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -16,6 +17,7 @@ from typing import BinaryIO, Final, Protocol
 import zstandard
 
 from sipalg.capture.pcap import CaptureError
+from sipalg.capture.piped import open_input
 
 #: What is read from the disk at once, and the most that comes out at once.
 PIECE_BYTES: Final = 262144
@@ -47,11 +49,11 @@ class Pieces:
     def __init__(self, path: Path) -> None:
         self._path = path
         try:
-            self._file = path.open("rb")
+            self._file, self._patience = open_input(path)
             # A pipe can't be read twice, so this only looks at what comes.
             magic = self._file.peek(_LONGEST_MAGIC)
             #: The size of the file on disk, compressed as it is; 0 of a pipe.
-            self.total_bytes = path.stat().st_size
+            self.total_bytes = os.fstat(self._file.fileno()).st_size
         except OSError as error:
             raise CaptureError(f"{path}: {error.strerror}; give a pcap or pcapng file") from None
         self._seekable = self._file.seekable()
@@ -81,6 +83,8 @@ class Pieces:
     def close(self) -> None:
         """Close the file."""
         self._file.close()
+        if self._patience is not None:
+            self._patience.end()
 
 
 class _Plain:
