@@ -83,7 +83,8 @@ def test_command_doesnt_wait_for_the_others_imports() -> None:
         "from sipalg import cli\n"
         "try: cli.main(['explain', '--help'])\n"
         "except SystemExit: pass\n"
-        "print([name for name in ('pcapy', 'rich', 'asyncio', 'sipalg.control.daemon') if name in sys.modules])"
+        "names = ('pcapy', 'rich', 'asyncio', 'sipalg.control.service.daemon')\n"
+        "print([name for name in names if name in sys.modules])"
     )
     assert output.endswith("[]\n")
 

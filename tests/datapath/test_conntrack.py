@@ -7,8 +7,8 @@ from collections.abc import Iterator, Sequence
 
 import pytest
 
-from sipalg.control.parts import engine_settings
-from sipalg.control.settings import Settings
+from sipalg.control.service.parts import engine_settings
+from sipalg.control.settings.model import Settings
 from sipalg.datapath import ctnetlink, netlink
 from sipalg.datapath.conntrack import Conntrack, FlowState, FlowTakenError
 from sipalg.datapath.ctnetlink import DESTINATION_NAT, FIXED_TIMEOUT, SOURCE_NAT, Entry

@@ -9,7 +9,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from sipalg.control.settings import Settings
+from sipalg.control.settings.model import Settings
 from sipalg.datapath.preflight import Finding
 from sipalg.doctor import command
 from sipalg.doctor.facts import Facts, Unseen

@@ -6,7 +6,7 @@ from ipaddress import IPv4Network
 
 import pytest
 
-from sipalg.control.settings import Settings
+from sipalg.control.settings.model import Settings
 from sipalg.doctor.facts import Facts, is_private
 
 

@@ -10,9 +10,9 @@ from typing import Any
 
 import pytest
 
-from sipalg.control.client import ControlError, NotRunningError, SilentError
-from sipalg.control.properties import texts
-from sipalg.control.settings import Settings
+from sipalg.control.settings.model import Settings
+from sipalg.control.settings.properties import texts
+from sipalg.control.socket.client import ControlError, NotRunningError, SilentError
 from sipalg.datapath import addresses, ctnetlink, netlink, preflight
 from sipalg.datapath.addresses import Address, Interface
 from sipalg.datapath.admin_conclusions import AdminRules

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from sipalg.control.settings import Settings
+from sipalg.control.settings.model import Settings
 from sipalg.datapath.addresses import Interface
 from sipalg.datapath.admin_conclusions import AdminRules, Exemption, SipHelper
 from sipalg.datapath.admin_model import FlowTable, PortRange

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from sipalg import __version__
-from sipalg.control.settings import Settings
+from sipalg.control.settings.model import Settings
 from sipalg.datapath.nat_address import NatAddress
 from sipalg.datapath.preflight import Finding
 from sipalg.doctor import traffic_checks

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from tests.lab.router import PATIENCE_S, PHONE, SERVER, Router, exchange, register, until
 
-from sipalg.control.client import ControlError, ask
-from sipalg.control.settings_file import load
+from sipalg.control.settings.file import load
+from sipalg.control.socket.client import ControlError, ask
 from sipalg.lab.topology import ADDRESS, PUBLIC_ADDRESS
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("namespaces")]

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from tests.lab.router import PHONE, SERVER, Router, exchange, register
 
-from sipalg.control.client import ask
+from sipalg.control.socket.client import ask
 from sipalg.lab.topology import PUBLIC_ADDRESS
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("namespaces")]

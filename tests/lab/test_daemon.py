@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from tests.lab.router import PATIENCE_S, PHONE, SERVER, Router, exchange, register, until
 
-from sipalg.control.client import ControlError, ask
+from sipalg.control.socket.client import ControlError, ask
 from sipalg.lab import firewall
 from sipalg.lab.topology import ADDRESS, PUBLIC_ADDRESS
 

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 import pytest
 from tests.lab.router import PATIENCE_S, PHONE, SERVER, Router
 
-from sipalg.control import client
+from sipalg.control.socket import client
 from sipalg.lab import firewall
 from sipalg.lab.topology import ADDRESS, PUBLIC_ADDRESS, Topology
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from tests.lab.router import PATIENCE_S, SERVER, Router, exchange, register, until
 
-from sipalg.control.client import ask
+from sipalg.control.socket.client import ask
 from sipalg.lab import firewall
 from sipalg.lab.topology import EXEMPT_NETWORK, SITE_ADDRESS, Topology
 

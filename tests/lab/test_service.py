@@ -12,10 +12,10 @@ from typing import Any, cast
 import pytest
 from tests.lab.router import PATIENCE_S, PHONE, SERVER, Router, exchange, register, until
 
-from sipalg.control.client import ask
-from sipalg.control.options import Options
-from sipalg.control.service import Service
-from sipalg.control.settings import Settings
+from sipalg.control.service.running import Service
+from sipalg.control.settings.model import Settings
+from sipalg.control.settings.options import Options
+from sipalg.control.socket.client import ask
 from sipalg.datapath import nft_table
 from sipalg.datapath.netlink import NetlinkError, NetlinkSocket
 from sipalg.datapath.nft_rules import Features
@@ -317,7 +317,7 @@ def test_a_table_that_somebody_removes_comes_back_with_its_mappings(
     def without_owner(sock: NetlinkSocket) -> Features:
         return found(sock)._replace(owner_persist=False)
 
-    monkeypatch.setattr("sipalg.control.service.find_features", without_owner)
+    monkeypatch.setattr("sipalg.control.service.running.find_features", without_owner)
     settings = Settings(inside=("lan0",), outside="wan0", ports=(5060,))
     options = Options(settings, router.socket, router.net.directory / "sipalg.toml", {})
     started, ending = threading.Event(), threading.Event()

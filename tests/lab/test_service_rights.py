@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from tests.lab.router import PATIENCE_S, Router, exchange, register, until
 
-from sipalg.control.service_files import files, unreachable
+from sipalg.control.setup.service_files import files, unreachable
 from sipalg.lab.topology import PUBLIC_ADDRESS
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("namespaces")]

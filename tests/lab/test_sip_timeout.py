@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 from tests.lab.router import PATIENCE_S, PHONE, SERVER, Router, exchange, register, until
 
-from sipalg.control.client import ask
+from sipalg.control.socket.client import ask
 from sipalg.lab.topology import PUBLIC_ADDRESS
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("namespaces")]

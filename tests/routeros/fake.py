@@ -9,8 +9,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from sipalg.control.properties import texts, with_texts
-from sipalg.control.settings import Settings
+from sipalg.control.settings.model import Settings
+from sipalg.control.settings.properties import texts, with_texts
 
 CONNECTION = {
     "protocol": "udp",

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipalg.control.properties import PROPERTIES
+from sipalg.control.settings.properties import PROPERTIES
 from sipalg.routeros.complete import asked_about, candidates, help_lines, spans
 
 P = "/ip firewall service-port "

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipalg.control.properties import PROPERTIES, texts, with_texts
-from sipalg.control.settings import Settings
+from sipalg.control.settings.model import Settings
+from sipalg.control.settings.properties import PROPERTIES, texts, with_texts
 from sipalg.routeros.grammar import Call, Move, read
 from sipalg.routeros.lexer import GrammarError, quote
 from sipalg.routeros.menus import MENUS, children

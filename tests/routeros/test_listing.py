@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipalg.control.properties import texts
-from sipalg.control.settings import Settings
+from sipalg.control.settings.model import Settings
+from sipalg.control.settings.properties import texts
 from sipalg.routeros import grammar, listing
 from sipalg.routeros.listing import Row
 from sipalg.routeros.menus import MENUS

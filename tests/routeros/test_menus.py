@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from sipalg.control.properties import PROPERTIES
+from sipalg.control.settings.properties import PROPERTIES
 from sipalg.routeros.menus import MENUS, children, matching
 from sipalg.sniffer.settings import PROPERTIES as SNIFFER
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from tests.routeros.fake import FakeAlg
 
-from sipalg.control.settings_file import load
+from sipalg.control.settings.file import load
 from sipalg.routeros.router import Change, RefusedError, Router
 
 

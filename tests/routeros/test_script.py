@@ -10,7 +10,7 @@ import pytest
 from tests.routeros.conftest import Places
 from tests.routeros.fake import FakeAlg
 
-from sipalg.control.settings_file import load
+from sipalg.control.settings.file import load
 from sipalg.routeros import script
 
 SCRIPT = """\

@@ -11,7 +11,7 @@ from tests.routeros.conftest import Places
 from tests.routeros.fake import FakeAlg
 
 from sipalg import cli
-from sipalg.control.settings_file import load
+from sipalg.control.settings.file import load
 from sipalg.routeros import shell
 
 P = "/ip firewall service-port "

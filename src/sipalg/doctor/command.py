@@ -16,10 +16,10 @@ from dataclasses import replace
 from typing import Any, Final
 
 from sipalg.capture import arguments
-from sipalg.control import values
-from sipalg.control.client import SOCKET_HELP, socket_path
-from sipalg.control.settings import Settings, contradiction, incomplete
-from sipalg.control.settings_file import DEFAULT_FILE, FILE_VARIABLE, settings_path
+from sipalg.control.settings import values
+from sipalg.control.settings.file import DEFAULT_FILE, FILE_VARIABLE, settings_path
+from sipalg.control.settings.model import Settings, contradiction, incomplete
+from sipalg.control.socket.client import SOCKET_HELP, socket_path
 from sipalg.datapath.preflight import Finding
 from sipalg.doctor import router_checks, traffic_checks
 from sipalg.doctor.facts import Facts

@@ -12,8 +12,8 @@ from ipaddress import IPv4Address
 from typing import Any, Final, Literal, NamedTuple
 
 from sipalg.capture.arguments import PRIVATE_NETWORKS
-from sipalg.control import parts
-from sipalg.control.settings import Settings
+from sipalg.control.service import parts
+from sipalg.control.settings.model import Settings
 from sipalg.datapath.addresses import Interface
 from sipalg.datapath.admin_conclusions import AdminRules
 from sipalg.datapath.admin_model import PortRange

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 from sipalg.capture import arguments
-from sipalg.control.client import ControlError, NotRunningError, SilentError, ask
-from sipalg.control.config import refuse_pipe
-from sipalg.control.properties import with_texts
-from sipalg.control.settings import Settings
-from sipalg.control.settings_file import SettingsError, SettingsMissingError, load
-from sipalg.control.takeover import InsideNetworks
+from sipalg.control.service.takeover import InsideNetworks
+from sipalg.control.settings.config import refuse_pipe
+from sipalg.control.settings.file import SettingsError, SettingsMissingError, load
+from sipalg.control.settings.model import Settings
+from sipalg.control.settings.properties import with_texts
+from sipalg.control.socket.client import ControlError, NotRunningError, SilentError, ask
 from sipalg.datapath import addresses, ctnetlink, netlink, preflight
 from sipalg.datapath.addresses import Address, Interface
 from sipalg.datapath.admin_rules import AdminRulesError, read_admin_rules

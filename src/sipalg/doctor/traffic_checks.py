@@ -13,8 +13,8 @@ from typing import Any, Final
 
 from sipalg import __version__
 from sipalg.capture.arguments import MOST_PORTS
-from sipalg.control import timeouts
-from sipalg.control.columns import duration
+from sipalg.control.asking.columns import duration
+from sipalg.control.service import timeouts
 from sipalg.datapath.preflight import Finding
 from sipalg.doctor.facts import USUAL_SIP_PORTS, Facts, SeenFlow
 from sipalg.engine.policy import ANOTHER_PORT

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from sipalg import __version__
-from sipalg.control.properties import texts
-from sipalg.control.settings import Settings
+from sipalg.control.settings.model import Settings
+from sipalg.control.settings.properties import texts
 from sipalg.routeros import capturing, listing
 from sipalg.routeros.capturing import Found
 from sipalg.routeros.conditions import hold

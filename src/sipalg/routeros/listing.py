@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
-from sipalg.control.columns import text_of
+from sipalg.control.asking.columns import text_of
 from sipalg.routeros.lexer import quote
 from sipalg.routeros.menus import Column, Flag, Menu
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any, Final, NamedTuple
 
-from sipalg.control.properties import PROPERTIES, Property
+from sipalg.control.settings.properties import PROPERTIES, Property
 from sipalg.sniffer.settings import PROPERTIES as SNIFFER
 from sipalg.sniffer.settings import plain_name, seconds
 

@@ -11,12 +11,12 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
-from sipalg.control import settings_file
-from sipalg.control.client import PATIENCE_S, ControlError, NotRunningError, ask
-from sipalg.control.columns import duration
-from sipalg.control.properties import texts
-from sipalg.control.settings import Settings, incomplete
-from sipalg.control.settings_file import SettingsError, SettingsMissingError
+from sipalg.control.asking.columns import duration
+from sipalg.control.settings import file as settings_file
+from sipalg.control.settings.file import SettingsError, SettingsMissingError
+from sipalg.control.settings.model import Settings, incomplete
+from sipalg.control.settings.properties import texts
+from sipalg.control.socket.client import PATIENCE_S, ControlError, NotRunningError, ask
 
 #: Where Linux lists the interfaces of this network namespace.
 _INTERFACES: Final = Path("/sys/class/net")

@@ -13,8 +13,8 @@ import sys
 import time
 from typing import Final
 
-from sipalg.control.client import SOCKET_HELP, socket_path
-from sipalg.control.settings_file import DEFAULT_FILE, FILE_VARIABLE, settings_path
+from sipalg.control.settings.file import DEFAULT_FILE, FILE_VARIABLE, settings_path
+from sipalg.control.socket.client import SOCKET_HELP, socket_path
 from sipalg.routeros.complete import asked_about, help_lines
 from sipalg.routeros.execute import Result, Surroundings, perform
 from sipalg.routeros.grammar import Move, read

@@ -1,0 +1,1 @@
+"""The commands that ask a running ALG over its socket, and how their tables look."""

@@ -1,0 +1,1 @@
+"""The running ALG: its parts put together, started, changed, asked and ended."""

@@ -1,0 +1,166 @@
+"""What exists becomes the engine's, and goes on: port forwards, standing mappings with their peers, flows, calls.
+
+At start, and when a change of settings makes it necessary; always between two packets. What is to be taken over is
+`takeover`'s to say, here it is handed to engine and kernel.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections import deque
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Final
+
+from sipalg.control.service import takeover
+from sipalg.datapath import addresses
+from sipalg.datapath.ctnetlink import Entry
+from sipalg.datapath.nft_table import Elements, StandingMapping
+from sipalg.engine.verdict import UDP, AdmitPeer, Mapping, OpenMapping
+
+if TYPE_CHECKING:
+    from sipalg.control.service.running import Service
+
+_LOG = logging.getLogger("sipalg")
+
+#: How long a media mapping of an earlier process lives if conntrack has no flow of it.
+_UNUSED_MEDIA_S: Final = 600.0
+#: How often flows that wait to be adopted are, and how many at once: some hundredths of a second's work.
+INTERVAL_S: Final = 0.1
+_AT_ONCE: Final = 50
+
+
+class Adoption:
+    """Takes over what exists, for one service."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._waiting: deque[takeover.StandingFlow] = deque()
+
+    def all(self, *, resuming: bool = True) -> None:
+        """Write the rules, and take over what the table, the administrator's rules and conntrack hold.
+
+        An observer changes nothing of it. `resuming` says that an earlier process's contacts and calls are to go on.
+        Raises NetlinkError.
+        """
+        service = self._service
+        observing = service.settings.mode == "observe"
+        found = service.table.elements()
+        kept = takeover.keepable(found, service.nat_address, service.forwards)
+        service.standing.install([] if observing else takeover.closing(found, kept))
+        # Of what only the journal knows the maps have nothing, so that its flows are those to SIP ports.
+        entries = self._entries([*(one.mapping for one in found.mappings), *service.forwards])
+        if not observing:
+            self._end_stranded(entries, found)
+            by_public = {(one.mapping.protocol, one.mapping.public): one.mapping for one in kept}
+            service.standing.note([OpenMapping(one.mapping, one.timeout_s) for one in kept])
+            service.standing.note(
+                [
+                    AdmitPeer(by_public[peer.protocol, peer.public], peer.peer, peer.timeout_s)
+                    for peer in found.peers
+                    if (peer.protocol, peer.public) in by_public
+                ]
+            )
+        self.forwards(service.forwards)
+        self._restore(kept, takeover.peers_of(found), entries, resuming=resuming)
+        self._adopt(self._standing_flows(entries))
+
+    def forwards(self, forwards: Iterable[Mapping]) -> None:
+        """Adopt the administrator's port forwards; none while disabled, since it would be a new mapping."""
+        service = self._service
+        if service.settings.disabled:
+            return
+        inside = self.inside_networks()
+        now = time.monotonic()
+        for mapping in forwards:
+            interface = inside.interface_of(mapping.private.host)
+            service.driver.run_commands(service.alg.adopt(mapping, now, interface))
+
+    def flows(self) -> None:
+        """Adopt the SIP flows that conntrack has, which gives them the sip-timeout of now. Raises OSError.
+
+        Some at once, and the others by and by: two thousand flows would take a second in which packets wait.
+        """
+        mappings = [entry.mapping for entry in self._service.alg.mappings.entries.values()]
+        self._waiting = deque(self._standing_flows(self._entries(mappings)))
+        self.go_on()
+
+    def go_on(self) -> None:
+        """Adopt the next of the flows that wait for it; to be called every `INTERVAL_S`."""
+        service = self._service
+        some = [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
+        # A mapping that ended meanwhile isn't made again.
+        self._adopt([one for one in some if one.chosen or service.alg.public_of(UDP, one.mapping.private)])
+
+    def _adopt(self, flows: Sequence[takeover.StandingFlow]) -> None:
+        if not flows:
+            return
+        service = self._service
+        inside = self.inside_networks()
+        now = time.monotonic()
+        for number, (mapping, remote, chosen) in enumerate(flows):
+            if number % _AT_ONCE == 0:
+                # At the start they may be many, and packets are to wait for the end of it.
+                service.serve()
+            interface = inside.interface_of(mapping.private.host)
+            service.driver.run_commands(service.alg.adopt(mapping, now, interface, remote, admit=chosen))
+
+    def _entries(self, mappings: Iterable[Mapping]) -> list[Entry]:
+        """Return what conntrack has of these mappings and of SIP ports: the rest may be much, and packets wait."""
+        ends = (mapping.private for mapping in mappings)
+        return list(self._service.conntrack.concerning(UDP, ends, self._service.settings.ports))
+
+    def _standing_flows(self, entries: Iterable[Entry]) -> list[takeover.StandingFlow]:
+        service = self._service
+        if not service.nat_address:
+            return []
+        settings = service.alg.settings
+        mappings = [entry.mapping for entry in service.alg.mappings.entries.values()]
+        known = {(mapping.private, mapping.public) for mapping in mappings if mapping.purpose == "sip"}
+        # Of a removed port, what has a mapping is known; the rest was never translated. Disabled, there is no new one.
+        ports = () if settings.disabled else settings.ports
+        return list(takeover.signalling_flows(entries, service.nat_address, ports, settings.exempt, known))
+
+    def _end_stranded(self, entries: Iterable[Entry], found: Elements) -> None:
+        """End the flows of an address that was lost while no process looked."""
+        service = self._service
+        router = {service.nat_address, *(address.host for address in addresses.addresses())}
+        former = [one.mapping for one in found.mappings]
+        stranded = takeover.stranded(entries, router, service.settings.ports, former)
+        if stranded:
+            service.conntrack.delete(stranded)
+            _LOG.warning("flows-of-a-lost-address-ended flows=%d", len(stranded))
+
+    def _restore(
+        self,
+        kept: Sequence[StandingMapping],
+        peers: dict[takeover.PublicEnd, tuple[str, ...]],
+        entries: Iterable[Entry],
+        *,
+        resuming: bool,
+    ) -> None:
+        """Go on with an earlier process's mappings and calls, and with the media flows that stand."""
+        service = self._service
+        inside = self.inside_networks()
+        now = time.monotonic()
+        flows = takeover.media_flows(entries, kept)
+        used = {flow.private for flow in flows}
+        for mapping, timeout_s in kept:
+            idle_s = service.settings.sip_timeout_s
+            if mapping.purpose == "media":
+                idle_s = timeout_s if mapping.private in used else _UNUSED_MEDIA_S
+            interface = inside.interface_of(mapping.private.host)
+            admitted = peers.get((mapping.protocol, mapping.public), ())
+            service.alg.restore(mapping, min(timeout_s, idle_s), now, interface, admitted)
+        if service.settings.mode == "enforce":
+            if resuming:
+                service.serve()
+                service.driver.run_commands(service.alg.resume(service.journal.read(), flows, now))
+            service.inherited.take(flows)
+            if len(service.inherited):
+                _LOG.info("media-inherited flows=%d", len(service.inherited))
+
+    def inside_networks(self) -> takeover.InsideNetworks:
+        """Return which inside interface each address is behind."""
+        names = self._service.settings.inside
+        return takeover.InsideNetworks(names, addresses.interfaces().values(), addresses.addresses())

@@ -1,0 +1,218 @@
+"""The journal: contacts and calls in a file beside the control socket, so that they outlive the process.
+
+Beside a packet's way: a chore writes down, some times a second, what has changed since the last time; a clean end
+writes the rest. Lines are only added; when most of them are of the past, a new file is written piece by piece and
+takes the old one's name. Nothing is forced to the disk: what a process has written survives its death, and a boot ends
+all that the journal is about. Where nothing can be written, the ALG goes on without.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Final, Protocol
+
+from sipalg.control.service import journal_lines
+from sipalg.control.service.journal_lines import JournalError
+from sipalg.engine.records import Plain, RecordKey
+from sipalg.engine.resuming import PlainRecord
+
+_LOG = logging.getLogger("sipalg")
+
+#: How often what has changed is written down: what a killed process loses at most.
+INTERVAL_S: Final = 0.25
+#: How many records of a new file are written at once: some milliseconds' work.
+_PIECE: Final = 400
+#: A new file is begun when the lines are more than this many times the records that stand, and some more.
+_FACTOR: Final = 2
+_SPARE_LINES: Final = 2000
+#: How long after a failure it is tried again.
+_RETRY_S: Final = 60.0
+
+
+def journal_of(socket: Path) -> Path:
+    """Return where the journal of the ALG with this control socket is: sipalg.journal beside sipalg.sock."""
+    return socket.with_name(f"{socket.name.removesuffix('.sock')}.journal")
+
+
+class Source(Protocol):
+    """What this asks of `engine.records.Records`."""
+
+    def watch(self) -> None:
+        """Note changes from now on."""
+
+    def take_changed(self) -> list[RecordKey]:
+        """Return what has changed since the last call."""
+
+    def all(self) -> list[RecordKey]:
+        """Return the keys of all records."""
+
+    def value(self, record: RecordKey) -> Plain | None:
+        """Return a record's value; None where it is gone."""
+
+
+class _File:
+    """One file: its descriptor, how many lines it has, and which things they say to exist."""
+
+    def __init__(self, path: Path, boot: str) -> None:
+        """Make the file, readable for us only; one that lies there from an attempt before goes. Raises OSError."""
+        self.path = path
+        path.unlink(missing_ok=True)
+        flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
+        self._descriptor = os.open(path, flags, 0o600)
+        self.lines = 0
+        self.known: set[RecordKey] = set()
+        try:
+            self._write(journal_lines.header(boot))
+        except OSError:
+            self.discard()
+            raise
+
+    def add(self, changes: list[tuple[RecordKey, bool, bytes]]) -> None:
+        """Write lines: of each thing its key, whether it still exists, and its line. Raises OSError."""
+        text = []
+        for key, exists, line in changes:
+            if exists:
+                self.known.add(key)
+            elif key in self.known:
+                self.known.remove(key)
+            else:
+                continue
+            text.append(line)
+        if text:
+            self.lines += len(text)
+            self._write(b"".join(text))
+
+    def close(self) -> None:
+        """Close it; it stays."""
+        os.close(self._descriptor)
+
+    def discard(self) -> None:
+        """Close it, and take away what hasn't got the journal's name yet."""
+        self.close()
+        with contextlib.suppress(OSError):
+            self.path.unlink()
+
+    def _write(self, text: bytes) -> None:
+        while text:
+            text = text[os.write(self._descriptor, text) :]
+
+
+class Journal:
+    """The journal at `path`. No method raises for what the file system does."""
+
+    def __init__(self, path: Path, source: Source, clock: Callable[[], float] = time.monotonic) -> None:
+        self._path = path
+        self._source = source
+        self._clock = clock
+        self._file: _File | None = None
+        #: The file that is to take its place, and the records that are still to be written to it, last first.
+        self._next: _File | None = None
+        self._left: list[RecordKey] = []
+        self._retry_at = 0.0
+        self._failed = False
+
+    @property
+    def failed(self) -> bool:
+        """Whether nothing is written down because the file system refused."""
+        return self._failed
+
+    def read(self) -> list[PlainRecord]:
+        """Return what an earlier process left; a file that can't be relied on is set aside, with a line."""
+        try:
+            return journal_lines.read(self._path, journal_lines.boot_id())
+        except JournalError as error:
+            aside = self._path.with_name(f"{self._path.name}.bad")
+            _LOG.warning("journal-set-aside path=%s why=%r kept_as=%s", self._path, str(error), aside)
+            with contextlib.suppress(OSError):
+                self._path.rename(aside)
+        except OSError as error:
+            _LOG.warning("journal-not-read path=%s why=%r", self._path, error.strerror)
+        return []
+
+    def begin(self) -> None:
+        """Write down everything, in a new file, and note changes from now on."""
+        self._attempt(self._begin_file)
+        while (new := self._next) is not None:
+            self._attempt(partial(self._continue_file, new))
+
+    def keep_up(self) -> None:
+        """Write down what has changed, and a piece of the new file where there is one; to be called regularly."""
+        changed = self._source.take_changed()
+        self._attempt(partial(self._add, changed))
+        if self._next is not None:
+            self._attempt(partial(self._continue_file, self._next))
+        elif self._is_due():
+            self._attempt(self._begin_file)
+
+    def close(self) -> None:
+        """Write down the rest, and let the file lie for the next process; `keep_up` would begin another one."""
+        changed = self._source.take_changed()
+        self._attempt(partial(self._add, changed))
+        if self._file is not None:
+            self._file.close()
+        if self._next is not None:
+            self._next.discard()
+        self._file = self._next = None
+
+    def _is_due(self) -> bool:
+        if self._file is None:
+            return self._clock() >= self._retry_at
+        return self._file.lines > _FACTOR * len(self._file.known) + _SPARE_LINES
+
+    def _add(self, changed: list[RecordKey]) -> None:
+        files = [file for file in (self._file, self._next) if file is not None]
+        if files and changed:
+            changes = self._lines(changed)
+            for file in files:
+                file.add(changes)
+
+    def _begin_file(self) -> None:
+        self._source.watch()
+        self._next = _File(self._path.with_name(f"{self._path.name}.new"), journal_lines.boot_id())
+        self._left = self._source.all()[::-1]
+
+    def _continue_file(self, new: _File) -> None:
+        """Write the next piece; what changes meanwhile is written to both files, so the order doesn't matter."""
+        piece = self._left[-_PIECE:]
+        del self._left[-_PIECE:]
+        new.add(self._lines(piece))
+        if self._left:
+            return
+        new.path.rename(self._path)
+        if self._file is not None:
+            self._file.close()
+        elif self._failed:
+            self._failed = False
+            _LOG.info("journal-written-again path=%s", self._path)
+        self._file, self._next = new, None
+
+    def _lines(self, keys: list[RecordKey]) -> list[tuple[RecordKey, bool, bytes]]:
+        values = ((key, self._source.value(key)) for key in keys)
+        return [(key, value is not None, journal_lines.line(key, value)) for key, value in values]
+
+    def _attempt(self, step: Callable[[], None]) -> None:
+        """Do a step; where the file system refuses, go on without journal, and try anew later.
+
+        One that isn't kept up would bring back calls that are over, so it goes.
+        """
+        try:
+            step()
+        except OSError as error:
+            if not self._failed:
+                why, what_then = error.strerror, "a-restart-forgets-contacts-and-calls"
+                _LOG.error("journal-not-written path=%s why=%r consequence=%s", self._path, why, what_then)
+            self._failed = True
+            self._retry_at = self._clock() + _RETRY_S
+            for file in (self._file, self._next):
+                if file is not None:
+                    file.discard()
+            self._file = self._next = None
+            self._left = []
+            with contextlib.suppress(OSError):
+                self._path.unlink()

@@ -1,0 +1,1 @@
+"""Installing the ALG as a service."""

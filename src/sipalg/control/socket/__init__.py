@@ -1,0 +1,1 @@
+"""The control socket: who answers on it, who asks through it, and the events that it streams."""

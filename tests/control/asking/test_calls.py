@@ -1,0 +1,233 @@
+"""`sipalg calls`, with files and without."""
+
+from __future__ import annotations
+
+import json
+import os
+import struct
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from sipalg import cli
+from sipalg.codec.datagram import fill_checksums, host_bytes
+from sipalg.control.asking import calls, tables
+
+PHONE, SERVER = "192.168.33.10", "203.0.113.50"
+
+
+def sip(start: str, cseq: str, call_id: str) -> bytes:
+    ends = f"From: <sip:alice@{PHONE}>;tag=1\r\nTo: <sip:bob@{SERVER}>\r\n"
+    return f"{start}\r\n{ends}Call-ID: {call_id}\r\nCSeq: {cseq}\r\nContent-Length: 0\r\n\r\n".encode()
+
+
+MESSAGES = [
+    (PHONE, SERVER, sip("REGISTER sip:x SIP/2.0", "1 REGISTER", "first@x")),
+    (SERVER, PHONE, sip("SIP/2.0 403 Never", "1 REGISTER", "first@x")),
+    (PHONE, SERVER, sip("INVITE sip:bob@x SIP/2.0", "1 INVITE", "second@x")),
+]
+
+
+def frame(source: str, destination: str, payload: bytes) -> bytes:
+    body = struct.pack("!HHHH", 5060, 5999, 8 + len(payload), 0) + payload
+    head = struct.pack("!BBHHHBBH", 0x45, 0, 20 + len(body), 7, 0x4000, 64, 17, 0)
+    return bytes(12) + b"\x08\x00" + fill_checksums(head + host_bytes(source) + host_bytes(destination) + body)
+
+
+def content() -> bytes:
+    found = struct.pack("<IHHQII", 0xA1B2C3D4, 2, 4, 0, 262144, 1)
+    for number, (source, destination, payload) in enumerate(MESSAGES):
+        data = frame(source, destination, payload)
+        found += struct.pack("<IIII", 1_700_000_000, number * 1000, len(data), len(data)) + data
+    return found
+
+
+@pytest.fixture
+def capture(tmp_path: Path) -> str:
+    (tmp_path / "a.pcap").write_bytes(content())
+    return str(tmp_path / "a.pcap")
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    code = cli.main(["calls", *arguments])
+    captured = capsys.readouterr()
+    return code, captured.out, captured.err
+
+
+def test_table(capture: str, capsys: pytest.CaptureFixture[str]) -> None:
+    code, out, err = run(capsys, capture)
+    assert (code, err) == (0, "")
+    head, first, second = out.splitlines()
+    assert head.split("  ")[0] == "number"
+    assert "first failure" in head
+    assert first.split()[:6] == ["1", "registration", f"alice@{PHONE}", f"bob@{SERVER}", "rejected", "403"]
+    assert "no answer" in second
+
+
+def test_table_as_json(capture: str, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = json.loads(run(capsys, capture, "--json")[1])
+    assert [(row["number"], row["call_id"], row["failure"]) for row in answer["calls"]] == [
+        (1, "first@x", "403 Never"),
+        (2, "second@x", "no answer"),
+    ]
+    assert answer["damage"] == []
+
+
+def test_ladder(capture: str, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = run(capsys, capture, "--call", "first@x")[1].splitlines()
+    assert lines[0] == f"registration 1, alice@{PHONE} → bob@{SERVER}: rejected, 403 Never, Call-ID first@x"
+    assert lines[1].split() == [PHONE, SERVER]
+    assert ["REGISTER" in lines[2], "403 Never" in lines[3], len(lines)] == [True, True, 4]
+
+
+def test_message_whole(capture: str, capsys: pytest.CaptureFixture[str]) -> None:
+    out = run(capsys, capture, "--call", "1", "--message", "2")[1]
+    assert out.splitlines()[0].startswith("packet 2, ")
+    assert MESSAGES[1][2].decode().replace("\r\n", "\n") in out
+
+
+def test_difference(capture: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    out = run(capsys, capture, "--call", "1", "--diff", "1", "2")[1]
+    assert "\n- REGISTER sip:x SIP/2.0\n" in out
+    assert "\n+ SIP/2.0 403 Never\n" in out
+    assert "\n  Call-ID: first@x\n" in out
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    assert "\x1b[32m+ SIP/2.0 403 Never\x1b[0m\n" in run(capsys, capture, "--call", "1", "--diff", "1", "2")[1]
+
+
+@pytest.mark.parametrize(
+    ("choice", "numbers"), [([], [1, 2]), (["--message", "2"], [2]), (["--diff", "2", "1"], [2, 1])]
+)
+def test_call_as_json(choice: list[str], numbers: list[int], capture: str, capsys: pytest.CaptureFixture[str]) -> None:
+    answer = json.loads(run(capsys, capture, "--call", "1", "--json", *choice)[1])
+    assert answer["call"]["state"] == "rejected"
+    assert [message["number"] for message in answer["messages"]] == numbers
+
+
+@pytest.mark.parametrize(
+    ("choice", "said"), [(["--call", "2"], "1 packet of 1 call"), ([], "3 packets of 2 calls")]
+)
+def test_export(
+    choice: list[str], said: str, capture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.pcap"
+    assert run(capsys, capture, "--export", str(out), *choice) == (0, f"{out}: {said}\n", "")
+    again = json.loads(run(capsys, str(out), "--json")[1])["calls"]
+    assert sum(row["packets"] for row in again) == int(said[0])
+
+
+def test_export_and_json(capture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = tmp_path / "out.pcap"
+    answer = json.loads(run(capsys, capture, "--export", str(out), "--json")[1])
+    assert len(answer["calls"]) == 2
+    assert out.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["--call", "1"], "--call is for captures: give a file"),
+        (["FILE", "--message", "1"], "--message is for one call: choose it with --call"),
+        (["FILE", "--diff", "1", "2"], "--diff is for one call: choose it with --call"),
+        (["FILE", "--socket", "/x"], "--socket is for the running ALG's calls: leave it or the files out"),
+        (["FILE", "--call", "9"], "--call 9: there is no such call; a number from 1 to 2, or a Call-ID"),
+        (["FILE", "--call", "1", "--message", "3"], "message 3: there is no such message; the call has 1 to 2"),
+        (["/nowhere"], "/nowhere: No such file or directory; give a pcap or pcapng file"),
+    ],
+)
+def test_what_cannot_be_is_one_line(
+    arguments: list[str], said: str, capture: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given_ = [capture if argument == "FILE" else argument for argument in arguments]
+    assert run(capsys, *given_) == (2, "", f"sipalg calls: {said}\n")
+
+
+def test_no_sip_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.pcap").write_bytes(content()[:24])
+    path = str(tmp_path / "a.pcap")
+    assert run(capsys, path) == (0, "No SIP in it.\n", "")
+    assert run(capsys, path, path)[1] == "No SIP in them.\n"
+
+
+def test_damaged_file_is_shown_as_far_as_it_goes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "a.pcap"
+    path.write_bytes(content()[:-1])
+    code, out, err = run(capsys, str(path))
+    assert (code, len(out.splitlines())) == (1, 2)
+    assert err == f"sipalg calls: {path}, packet 3: is cut off: the file ends in its middle\n"
+
+
+@given(at=st.integers(0, 1200), put=st.binary(max_size=8), cut=st.integers(0, 1300))
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_no_damage_is_a_traceback(
+    at: int, put: bytes, cut: int, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    whole = content()
+    path = tmp_path / "a.pcap"
+    path.write_bytes((whole[:at] + put + whole[at + len(put) :])[:cut])
+    for choice in ([], ["--call", "1"], ["--json"]):
+        code, _, err = run(capsys, str(path), *choice)
+        assert code in (0, 1, 2)
+        assert err.count("\n") <= 1
+        assert bool(err) == bool(code)
+
+
+def test_without_files_the_running_alg_is_asked(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(tables, "ask", lambda path, command: {"calls": [{"path": str(path), "command": command}]})
+    assert run(capsys, "--socket", "/x")[1].splitlines()[1].split() == ["/x", "calls"]
+
+
+def test_picture_and_page(capture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    svg, html = tmp_path / "out.svg", tmp_path / "out.html"
+    said = f"{svg}: the ladder of 2 messages\n{html}: 1 call\n"
+    assert run(capsys, capture, "--call", "1", "--svg", str(svg), "--html", str(html)) == (0, said, "")
+    assert svg.read_text().startswith("<svg ")
+    assert "403 Never" in html.read_text()
+    assert run(capsys, capture, "--html", str(html))[1] == f"{html}: 2 calls\n"
+    assert "second@x" in html.read_text()
+
+
+@pytest.mark.parametrize("option", ["--svg", "--html"])
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("a.pcap", "is read from; give the name of another file to write"),
+        (".", "is no regular file; give the name of a file to write"),
+        ("none/a", "No such file or directory; give a file in a folder that can be written to"),
+    ],
+)
+def test_file_that_cannot_be_written(
+    option: str, name: str, said: str, capture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / name
+    assert run(capsys, capture, "--call", "1", option, str(path)) == (2, "", f"sipalg calls: {path}: {said}\n")
+    assert Path(capture).read_bytes() == content()
+
+
+def test_page_of_very_many_calls_is_refused(
+    capture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(calls, "MOST_CALLS_OF_A_PAGE", 1)
+    path = tmp_path / "out.html"
+    said = "sipalg calls: --html: 2 calls are too many for a page; choose one with --call\n"
+    assert run(capsys, capture, "--html", str(path)) == (2, "", said)
+    assert run(capsys, capture, "--html", str(path), "--call", "1")[0] == 0
+
+
+def test_pipe_is_read_as_a_file_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "pipe"
+    os.mkfifo(path)
+    with ThreadPoolExecutor(1) as pool:
+        writing = pool.submit(path.write_bytes, content())
+        assert "403 Never" in run(capsys, str(path), "--call", "1")[1]
+        writing.result()
+
+
+def test_picture_is_of_one_call(capture: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(capsys, capture, "--svg", "/x")[2] == "sipalg calls: --svg is for one call: choose it with --call\n"
