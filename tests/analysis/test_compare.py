@@ -4,10 +4,12 @@ import json
 import re
 import subprocess
 import sys
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.analysis.exchange import CALL_ID, Packet, conversation, message, through, write
+from tests.analysis.exchange import CALL_ID, NAT, Packet, conversation, message, through, write
 
 from sipalg import cli
 from sipalg.capture.pcap import CaptureReader, CaptureWriter
@@ -24,7 +26,7 @@ def test_a_good_alg(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert compared(write(tmp_path, conversation())) == 0
     out, err = capsys.readouterr()
     assert err == ""
-    assert "Changed: Request-URI, Via, Contact, o=, c=, m=\nCall-ID: the same\n" in out
+    assert "Changed: Request-URI, Via, Contact, o=, c=, m=, Content-Length\nCall-ID: the same\n" in out
     assert out.endswith(
         "\nResult: good ALG. The device changes the addresses that have to be changed, and nothing else.\n"
     )
@@ -75,19 +77,98 @@ def test_what_says_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     assert "has no SIP message" in capsys.readouterr().err
     other = tmp_path / "other"
     other.mkdir()
-    _, far = write(other, [Packet(True, *message("OPTIONS sip:x SIP/2.0\nCall-ID: z\nCSeq: 1 OPTIONS"))])
+    near, far = write(other, [Packet(True, *message("OPTIONS sip:x SIP/2.0\nCall-ID: z\nCSeq: 1 OPTIONS"))])
     assert compared((before, far)) == 2
-    assert "no message of the one is in the other" in capsys.readouterr().err
+    assert "the one ended before the other began, and no message nor phone's registration" in capsys.readouterr().err
+    assert compared((before, near)) == 2
+    assert "no message of the one is in the other; give two captures of the same time" in capsys.readouterr().err
 
 
 def test_a_damaged_capture_is_compared_as_far_as_it_goes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, after = write(tmp_path, conversation())
     after.write_bytes(after.read_bytes()[:-10])
-    assert compared((before, after), "--show", "none") == 0
+    assert compared((before, after), "--show", "none") == 1
     out, err = capsys.readouterr()
     assert err.startswith(f"sipalg compare: {after}")
     assert err.count("\n") == 1
     assert "Result: good ALG" in out
+
+
+def test_the_wrong_way_round_is_said_and_judged_right(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, after = write(tmp_path, conversation())
+    assert compared((after, before), "--show", "none") == 0
+    out = capsys.readouterr().out
+    assert out.startswith(f"{before} is of the inside: it is taken as BEFORE, and {after} as AFTER\n\nPairs: 8")
+    assert compared((after, before), "--json") == 0
+    swapped = json.loads(capsys.readouterr().out)
+    assert compared((before, after), "--json") == 0
+    assert swapped == {**json.loads(capsys.readouterr().out), "swapped": True}
+    assert swapped["files"] == {"before": str(before), "after": str(after)}
+
+
+def another_day(data: bytes) -> bytes:
+    """The same phone's messages of another time: no name of a call or a transaction is the same."""
+    return re.sub(rb"(branch=|tag=|Call-ID: |CSeq: )(?=\S)", rb"\g<1>9", data)
+
+
+def two_days(directory: Path, alg: Callable[[bytes], bytes] = bytes) -> tuple[Path, Path]:
+    """BEFORE's capture of one day, and AFTER's of the other."""
+    before, _ = write(directory, conversation())
+    days = [replace(packet, far=packet.far and alg(another_day(packet.far))) for packet in conversation()]
+    (directory / "later").mkdir()
+    return before, write(directory / "later", days)[1]
+
+
+def test_captures_one_after_the_other_are_judged_by_what_the_phone_says(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = two_days(tmp_path)
+    assert compared(paths) == 0
+    out = capsys.readouterr().out
+    assert "paired by phone and kind of message: not the same message" in out
+    assert "Pairs: 3, each of two messages of one phone, since no message is in both captures\n" in out
+    assert "Changed: Via, Contact, o=, c=\n" in out
+    assert "Call-ID: the same" not in out
+    assert "Result: good ALG. " in out
+    assert "The captures aren't of the same time: only the addresses in other messages" in out
+    assert compared((paths[1], paths[0]), "--json") == 0
+    result = json.loads(capsys.readouterr().out)
+    assert (result["swapped"], result["same_time"], result["result"]) == (True, False, "good")
+
+
+def contact_left(data: bytes) -> bytes:
+    return re.sub(rb"(Contact: [^\r]*@)[0-9.:]+", rb"\g<1>192.168.20.100:5060", data)
+
+
+def another_port(data: bytes) -> bytes:
+    return data.replace(b"75.142.151.49:1024", b"75.142.151.49:5060")
+
+
+def no_alg(data: bytes) -> bytes:
+    return data.replace(b"75.142.151.49:1024", b"192.168.20.100:5060").replace(NAT.encode(), b"192.168.20.100")
+
+
+@pytest.mark.parametrize(
+    ("alg", "result", "rules"),
+    [(contact_left, "poor", ["contact-private"]), (another_port, "poor", ["via-wrong", "contact-wrong"]),
+     (no_alg, "none", [])],
+)
+def test_a_poor_alg_between_captures_of_different_times(
+    alg: Callable[[bytes], bytes], result: str, rules: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert compared(two_days(tmp_path, alg), "--json") == (result == "poor")
+    judged = json.loads(capsys.readouterr().out)
+    assert ([finding["rule"] for finding in judged["findings"]], judged["result"]) == (rules, result)
+
+
+def test_another_phones_registration_says_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A PBX between makes messages of its own: they are no phone's on another day."""
+    def pbx(data: bytes) -> bytes:
+        return data.replace(b"User-Agent: Cisco", b"User-Agent: PBX").replace(b"<sip:525@", b"<sip:pbx@")
+
+    paths = two_days(tmp_path, pbx)
+    assert compared(paths) == 2
+    assert "capture both sides at the same time" in capsys.readouterr().err
 
 
 def test_the_lectures_messages(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -99,7 +180,7 @@ def test_the_lectures_messages(tmp_path: Path, capsys: pytest.CaptureFixture[str
     ]
     assert compared(write(tmp_path, packets), "--show", "none") == 0
     out = capsys.readouterr().out
-    assert "Changed: Via, Contact, o=, c=, m=\nCall-ID: the same\n" in out
+    assert "Changed: Via, Contact, o=, c=, m=, Content-Length\nCall-ID: the same\n" in out
     assert "Result: good ALG." in out
 
 

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
-from tests.analysis.exchange import BYE, INVITE, REGISTERED, message, pair_of
+from tests.analysis.exchange import BYE, INVITE, OFFER, PHONE, REGISTERED, heard, message, pair_of
 
-from sipalg.analysis.judge_addresses import judge_addresses
+from sipalg.analysis.judge_addresses import hosts_named, judge_addresses
 
 NEAR, FAR = message(INVITE)
 CONTACT = b"Contact: \"David\" <sip:525@"
@@ -74,3 +74,12 @@ def test_inward() -> None:
         "request-uri-not-restored",
         "the Request-URI still says 75.142.151.49:1024, the phone is 192.168.20.100:5060",
     )
+
+
+def test_the_hosts_that_a_request_names() -> None:
+    near = message(INVITE, OFFER)[0].replace(b"\r\nCSeq", b"\r\nRecord-Route: <sip:10.0.0.9;lr>\r\nCSeq")
+    own = frozenset((PHONE,))
+    assert hosts_named(heard(near)) == {
+        "Via": own, "Contact": own, "Record-Route": frozenset(("10.0.0.9",)), "o=": own, "c=": own,
+    }
+    assert hosts_named(heard(b"OPTIONS sip:x SIP/2.0\r\n\r\n")) == {}

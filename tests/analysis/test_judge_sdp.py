@@ -4,6 +4,7 @@ import pytest
 from tests.analysis.exchange import INVITE, OFFER, heard, message, pair_of
 
 from sipalg.analysis.judge_sdp import Section, description_of, judge_sdp, sections_of
+from sipalg.analysis.pairing import BY_PHONE
 
 TWO = OFFER + "m=video {rtcp} RTP/AVP 96\nc=IN IP4 {host}\na=rtcp:5003 IN IP4 {host}\n"
 
@@ -64,3 +65,13 @@ def test_of_what_cant_be_read_nothing_is_asked() -> None:
     near, far = message(INVITE, OFFER)
     assert rules(near, near.partition(b"\r\n\r\n")[0] + b"\r\n\r\n") == []
     assert list(judge_sdp(pair_of(far, near, out=False))) == []
+
+
+def test_messages_of_different_times_may_be_held_and_not() -> None:
+    """A hold in one and none in the other is what the phone said; an address that is left is the device's."""
+    near, far = message(INVITE.replace("Content-Length", "X-Length"), OFFER)
+    held = near.replace(b"c=IN IP4 192.168.20.100", b"c=IN IP4 0.0.0.0")
+    assert rules(held, far) == ["sdp-zero-changed"]
+    assert list(judge_sdp(pair_of(held, far)._replace(by=BY_PHONE))) == []
+    left = [found.rule for found in judge_sdp(pair_of(near, near)._replace(by=BY_PHONE))]
+    assert left == ["sdp-connection-private", "sdp-origin-private"]

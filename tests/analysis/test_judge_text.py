@@ -33,14 +33,24 @@ def test_a_tag_isnt_told_twice() -> None:
 
 
 @pytest.mark.parametrize("was", [3, -3])
-def test_a_length_that_was_off_before_may_stay_off(was: int) -> None:
+def test_a_length_that_was_off_before_is_the_senders_doing(was: int) -> None:
     length = len(NEAR.partition(b"\r\n\r\n")[2])
     other = len(FAR.partition(b"\r\n\r\n")[2])
     given = NEAR.replace(b"Length: %d" % length, b"Length: %d" % (length + was))
     stays = FAR.replace(b"Length: %d" % other, b"Length: %d" % (other + was))
     assert list(judge_text(pair_of(given, stays), proxy=False)) == []
-    counted = [f.rule for f in judge_text(pair_of(given, FAR), proxy=False)]
-    assert counted == ["content-length-wrong"]
+    for made in (FAR, FAR.replace(b"Length: %d" % other, b"Length: %d" % (length + was))):
+        assert [f.rule for f in judge_text(pair_of(given, made), proxy=False)] == ["content-length-off"]
+
+
+def test_stray_bytes_that_are_counted_in_are_the_devices_doing() -> None:
+    """Over UDP what is behind the body is nobody's (RFC 3261 section 18.3): the sender's length was right."""
+    other = len(FAR.partition(b"\r\n\r\n")[2])
+    assert list(judge_text(pair_of(NEAR + b"\0\0", FAR + b"\0\0"), proxy=False)) == []
+    counted = FAR.replace(b"Length: %d" % other, b"Length: %d" % (other + 2)) + b"\0\0"
+    assert list(judge_text(pair_of(NEAR + b"\0\0", counted), proxy=False)) == [
+        Found("content-length-wrong", f"it says {other + 2}, the body has {other} bytes and 2 behind it")
+    ]
 
 
 def test_what_a_proxy_may() -> None:

@@ -142,7 +142,7 @@ NOTED: dict[str, tuple[Callable[[bytes, bool], bytes], list[str]]] = {
 def test_a_good_alg_hears_no_word(tmp_path: Path) -> None:
     judgement = judged(tmp_path, conversation())
     assert (judgement.result, judgement.findings) == ("good", ())
-    assert judgement.changed == ("Request-URI", "Via", "Contact", "o=", "c=", "m=")
+    assert judgement.changed == ("Request-URI", "Via", "Contact", "o=", "c=", "m=", "Content-Length")
     assert len(judgement.pairing.pairs) == 8
     assert [pair.outward for pair in judgement.pairing.pairs] == [True, False, True, False, False, True, False, True]
 
@@ -262,6 +262,44 @@ def test_what_the_other_capture_was_too_short_for_is_not_lost(tmp_path: Path) ->
     packets[-1] = replace(packets[-1], far=None)
     judgement = judged(tmp_path, packets)
     assert (judgement.result, notes(judgement)) == ("good", ["lost-unsure"])
+
+
+@pytest.mark.parametrize("first", [True, False])
+def test_a_capture_that_began_late_or_ended_early_proves_nothing_of_the_rest(first: bool, tmp_path: Path) -> None:
+    """The registration, or the call's end, is on the inside alone, with its answer: nobody knows what made that."""
+    packets = conversation()
+    missed = slice(0, 2) if first else slice(-2, None)
+    packets[missed] = [replace(packet, far=None) for packet in packets[missed]]
+    judgement = judged(tmp_path, packets)
+    assert (judgement.result, notes(judgement)) == ("good", ["lost-unsure"])
+
+
+def test_what_a_phone_counted_wrong_is_told_and_no_fault_of_the_device(tmp_path: Path) -> None:
+    packets = [
+        replace(packet, near=packet.near and re.sub(rb"Content-Length: 1\d+", b"Content-Length: 99", packet.near))
+        for packet in conversation()
+    ]
+    judgement = judged(tmp_path, packets)
+    assert (judgement.result, notes(judgement)) == ("good", ["content-length-off"])
+
+
+def test_everything_that_was_changed_is_named(tmp_path: Path) -> None:
+    def alg(data: bytes, out: bool) -> bytes:
+        if out:
+            data = data.replace(b"PCMU", b"PCMA").replace(b"User-Agent: Cisco", b"User-Agent: router")
+            data = data.replace(CALL_ID.encode(), b"x@y").replace(b"\r\nCSeq", b"\r\nX-ALG: 1\r\nCSeq")
+        return data
+
+    assert judged(tmp_path, through(conversation(), alg)).changed[6:] == (
+        "Content-Length", "User-Agent", "X-ALG", "Call-ID", "body"
+    )
+
+
+def test_a_change_that_is_no_address_makes_no_alg(tmp_path: Path) -> None:
+    packets = [replace(packet, far=packet.near) for packet in conversation()]
+    judgement = judged(tmp_path, through(packets, NOTED["Max-Forwards"][0]))
+    assert (judgement.result, judgement.changed) == ("none", ("Max-Forwards",))
+    assert judgement.why == "No address was changed, and private addresses go out as they are."
 
 
 def test_retransmissions_and_losses_of_copies_are_nothing(tmp_path: Path) -> None:

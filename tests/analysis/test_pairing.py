@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.analysis.exchange import NAT, PHONE, SERVER, heard
 
-from sipalg.analysis.pairing import BY_BRANCH, BY_CALL_ID, BY_ORDER, is_private, pair_up
+from sipalg.analysis.pairing import BY_BRANCH, BY_CALL_ID, BY_ORDER, is_private, is_swapped, pair_up
 from sipalg.analysis.said import Said
 
 
@@ -79,6 +79,16 @@ def test_the_direction(before: tuple[str, str], after: tuple[str, str], outward:
     assert (pair.outward, pair.forward) == (outward, forward)
     assert pair.given is (left if forward else right)
     assert pair.made is (right if forward else left)
+
+
+def test_which_of_the_two_is_of_the_inside() -> None:
+    """What goes out tells it; what comes in is the same in a rewriter's files as in two that are swapped."""
+    near, far = request(), request(source=NAT)
+    assert not is_swapped(pair_up([near], [far]).pairs)
+    assert is_swapped(pair_up([far], [near]).pairs)
+    came, went = request(source=SERVER, target=NAT), request(source=SERVER, target=PHONE)
+    assert not is_swapped(pair_up([came], [went]).pairs)
+    assert not is_swapped(pair_up([near], [near]).pairs)
 
 
 def test_a_proxys_via_tells_the_direction() -> None:

@@ -40,7 +40,11 @@ def test_what_was_made_here_and_what_never_was_to_go_through() -> None:
 
 
 def test_when_the_other_capture_didnt_run() -> None:
+    """Nothing is known then: neither that it was lost, nor that the device made it or answered it."""
     assert alone(said(PHONE, SERVER, 101)) == ["lost-unsure"]
+    assert alone(said(SERVER, PHONE, 101)) == ["lost-unsure"]
+    assert alone(said(SERVER, NAT, 101), in_before=False, active=False) == ["lost-unsure"]
+    assert alone(said(PHONE, SERVER, 101), proxy=True) == ["lost-unsure"]
 
 
 def test_what_a_proxy_answers_itself() -> None:

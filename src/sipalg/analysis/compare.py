@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from sipalg.analysis.beside import side_by_side
+from sipalg.analysis.compare_apart import are_apart
 from sipalg.analysis.files import Captures
 from sipalg.analysis.judgement import Finding, Judgement, Side, judge
 from sipalg.analysis.marks import text_of
@@ -52,7 +53,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Compare; 0: no ALG or a good one, 1: a poor one, 2: with one line on stderr, the captures say nothing."""
+    """Compare; 0: no ALG or a good one, 1: a poor one or a damaged file, 2: the captures say nothing, in one line."""
     try:
         before, damage = load(args.before)
         after, other_damage = load(args.after)
@@ -65,19 +66,34 @@ def main(args: argparse.Namespace) -> int:
         if not side.messages:
             return _refuse(f"{path}: has no SIP message; capture with the whole packets and without a filter by port")
     judgement = judge(before, after)
+    paths = args.before, args.after
     if not judgement.pairing.pairs:
-        return _refuse(
-            f"{args.before}, {args.after}: no message of the one is in the other; "
-            "give two captures of the same time, one of each side"
-        )
+        return _refuse(f"{args.before}, {args.after}: {_nothing_common(before, after)}")
+    near, far = reversed(paths) if judgement.swapped else paths
     if args.json:
-        sys.stdout.write(json.dumps(as_json(judgement), indent=2) + "\n")
+        names = {"before": str(near), "after": str(far)}
+        sys.stdout.write(json.dumps({"files": names, **as_json(judgement)}, indent=2) + "\n")
     else:
+        if judgement.swapped:
+            sys.stdout.write(f"{near} is of the inside: it is taken as BEFORE, and {far} as AFTER\n\n")
         coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ
         width = shutil.get_terminal_size((_WIDTH, 24)).columns
         for line in as_text(judgement, args.show, width, coloured=coloured):
             sys.stdout.write(line + "\n")
-    return 1 if judgement.result == "poor" else 0
+    return 1 if judgement.result == "poor" or damage or other_damage else 0
+
+
+def _nothing_common(before: Side, after: Side) -> str:
+    """Say why two captures have no message in common, and what would be right."""
+    if are_apart((before.span, after.span)):
+        return (
+            "by their clocks the one ended before the other began, and no message nor phone's registration is in "
+            "both; capture both sides at the same time"
+        )
+    return (
+        "no message of the one is in the other; give two captures of the same time, one of each side of one device "
+        "(a device that makes new messages of its own, as a PBX does, can't be judged)"
+    )
 
 
 def load(path: Path) -> tuple[Side, str]:
@@ -112,10 +128,13 @@ def as_text(judgement: Judgement, show: str, width: int, *, coloured: bool) -> I
         yield from side_by_side(pair.before.data, pair.after.data, width, coloured=coloured)
         yield ""
     same = sum(pair.before.data == pair.after.data for pair in pairs)
-    yield f"Pairs: {len(pairs)}, of which {same} are the same byte for byte"
+    if judgement.apart:
+        yield f"Pairs: {len(pairs)}, each of two messages of one phone, since no message is in both captures"
+    else:
+        yield f"Pairs: {len(pairs)}, of which {same} are the same byte for byte"
     if judgement.changed:
         yield f"Changed: {', '.join(judgement.changed)}"
-    if not any(finding.rule == "call-id-changed" for finding in judgement.findings):
+    if not judgement.apart and not any(finding.rule == "call-id-changed" for finding in judgement.findings):
         yield "Call-ID: the same"
     if judgement.findings:
         yield ""
@@ -165,6 +184,8 @@ def as_json(judgement: Judgement) -> dict[str, Any]:
         "result": judgement.result,
         "why": judgement.why,
         "proxy": judgement.proxy,
+        "swapped": judgement.swapped,
+        "same_time": not judgement.apart,
         "changed": list(judgement.changed),
         "findings": [
             {

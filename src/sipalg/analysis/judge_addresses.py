@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final
 
+from sipalg.analysis.judge_sdp import description_of
 from sipalg.analysis.judge_text import Found
 from sipalg.analysis.pairing import Pair, is_private
 from sipalg.analysis.said import Said
@@ -99,6 +100,20 @@ def _inward(given: Said, made: Said) -> Iterator[Found]:
         for span in read(made):
             if Endpoint(span.host.decode("latin-1"), span.port) == public and read(given):
                 yield Found(rule, f"{name} still says {_text(span)}, the phone is {own}")
+
+
+def hosts_named(said: Said) -> dict[str, frozenset[str]]:
+    """Return the hosts that a request names to be reached at, by place; places without any are left out."""
+    spans = {"Via": _topmost(said), **{key.title(): _uris(said, key) for key in ("contact", *_ROUTES)}}
+    hosts = {place: frozenset(span.host.decode("latin-1") for span in found) for place, found in spans.items()}
+    description = description_of(said)
+    if description is not None:
+        ends = [address for media in description.media for address in description.connections_of(media)]
+        hosts |= {
+            place: frozenset(address.host.decode("latin-1") for address in found)
+            for place, found in (("o=", description.origins), ("c=", ends))
+        }
+    return {place: found for place, found in hosts.items() if found}
 
 
 def _topmost(said: Said) -> list[Span]:

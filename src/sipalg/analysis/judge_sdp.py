@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from typing import Final, NamedTuple
 
 from sipalg.analysis.judge_text import Found
-from sipalg.analysis.pairing import Pair
+from sipalg.analysis.pairing import BY_PHONE, Pair
 from sipalg.analysis.said import Said
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, is_unspecified
 from sipalg.codec.body import sdp_span
@@ -60,7 +60,8 @@ def judge_sdp(pair: Pair) -> Iterator[Found]:
     given, made = description_of(pair.given), description_of(pair.made)
     if given is None or made is None or len(given.media) != len(made.media):
         return
-    yield from _zeros(given, made)
+    if pair.by != BY_PHONE:
+        yield from _zeros(given, made)
     if pair.outward and pair.given.source.host != pair.made.source.host:
         yield from _outward(given, made, pair.given.source.host)
 

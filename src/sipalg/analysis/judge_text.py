@@ -101,12 +101,24 @@ def _tags(given: Said, made: Said) -> Iterator[Found]:
 
 
 def _length(given: Said, made: Said) -> Iterator[Found]:
-    """Judge Content-Length by how far it is off: what was off before and stays so is the sender's doing."""
+    """Judge Content-Length by how far it is off: what was off before is the sender's doing, whatever came of it.
+
+    Bytes behind a length that ends with a line aren't off: over UDP they are no part of the body (RFC 3261 §18.3).
+    """
     was, now = _declared(given), _declared(made)
     if was is None or now is None:
         return
     off_before, off_after = was - len(given.body), now - len(made.body)
-    if off_after != off_before:
+    if off_after == off_before:
+        return
+    stray_bytes = -off_before if given.body[:was].endswith(b"\n") else 0
+    if stray_bytes > 0:
+        right = len(made.body) - stray_bytes
+        yield Found("content-length-wrong", f"it says {now}, the body has {right} bytes and {stray_bytes} behind it")
+    elif off_before:
+        sent = f"it was sent with {was} for {len(given.body)} bytes"
+        yield Found("content-length-off", f"{sent}, and came out with {now} for {len(made.body)}")
+    else:
         yield Found("content-length-wrong", f"it says {now}, the body has {len(made.body)} bytes")
 
 
@@ -117,16 +129,23 @@ def _declared(said: Said) -> int | None:
 
 
 def _body(given: Said, made: Said) -> Iterator[Found]:
+    change = body_change(given, made)
+    if change is not None:
+        yield Found("body-changed", f"{_text(change[0])} → {_text(change[1])}")
+
+
+def body_change(given: Said, made: Said) -> tuple[bytes, bytes] | None:
+    """Return the first line of a body that differs by more than addresses and ports, before and after; else None."""
     # Where RTCP's public port isn't RTP's and one, an ALG has to say so (RFC 3605).
     became = made.body if _RTCP.search(given.body) else _RTCP.sub(b"", made.body)
     before, after = _masked_body(given.body), _masked_body(became)
     if before == after:
-        return
+        return None
     lines, twins = before.split(b"\n"), after.split(b"\n")
     line, twin = next(
         ((line, twin) for line, twin in zip(lines, twins, strict=False) if line != twin), (lines[-1], twins[-1])
     )
-    yield Found("body-changed", f"{_text(line.strip())} → {_text(twin.strip())}")
+    return line.strip(), twin.strip()
 
 
 def _masked_body(body: bytes) -> bytes:

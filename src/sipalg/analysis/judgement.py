@@ -11,20 +11,24 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Final, Literal, NamedTuple
 
-from sipalg.analysis.changes import ADDRESS_FIELDS, changes
+from sipalg.analysis.compare_apart import are_apart, pair_apart
+from sipalg.analysis.compare_places import NOTHING, changed_places, places_in_order, replaced_places
 from sipalg.analysis.judge_addresses import judge_addresses
-from sipalg.analysis.judge_sdp import description_of, judge_sdp
-from sipalg.analysis.judge_text import judge_text
+from sipalg.analysis.judge_sdp import judge_sdp
+from sipalg.analysis.judge_text import Found, judge_text
 from sipalg.analysis.media_seen import Flows, MediaSeen, judge_media, named_ends
-from sipalg.analysis.pairing import BY_CALL_ID, Pair, Pairing, is_private, pair_up
+from sipalg.analysis.pairing import BY_CALL_ID, BY_PHONE, Pair, Pairing, is_private, is_swapped, pair_up
 from sipalg.analysis.rules import RULES, Level
 from sipalg.analysis.said import Said
 from sipalg.analysis.unpaired import Alone, Span, hosts_of, is_hop_by_hop, judge_alone
 
 Result = Literal["none", "good", "poor"]
 
-#: The names of what an ALG changes, in the order in which they are told.
-_PLACES: Final = ("Request-URI", *(name.title() for name in ADDRESS_FIELDS), "o=", "c=", "m=", "a=rtcp")
+#: Said behind a verdict on captures that have no message in common.
+_APART: Final = (
+    "The captures aren't of the same time: only the addresses in other messages of the same phones were compared. "
+    "Capture both sides at once for all the rest."
+)
 
 
 @dataclass(slots=True)
@@ -53,9 +57,11 @@ class Finding(NamedTuple):
 
 
 class Judgement(NamedTuple):
-    """The verdict: `why` says it in a sentence, `changed` names the places whose addresses the device changed.
+    """The verdict: `why` says it in a sentence, `changed` names what the device changed, addresses first.
 
-    `proxy` tells of a SIP proxy between: it adds itself to Via, which is no fault and no ALG either.
+    `proxy` tells of a SIP proxy between: it adds itself to Via, which is no fault and no ALG either. `apart`: the
+    captures are of different times, and the pairs two messages each. `swapped`: BEFORE was of the outside, so that all
+    here has the two the other way round.
     """
 
     result: Result
@@ -64,39 +70,59 @@ class Judgement(NamedTuple):
     proxy: bool
     pairing: Pairing
     findings: tuple[Finding, ...]
+    apart: bool = False
+    swapped: bool = False
 
 
 def judge(before: Side, after: Side) -> Judgement:
-    """Judge the device between two captures."""
+    """Judge the device between two captures; without a common message, what the phones that register in both say."""
     pairing = pair_up(before.messages, after.messages)
+    apart = not pairing.pairs and are_apart((before.span, after.span))
+    if apart:
+        pairing = Pairing(pair_apart(before.messages, after.messages), (), ())
+    if is_swapped(pairing.pairs):
+        return judge(after, before)._replace(swapped=True)
     pairs = pairing.pairs
-    proxy = any(len(pair.made.vias()) > len(pair.given.vias()) for pair in pairs if pair.made.method)
-    changed = {} if proxy else {id(pair): _changed_places(pair) for pair in pairs}
-    active = {_service(pair) for pair in pairs if changed.get(id(pair))}
+    proxy = not apart and any(len(pair.made.vias()) > len(pair.given.vias()) for pair in pairs if pair.made.method)
+    look = replaced_places if apart else changed_places
+    changed = {id(pair): NOTHING if proxy else look(pair) for pair in pairs}
+    active = frozenset(_service(pair) for pair in pairs if changed[id(pair)].addresses)
     seen = _Seen()
     for pair in pairs:
-        if proxy and is_hop_by_hop(pair.before):
-            continue
-        found = [*judge_text(pair, proxy=proxy)]
-        if _service(pair) in active:
-            found += [*judge_addresses(pair), *judge_sdp(pair)]
-        for rule, detail in found:
-            seen.add(rule, detail, (pair.before.number,), (pair.after.number,))
-        if pair.by != BY_CALL_ID:
-            seen.add("call-id-paired", f"by {pair.by}", (pair.before.number,), (pair.after.number,))
-    hosts = hosts_of(pairs)
-    public = frozenset(end.host for end in hosts.public) - hosts.inside
-    for alone in judge_alone(pairing, hosts, (before.span, after.span), proxy=proxy, active=bool(active)):
+        if not (proxy and is_hop_by_hop(pair.before)):
+            _judge_pair(pair, seen, proxy=proxy, active=_service(pair) in active)
+    if not apart:
+        _judge_rest(before, after, pairing, seen, proxy=proxy, active=bool(active))
+    findings = tuple(seen.findings())
+    places = places_in_order(changed.values())
+    poor = any(finding.level == "poor" for finding in findings)
+    result: Result = "poor" if poor else "good" if active else "none"
+    why = _why(result, pairing, places, proxy=proxy)
+    if apart:
+        why += f" {_APART}"
+    return Judgement(result, why, places, proxy, pairing, findings, apart)
+
+
+def _judge_pair(pair: Pair, seen: _Seen, *, proxy: bool, active: bool) -> None:
+    found: list[Found] = [] if pair.by == BY_PHONE else [*judge_text(pair, proxy=proxy)]
+    if active:
+        found += [*judge_addresses(pair), *judge_sdp(pair)]
+    for rule, detail in found:
+        seen.add(rule, detail, (pair.before.number,), (pair.after.number,))
+    if pair.by not in (BY_CALL_ID, BY_PHONE):
+        seen.add("call-id-paired", f"by {pair.by}", (pair.before.number,), (pair.after.number,))
+
+
+def _judge_rest(before: Side, after: Side, pairing: Pairing, seen: _Seen, *, proxy: bool, active: bool) -> None:
+    """Judge what stands alone, and the media."""
+    spans = before.span, after.span
+    hosts = hosts_of(pairing.pairs)
+    for alone in judge_alone(pairing, hosts, spans, proxy=proxy, active=active):
         seen.add_alone(alone)
     if active:
-        flows = _flows(before), _flows(after)
-        for media in judge_media(pairs, *flows, (before.span, after.span), hosts.inside, public):
+        public = frozenset(end.host for end in hosts.public) - hosts.inside
+        for media in judge_media(pairing.pairs, _flows(before), _flows(after), spans, hosts.inside, public):
             seen.add(*media)
-    findings = tuple(seen.findings())
-    places = tuple(place for place in _PLACES if any(place in found for found in changed.values()))
-    poor = any(finding.level == "poor" for finding in findings)
-    result: Result = "poor" if poor else "good" if places else "none"
-    return Judgement(result, _why(result, pairing, proxy=proxy), places, proxy, pairing, findings)
 
 
 class _Seen:
@@ -133,35 +159,7 @@ def _service(pair: Pair) -> tuple[int, int]:
     return pair.given.protocol, far.port
 
 
-def _changed_places(pair: Pair) -> frozenset[str]:
-    """Return the places whose addresses are others than before."""
-    given, made = pair.given, pair.made
-    if given.data == made.data:
-        return frozenset()
-    places = set()
-    for change in changes(given, made):
-        if change.kind in ("address", "text") and change.key in ADDRESS_FIELDS:
-            places.add(change.key.title())
-        elif change.kind == "address" and change.key == "start-line":
-            places.add("Request-URI")
-    was, now = description_of(given), description_of(made)
-    if was is not None and now is not None:
-        if [address.host for address in was.origins] != [address.host for address in now.origins]:
-            places.add("o=")
-        hosts = [
-            [address.host for media in sdp.media for address in sdp.connections_of(media)] for sdp in (was, now)
-        ]
-        if hosts[0] != hosts[1]:
-            places.add("c=")
-        if [media.port for media in was.media] != [media.port for media in now.media]:
-            places.add("m=")
-        rtcp = [[(media.rtcp_host, media.rtcp_port) for media in sdp.media] for sdp in (was, now)]
-        if rtcp[0] != rtcp[1]:
-            places.add("a=rtcp")
-    return frozenset(places)
-
-
-def _why(result: Result, pairing: Pairing, *, proxy: bool) -> str:
+def _why(result: Result, pairing: Pairing, changed: tuple[str, ...], *, proxy: bool) -> str:
     """Say the verdict in a sentence."""
     if proxy:
         what = "A SIP proxy is between: it adds its own Via"
@@ -170,9 +168,10 @@ def _why(result: Result, pairing: Pairing, *, proxy: bool) -> str:
         return "The device changes or loses what it must not, or leaves undone what it began."
     if result == "good":
         return "The device changes the addresses that have to be changed, and nothing else."
+    what = "No address was changed" if changed else "No message was changed"
     if any(_names_itself(pair) for pair in pairing.pairs):
-        return "No message was changed, and private addresses go out as they are."
-    return "No message was changed, and no private address was in them that an ALG would change."
+        return f"{what}, and private addresses go out as they are."
+    return f"{what}, and no private address was in them that an ALG would change."
 
 
 def _names_itself(pair: Pair) -> bool:

@@ -18,6 +18,8 @@ from sipalg.codec.address import in_networks
 BY_CALL_ID: Final = "Call-ID, CSeq, method and branch"
 BY_BRANCH: Final = "branch and method"
 BY_ORDER: Final = "CSeq, From tag, method and order"
+#: Of captures of different times: two messages, not two halves of one.
+BY_PHONE: Final = "phone and kind of message: not the same message"
 
 #: A group of more combinations than this is paired by order alone.
 _MOST_COMBINATIONS: Final = 10_000
@@ -159,6 +161,16 @@ def _translated(couple: _Couple) -> bool | None:
     before, after = couple
     source, destination = before.source != after.source, before.destination != after.destination
     return source if source != destination else None
+
+
+def is_swapped(pairs: Iterable[Pair]) -> bool:
+    """Whether AFTER is of the inside: what goes out has its private source there, and a public one in BEFORE."""
+    votes = 0
+    for pair in pairs:
+        ends = pair.before.source, pair.after.source
+        if pair.outward and is_private(ends[0].host) != is_private(ends[1].host):
+            votes += 1 if pair.forward else -1
+    return votes < 0
 
 
 def _inside_hosts(couples: Iterable[_Couple]) -> frozenset[str]:

@@ -34,6 +34,11 @@ RULES: Final[dict[str, Rule]] = {
         "The far end takes too much or too little for the body (RFC 3261 §18.3): the SDP is cut off or refused "
         "with 400, and over TCP every later message is lost too.",
     ),
+    "content-length-off": Rule(
+        "note",
+        "The sender's own Content-Length didn't fit its body, so no device can know where the body ends "
+        "(RFC 3261 §18.3). Look at the sender first.",
+    ),
     "via-private": Rule(
         "poor",
         "The server answers to the address in the topmost Via (RFC 3261 §18.2.2), which it can't reach: "

@@ -66,11 +66,10 @@ def judge_alone(
         for said in messages:
             others = numbered[said.call_id, said.cseq[0]]
             rule = _rule_of(said, others, hosts, from_inside=side == 0, crossed=crossed, active=active, proxy=proxy)
-            if rule in ("lost", "not-let-in"):
-                # Only what happened while the other capture ran can be missed in it.
-                rule = rule if other[0] <= said.time_ns + shift <= other[1] else "lost-unsure"
             if rule:
-                yield Alone(rule, side == 0, said)
+                # Only what happened while the other capture ran can be missed in it.
+                ran = other[0] <= said.time_ns + shift <= other[1]
+                yield Alone(rule if ran else "lost-unsure", side == 0, said)
 
 
 def _rule_of(
