@@ -56,7 +56,7 @@ def test_offer_of_a_phone() -> None:
     assert (media.rtcp_port, media.rtcp_port_span, media.rtcp_host, media.rtcp_host_span) == (0, (0, 0), b"", (0, 0))
     assert not media.rtcp_mux
     assert description.connections_of(media) == [description.connection]
-    assert not description.has_candidates
+    assert description.candidates == []
 
 
 @pytest.mark.parametrize("text", ["", "v=1\r\n", "\r\nv=0\r\n", "o=- 1 1 IN IP4 1.2.3.4\r\n", "text", "V=0\r\n"])
@@ -66,7 +66,7 @@ def test_no_description(text: str) -> None:
 
 @pytest.mark.parametrize("text", ["v=0", "v=0\r\n", "v=0\r\ns=-\r\nt=0 0\r\na=c=IN\r\n"])
 def test_description_without_addresses(text: str) -> None:
-    assert read(text) == Description([], None, [], has_candidates=False)
+    assert read(text) == Description([], None, [], [])
 
 
 def test_lines_that_end_in_lf_only_are_the_same() -> None:
@@ -318,8 +318,8 @@ def test_rtcp_at_session_level_means_nothing() -> None:
 @pytest.mark.parametrize("where", [SESSION + "{}" + AUDIO, SESSION + AUDIO + "{}"])
 def test_candidates_are_noticed(where: str) -> None:
     line = "a=candidate:1 1 UDP 2130706431 192.168.33.10 10000 typ host\r\n"
-    assert read(where.format(line)).has_candidates
-    assert not read(where.format("a=end-of-candidates\r\na=ice-ufrag:x\r\n")).has_candidates
+    assert len(read(where.format(line + line.replace('candidate', 'remote-candidates'))).candidates) == 2
+    assert read(where.format("a=end-of-candidates\r\na=ice-ufrag:x\r\n")).candidates == []
 
 
 # Whatever comes.

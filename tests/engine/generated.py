@@ -78,7 +78,7 @@ def descriptions(draw: st.DrawFn) -> str:
         lines += f"m={kind.format(draw(MEDIA_PORTS))}\r\n"
         if not draw(st.integers(0, 3)):
             lines += connection()
-        match draw(st.integers(0, 7)):
+        match draw(st.integers(0, 8)):
             case 0:
                 lines += f"a=rtcp:{draw(MEDIA_PORTS)}\r\n"
             case 1:
@@ -86,7 +86,10 @@ def descriptions(draw: st.DrawFn) -> str:
             case 2:
                 lines += "a=rtcp-mux\r\n"
             case 3 if draw(st.booleans()):
-                lines += "a=candidate:1 1 UDP 1 192.168.33.10 10000 typ host\r\n"
+                kind = draw(st.sampled_from(["host", "host", "host raddr 192.168.33.10 rport 10002", "srflx"]))
+                lines += f"a=candidate:1 1 UDP 1 {draw(HOSTS)} {draw(MEDIA_PORTS)} typ {kind}\r\n"
+            case 4:
+                lines += f"a=remote-candidates:1 {draw(HOSTS)} {draw(MEDIA_PORTS)}\r\n"
     return lines
 
 

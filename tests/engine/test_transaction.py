@@ -35,6 +35,23 @@ def test_commit_keeps_everything() -> None:
     assert table == {"new": 4}
 
 
+def test_rollback_to_a_mark_keeps_what_came_before_it() -> None:
+    transaction = Transaction()
+    table = {"kept": 1}
+    transaction.put(table, "before", 2)
+    transaction.tell("before")
+    mark = transaction.mark()
+    transaction.put(table, "before", 3)
+    transaction.remove(table, "kept")
+    transaction.commands.append(CloseMapping(MAPPING))
+    transaction.tell("behind")
+    transaction.rollback(mark)
+    assert table == {"kept": 1, "before": 2}
+    assert (transaction.commands, [name for name, _ in transaction.events]) == ([], ["before"])
+    transaction.rollback()
+    assert table == {"kept": 1}
+
+
 def test_an_events_facts_are_texts() -> None:
     transaction = Transaction()
     transaction.tell("opened", private=MAPPING.private, number=7)

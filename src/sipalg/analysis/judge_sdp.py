@@ -89,7 +89,7 @@ def _outward(given: Description, made: Description, own: str) -> Iterator[Found]
 
 
 def _may_stay_whole(description: Description) -> bool:
-    return description.has_candidates or any(
+    return bool(description.candidates) or any(
         0 < media.port < FIRST_UNPRIVILEGED_PORT or (media.port and not media.is_udp) for media in description.media
     )
 

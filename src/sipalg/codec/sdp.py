@@ -18,7 +18,7 @@ from sipalg.codec.memory import Memory
 new: Final = tuple.__new__
 
 _END: Final = rb"[ \t]*(?=\r?\n|\Z)"
-#: One line that can hold an address: o= (1, 2), c= (3, 4), m= (5 to 8), a=rtcp (9, 10), rtcp-mux (11), a candidate
+#: One line that can hold an address: o= (1, 2), c= (3, 4), m= (5 to 8), a=rtcp (9, 10), rtcp-mux (11), candidates
 #: (12), or one of these that isn't as the grammar has it (13).
 _LINE: Final = re.compile(
     rb"\n(?:o=[^\s]+ [0-9]+ [0-9]+ IN (IP[46]) ([^\s]+)" + _END
@@ -26,7 +26,7 @@ _LINE: Final = re.compile(
     + rb"|m=([^\s]+) ([0-9]{1,5})(?:/([1-9][0-9]{0,2}))? ([^\s]+)(?=[ \r\n]|\Z)"
     rb"|a=(?:rtcp:([0-9]{1,5})(?: IN IP[46] ([^\s]+))?" + _END
     + rb"|(rtcp-mux)" + _END
-    + rb"|(candidate):)|([cm]|a=rtcp)[=:])"
+    + rb"|(candidate|remote-candidates):)|([cm]|a=rtcp)[=:])"
 )
 
 #: Why a description can't be read.
@@ -90,12 +90,15 @@ _PROTOCOLS: Final = Memory(_read_protocol, 256)
 
 
 class Description(NamedTuple):
-    """A session description: the origins, the session's own c= and the media sections in order."""
+    """A session description: the origins, the session's own c= and the media sections in order.
+
+    `candidates` are the places where ICE's lines have their values, for `ice.parse`.
+    """
 
     origins: list[Address]
     connection: Address | None
     media: list[Media]
-    has_candidates: bool
+    candidates: list[int]
 
     def connections_of(self, media: Media) -> list[Address]:
         """The c= lines that hold for a media section: its own, else the session's, else none."""
@@ -118,7 +121,8 @@ def parse(data: bytes, start: int, end: int) -> Description | str:
     section: list[Address] = []
     media: re.Match[bytes] | None = None
     rtcp: re.Match[bytes] | None = None
-    mux = candidates = False
+    candidates: list[int] = []
+    mux = False
     for line in _LINE.finditer(data, start, end):
         group = line.lastindex
         if group == 2:
@@ -142,7 +146,7 @@ def parse(data: bytes, start: int, end: int) -> Description | str:
         elif group == 11:
             mux = True
         elif group == 12:
-            candidates = True
+            candidates.append(line.end())
         elif group == 13:
             return LINE_MALFORMED if line[13] == b"c" else PORT_MALFORMED
         else:

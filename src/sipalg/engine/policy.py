@@ -47,6 +47,8 @@ MAX_REFUSALS: Final = 4096
 MAX_SOURCES: Final = 16
 #: m= lines that are looked at: more is no call (audio, video, slides, text, fax, data and their refused remains).
 MAX_MEDIA_SECTIONS: Final = 32
+#: Candidates that are looked at: a phone has two for each line, RTP's and RTCP's.
+MAX_CANDIDATES: Final = 2 * MAX_MEDIA_SECTIONS
 #: Ports behind a slash in m= (RFC 8866 §5.14): hierarchical encodings have a handful.
 MAX_PORTS_PER_SECTION: Final = 8
 

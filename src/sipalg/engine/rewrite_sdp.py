@@ -10,9 +10,11 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from sipalg.codec import ice
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, MAX_PORT, is_ipv4, is_unspecified
 from sipalg.codec.memory import Memory
 from sipalg.codec.sdp import NO_DESCRIPTION, Address, Description, Media, parse
+from sipalg.engine import rewrite_ice
 from sipalg.engine.direct_media import Others
 from sipalg.engine.mappings import Mappings
 from sipalg.engine.media import HELD_END, NO_END, Ends, MediaEnd
@@ -62,8 +64,33 @@ def outward(
     description = parse(data, *span)
     if isinstance(description, str):
         return _UNTOUCHED if description == NO_DESCRIPTION else description
-    if description.has_candidates:
+    if not description.candidates:
+        return _outward(transaction, mappings, description, own, advertised, in_interface, others)
+    # ICE finds a way by itself, if not the shortest, as long as its addresses agree: on any failure all of them stay.
+    candidates = ice.parse(data, description.candidates, span[1])
+    if candidates is None or not rewrite_ice.may_be_edited(description, candidates, own):
         return _UNTOUCHED
+    mark = transaction.mark()
+    body = _outward(transaction, mappings, description, own, advertised, in_interface, others)
+    if not isinstance(body, str) and body.ends is not None:
+        place = (transaction, mappings, candidates, own, advertised, in_interface)
+        ends = rewrite_ice.outward(*place, body.edits, body.ends)
+        if ends is not None:
+            return Body(body.edits, ends)
+    transaction.rollback(mark)
+    return _UNTOUCHED
+
+
+def _outward(
+    transaction: Transaction,
+    mappings: Mappings,
+    description: Description,
+    own: bytes,
+    advertised: bytes,
+    in_interface: str,
+    others: Others,
+) -> Body | str:
+    """Edit o=, c=, m= and a=rtcp of an inside phone's description, as above."""
     if len(description.media) > MAX_MEDIA_SECTIONS:
         return SDP_TOO_MANY_SECTIONS
     edits: list[Change] = []
@@ -130,7 +157,14 @@ def inward(mappings: Mappings, data: bytes, span: tuple[int, int], advertised: b
     edits: list[Change] = []
     #: For each address span that names us, the private host that its media go to.
     hosts: dict[tuple[int, int], bytes] = {}
-    whole = not description.has_candidates
+    whole = True
+    of_candidates: list[Change] = []
+    of_remotes: list[Change] = []
+    if description.candidates:
+        candidates = ice.parse(data, description.candidates, span[1])
+        found = None if candidates is None else rewrite_ice.inward(mappings, candidates, advertised, in_interface)
+        whole = found is not None
+        of_candidates, of_remotes = found or ([], [])
     for media in description.media:
         connections = description.connections_of(media)
         if media.port == 0 or not media.is_udp or not connections:
@@ -154,8 +188,11 @@ def inward(mappings: Mappings, data: bytes, span: tuple[int, int], advertised: b
                 private = next(iter(hosts_of_all))
             if private is not None:
                 edits.append(_replace(address.span, private, rule))
+        edits += of_candidates
     else:
         edits = []
+    if of_remotes:
+        edits += of_remotes
     return Body(edits, tuple(ends))
 
 

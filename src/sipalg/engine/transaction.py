@@ -102,13 +102,18 @@ class Transaction:
         self.log.clear()
         self.commands.clear()
 
-    def rollback(self) -> None:
-        """Put every table back to where it was at the last commit, and forget commands and events."""
-        for table, key, value in reversed(self.log):
+    def mark(self) -> tuple[int, int, int]:
+        """Where the transaction is now, for `rollback` to come back to."""
+        return (len(self.log), len(self.commands), len(self.events))
+
+    def rollback(self, mark: tuple[int, int, int] = (0, 0, 0)) -> None:
+        """Put every table back to where it was at the last commit, or at a mark, and forget commands and events."""
+        written, commands, events = mark
+        for table, key, value in reversed(self.log[written:]):
             if value is _ABSENT:
                 table.pop(key, None)
             else:
                 table[key] = value
-        self.log.clear()
-        self.commands.clear()
-        self.events.clear()
+        del self.log[written:]
+        del self.commands[commands:]
+        del self.events[events:]

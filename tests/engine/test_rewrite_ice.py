@@ -1,0 +1,98 @@
+"""Candidates among other lines: there and back, twice the same, never by halves. Case 20 has the single ones."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.engine.ladder import Ladder, N
+from tests.engine.wire import audio, request, sdp
+
+P = "192.168.33.10"
+HOST = "a=candidate:1 1 UDP 1 {} {} typ host raddr {} rport {}"
+
+
+def offered(ladder: Ladder, *lines: str) -> bytes:
+    """A description with audio on port 10000 and these lines as it leaves."""
+    body = sdp(P, audio(10000, *lines))
+    return ladder.phone(P).sends(request("INVITE", body=body), ladder.server("203.0.113.50"))
+
+
+def test_a_related_address_has_a_port_of_its_own() -> None:
+    ladder = Ladder(20000)
+    sent = offered(ladder, HOST.format(P, 10000, P, 20000))
+    assert HOST.format(N, 10000, N, 16384).encode() in sent
+    message = request(
+        "OPTIONS", via="203.0.113.50", call="c2", body=sdp(N, audio(10000, HOST.format(N, 10000, N, 16384)))
+    )
+    arrived = ladder.server("203.0.113.50").sends(message)
+    assert arrived is not None
+    assert HOST.format(P, 10000, P, 20000).encode() in arrived
+
+
+@pytest.mark.parametrize(("related", "port"), [("198.51.100.9", 10000), (P, 9)])
+def test_a_related_address_that_isnt_served_stays(related: str, port: int) -> None:
+    assert HOST.format(N, 10000, related, port).encode() in offered(Ladder(), HOST.format(P, 10000, related, port))
+
+
+def test_a_related_address_that_is_nobodys_stays_public() -> None:
+    ladder = Ladder()
+    offered(ladder)
+    message = request("OPTIONS", via="203.0.113.50", call="c2", body=sdp(N, audio(10000, HOST.format(N, 10000, N, 9))))
+    arrived = ladder.server("203.0.113.50").sends(message)
+    assert arrived is not None
+    assert HOST.format(P, 10000, N, 9).encode() in arrived
+
+
+def test_remote_candidates_that_are_nobodys_stay() -> None:
+    ladder = Ladder()
+    sent = offered(ladder, HOST.format(P, 10000, P, 10000), "a=remote-candidates:1 192.168.33.99 10000 2 10.0.0.9 1")
+    assert b"a=remote-candidates:1 192.168.33.99 10000 2 10.0.0.9 1\r\n" in sent
+    body = sdp("203.0.113.60", audio(30000, "a=remote-candidates:1 203.0.113.1 10000 2 203.0.113.1 9"))
+    arrived = ladder.server("203.0.113.50").sends(request("OPTIONS", via="203.0.113.50", call="c2", body=body))
+    assert arrived is not None
+    assert b"a=remote-candidates:1 192.168.33.10 10000 2 203.0.113.1 9\r\n" in arrived
+
+
+_LINES = st.sampled_from(
+    [
+        f"a=candidate:1 1 UDP 1 {P} 10000 typ host",
+        f"a=candidate:1 2 UDP 1 {P} 10001 typ host",
+        f"a=candidate:2 1 UDP 1 {P} 20000 typ host raddr {P} rport 20002",
+        f"a=candidate:3 1 UDP 1 {P} 80 typ host",
+        f"a=candidate:4 1 UDP 1 {N} 62000 typ srflx raddr {P} rport 10000",
+        "a=candidate:5 1 UDP 1 192.168.33.99 10000 typ host",
+        f"a=candidate:6 1 TCP 1 {P} 9 typ host tcptype active",
+        "a=candidate:7 1 UDP 1 x.local 10000 typ host",
+        f"a=remote-candidates:1 {P} 10000",
+        "a=candidate:nonsense",
+        "a=rtcp:10001",
+        "a=rtcp-mux",
+        "a=inactive",
+    ]
+)
+_PRIVATE = re.compile(rb"(?:IP4 |UDP 1 )192\.168\.33\.10\b")
+
+
+@given(st.lists(_LINES, max_size=6, unique=True), st.sampled_from([P, N, "198.51.100.9"]), st.booleans())
+@settings(max_examples=60)
+def test_all_or_nothing_there_and_back(lines: list[str], connection: str, taken: bool) -> None:
+    ladder = Ladder(*((10000, 20000) if taken else ()))
+    phone, server = ladder.phone(P), ladder.server("203.0.113.50")
+    body = sdp(connection, audio(10000, *lines)).replace("\n", "\r\n").encode()
+    message = request("INVITE", body=sdp(connection, audio(10000, *lines)))
+    sent = phone.sends(message, server)
+    shown = sent.partition(b"\r\n\r\n")[2]
+    if shown != body:
+        assert _PRIVATE.search(shown) is None, "half of the addresses are the phone's still"
+    assert phone.sends(message, server) == sent
+    public = ladder.public_of(phone)
+    answer = request("OPTIONS", via="203.0.113.50", call="c2", body=shown.decode().replace("\r\n", "\n"))
+    arrived = server.sends(answer, public)
+    assert arrived is not None
+    if shown != body:
+        assert arrived.partition(b"\r\n\r\n")[2] == body
+    assert phone.sends(sent, server) == sent
+    ladder.finish()
