@@ -51,7 +51,6 @@ NAMES = (b"From: <sip:a@b>;tag=1", b"To: <sip:b@c>;tag=2", b"Call-ID: x@192.168.
             b"call-id:\r\n x@192.168.33.10",
             b"cSeq:\r\n 7\r\n  INVITE",
         ),
-        (*NAMES, b"From: <sip:x@y>;tag=3", b"To: <sip:x@y>;tag=4", b"i: other", b"CSeq: 8 BYE"),
     ],
 )
 def test_identity(lines: tuple[bytes, ...]) -> None:
@@ -137,3 +136,10 @@ def test_star(field: bytes) -> None:
 @pytest.mark.parametrize("field", [b"Contact: <sip:*@h>", b"X: y\r\n m: *", b"Contact: sip:a", b"Contact:"])
 def test_no_star(field: bytes) -> None:
     assert not has_star(header(field))
+
+
+@pytest.mark.parametrize("line", [*NAMES, b"i: other", b"t: <sip:c@d>;tag=4", b"f: <sip:c@d>;tag=3", b"CSeq: 8 BYE"])
+def test_a_name_that_is_there_twice_is_ambiguous(line: bytes) -> None:
+    assert not identify(header(*NAMES)).ambiguous
+    twice = identify(header(*NAMES, line))
+    assert twice == identify(header(*NAMES))._replace(ambiguous=True), "the first one counts"

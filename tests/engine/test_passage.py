@@ -210,3 +210,36 @@ def test_a_nat_aware_phone_behind_a_port_forward_gets_answers_to_what_it_wrote()
     answer = response(200, "REGISTER", via=f"{N}:5060", contact=f"<sip:a@{N}:5060>;expires=60")
     assert server.sends(answer) == answer
     assert ladder.reason == "nat-aware"
+
+
+@pytest.mark.parametrize(
+    ("line", "reason"),
+    [
+        ("Call-ID: c2", "field-twice"),
+        ("CSeq: 8 INVITE", "field-twice"),
+        ("To: <sip:c@example.org>", "field-twice"),
+        ("Route: <sip:203.0.113.50;lr>;;x", "empty-parameter"),
+        ("Contact: <sip:b@example.org>;;", "empty-parameter"),
+    ],
+)
+def test_an_ambiguous_message_passes_and_opens_nothing(line: str, reason: str) -> None:
+    ladder = Ladder()
+    phone, server = ladder.phone("192.168.33.10"), ladder.server("203.0.113.50")
+    body = sdp("192.168.33.10", audio(10000))
+    invite = request("INVITE", body=body, more=f"{line}\n")
+    assert phone.sends(invite, server) == invite
+    assert (ladder.reason, ladder.mapped, ladder.flows) == (reason, {}, set())
+    phone.sends(request("OPTIONS", call="hello"), server)
+    asked = request("INVITE", uri="sip:a@203.0.113.1", via="203.0.113.50", contact=None, body=body, more=f"{line}\n")
+    assert server.sends(asked) == asked
+    assert (ladder.reason, ladder.flows, ladder.alg.calls.dialogs) == (reason, set(), {})
+    ladder.finish()
+
+
+def test_empty_parameters_where_nothing_is_edited_or_opened_are_nobodys_concern() -> None:
+    ladder = Ladder()
+    phone, server = ladder.phone("192.168.33.10"), ladder.server("203.0.113.50")
+    body = sdp("192.168.33.10", audio(10000))
+    assert b"192.168" not in phone.sends(request("INVITE", body=body, more="X-A: ;;,,;;\n"), server)
+    register = request("REGISTER", contact="<sip:a@192.168.33.10:5060>;;expires=60")
+    assert b"@203.0.113.1:5060>;;expires=60" in phone.sends(register, server)

@@ -24,6 +24,8 @@ OF_MESSAGES: Final[dict[str, str]] = {
     policy.NOT_NATTED: "the router's rules don't translate this sender's packets",
     policy.PRIVILEGED_PORT: "its phone sends from a port below 1024, and no mapping is made for those",
     policy.STREAM: "it came over TCP, which isn't translated",
+    policy.FIELD_TWICE: "its Call-ID, CSeq, From or To is there twice, so that it isn't certain whose call it is",
+    policy.EMPTY_PARAMETER: "a field to be edited has an empty parameter, which not everybody reads alike",
     policy.DISABLED: "the ALG is disabled, and it belongs to nothing that stands (disabled=yes)",
     policy.SDP_ADDRESS_FOREIGN: "its SDP gives an address that isn't IPv4 where an IPv4 one is needed",
     policy.SDP_NO_CONNECTION: "its SDP has media but no c= line that applies to it",

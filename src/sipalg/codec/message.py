@@ -114,13 +114,17 @@ class Message(NamedTuple):
 
 
 class Identity(NamedTuple):
-    """What names a message's dialog and transaction (RFC 3261 §12 and §17): texts are b"", the number 0 if missing."""
+    """What names a message's dialog and transaction (RFC 3261 §12 and §17): texts are b"", the number 0 if missing.
+
+    `ambiguous` says that one of these fields is there twice: others may read the other one (RFC 4475 §3.3.8).
+    """
 
     call_id: bytes
     number: int
     method: bytes
     from_tag: bytes
     to_tag: bytes
+    ambiguous: bool = False
 
 
 def parse(data: bytes) -> Message | str:
@@ -232,9 +236,13 @@ def value_end(data: bytes, start: int, head_end: int) -> int:
 def identify(message: Message) -> Identity:
     """Read what names the message's dialog and transaction; where a field is there twice, the first one counts."""
     call_id = method = from_tag = to_tag = b""
-    number = 0
+    number = seen = 0
+    ambiguous = False
     for match in _IDENTITY.finditer(message.data, 0, message.head_end):
-        group = match.lastindex
+        group = match.lastindex or 0
+        if seen >> group & 1:
+            ambiguous = True
+        seen |= 1 << group
         if group == 1:
             call_id = call_id or match[1]
         elif group == 3:
@@ -244,7 +252,7 @@ def identify(message: Message) -> Identity:
             from_tag = from_tag or _TAGS[match[4]]
         else:
             to_tag = to_tag or _TAGS[match[5]]
-    return new(Identity, (call_id, number, method, from_tag, to_tag))
+    return new(Identity, (call_id, number, method, from_tag, to_tag, ambiguous))
 
 
 def cseq_method(message: Message) -> bytes:

@@ -11,6 +11,7 @@ from typing import Final
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, in_networks
 from sipalg.codec.body import sdp_span
+from sipalg.codec.fields import fields_with
 from sipalg.codec.message import Message, cseq_method, identify, session_expires_s
 from sipalg.engine import rewrite_sdp
 from sipalg.engine.calls import Calls
@@ -23,7 +24,9 @@ from sipalg.engine.media import Ends
 from sipalg.engine.peers import Peers
 from sipalg.engine.policy import (
     DISABLED,
+    EMPTY_PARAMETER,
     EXEMPT,
+    FIELD_TWICE,
     MAX_NAT_AWARE,
     NAT_AWARE,
     NO_FREE_PORT,
@@ -156,6 +159,8 @@ class Passage:
             del self.nat_aware[key]
             transaction.note(self.nat_aware, key)
         sdp = sdp_span(message) if message.body < message.body_end else _NO_SPAN
+        if sdp[1] and _has_empty_parameter(message):
+            return EMPTY_PARAMETER
         if entry is None and sdp[1]:
             entry = self.mappings.open(transaction, protocol, source, "sip", in_interface)
             if entry is None:
@@ -187,7 +192,8 @@ class Passage:
         if is_register:
             self.contacts.follow_request(transaction, message, contacts, source.host)
         elif (message.method or _answered(message)) in CALL_METHODS:
-            self._follow_call(message, entry, ends, destination.host, from_inside=True)
+            if not self._follow_call(message, entry, ends, destination.host, from_inside=True):
+                return FIELD_TWICE
             if recipient is not None:
                 self._follow_call(message, recipient, None, source.host, from_inside=False)
         elif message.method == b"OPTIONS":
@@ -216,27 +222,33 @@ class Passage:
         ends: Ends | None = None
         sdp = sdp_span(message)
         if sdp[1]:
+            if _has_empty_parameter(message):
+                return EMPTY_PARAMETER
             body = rewrite_sdp.inward(self.mappings, payload, sdp, self.headers.advertised, recipient.in_interface)
             edits += _with_length(message, body.edits)
             ends = body.ends
         method = message.method or _answered(message)
         if method in CALL_METHODS:
-            self._follow_call(message, recipient, ends, source.host, from_inside=False)
+            if not self._follow_call(message, recipient, ends, source.host, from_inside=False):
+                return FIELD_TWICE
         elif method == b"REGISTER" and 200 <= message.status < 300:
             self.contacts.follow_answer(transaction, message, contacts, destination.host, source.host)
         elif message.method == b"OPTIONS":
             self.lifetimes.keep_alive(transaction, recipient.key, source.host)
         return edits
 
-    def _follow_call(self, message: Message, entry: Entry, ends: Ends | None, peer: str, *, from_inside: bool) -> None:
-        """Let the calls take note of a message that may belong to one."""
+    def _follow_call(self, message: Message, entry: Entry, ends: Ends | None, peer: str, *, from_inside: bool) -> bool:
+        """Let the calls take note of a message that may belong to one; False if it says twice to which."""
         identity = identify(message)
+        if identity.ambiguous:
+            return False
         step = new(Step, (identity.method, message.status, identity.number, from_inside, ends, entry.key, peer))
         call = self.calls.follow(self.transaction, message, identity, step)
         if 200 <= message.status < 300 and identity.method in SESSION_METHODS:
             self.lifetimes.session(self.transaction, entry.key, peer, float(session_expires_s(message)))
         if ends is not None and not self.settings.direct_media:
             self._admit_sources(call)
+        return True
 
     def _admit_sources(self, call: DialogKey) -> None:
         """Let media in to a call from where it may come with `sip-direct-media=no`, whatever ports the SDP names."""
@@ -266,6 +278,14 @@ class Passage:
                 self._exempt.clear()
             answer = self._exempt[host] = in_networks(host, self.settings.exempt)
         return answer
+
+
+def _has_empty_parameter(message: Message) -> bool:
+    """Whether a field that we would edit has nothing between two semicolons: it is read in more than one way.
+
+    Of messages with a description only: those open ways for media (RFC 4475 §3.1.2.1).
+    """
+    return message.data.find(b";;", message.head, message.head_end) >= 0 and bool(fields_with(message, b";;"))
 
 
 def _answered(message: Message) -> bytes:
