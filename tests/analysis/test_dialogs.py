@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 
 from sipalg.analysis.dialogs import (
@@ -22,8 +24,8 @@ from sipalg.analysis.dialogs import (
     SUBSCRIPTION,
     UNREGISTERED,
     Conversation,
+    Conversations,
     address_of,
-    converse,
     private_addresses,
 )
 from sipalg.analysis.messages import SipMessage, sip_messages
@@ -50,6 +52,13 @@ def message(text: str, number: int = 1, *, call_id: str = "a@b", extra: str = ""
     segment = Segment(number, number, 17, PHONE, SERVER, payload, b"", 0, 0, True, (), 0)
     (found,) = sip_messages([segment])
     return found
+
+
+def converse(messages: Iterable[SipMessage]) -> list[Conversation]:
+    conversations = Conversations()
+    for one in messages:
+        conversations.add(one)
+    return list(conversations.by_call_id.values())
 
 
 def talk(*texts: str) -> Conversation:

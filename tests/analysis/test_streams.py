@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -23,7 +24,7 @@ def segment(number: int, sequence: int, payload: bytes, flags: int = 0, *, whole
 def fed(*segments: Segment) -> list[Framed]:
     streams = Streams()
     found = [framed for one in segments for framed in streams.add(one)]
-    return found + list(streams.rest())
+    return found + [framed for _, framed in streams.rest()]
 
 
 def data(found: list[Framed]) -> list[bytes]:
@@ -117,6 +118,42 @@ def test_other_protocols_are_forgotten() -> None:
     assert list(streams.rest()) == []
 
 
+def test_what_waits_at_the_end_is_given() -> None:
+    torn = segment(4, 2 * len(FIRST) + 10, SECOND[:20])
+    found = fed(segment(1, 0, FIRST), segment(2, len(FIRST) + 5, THIRD), torn)
+    assert found == [
+        Framed(FIRST, (1,), True),
+        Framed(THIRD, (2,), True),
+        Framed(SECOND[:20], (4,), False),
+    ]
+
+
+def test_what_waits_behind_a_hole_is_given_at_the_end_of_the_connection() -> None:
+    streams = Streams()
+    ahead = len(FIRST) + 5
+    assert [*streams.add(segment(1, 0, FIRST)), *streams.add(segment(2, ahead, THIRD))] == [Framed(FIRST, (1,), True)]
+    assert list(streams.add(segment(3, ahead + len(THIRD), b"", FIN))) == [Framed(THIRD, (2,), True)]
+
+
+def test_the_rest_comes_with_the_last_segment() -> None:
+    streams = Streams()
+    pieces = [segment(1, 0, FIRST[:20]), segment(2, 20, FIRST[20:50])]
+    assert [framed for one in pieces for framed in streams.add(one)] == []
+    assert [(last.number, framed.frames) for last, framed in streams.rest()] == [(2, (1, 2))]
+    assert list(streams.rest()) == []
+
+
+def test_all_connections_together_have_a_bound(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sipalg.analysis.streams.MOST_BYTES", 1000)
+    streams = Streams()
+    for number in range(30):
+        torn = segment(number, 0, FIRST[:50])._replace(ends=b"%d" % number)
+        held = segment(number, 100, FIRST[:50])._replace(ends=b"%d" % number)
+        assert [*streams.add(torn), *streams.add(held)] == []
+        assert streams._bytes == sum(one.size_bytes for one in streams._streams.values() if one) <= 1000
+    assert [last.number for last, _ in streams.rest()] == [number for number in range(20, 30) for _ in range(2)]
+
+
 def test_endless_header_is_not_held() -> None:
     head = b"REGISTER sip:example.com SIP/2.0\r\n"
     pieces = [segment(1, 0, head)]
@@ -128,4 +165,8 @@ def test_endless_header_is_not_held() -> None:
 
 @given(payloads=st.lists(st.binary(max_size=60), max_size=6), sequences=st.lists(st.integers(0, 200), max_size=6))
 def test_no_bytes_raise(payloads: list[bytes], sequences: list[int]) -> None:
-    fed(*(segment(n, at, payload) for n, (payload, at) in enumerate(zip(payloads, sequences, strict=False))))
+    streams = Streams()
+    for number, (payload, at) in enumerate(zip(payloads, sequences, strict=False)):
+        list(streams.add(segment(number, at, payload)))
+        assert streams._bytes == sum(one.size_bytes for one in streams._streams.values() if one)
+    list(streams.rest())

@@ -9,7 +9,6 @@ Sources: RFC 3261 §10, §12, §13 and §15; RFC 6665.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -168,14 +167,6 @@ class Conversations:
             conversation = self.by_call_id[message.call_id] = begin(message)
         conversation.add(message)
         return conversation
-
-
-def converse(messages: Iterable[SipMessage]) -> list[Conversation]:
-    """Return the conversations that these messages, in order, are."""
-    conversations = Conversations()
-    for message in messages:
-        conversations.add(message)
-    return list(conversations.by_call_id.values())
 
 
 def begin(message: SipMessage) -> Conversation:

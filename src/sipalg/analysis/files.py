@@ -15,18 +15,15 @@ from typing import Final, NamedTuple
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
-from sipalg.analysis.messages import Messages, SipMessage
+from sipalg.analysis.messages import SipMessage, sip_messages
 from sipalg.capture.decode import Decoder, Segment
 from sipalg.capture.link import is_known
 from sipalg.capture.pcap import CaptureError
 from sipalg.capture.piped import Copy, is_piped
 from sipalg.capture.reading import CaptureSource, Frame, open_capture
-from sipalg.codec.datagram import UDP
 
 #: Files that are read in the blink of an eye need no bar.
 BAR_FROM_BYTES: Final = 8_000_000
-#: A datagram that begins with this or more is voice or its like, and most are.
-_FIRST_NOT_TEXT: Final = 0x80
 #: Frames between two looks at how far the reading is.
 _FRAMES_PER_STEP: Final = 8192
 
@@ -73,13 +70,8 @@ class Captures:
         return open_capture(self.paths[number], None if copy is None else copy.path)
 
     def _messages_of(self, number: int) -> Iterator[Located]:
-        take = Messages().take
-        for segment in self.segments(number):
-            payload = segment.payload
-            if segment.protocol == UDP and (not payload or payload[0] >= _FIRST_NOT_TEXT):
-                continue
-            for message in take(segment):
-                yield Located(number, message)
+        for message in sip_messages(self.segments(number)):
+            yield Located(number, message)
 
 
 def unknown_links(source: CaptureSource) -> str:

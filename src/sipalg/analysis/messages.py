@@ -25,6 +25,8 @@ CUT: Final = "cut-in-the-capture"
 _LOOKS_LIKE_SIP: Final = re.compile(
     rb"[\r\n]*(?:SIP/2\.|[A-Z]{3,15} (?:sips?|tel):|[!-~][^\r\n]{0,4000} SIP/[0-9])", re.IGNORECASE
 )
+#: A datagram that begins with this or more is voice or its like, and most are.
+_FIRST_NOT_TEXT: Final = 0x80
 #: Bytes that begin text: RTP, RTCP, DTLS and STUN begin with others.
 _TEXT: Final = frozenset(range(0x20, 0x7F)) | frozenset(b"\r\n")
 
@@ -139,7 +141,7 @@ class Messages:
         """Return the messages that this segment completes, mostly none."""
         payload = segment.payload
         if segment.protocol == UDP:
-            if not payload or payload[0] >= 0x80 or not is_sip(payload):
+            if not payload or payload[0] >= _FIRST_NOT_TEXT or not is_sip(payload):
                 return ()
             framed = Framed(payload, segment.frames or (segment.number,), segment.whole)
             return (read_message(segment, framed),)
@@ -147,14 +149,21 @@ class Messages:
             return ()
         return tuple(read_message(segment, framed) for framed in self._streams.add(segment))
 
+    def rest(self) -> Iterator[SipMessage]:
+        """Yield what streams still had when the capture ended, torn messages among them."""
+        for segment, framed in self._streams.rest():
+            yield read_message(segment, framed)
+
 
 def sip_messages(segments: Iterable[Segment]) -> Iterator[SipMessage]:
-    """Yield the SIP messages of segments that come in order."""
-    take = Messages().take
+    """Yield the SIP messages of segments that come in order; those that the end has torn come last."""
+    messages = Messages()
+    take = messages.take
     for segment in segments:
-        if segment.protocol == UDP and (not segment.payload or segment.payload[0] >= 0x80):
+        if segment.protocol == UDP and (not segment.payload or segment.payload[0] >= _FIRST_NOT_TEXT):
             continue
         yield from take(segment)
+    yield from messages.rest()
 
 
 def read_message(segment: Segment, framed: Framed) -> SipMessage:

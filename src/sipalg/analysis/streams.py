@@ -25,6 +25,8 @@ MOST_BODY_BYTES: Final = 1048576
 SEARCHED_BYTES: Final = 65536
 #: How much may wait behind a hole before the hole is given up.
 MOST_HELD_SEGMENTS: Final = 64
+#: How much all connections together may have waiting; those that were silent longest are forgotten first.
+MOST_BYTES: Final = 64 << 20
 
 _FLAGS: Final = re.IGNORECASE | re.MULTILINE
 _START: Final = re.compile(rb"^(?:SIP/2\.0 [1-6][0-9]{2}|[!%'*+.0-9A-Z_`a-z~-]+ [^\s]+ SIP/2\.0\r?$)", _FLAGS)
@@ -60,6 +62,15 @@ class _Stream:
     frames: list[tuple[int, int]] = field(default_factory=list)
     searched: int = 0
     is_sip: bool = False
+    #: How many bytes wait behind a hole.
+    held_bytes: int = 0
+    #: The last segment, without its bytes: for what is left at the capture's end.
+    last: Segment | None = None
+
+    @property
+    def size_bytes(self) -> int:
+        """How much of the connection is held."""
+        return self.held_bytes + len(self.buffer)
 
 
 class Streams:
@@ -68,44 +79,83 @@ class Streams:
     def __init__(self) -> None:
         #: By the ends of a direction; None is one that isn't SIP.
         self._streams: dict[bytes, _Stream | None] = {}
+        self._bytes = 0
 
     def add(self, segment: Segment) -> Iterator[Framed]:
         """Take one TCP segment; yield the messages that it completes."""
         ends = segment.ends
+        stream: _Stream | None
         if segment.flags & SYN or ends not in self._streams:
-            stream: _Stream | None = _Stream()
-            if segment.flags & SYN:
-                stream = _Stream((segment.sequence + 1) % _MODULUS)
+            self._forget(ends)
+            stream = _Stream((segment.sequence + 1) % _MODULUS if segment.flags & SYN else None)
         else:
             stream = self._streams.pop(ends)
         if len(self._streams) >= MOST_STREAMS:
-            del self._streams[next(iter(self._streams))]
+            self._forget(next(iter(self._streams)))
         self._streams[ends] = stream
         if stream is None:
             return
+        before_bytes = stream.size_bytes
         if segment.payload:
             yield from _take(stream, segment)
         if segment.flags & (FIN | RST):
-            yield from _flush(stream)
-            del self._streams[ends]
+            yield from _finish(stream)
+        self._bytes += stream.size_bytes - before_bytes
+        if segment.flags & (FIN | RST):
+            self._forget(ends)
         elif stream.searched > SEARCHED_BYTES and not stream.is_sip:
+            self._forget(ends)
             self._streams[ends] = None
+        elif stream.size_bytes:
+            stream.last = segment._replace(payload=b"")
+        while self._bytes > MOST_BYTES:
+            self._forget(next(iter(self._streams)))
 
-    def rest(self) -> Iterator[Framed]:
-        """Yield what is left at the capture's end: messages whose ends never came."""
+    def rest(self) -> Iterator[tuple[Segment, Framed]]:
+        """Yield what is left at the capture's end, each with its connection's last segment.
+
+        Those are messages whose ends never came, and those that waited for what never came.
+        """
         for stream in self._streams.values():
-            if stream is not None:
-                yield from _flush(stream)
+            if stream is not None and stream.last is not None:
+                for framed in _finish(stream):
+                    yield stream.last, framed
+        self._streams.clear()
+        self._bytes = 0
+
+    def _forget(self, ends: bytes) -> None:
+        stream = self._streams.pop(ends, None)
+        if stream is not None:
+            self._bytes -= stream.size_bytes
+
+
+def _finish(stream: _Stream) -> Iterator[Framed]:
+    """Give all that is left of a stream: what waits behind holes too."""
+    while stream.held:
+        yield from _skip(stream, stream.expected or 0)
+        yield from _go_on(stream)
+    yield from _flush(stream)
+
+
+def _skip(stream: _Stream, near: int) -> Iterator[Framed]:
+    """Give a hole up: what is missing isn't in the capture; on with what is there, the first from about `near`."""
+    yield from _flush(stream)
+    stream.expected = min(stream.held, key=lambda sequence: (sequence - near + (1 << 31)) % _MODULUS)
 
 
 def _take(stream: _Stream, segment: Segment) -> Iterator[Framed]:
     if stream.expected is None:
         stream.expected = segment.sequence
-    stream.held.setdefault(segment.sequence, segment)
+    if segment.sequence not in stream.held:
+        stream.held[segment.sequence] = segment
+        stream.held_bytes += len(segment.payload)
     if len(stream.held) > MOST_HELD_SEGMENTS:
-        # What is missing isn't in the capture: on with what is there.
-        yield from _flush(stream)
-        stream.expected = min(stream.held, key=lambda sequence: (sequence - segment.sequence + (1 << 31)) % _MODULUS)
+        yield from _skip(stream, segment.sequence)
+    yield from _go_on(stream)
+
+
+def _go_on(stream: _Stream) -> Iterator[Framed]:
+    """Take what continues the stream, and give the messages that it completes."""
     while (following := _following(stream)) is not None:
         stream.expected = (following.sequence + len(following.payload)) % _MODULUS
         stream.frames.append((len(stream.buffer), following.number))
@@ -115,6 +165,7 @@ def _take(stream: _Stream, segment: Segment) -> Iterator[Framed]:
             yield from _flush(stream)
             stream.expected = None
             stream.held.clear()
+            stream.held_bytes = 0
             return
 
 
@@ -130,6 +181,7 @@ def _following(stream: _Stream) -> Segment | None:
         if ahead and ahead < 1 << 31:
             continue
         del stream.held[sequence]
+        stream.held_bytes -= len(segment.payload)
         if seen < len(segment.payload):
             stream.buffer += segment.payload[seen:]
             return segment
