@@ -27,7 +27,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "config": ("sipalg.control.settings.config", "check or show the settings file, or print a new one"),
     "status": ("sipalg.control.asking.tables", "show what the running ALG does and counts"),
     "mappings": ("sipalg.control.asking.tables", "list the running ALG's mappings, private to public"),
-    "calls": ("sipalg.control.asking.calls", "list calls: the running ALG's with their media, or those in captures"),
+    "calls": ("sipalg.browse.command", "list calls: the running ALG's with their media, or those in captures"),
     "trace": ("sipalg.control.asking.trace", "show or write each SIP message before and after the running ALG"),
     "metrics": ("sipalg.control.asking.metrics", "print the running ALG's counters for Prometheus, or serve them"),
     "/": ("sipalg.routeros.shell", "run a RouterOS command: sipalg '/ip firewall service-port print'"),

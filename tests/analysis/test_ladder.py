@@ -54,6 +54,19 @@ def test_host_that_talks_to_itself_has_a_line_for_each_port(talk: Talk, write: W
     assert draw(read(path), None)[1].endswith("│↻ REGISTER")
 
 
+@pytest.mark.parametrize("public", ["203.0.113.1:1024", "10.0.0.1:1024"])
+def test_hosts_stand_from_inside_to_outside(public: str, talk: Talk, write: Write) -> None:
+    # Both sides of a router: the server is the second host that comes up, and the first in a call from outside.
+    both = []
+    for source, destination, payload in talk[3:6]:
+        ends = source, destination
+        sides = [ends, tuple(public if end == "192.168.33.10:5060" else end for end in ends)]
+        both += [(*side, payload) for side in (sides if source.startswith("192") else reversed(sides))]
+    hosts = ["192.168.33.10", public.split(":")[0], "203.0.113.50"]
+    assert draw(read(write(both)), None)[0].split() == hosts
+    assert draw(read(write(both[2:])), None)[0].split() == hosts
+
+
 @pytest.mark.parametrize("width", [60, 80, 120])
 def test_ladder_fits_the_terminal(width: int, talk: Talk, write: Write) -> None:
     ends = [f"192.168.133.{n}:5060" for n in range(100, 103)]

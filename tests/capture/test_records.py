@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sipalg.capture.reading import open_capture
 from sipalg.capture.records import Captured, Format, Pcap, Pcapng, format_for, read_blocks, whole_bytes
 
 PACKETS = st.lists(
@@ -19,6 +20,7 @@ PACKETS = st.lists(
         st.sampled_from(["", "lan0", "ether1-gateway"]),
         st.sampled_from([None, True, False]),
         st.text(st.characters(exclude_categories=["Cs"]), max_size=20),
+        st.none(),
     ),
     max_size=6,
 )
@@ -54,6 +56,15 @@ def test_a_cut_file_is_whole_up_to_its_last_whole_record(
     # An interface's description is a whole block too, in front of its first packet.
     assert max(end for end in ends if end <= cut) <= found <= cut
     assert whole_bytes(io.BytesIO(whole[:found])) == found
+
+
+def test_interfaces_have_link_types_of_their_own(tmp_path: Path) -> None:
+    first, second = EXAMPLE
+    path = tmp_path / "file"
+    path.write_bytes(content(Pcapng(), [first._replace(link_type=101), second, first]))
+    with open_capture(path) as source:
+        assert [(one.link_type, one.interface) for one in source] == [(101, 0), (1, 1), (1, 2)]
+        assert [one.name for one in source.interfaces] == ["before", "after", "before"]
 
 
 def test_a_file_of_another_kind_is_left_whole() -> None:

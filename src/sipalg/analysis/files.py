@@ -16,6 +16,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
 
 from sipalg.analysis.messages import SipMessage, sip_messages
+from sipalg.capture.blocks import Interface
 from sipalg.capture.decode import Decoder, Segment
 from sipalg.capture.link import is_known
 from sipalg.capture.pcap import CaptureError
@@ -42,6 +43,7 @@ class Captures:
         self.paths = tuple(paths)
         #: By path, why its end is missing; complete once the file has been read once.
         self.damage: dict[Path, str] = {}
+        self._interfaces: list[list[Interface]] = [[] for _ in paths]
         #: What is read more than once is kept where it can be, while this object is.
         self._copies = [Copy(path) if is_piped(path) else None for path in paths]
         for number in range(len(paths)):
@@ -56,10 +58,16 @@ class Captures:
     def frames(self, number: int) -> Iterator[Frame]:
         """Yield the frames of one file; CaptureError if none of its link types can be read."""
         with self._open(number) as source:
+            self._interfaces[number] = source.interfaces
             yield from with_bar(source)
             note = source.damage or unknown_links(source)
         if note:
             self.damage[self.paths[number]] = note
+
+    def interface_name(self, number: int, interface: int) -> str:
+        """Return what an interface of a file that is being read is called: as in the file, else by the file's name."""
+        name = self._interfaces[number][interface].name
+        return name or (self.paths[number].name if len(self.paths) > 1 else "")
 
     def segments(self, number: int) -> Iterator[Segment]:
         """Yield the segments of one file."""

@@ -13,6 +13,7 @@ from itertools import chain
 from typing import Final, NamedTuple
 
 from sipalg.analysis.messages import SipMessage, text_of
+from sipalg.analysis.places import places
 from sipalg.codec.body import sdp_span
 from sipalg.engine.verdict import Endpoint
 
@@ -32,7 +33,8 @@ def printable(text: str) -> str:
 
 def arrow(text: str, width: int, *, to_the_right: bool) -> str:
     """An arrow of `width` columns with a text on its shaft, shortened if need be."""
-    line = f"── {text[: width - 5]} ".ljust(width - 1, "─")
+    label = text if len(text) <= width - 5 else text[: width - 6] + "…"
+    line = f"── {label} ".ljust(width - 1, "─")
     return f"{line}▶" if to_the_right else f"◀{line}"
 
 
@@ -83,19 +85,22 @@ class Rung(NamedTuple):
 
 
 def rungs(messages: Sequence[SipMessage]) -> tuple[list[str], list[Rung]]:
-    """The hosts that messages in order went between, from left to right as they come up, and the messages' arrows."""
+    """The hosts that messages in order went between, from inside to outside, and the messages' arrows."""
     split = {message.source.host for message in messages if message.source.host == message.destination.host}
-    places: dict[str, int] = {}
+    sides = places(messages)
+    ends = dict.fromkeys(end for message in messages for end in (message.source, message.destination))
+    heads = dict.fromkeys(_column(end, split) for end in sorted(ends, key=lambda end: sides[end.host]))
+    column = {head: place for place, head in enumerate(heads)}
     found = []
     seen = set[tuple[Endpoint, Endpoint, bytes]]()
     for number, message in enumerate(messages, 1):
         what = message.source, message.destination, message.data
-        source, destination = (places.setdefault(_column(end, split), len(places)) for end in what[:2])
+        source, destination = (column[_column(end, split)] for end in what[:2])
         elapsed_s = (message.time_ns - messages[0].time_ns) / _NS_PER_S
         label = _label(message, again=what in seen)
         found.append(Rung(number, elapsed_s, source, destination, label, what in seen, message))
         seen.add(what)
-    return list(places), found
+    return list(heads), found
 
 
 def draw(messages: Sequence[SipMessage], width: int | None) -> list[str]:

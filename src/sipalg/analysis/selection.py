@@ -18,7 +18,7 @@ from sipalg.analysis.files import Captures
 from sipalg.analysis.messages import SipMessage, is_sip
 from sipalg.analysis.rtp import RtpStreams
 from sipalg.capture.decode import Decoder
-from sipalg.capture.pcap import CaptureError, CaptureWriter
+from sipalg.capture.pcap import CaptureError, CaptureWriter, is_pcapng
 from sipalg.capture.reading import Frame
 from sipalg.codec.datagram import UDP
 from sipalg.engine.verdict import Endpoint
@@ -93,8 +93,8 @@ def as_row(number: int, one: Conversation) -> dict[str, Any]:
         "to": one.callee,
         "state": one.state,
         "failure": one.failure,
-        "packets": one.packets,
-        "private": sorted(one.private),
+        "sip_packets": one.packets,
+        "private_addresses": sorted(one.private),
         "call_id": one.call_id,
     }
 
@@ -116,27 +116,30 @@ def as_facts(number: int, message: SipMessage) -> dict[str, Any]:
 
 
 def export(captures: Captures, call_ids: frozenset[str], path: Path) -> int:
-    """Write the packets of some conversations and of their media to a pcap file; return how many there were.
+    """Write the packets of some conversations and of their media to a capture; return how many there were.
 
-    The packets of several files come one file after the other, each as it is. CaptureError if it can't be written, or
-    if the packets have different link types.
+    It is pcapng if its name ends so, else pcap. The packets of several files come one file after the other, each as it
+    is. CaptureError if it can't be written, or if the packets have different link types and it is pcap.
     """
     if any(path.resolve() == source.resolve() for source in captures.paths):
         raise CaptureError(f"{path}: is read from; give the name of another file to write")
     packets = find_packets(captures, call_ids)
-    frames = chain.from_iterable(
-        _frames(captures.frames(file), numbers, packets.media) for file, numbers in enumerate(packets.numbers)
+    frames = (
+        (file, frame)
+        for file, numbers in enumerate(packets.numbers)
+        for frame in _frames(captures.frames(file), numbers, packets.media)
     )
     first = next(frames, None)
     if first is None:
         raise CaptureError(f"{path}: not written, since there is no packet to write")
-    count = 0
-    with CaptureWriter(path, first.link_type, nanoseconds=True) as writer:
-        for frame in chain((first,), frames):
-            if frame.link_type != first.link_type:
-                what = f"link types {first.link_type} and {frame.link_type}"
-                raise CaptureError(f"{path}: the packets have {what}, and a pcap file holds one; give files of one")
-            writer.write(frame.time_ns, frame.data, frame.wire_bytes)
+    link_type, count = first[1].link_type, 0
+    with CaptureWriter(path, link_type, nanoseconds=True) as writer:
+        for file, frame in chain((first,), frames):
+            if frame.link_type != link_type and not is_pcapng(path):
+                what = f"link types {link_type} and {frame.link_type}"
+                raise CaptureError(f"{path}: the packets have {what}, and pcap holds one; write a file named ….pcapng")
+            interface = captures.interface_name(file, frame.interface)
+            writer.write(frame.time_ns, frame.data, frame.wire_bytes, interface=interface, link_type=frame.link_type)
             count += 1
         writer.commit()
     return count

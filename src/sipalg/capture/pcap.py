@@ -1,4 +1,4 @@
-"""Captures on disk: packets out of pcap and pcapng files, and into a pcap file that appears only when it is whole.
+"""Captures on disk: packets out of pcap and pcapng files, and into a file that appears only when it is whole.
 
 libpcap reads (through pcapy-ng), so whatever tcpdump opens opens here, and what is damaged is found as tcpdump finds
 it. libpcap's writer can't take a packet that grew, so the writer is ours: one header a file, one a packet
@@ -17,6 +17,7 @@ from typing import Final, NamedTuple, Self
 
 import pcapy
 
+from sipalg.capture.records import Captured, Pcapng
 from sipalg.capture.timestamps import NS_PER_S, precise_times
 
 #: What a reader may hold of one packet; libpcap's own maximum. A grown packet still fits under it.
@@ -89,9 +90,15 @@ class CaptureReader:
             yield Packet(number, time_ns, bytes(frame), header.getlen())
 
 
-class CaptureWriter:
-    """A pcap file in the making: a temporary file beside the target, which takes its name in :meth:`commit`.
+def is_pcapng(path: Path) -> bool:
+    """Whether a file of this name is written as pcapng."""
+    return path.name.endswith(".pcapng")
 
+
+class CaptureWriter:
+    """A capture in the making: a temporary file beside the target, which takes its name in :meth:`commit`.
+
+    It is pcapng where the name ends with `.pcapng`, and pcap otherwise.
     Leaving the `with` without a commit removes it, and the target stays as it was.
     """
 
@@ -109,7 +116,9 @@ class CaptureWriter:
             raise CaptureError(f"{path}: {error.strerror}; give a file in a folder that can be written to") from None
         self._temporary = Path(name)
         self._file = os.fdopen(descriptor, "wb")
-        self._file.write(_FILE_HEADER.pack(magic, 2, 4, 0, 0, SNAPLEN_BYTES, file_type))
+        self._pcapng = Pcapng(file_type) if is_pcapng(path) else None
+        header = _FILE_HEADER.pack(magic, 2, 4, 0, 0, SNAPLEN_BYTES, file_type)
+        self._file.write(header if self._pcapng is None else self._pcapng.header())
 
     def __enter__(self) -> Self:
         return self
@@ -122,8 +131,14 @@ class CaptureWriter:
         finally:
             self._temporary.unlink(missing_ok=True)
 
-    def write(self, time_ns: int, frame: bytes, wire_bytes: int) -> None:
-        """Append one packet."""
+    def write(
+        self, time_ns: int, frame: bytes, wire_bytes: int, *, interface: str = "", link_type: int | None = None
+    ) -> None:
+        """Append one packet; only pcapng keeps `interface`, and a link type of the packet's own, as in files."""
+        if self._pcapng is not None:
+            packet = Captured(time_ns, frame, wire_bytes, interface, link_type=link_type)
+            self._file.write(self._pcapng.packet(packet))
+            return
         seconds, rest_ns = divmod(time_ns, NS_PER_S)
         self._file.write(_RECORD_HEADER.pack(seconds, rest_ns // self._ns_per_unit, len(frame), wire_bytes) + frame)
 

@@ -43,7 +43,8 @@ _LARGEST_PIECE_BYTES: Final = 1 << 24
 class Captured(NamedTuple):
     """A copy of a frame: `time_ns` since 1970, `wire_bytes` its size on the wire, of which `frame` may be the begin.
 
-    `outgoing` is None where nobody knows; `comment` is for those who read the file.
+    `outgoing` is None where nobody knows; `comment` is for those who read the file; `link_type` is the number as in
+    files (LINKTYPE_…), None for the format's own.
     """
 
     time_ns: int
@@ -52,6 +53,7 @@ class Captured(NamedTuple):
     interface: str = ""
     outgoing: bool | None = None
     comment: str = ""
+    link_type: int | None = None
 
 
 class Format(Protocol):
@@ -81,11 +83,11 @@ class Pcap:
 
 
 class Pcapng:
-    """The new kind: nanoseconds, interfaces by name, directions, comments."""
+    """The new kind: nanoseconds, interfaces by name and each with its link type, directions, comments."""
 
     def __init__(self, link_type: int = ETHERNET) -> None:
         self._link_type = link_type
-        self._interfaces: dict[str, int] = {}
+        self._interfaces: dict[tuple[str, int], int] = {}
 
     def header(self) -> bytes:
         """Return the section's header; interfaces are described when their first packet comes."""
@@ -94,12 +96,13 @@ class Pcapng:
     def packet(self, packet: Captured) -> bytes:
         """Return a packet's block, after its interface's where that is new."""
         before = b""
-        number = self._interfaces.get(packet.interface)
+        link_type = self._link_type if packet.link_type is None else packet.link_type
+        number = self._interfaces.get((packet.interface, link_type))
         if number is None:
-            number = self._interfaces[packet.interface] = len(self._interfaces)
+            number = self._interfaces[packet.interface, link_type] = len(self._interfaces)
             options = _option(_NAME, packet.interface.encode()) if packet.interface else b""
             options += _option(_UNIT, _NANOSECONDS) + _option(0, b"")
-            before = _block(_INTERFACE_BLOCK, _INTERFACE.pack(self._link_type, 0, SNAPLEN_BYTES) + options)
+            before = _block(_INTERFACE_BLOCK, _INTERFACE.pack(link_type, 0, SNAPLEN_BYTES) + options)
         size_bytes = len(packet.frame)
         high, low = divmod(packet.time_ns, 1 << 32)
         body = _PACKET.pack(number, high, low, size_bytes, packet.wire_bytes) + packet.frame + bytes(-size_bytes % 4)

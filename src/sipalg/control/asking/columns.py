@@ -29,16 +29,27 @@ _DROPPED_LAST: Final = (
     "kept_for_s",
     "purpose",
     "call_id",
-    "packets",
+    "sip_packets",
     "kind",
     # A warning says it, too.
     "sip_timeout_needed_s",
     "silence_s",
     "keepalive_s",
     "registration_s",
+    # Who and why comes before it.
+    "private_addresses",
 )
-#: Columns whose texts may be shortened, since they hold names and not addresses; these first.
-_SHORTENED: Final = ("call_id", "inside_tag", "outside_tag", "aor", "failure", "from", "to")
+#: Columns whose texts may be shortened, since they hold names and not addresses; these first. So long they are kept as
+#: long as another column can go.
+_SHORTENED: Final = {
+    "call_id": 12,
+    "inside_tag": 12,
+    "outside_tag": 12,
+    "aor": 12,
+    "failure": 20,
+    "from": 20,
+    "to": 20,
+}
 _SHORTEST: Final = 12
 
 #: What a column or a fact is called where its key doesn't say it well.
@@ -50,6 +61,9 @@ _WORDS: Final = {
     "refusals": "refused, by reason",
     "seen_as": "seen by servers as, where another address is written",
     "aor": "address of record",
+    "number": "#",
+    "sip_packets": "SIP packets",
+    "private_addresses": "private",
     "failure": "first failure",
     "packets_s": "time on packets",
     "commands_s": "of it in the kernel's maps",
@@ -115,19 +129,25 @@ def _short_text_of(key: str, value: object) -> str:
 
 def _make_fit(cells: dict[str, list[str]], width: int) -> None:
     """Leave out columns and shorten names until the lines fit or nothing is left that may go."""
-    _drop(cells, _DROPPED_FIRST, width)
-    for key in filter(cells.__contains__, _SHORTENED):
-        too_much = _line_width(cells) - width
-        if too_much > 0:
-            room = max(_SHORTEST, _width(cells[key]) - too_much)
-            cells[key] = [text if len(text) <= room else text[: room - 1] + "…" for text in cells[key]]
-    _drop(cells, _DROPPED_LAST, width)
-
-
-def _drop(cells: dict[str, list[str]], keys: Sequence[str], width: int) -> None:
-    for key in keys:
+    for key in _DROPPED_FIRST:
         if _line_width(cells) > width:
             cells.pop(key, None)
+    for key in _DROPPED_LAST:
+        too_long = sum(max(0, _width(cells[name]) - _SHORTENED[name]) for name in _SHORTENED if name in cells)
+        if _line_width(cells) - too_long > width:
+            cells.pop(key, None)
+    for shortest in (*_SHORTENED.items(), *((key, _SHORTEST) for key in _SHORTENED)):
+        _shorten(cells, *shortest, width)
+
+
+def _shorten(cells: dict[str, list[str]], key: str, shortest: int, width: int) -> None:
+    """Shorten a column's texts to `shortest` at most, as far as the lines are too long."""
+    too_much = _line_width(cells) - width
+    if key not in cells or too_much <= 0:
+        return
+    head = cells[key][0]
+    room = max(shortest, len(head), _width(cells[key]) - too_much)
+    cells[key] = [text if len(text) <= room else text[: room - 1] + "…" for text in cells[key]]
 
 
 def _line_width(cells: Mapping[str, Sequence[str]]) -> int:

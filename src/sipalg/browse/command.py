@@ -12,7 +12,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -50,12 +50,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
         "files", nargs="*", type=Path, metavar="FILE", help="captures to read (default: ask the running ALG)"
     )
     parser.add_argument("--call", metavar="N|CALL-ID", help="show this call's ladder: its number, or its Call-ID")
-    parser.add_argument("--message", type=int, metavar="N", help="show this message of the call whole")
-    parser.add_argument(
+    shown = parser.add_mutually_exclusive_group()
+    shown.add_argument("--message", type=int, metavar="N", help="show this message of the call whole")
+    shown.add_argument(
         "--diff", type=int, nargs=2, metavar=("N", "M"), help="show what is different in two messages of the call"
     )
     parser.add_argument(
-        "--export", type=Path, metavar="OUT.pcap", help="write the packets of the call, or of all, and their media"
+        "--export",
+        type=Path,
+        metavar="OUT.pcap",
+        help="write the packets of the call, or of all, and their media; pcapng if it ends so",
     )
     parser.add_argument("--svg", type=Path, metavar="OUT.svg", help="write the call's ladder as a picture")
     parser.add_argument("--html", type=Path, metavar="OUT.html", help="write the call, or all, as a page by itself")
@@ -74,6 +78,9 @@ def main(args: argparse.Namespace) -> int:
     for_one = [name for name in _OF_ONE_CALL if getattr(args, name) is not None]
     if args.call is None and for_one:
         return _refuse(f"--{for_one[0]} is for one call: choose it with --call")
+    same = _same_file({name: getattr(args, name) for name in ("export", "svg", "html")})
+    if same:
+        return _refuse(same)
     try:
         captures = Captures(args.files)
         _show(captures, args)
@@ -82,6 +89,16 @@ def main(args: argparse.Namespace) -> int:
     for damage in captures.damage.values():
         sys.stderr.write(f"sipalg calls: {printable(damage)}\n")
     return 1 if captures.damage else 0
+
+
+def _same_file(written: Mapping[str, Path | None]) -> str:
+    """Say which two files to write are one, "" where none are."""
+    names: dict[Path, str] = {}
+    for name, path in written.items():
+        other = names.setdefault(path.resolve(), name) if path is not None else name
+        if other != name:
+            return f"--{other} and --{name} are the same file, {path}: give each its own"
+    return ""
 
 
 def _show(captures: Captures, args: argparse.Namespace) -> None:
@@ -135,9 +152,7 @@ def _write_file(captures: Captures, path: Path, text: str) -> None:
         raise CaptureError(f"{path}: {error.strerror}; give a file in a folder that can be written to") from None
 
 
-def _show_call(
-    row: dict[str, Any], messages: list[SipMessage], captures: Captures, args: argparse.Namespace
-) -> None:
+def _show_call(row: dict[str, Any], messages: list[SipMessage], captures: Captures, args: argparse.Namespace) -> None:
     numbers = [args.message] if args.message is not None else args.diff or []
     picked = [_pick(messages, number) for number in numbers]
     if args.json:

@@ -13,8 +13,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from sipalg import cli
+from sipalg.browse import command
+from sipalg.capture.reading import open_capture
 from sipalg.codec.datagram import fill_checksums, host_bytes
-from sipalg.control.asking import calls, tables
+from sipalg.control.asking import tables
 
 PHONE, SERVER = "192.168.33.10", "203.0.113.50"
 
@@ -61,10 +63,25 @@ def test_table(capture: str, capsys: pytest.CaptureFixture[str]) -> None:
     code, out, err = run(capsys, capture)
     assert (code, err) == (0, "")
     head, first, second = out.splitlines()
-    assert head.split("  ")[0] == "number"
+    assert head.split("  ")[0] == "#"
     assert "first failure" in head
     assert first.split()[:6] == ["1", "registration", f"alice@{PHONE}", f"bob@{SERVER}", "rejected", "403"]
     assert "no answer" in second
+
+
+def test_what_matters_is_readable_at_80_columns(
+    capture: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    monkeypatch.setenv("COLUMNS", "80")
+    head, first, second = run(capsys, capture)[1].splitlines()
+    assert head.split("  ")[-1] == "private"
+    assert first.split()[1:] == [f"alice@{PHONE}", f"bob@{SERVER}", "rejected", "403", "Never", PHONE]
+    assert second.split()[1:] == [f"alice@{PHONE}", f"bob@{SERVER}", "calling", "no", "answer", PHONE]
+    monkeypatch.setenv("COLUMNS", "140")
+    head = run(capsys, capture)[1].splitlines()[0]
+    assert head.split("  ")[-1].strip() == "call id"
+    assert "SIP packets" in head
 
 
 def test_table_as_json(capture: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -117,7 +134,27 @@ def test_export(
     out = tmp_path / "out.pcap"
     assert run(capsys, capture, "--export", str(out), *choice) == (0, f"{out}: {said}\n", "")
     again = json.loads(run(capsys, str(out), "--json")[1])["calls"]
-    assert sum(row["packets"] for row in again) == int(said[0])
+    assert sum(row["sip_packets"] for row in again) == int(said[0])
+
+
+def test_two_things_to_show_are_refused(capture: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        cli.main(["calls", capture, "--call", "1", "--message", "1", "--diff", "1", "2"])
+    assert "argument --diff: not allowed with argument --message" in capsys.readouterr().err
+
+
+def test_export_as_pcapng_keeps_where_packets_were_seen(
+    capture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out, raw = tmp_path / "out.pcapng", tmp_path / "raw.pcap"
+    packet = frame(*MESSAGES[2])[14:]
+    head = struct.pack("<IHHQII", 0xA1B2C3D4, 2, 4, 0, 262144, 101)
+    raw.write_bytes(head + struct.pack("<IIII", 1_700_000_001, 0, len(packet), len(packet)) + packet)
+    code, said, _ = run(capsys, capture, str(raw), "--export", str(out))
+    assert (code, said) == (0, f"{out}: 4 packets of 2 calls\n")
+    with open_capture(out) as source:
+        assert [(one.link_type, one.interface) for one in source] == [(1, 0)] * 3 + [(101, 1)]
+        assert [one.name for one in source.interfaces] == ["a.pcap", "raw.pcap"]
 
 
 def test_export_and_json(capture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -136,6 +173,10 @@ def test_export_and_json(capture: str, tmp_path: Path, capsys: pytest.CaptureFix
         (["FILE", "--socket", "/x"], "--socket is for the running ALG's calls: leave it or the files out"),
         (["FILE", "--call", "9"], "--call 9: there is no such call; a number from 1 to 2, or a Call-ID"),
         (["FILE", "--call", "1", "--message", "3"], "message 3: there is no such message; the call has 1 to 2"),
+        (
+            ["FILE", "--call", "1", "--svg", "/x", "--html", "/../x"],
+            "--svg and --html are the same file, /../x: give each its own",
+        ),
         (["/nowhere"], "/nowhere: No such file or directory; give a pcap or pcapng file"),
     ],
 )
@@ -213,7 +254,7 @@ def test_file_that_cannot_be_written(
 def test_page_of_very_many_calls_is_refused(
     capture: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(calls, "MOST_CALLS_OF_A_PAGE", 1)
+    monkeypatch.setattr(command, "MOST_CALLS_OF_A_PAGE", 1)
     path = tmp_path / "out.html"
     said = "sipalg calls: --html: 2 calls are too many for a page; choose one with --call\n"
     assert run(capsys, capture, "--html", str(path)) == (2, "", said)
