@@ -13,7 +13,7 @@ from pathlib import Path
 from sipalg.analysis.dialogs import Conversations
 from sipalg.analysis.ladder import draw
 from sipalg.analysis.messages import Messages, SipMessage
-from sipalg.analysis.rtp import RtpStreams
+from sipalg.analysis.rtp import Streams, media_ends
 from sipalg.capture.decode import Decoder, Segment
 from sipalg.capture.pcap import CaptureError
 from sipalg.capture.reading import Frame, open_capture
@@ -58,19 +58,20 @@ def _check_file(content: bytes) -> None:
 
 
 def _check_segments(segments: list[Segment]) -> None:
-    messages, conversations, streams = Messages(), Conversations(), RtpStreams()
+    messages, conversations, streams = Messages(), Conversations(), Streams()
     found: list[SipMessage] = []
     for segment in segments:
         completed = messages.take(segment)
         for message in completed:
             conversations.add(message)
-            streams.announce(message)
+            for end in media_ends(message):
+                streams.announce(end)
             assert message.frames
             assert message.frame.body <= message.frame.body_end <= len(message.data)
             assert all(len(field) == 2 for field in message.headers())
             assert message.name is not None
         if not completed and segment.protocol == 17:
-            streams.add(segment)
+            streams.take(segment)
         found += completed
     assert sum(one.messages for one in conversations.by_call_id.values()) == len(found)
     assert len(draw(found, 80)) == (len(found) + 1 if found else 0)

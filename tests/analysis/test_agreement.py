@@ -9,9 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from sipalg.analysis.diagnose.look import look
+from sipalg.analysis.diagnose.networks import Networks
 from sipalg.analysis.files import Captures
-from sipalg.analysis.messages import Messages
-from sipalg.analysis.rtp import RTP, RtpStreams
+from sipalg.analysis.rtp import Streams
+from sipalg.capture.reading import open_capture
 
 CORPUS = Path(__file__).parents[2] / "../shared/corpora/pcaps"
 FOUND = sorted(path for path in CORPUS.rglob("*") if path.is_file())
@@ -64,19 +66,19 @@ def test_streams_of_voice(path: Path) -> None:
     for line in tshark(path, "-q", "-z", "rtp,streams"):
         words = line.split()
         if "0x" in line:
-            source, destination = ":".join(words[2:4]), ":".join(words[4:6])
+            ends = ":".join(words[2:4]), ":".join(words[4:6])
             packets = next(int(words[at - 2]) for at in range(len(words)) if words[at].startswith("("))
-            theirs[source, destination, int(words[6], 16), packets] += 1
-    messages, streams = Messages(), RtpStreams()
-    for segment in Captures([path]).segments(0):
-        found = messages.take(segment)
-        for message in found:
-            streams.announce(message)
-        if not found:
-            streams.add(segment)
+            theirs[(*ends, int(words[6], 16), packets)] += 1
+    streams = Streams()
+    with open_capture(path) as source:
+        source.tallies = streams.tallies
+        facts = look(source, Networks(), streams)
     ours = Counter(
-        (str(one.source), str(one.destination), one.ssrc, one.packets) for one in streams.streams() if one.kind == RTP
+        (str(one.source), str(one.destination), int.from_bytes(one.tally.ssrc, "big"), one.tally.count)
+        for one in streams.all
+        if not one.is_rtcp
     )
+    assert facts.streams == ours.total()
     more = STREAMS_MORE.get(path.relative_to(CORPUS).parts[0], set())
     assert {(stream[0], stream[1]) for stream in ours - theirs} == more
     assert {(stream[0], stream[1]) for stream in theirs - ours} == STREAMS_MISSED.get(path.name, set())

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 from tests.analysis.exchange import INVITE, NAT, OFFER, PHONE, SERVER, heard, message, pair_of, rtcp, rtp
 
-from sipalg.analysis.media_seen import Count, FlowKey, Flows, MediaSeen, judge_media, named_ends
+from sipalg.analysis.media_seen import Count, FlowKey, Flows, flows_of, judge_media, named_ends
+from sipalg.analysis.rtp import Streams
+from sipalg.capture.decode import Segment
 from sipalg.engine.verdict import Endpoint
 
 P, N, S = Endpoint(PHONE, 14254), Endpoint(NAT, 19032), Endpoint(SERVER, 20000)
@@ -22,27 +24,25 @@ def rules(inside: Flows, outside: Flows, span: tuple[int, int] = SPAN) -> list[s
     return [found.rule for found in judge_media([PAIR], inside, outside, (SPAN, span), NEAR, PUBLIC)]
 
 
-def test_counts_flows_of_named_ends_only() -> None:
-    seen = MediaSeen()
-    for number in range(3):
-        seen.add(number + 5, number + 5, P, S, rtp(1, number))
-    seen.add(8, 8, P, S, rtcp(1))
-    seen.add(9, 9, Endpoint(PHONE, 53), Endpoint(SERVER, 53), rtp(2, 1))
-    seen.add(10, 10, P, S, b"\x80\x00short")
-    seen.add(11, 11, P, S, b"REGISTER sip:x")
+def test_flows_are_those_of_named_ends() -> None:
+    streams = Streams()
     named = named_ends([heard(message(INVITE, OFFER)[0])])
     assert named == {P, Endpoint(PHONE, 14255)}
-    assert seen.flows(named) == {
+    for end in (*named, Endpoint(PHONE, 53)):
+        streams.announce(end)
+
+    def take(number: int, source: Endpoint, payload: bytes) -> None:
+        ends = repr(source).encode()
+        streams.take(Segment(number, number, 17, source, S, payload, ends, 0, 0, True, (), 0))
+
+    for number in range(3):
+        take(number + 5, P, rtp(1, number))
+    take(8, P, rtcp(1))
+    take(9, Endpoint(PHONE, 53), rtp(2, 1))
+    assert flows_of(streams, named) == {
         FlowKey(P, S, False, b"\0\0\0\1"): (3, 5, 7, 5, 7, ()),
         FlowKey(P, S, True, b"\0\0\0\1"): (1, 8, 8, 8, 8, (8,)),
     }
-
-
-def test_is_bounded() -> None:
-    seen = MediaSeen(most_flows=2)
-    for ssrc in range(5):
-        seen.add(ssrc, ssrc, P, S, rtp(ssrc, 1))
-    assert len(seen.flows(frozenset((P,)))) == 2
 
 
 def test_what_went_through_is_nothing_to_say() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from sipalg.capture.decode import Decoder
 from sipalg.capture.reading import open_capture
-from sipalg.capture.tally import RTCP_HEADS, RTP_HEADS, Tally
+from sipalg.capture.tally import Tally
 from sipalg.codec.datagram import host_bytes
 
 ENDS = host_bytes("192.168.20.100") + host_bytes("207.252.1.148") + struct.pack("!HH", 4000, 9000)
@@ -17,7 +17,8 @@ Write = Callable[[list[bytes], int], bytes]
 
 #: What stands before the IPv4 packet, by link type.
 HEADERS = {1: bytes(12) + b"\x08\0", 113: bytes(14) + b"\x08\0", 276: b"\x08\0" + bytes(18), 101: b"", 0: b"\2\0\0\0"}
-RTP = b"\x80\x00" + bytes(18)
+SSRC = b"ssrc"
+RTP = b"\x80\x00" + bytes(6) + SSRC + bytes(8)
 STUN = b"\0\1" + bytes(18)
 
 
@@ -49,7 +50,7 @@ def test_packets_of_a_known_way_are_counted_and_the_others_come(link_type: int, 
     frames = [HEADERS[link_type] + one for one in (packet(RTP), other, packet(STUN), packet(RTP))]
     path = tmp_path / "a.pcap"
     path.write_bytes(write(frames, link_type))
-    tally = Tally(RTP_HEADS)
+    tally = Tally(SSRC)
     with open_capture(path) as source:
         source.tallies[ENDS] = tally
         numbers = [frame.number for frame in source]
@@ -60,13 +61,34 @@ def test_packets_of_a_known_way_are_counted_and_the_others_come(link_type: int, 
 def test_way_that_becomes_known_while_reading_is_counted_from_then_on(write: Write, tmp_path: Path) -> None:
     path = tmp_path / "a.pcap.gz"
     path.write_bytes(gzip.compress(write([HEADERS[1] + packet(RTP)] * 9, 1)))
-    tally = Tally(RTP_HEADS)
+    tally = Tally(SSRC)
     with open_capture(path) as source:
         for segment in Decoder().segments(source):
             assert segment.number <= 1
             source.tallies[segment.ends] = tally
     assert (tally.count, source.packets, source.damage) == (8, 9, None)
-    assert source.last_ns == (1_000_002_000 if write is pcap else 5000)
+    assert source.last_ns == tally.last_ns == (1_000_002_000 if write is pcap else 5000)
+    assert tally.last == 9
+
+
+@pytest.mark.parametrize("write", [pcap, pcapng])
+def test_numbers_go_on_from_other_files(write: Write, tmp_path: Path) -> None:
+    path = tmp_path / "a.pcap"
+    path.write_bytes(write([HEADERS[1] + packet(one) for one in (STUN, RTP, STUN, RTP)], 1)[:-1])
+    tally = Tally(SSRC)
+    with open_capture(path) as source:
+        source.tallies[ENDS] = tally
+        source.before = 100
+        assert [frame.number for frame in source] == [101, 103]
+    assert (tally.last, source.packets) == (102, 3)
+    assert source.damage == f"{path}, packet 4: is cut off: the file ends in its middle"
+
+
+def test_tally_outside_of_the_reader() -> None:
+    tally = Tally(SSRC)
+    assert (tally.count, tally.last_ns) == (0, 0)
+    tally.add(7, 5_000_000_001)
+    assert (tally.count, tally.last, tally.last_ns) == (1, 7, 5_000_000_001)
 
 
 @pytest.mark.parametrize("write", [pcap, pcapng])
@@ -75,7 +97,7 @@ def test_other_shapes_and_cut_frames_come_as_frames(write: Write, tmp_path: Path
     frames = [tagged, HEADERS[1] + packet(RTP)[:20], b"", HEADERS[1] + packet(b"")]
     path = tmp_path / "a.pcap"
     path.write_bytes(write(frames, 1))
-    tally = Tally(RTP_HEADS)
+    tally = Tally(SSRC)
     with open_capture(path) as source:
         source.tallies[ENDS] = tally
         assert [frame.data for frame in source] == frames
@@ -87,12 +109,5 @@ def test_unknown_link_type_is_counted_nowhere(tmp_path: Path) -> None:
         path = tmp_path / "a.pcap"
         path.write_bytes(write([packet(RTP)], 147))
         with open_capture(path) as source:
-            source.tallies[ENDS] = Tally(RTP_HEADS)
+            source.tallies[ENDS] = Tally(SSRC)
             assert len(list(source)) == 1
-
-
-def test_heads_of_rtp_and_rtcp_are_told_apart() -> None:
-    assert RTP_HEADS.isdisjoint(RTCP_HEADS)
-    assert (len(RTP_HEADS) + len(RTCP_HEADS), len(RTCP_HEADS)) == (64 * 256, 64 * 32)
-    assert b"\x80\xc8" in RTCP_HEADS
-    assert b"\x80\x80" in RTP_HEADS

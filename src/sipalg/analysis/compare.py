@@ -23,6 +23,7 @@ from sipalg.analysis.judgement import Finding, Judgement, Side, judge
 from sipalg.analysis.marks import text_of
 from sipalg.analysis.messages import Messages
 from sipalg.analysis.pairing import Pair
+from sipalg.analysis.rtp import media_ends
 from sipalg.analysis.said import Said, hear
 from sipalg.capture.decode import decode
 from sipalg.capture.pcap import CaptureError
@@ -110,9 +111,12 @@ def load(path: Path) -> tuple[Side, str]:
 
     messages = Messages()
     for segment in decode(noted()):
-        side.messages += map(hear, messages.take(segment))
-        if segment.protocol == UDP:
-            side.media.add(segment.number, segment.time_ns, segment.source, segment.destination, segment.payload)
+        if segment.protocol == UDP and side.media.take(segment):
+            continue
+        for message in messages.take(segment):
+            side.messages.append(hear(message))
+            for end in media_ends(message):
+                side.media.announce(end)
     side.span = (first, last)
     return side, captures.damage.get(path, "")
 

@@ -16,8 +16,9 @@ from sipalg.analysis.compare_places import NOTHING, changed_places, places_in_or
 from sipalg.analysis.judge_addresses import judge_addresses
 from sipalg.analysis.judge_sdp import judge_sdp
 from sipalg.analysis.judge_text import Found, judge_text
-from sipalg.analysis.media_seen import Flows, MediaSeen, judge_media, named_ends
+from sipalg.analysis.media_seen import Flows, flows_of, judge_media, named_ends
 from sipalg.analysis.pairing import BY_CALL_ID, BY_PHONE, Pair, Pairing, is_private, is_swapped, pair_up
+from sipalg.analysis.rtp import Streams
 from sipalg.analysis.rules import RULES, Level
 from sipalg.analysis.said import Said
 from sipalg.analysis.unpaired import Alone, Span, hosts_of, is_hop_by_hop, judge_alone
@@ -36,7 +37,7 @@ class Side:
     """One capture: its SIP messages, its media, and when it began and ended."""
 
     messages: list[Said] = field(default_factory=list)
-    media: MediaSeen = field(default_factory=MediaSeen)
+    media: Streams = field(default_factory=Streams)
     span: Span = (0, 0)
 
 
@@ -150,7 +151,7 @@ class _Seen:
 
 
 def _flows(side: Side) -> Flows:
-    return side.media.flows(named_ends(side.messages))
+    return flows_of(side.media, named_ends(side.messages))
 
 
 def _service(pair: Pair) -> tuple[int, int]:

@@ -1,8 +1,7 @@
-"""The media that really went: RTP and RTCP flows of one capture, as far as some session description names an end.
+"""The media that really went: two captures' RTP and RTCP streams against what the session descriptions say.
 
-Held against what the descriptions say: media that went in and never came out, and ports that aren't the ones that were
-told. A flow is known on both sides by its SSRC, which no NAT changes. On a packet's way this counts at its two ends.
-Sources: RFC 3550 §5.1 and §6.4 (SSRC), RFC 5761 §4 (telling RTCP from RTP).
+Media that went in and never came out, and ports that aren't the ones that were told. A flow is known on both sides by
+its SSRC, which no NAT changes. On a packet's way this looks at its two ends. Source: RFC 3550 §5.1 and §6.4 (SSRC).
 """
 
 from __future__ import annotations
@@ -12,6 +11,7 @@ from typing import Final, NamedTuple
 
 from sipalg.analysis.judge_sdp import sections_of
 from sipalg.analysis.pairing import Pair, is_private
+from sipalg.analysis.rtp import Streams
 from sipalg.analysis.said import Said
 from sipalg.analysis.unpaired import Span, clock_offset
 from sipalg.codec.address import is_ipv4
@@ -21,10 +21,6 @@ from sipalg.engine.verdict import Endpoint
 _FEWEST_PACKETS: Final = 3
 #: How long before a capture's end a flow has to begin to be missed in it.
 _MISSED_NS: Final = 200_000_000
-#: Of how many RTCP packets of a flow the times are kept.
-_MOST_REPORTS: Final = 64
-#: RTCP's packet types as the second byte shows them (RFC 5761 §4).
-_RTCP_TYPES: Final = range(192, 224)
 
 
 class FlowKey(NamedTuple):
@@ -50,37 +46,15 @@ class Count(NamedTuple):
 Flows = dict[FlowKey, Count]
 
 
-class MediaSeen:
-    """Counts a capture's flows that look like media; bounded, since only flows are held."""
-
-    def __init__(self, most_flows: int = 100_000) -> None:
-        self._most_flows = most_flows
-        self._counts: dict[FlowKey, list[int]] = {}
-
-    def add(self, number: int, time_ns: int, source: Endpoint, destination: Endpoint, payload: bytes) -> None:
-        """Take a UDP payload; what isn't RTP's version 2 is left out."""
-        if len(payload) < 8 or payload[0] >> 6 != 2:
-            return
-        is_rtcp = payload[1] in _RTCP_TYPES
-        if not is_rtcp and len(payload) < 12:
-            return
-        key = FlowKey(source, destination, is_rtcp, payload[4:8] if is_rtcp else payload[8:12])
-        count = self._counts.get(key)
-        if count is not None:
-            count[0] += 1
-            count[2], count[4] = number, time_ns
-            if is_rtcp and count[0] < _MOST_REPORTS:
-                count.append(time_ns)
-        elif len(self._counts) < self._most_flows:
-            self._counts[key] = [1, number, number, time_ns, time_ns]
-
-    def flows(self, named: frozenset[Endpoint]) -> Flows:
-        """Return the flows of which an end is named."""
-        return {
-            key: Count(packets, first, last, first_ns, last_ns, (first_ns, *more) if key.is_rtcp else ())
-            for key, (packets, first, last, first_ns, last_ns, *more) in self._counts.items()
-            if key.source in named or key.destination in named
-        }
+def flows_of(streams: Streams, named: frozenset[Endpoint]) -> Flows:
+    """Return a capture's flows of which an end is named."""
+    return {
+        FlowKey(one.source, one.destination, one.is_rtcp, one.tally.ssrc): Count(
+            one.tally.count, one.first, one.tally.last, one.first_ns, one.tally.last_ns, one.reports_ns
+        )
+        for one in streams.all
+        if one.source in named or one.destination in named
+    }
 
 
 def named_ends(messages: Iterable[Said]) -> frozenset[Endpoint]:

@@ -1,222 +1,195 @@
-"""The voice of a capture: RTP and RTCP streams by their ends and SSRC, with counts, in a step or two a packet.
+"""The voice of a capture: RTP and RTCP streams by their ends and SSRC, counted once for all who ask.
 
 A stream is known by the session description that announced one of its ends, or by how it looks: version 2 and three
-packets in order. Nine tenths of a capture pass through here, so a packet of a known stream costs one look-up and a few
-sums. Beside the messages of a capture. Pure; nothing here raises on a packet's bytes.
-Sources: RFC 3550 §5.1, §6.1 and A.3; RFC 5761 §4 (RTP and RTCP told apart).
+packets in order. A packet of a known one costs a look-up, here or already in the reader (`capture.tally`); nothing
+else is kept of it. Beside the messages of a capture. Pure; nothing here raises on a packet's bytes.
+Sources: RFC 3550 §5.1, §6.1 and §6.4; RFC 5761 §4 (RTP and RTCP told apart).
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from typing import Final
+from collections.abc import Iterator
+from struct import Struct
+from typing import Final, NamedTuple
 
 from sipalg.analysis.messages import SipMessage, text_of
 from sipalg.capture.decode import Segment
+from sipalg.capture.tally import Tallies, Tally
 from sipalg.codec import sdp
+from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT
 from sipalg.codec.body import sdp_span
 from sipalg.engine.verdict import Endpoint
 
-RTP: Final = "rtp"
-RTCP: Final = "rtcp"
-
-#: Packets in order after which a stream that nobody announced is believed.
+#: Packets in order after which a stream that nobody announced is believed, and how far a number may go on in it.
 _ENOUGH: Final = 3
-#: Bounds of what is held: streams, streams not yet believed, announced ends.
-MOST_STREAMS: Final = 131072
+_MOST_LOST: Final = 50
+#: Bounds of what is held: streams, streams not yet believed, announced ends. More are no honest capture's.
+MOST_STREAMS: Final = 500_000
 MOST_CANDIDATES: Final = 4096
-MOST_ANNOUNCED: Final = 131072
+MOST_ANNOUNCED: Final = 500_000
+#: Of how many RTCP packets of a stream the times are kept.
+_MOST_REPORTS: Final = 8
 
 _HEADER_BYTES: Final = 12
 _RTCP_HEADER_BYTES: Final = 8
-#: The second byte of an RTCP packet (RFC 5761 §4).
-_FIRST_RTCP: Final = 192
-_LAST_RTCP: Final = 223
-#: Sender and receiver reports.
+#: RTP's sequence number; RTCP's length in words less one.
+_SEQUENCE: Final = Struct("!xxH")
+_RTCP_LENGTH: Final = Struct("!xxH")
+#: RTCP's packet types, which no RTP packet on the same port has in its second byte, and the reports among them.
+_RTCP_TYPES: Final = range(192, 224)
 _REPORTS: Final = (200, 201)
-#: Behind this the sequence number went back, not on.
-_HALF: Final = 0x8000
+#: Stands before an RTCP sender's SSRC in the key of its stream.
+_RTCP: Final = b"rtcp"
 
 
-@dataclass(slots=True)
-class RtpStream:
+class Stream:
     """One direction of media, or of its RTCP: packets with the same ends and SSRC.
 
-    `payload_type` is the first packet's, RTCP's packet type there; `others` are types that came later. `payload_bytes`
-    counts UDP payloads, headers of RTP included. `call_ids` are the calls whose descriptions named one of its ends:
-    empty where it was found by its looks.
+    `first` is the number of its first packet and `first_ns` its time. `reports_ns` are the times of RTCP's first
+    packets, empty for RTP.
     """
 
-    kind: str
-    source: Endpoint
-    destination: Endpoint
-    ssrc: int
-    payload_type: int
-    first_number: int
-    first_ns: int
-    first_sequence: int
-    last_number: int = 0
-    last_ns: int = 0
-    packets: int = 0
-    payload_bytes: int = 0
-    last_sequence: int = 0
-    advance: int = 0
-    others: set[int] = field(default_factory=set)
-    call_ids: list[str] = field(default_factory=list)
+    __slots__ = ("destination", "first", "first_ns", "is_rtcp", "reports_ns", "source", "tally")
 
-    @property
-    def lost(self) -> int:
-        """How many packets the sequence numbers tell of that aren't there; 0 for RTCP, which has none."""
-        return max(0, self.advance + 1 - self.packets) if self.kind == RTP else 0
-
-    @property
-    def announced(self) -> bool:
-        """Whether a session description named one of its ends."""
-        return bool(self.call_ids)
+    def __init__(self, segment: Segment, ssrc: bytes, *, is_rtcp: bool) -> None:
+        self.source = segment.source
+        self.destination = segment.destination
+        self.is_rtcp = is_rtcp
+        self.first = segment.number
+        self.first_ns = segment.time_ns
+        self.reports_ns: tuple[int, ...] = ()
+        self.tally = Tally(ssrc)
 
 
-class RtpStreams:
-    """All streams of a capture; add every UDP segment that isn't SIP, and announce every SIP message before."""
+def media_ends(message: SipMessage) -> Iterator[Endpoint]:
+    """Yield the ends that a message's session description names for media over UDP and for their RTCP."""
+    start, end = sdp_span(message.frame)
+    description = sdp.parse(message.frame.data, start, end) if end > start else ""
+    if isinstance(description, str):
+        return
+    for media in description.media:
+        for connection in description.connections_of(media) if media.port and media.is_udp else ():
+            host = text_of(connection.host)
+            yield Endpoint(host, media.port)
+            if media.is_rtp:
+                rtcp_host = text_of(media.rtcp_host) if media.rtcp_host else host
+                yield Endpoint(rtcp_host, media.rtcp_port or media.port + 1)
+
+
+class Heard(NamedTuple):
+    """What came to somebody: how many packets, and when the last of them did (ns since 1970, 0 if none)."""
+
+    packets: int
+    last_ns: int
+
+
+class Streams:
+    """All streams of a capture: announce the ends that descriptions name, and take every UDP segment."""
 
     def __init__(self) -> None:
-        self._streams: dict[bytes, RtpStream] = {}
-        self._candidates: dict[bytes, RtpStream] = {}
-        self._announced: dict[Endpoint, list[str]] = {}
+        #: RTP's by the raw ends: what the reader may count by itself.
+        self.tallies: Tallies = {}
+        #: In the order in which they were found.
+        self.all: list[Stream] = []
+        self._by_key: dict[bytes, Stream] = {}
+        self._to: dict[Endpoint, list[Stream]] = {}
+        self._from: dict[Endpoint, list[Stream]] = {}
+        #: Streams that aren't believed yet, with the last sequence number.
+        self._candidates: dict[bytes, tuple[Stream, int]] = {}
+        self._announced: dict[Endpoint, None] = {}
 
-    def streams(self) -> list[RtpStream]:
-        """Return the streams in the order in which they were found."""
-        return list(self._streams.values())
+    def announce(self, end: Endpoint) -> None:
+        """Take an end that a session description names: what comes to it or from it is media at once."""
+        if len(self._announced) >= MOST_ANNOUNCED:
+            del self._announced[next(iter(self._announced))]
+        self._announced[end] = None
 
-    def announced(self, end: Endpoint) -> list[str]:
-        """Return the Call-IDs whose descriptions named this address and port for media or its RTCP."""
-        return self._announced.get(end, [])
-
-    def announced_ends(self) -> frozenset[Endpoint]:
-        """Return all addresses that descriptions named."""
-        return frozenset(self._announced)
-
-    def announce(self, message: SipMessage) -> None:
-        """Note the addresses that a message's session description gives for media."""
-        start, end = sdp_span(message.frame)
-        if start == end:
-            return
-        description = sdp.parse(message.data, start, end)
-        if isinstance(description, str):
-            return
-        for media in description.media:
-            for connection in description.connections_of(media) if media.port and media.is_udp else ():
-                host = text_of(connection.host)
-                rtcp_host = text_of(media.rtcp_host) if media.rtcp_host else host
-                self._note(Endpoint(host, media.port), message.call_id)
-                if media.is_rtp:
-                    self._note(Endpoint(rtcp_host, media.rtcp_port or media.port + 1), message.call_id)
-
-    def add(self, segment: Segment) -> RtpStream | None:
-        """Take one UDP segment; return its stream, None if it is in none (or in none that is believed yet)."""
+    def take(self, segment: Segment) -> bool:
+        """Return whether a UDP segment is RTP or RTCP of a stream; it is counted then."""
         payload = segment.payload
+        tally = self.tallies.get(segment.ends)
+        if tally is not None and payload[8:12] == tally.ssrc:
+            tally.add(segment.number, segment.time_ns)
+            return True
         if len(payload) < _RTCP_HEADER_BYTES or payload[0] >> 6 != 2:
-            return None
-        second = payload[1]
-        if _FIRST_RTCP <= second <= _LAST_RTCP:
-            return self._add_rtcp(segment)
-        if len(payload) < _HEADER_BYTES:
-            return None
-        stream = self._streams.get(segment.ends + payload[8:12])
+            return False
+        if payload[1] in _RTCP_TYPES:
+            return self._take_rtcp(segment)
+        return len(payload) >= _HEADER_BYTES and self._take_rtp(segment)
+
+    def packets(self, *, is_rtcp: bool) -> int:
+        """Return how many packets of one kind were counted."""
+        return sum(stream.tally.count for stream in self.all if stream.is_rtcp == is_rtcp)
+
+    def came(self, ends: set[Endpoint], far: set[Endpoint], host: str, *, is_rtcp: bool) -> Heard:
+        """Return what came to one of the ends, or from a far end to another port of the host."""
+        found = [stream for end in ends for stream in self._to.get(end, ()) if stream.is_rtcp == is_rtcp]
+        for source in far:
+            for stream in self._from.get(source, ()):
+                destination = stream.destination
+                if destination.host == host and stream.is_rtcp == is_rtcp and destination not in ends:
+                    found.append(stream)
+        return Heard(sum(one.tally.count for one in found), max((one.tally.last_ns for one in found), default=0))
+
+    def _take_rtp(self, segment: Segment) -> bool:
+        ssrc = segment.payload[8:12]
+        stream = self._by_key.get(segment.ends + ssrc) or self._new_rtp(segment, ssrc)
         if stream is None:
-            return self._add_new(segment)
-        stream.packets += 1
-        stream.payload_bytes += len(payload)
-        stream.last_number = segment.number
-        stream.last_ns = segment.time_ns
-        sequence = payload[2] << 8 | payload[3]
-        step = (sequence - stream.last_sequence) & 0xFFFF
-        if step < _HALF:
-            stream.last_sequence = sequence
-            stream.advance += step
-        if second & 0x7F != stream.payload_type:
-            stream.others.add(second & 0x7F)
-        return stream
+            return False
+        stream.tally.add(segment.number, segment.time_ns)
+        # Of several streams between two ends the reader counts the one that came last.
+        self.tallies[segment.ends] = stream.tally
+        return True
 
-    def _note(self, end: Endpoint, call_id: str) -> None:
-        calls = self._announced.get(end)
-        if calls is None:
-            if len(self._announced) >= MOST_ANNOUNCED:
-                del self._announced[next(iter(self._announced))]
-            self._announced[end] = [call_id]
-        elif call_id not in calls:
-            calls.append(call_id)
-
-    def _calls_of(self, segment: Segment) -> list[str]:
-        calls = [*self._announced.get(segment.destination, ())]
-        calls += [call for call in self._announced.get(segment.source, ()) if call not in calls]
-        return calls
-
-    def _add_new(self, segment: Segment) -> RtpStream | None:
-        """Take a packet of a stream that isn't known: believed at once if announced, else with its third in order."""
-        key = segment.ends + segment.payload[8:12]
-        calls = self._calls_of(segment)
-        if calls:
-            known = self._candidates.pop(key) if key in self._candidates else _begin(RTP, segment)
-            return self._believe(key, known, segment, calls)
-        candidate = self._candidates.get(key)
-        sequence = int.from_bytes(segment.payload[2:4], "big")
-        if candidate is None:
-            if len(self._candidates) >= MOST_CANDIDATES:
-                del self._candidates[next(iter(self._candidates))]
-            candidate = self._candidates[key] = _begin(RTP, segment)
-        elif (sequence - candidate.last_sequence) & 0xFFFF not in (1, 2):
-            del self._candidates[key]
-            return None
-        if candidate.packets + 1 >= _ENOUGH:
-            del self._candidates[key]
-            return self._believe(key, candidate, segment, [])
-        _count(candidate, segment, sequence)
+    def _new_rtp(self, segment: Segment, ssrc: bytes) -> Stream | None:
+        """Return the stream that begins here if it is announced, or if this is its third packet in order."""
+        key = segment.ends + ssrc
+        (sequence,) = _SEQUENCE.unpack_from(segment.payload)
+        stream, last = self._candidates.pop(key, (None, 0))
+        if stream is not None and not 0 < (sequence - last) % 65536 <= _MOST_LOST:
+            stream = None
+        stream = stream or Stream(segment, ssrc, is_rtcp=False)
+        if self._is_announced(segment) or stream.tally.count + 1 >= _ENOUGH:
+            return self._believe(key, stream)
+        stream.tally.add(segment.number, segment.time_ns)
+        if len(self._candidates) >= MOST_CANDIDATES:
+            del self._candidates[next(iter(self._candidates))]
+        self._candidates[key] = stream, sequence
         return None
 
-    def _add_rtcp(self, segment: Segment) -> RtpStream | None:
-        """Take an RTCP packet: its length must fit, and its ends be announced or it begin with a report (§6.1)."""
-        payload = segment.payload
-        if (payload[2] << 8 | payload[3]) * 4 + 4 > len(payload):
-            return None
-        key = segment.ends + b"rtcp" + payload[4:8]
-        stream = self._streams.get(key)
+    def _take_rtcp(self, segment: Segment) -> bool:
+        ssrc = segment.payload[4:8]
+        key = segment.ends + _RTCP + ssrc
+        stream = self._by_key.get(key)
         if stream is None:
-            calls = self._calls_of(segment)
-            if not calls and payload[1] not in _REPORTS:
-                return None
-            return self._believe(key, _begin(RTCP, segment), segment, calls)
-        _count(stream, segment, 0)
-        return stream
+            new = Stream(segment, ssrc, is_rtcp=True) if self._is_rtcp(segment) else None
+            stream = new and self._believe(key, new)
+        if stream is None:
+            return False
+        stream.tally.add(segment.number, segment.time_ns)
+        if len(stream.reports_ns) < _MOST_REPORTS:
+            stream.reports_ns += (segment.time_ns,)
+        return True
 
-    def _believe(self, key: bytes, stream: RtpStream, segment: Segment, calls: list[str]) -> RtpStream | None:
-        if len(self._streams) >= MOST_STREAMS:
+    def _is_rtcp(self, segment: Segment) -> bool:
+        """Whether a packet's length is as RTCP says it, and its ends are announced, or look as if they could be.
+
+        A compound packet begins with a report (RFC 3550 §6.1).
+        """
+        payload = segment.payload
+        if len(payload) < 4 * (_RTCP_LENGTH.unpack_from(payload)[0] + 1):
+            return False
+        lower_port = min(segment.source.port, segment.destination.port)
+        return self._is_announced(segment) or (payload[1] in _REPORTS and lower_port >= FIRST_UNPRIVILEGED_PORT)
+
+    def _is_announced(self, segment: Segment) -> bool:
+        return segment.destination in self._announced or segment.source in self._announced
+
+    def _believe(self, key: bytes, stream: Stream) -> Stream | None:
+        if len(self.all) >= MOST_STREAMS:
             return None
-        stream.call_ids = calls
-        self._streams[key] = stream
-        _count(stream, segment, int.from_bytes(segment.payload[2:4], "big") if stream.kind == RTP else 0)
+        self._by_key[key] = stream
+        self.all.append(stream)
+        self._to.setdefault(stream.destination, []).append(stream)
+        self._from.setdefault(stream.source, []).append(stream)
         return stream
-
-
-def _begin(kind: str, segment: Segment) -> RtpStream:
-    payload = segment.payload
-    number, time_ns = segment.number, segment.time_ns
-    if kind == RTCP:
-        ssrc = int.from_bytes(payload[4:8], "big")
-        return RtpStream(RTCP, segment.source, segment.destination, ssrc, payload[1], number, time_ns, 0)
-    sequence, ssrc = int.from_bytes(payload[2:4], "big"), int.from_bytes(payload[8:12], "big")
-    stream = RtpStream(
-        RTP, segment.source, segment.destination, ssrc, payload[1] & 0x7F, number, time_ns, sequence
-    )
-    stream.last_sequence = sequence
-    return stream
-
-
-def _count(stream: RtpStream, segment: Segment, sequence: int) -> None:
-    stream.packets += 1
-    stream.payload_bytes += len(segment.payload)
-    stream.last_number = segment.number
-    stream.last_ns = segment.time_ns
-    step = (sequence - stream.last_sequence) & 0xFFFF
-    if step < _HALF:
-        stream.last_sequence = sequence
-        stream.advance += step

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 from sipalg.analysis.dialogs import Conversation, Conversations
 from sipalg.analysis.files import Captures
 from sipalg.analysis.messages import SipMessage, is_sip
-from sipalg.analysis.rtp import RtpStreams
+from sipalg.analysis.rtp import media_ends
 from sipalg.capture.decode import Decoder
 from sipalg.capture.pcap import CaptureError, CaptureWriter, is_pcapng
 from sipalg.capture.reading import Frame
@@ -75,13 +75,13 @@ def read_messages(captures: Captures, call_ids: frozenset[str]) -> dict[str, lis
 
 def find_packets(captures: Captures, call_ids: frozenset[str]) -> Packets:
     """Read the files again for which packets some conversations and their media have."""
-    streams = RtpStreams()
+    media: set[Endpoint] = set()
     numbers: tuple[set[int], ...] = tuple(set() for _ in captures.paths)
     for file, message in captures.messages():
         if message.call_id in call_ids:
             numbers[file].update(message.frames)
-            streams.announce(message)
-    return Packets(numbers, streams.announced_ends())
+            media.update(media_ends(message))
+    return Packets(numbers, frozenset(media))
 
 
 def as_row(number: int, one: Conversation) -> dict[str, Any]:

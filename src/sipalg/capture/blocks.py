@@ -11,7 +11,7 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from sipalg.capture.tally import ENDS_AT, NOWHERE, Tallies
+from sipalg.capture.tally import ENDS_AT, NOWHERE, SSRC_FROM, SSRC_TO, Tallies, Tally
 from sipalg.capture.timestamps import NS_PER_S
 
 #: The first four bytes of a file: a Section Header Block's type, the same in either byte order.
@@ -51,19 +51,24 @@ class Interface(NamedTuple):
     units_per_s: int
     offset_s: int
 
+    def time_ns(self, high: int, low: int) -> int:
+        """Return a packet's time by its two numbers, in ns since 1970, within what any clock says."""
+        time_ns = self.offset_s * NS_PER_S + (high << 32 | low) * NS_PER_S // self.units_per_s
+        return time_ns if 0 <= time_ns <= _LATEST_NS else 0 if time_ns < 0 else _LATEST_NS
+
 
 class Blocks:
     """Reads blocks; interfaces are appended to the list that it is given, those of a second section behind them.
 
-    Packets of the ways in `tallies` are counted there and aren't given.
+    Packets of the streams in `tallies` are counted there and aren't given. Numbers go on from `before`.
     """
 
-    def __init__(self, interfaces: list[Interface], tallies: Tallies) -> None:
+    def __init__(self, interfaces: list[Interface], tallies: Tallies, before: int = 0) -> None:
         self._tallies = tallies
-        #: How many packets were only counted.
-        self.counted = 0
-        #: Where the packet stands that was counted last.
-        self._counted_at: tuple[bytes, int] | None = None
+        #: The number of the last packet, counted or given.
+        self.number = before
+        #: The stream that was counted last.
+        self._counted: Tally | None = None
         self._given_ns = 0
         #: How much of the last piece was whole blocks.
         self.used_bytes = 0
@@ -75,7 +80,7 @@ class Blocks:
         self._order = "<"
         self._head = struct.Struct("<II")
         self._packet = struct.Struct("<IIIII")
-        self._interface_of = struct.Struct("<I")
+        self._begin = struct.Struct("<III")
 
     def packets(self, buffer: bytes) -> Iterator[_Content]:
         """Yield the packets of the whole blocks in `buffer`; :attr:`used_bytes` is then where the rest begins."""
@@ -97,53 +102,50 @@ class Blocks:
                 continue
             if kind == _PACKET and size_bytes >= 32:
                 interface, high, low, captured_bytes, wire_bytes = self._packet.unpack_from(buffer, at + 8)
-                found = self._content(interface, high << 32 | low, buffer, at + 28, stop, captured_bytes, wire_bytes)
+                found = self._content(interface, (high, low), buffer, at + 28, stop, captured_bytes, wire_bytes)
             else:
                 found = self._other(kind, buffer, at, stop)
             at = self.used_bytes = stop
             if found is not None:
+                self.number += 1
                 yield found
 
     def _is_counted(self, buffer: bytes, at: int, stop: int) -> bool:
         """Count a packet of a known way; a block that isn't as it should be is left to who reads it in full."""
-        (interface,) = self._interface_of.unpack_from(buffer, at + 8)
+        interface, high, low = self._begin.unpack_from(buffer, at + 8)
         index = self._base + interface
         if index >= len(self._interfaces):
             return False
-        ends_at = at + 28 + ENDS_AT.get(self._interfaces[index].link_type, NOWHERE)
+        described = self._interfaces[index]
+        ends_at = at + 28 + ENDS_AT.get(described.link_type, NOWHERE)
         tally = self._tallies.get(buffer[ends_at : ends_at + 12])
-        if tally is None or ends_at + 18 > stop or buffer[ends_at + 16 : ends_at + 18] not in tally.heads:
+        ssrc_to = ends_at + SSRC_TO
+        if tally is None or ssrc_to > stop or buffer[ends_at + SSRC_FROM : ssrc_to] != tally.ssrc:
             return False
+        self.number += 1
         tally.count += 1
-        self.counted += 1
-        self._counted_at = buffer, at
+        tally.last = self.number
+        tally.high = high
+        tally.low = low
+        tally.clock = described.time_ns
+        self._counted = tally
         return True
 
     @property
     def last_ns(self) -> int:
         """When the latest packet came, one that was only counted or one that was given."""
-        if self._counted_at is None:
-            return self._given_ns
-        buffer, at = self._counted_at
-        interface, high, low = struct.unpack_from(self._order + "III", buffer, at + 8)
-        return max(self._given_ns, self._time_ns(self._interfaces[self._base + interface], high << 32 | low))
+        return self._given_ns if self._counted is None else max(self._given_ns, self._counted.last_ns)
 
     def _begin_section(self, magic: bytes) -> bool:
         order = _SECTION_MAGIC.get(magic)
         if order is None:
             self.damage = "is behind a section header without a byte order: the file is damaged there"
             return False
-        self._given_ns, self._counted_at = self.last_ns, None
         self._order, self._base = order, len(self._interfaces)
         self._head = struct.Struct(order + "II")
         self._packet = struct.Struct(order + "IIIII")
-        self._interface_of = struct.Struct(order + "I")
+        self._begin = struct.Struct(order + "III")
         return True
-
-    @staticmethod
-    def _time_ns(interface: Interface, units: int) -> int:
-        time_ns = interface.offset_s * NS_PER_S + units * NS_PER_S // interface.units_per_s
-        return time_ns if 0 <= time_ns <= _LATEST_NS else 0 if time_ns < 0 else _LATEST_NS
 
     def _other(self, kind: int, buffer: bytes, at: int, stop: int) -> _Content | None:
         """Take a block that isn't today's packet block: an interface, a packet in an older shape, or anything."""
@@ -153,17 +155,24 @@ class Blocks:
             self._interfaces.append(_interface(link_type, snaplen_bytes, body[8:], self._order))
         elif kind == _PACKET_OBSOLETE and len(body) >= 20:
             interface, _, high, low, captured_bytes, wire_bytes = struct.unpack_from(self._order + "HHIIII", body)
-            return self._content(interface, high << 32 | low, buffer, at + 28, stop, captured_bytes, wire_bytes)
+            return self._content(interface, (high, low), buffer, at + 28, stop, captured_bytes, wire_bytes)
         elif kind == _PACKET_SIMPLE and len(body) >= 4:
             (wire_bytes,) = struct.unpack_from(self._order + "I", body)
             captured_bytes = min(wire_bytes, len(body) - 4)
             if self._base < len(self._interfaces):
                 captured_bytes = min(captured_bytes, self._interfaces[self._base].snaplen_bytes or captured_bytes)
-            return self._content(0, 0, buffer, at + 12, stop, captured_bytes, wire_bytes)
+            return self._content(0, (0, 0), buffer, at + 12, stop, captured_bytes, wire_bytes)
         return None
 
     def _content(
-        self, interface: int, units: int, buffer: bytes, begin: int, stop: int, captured_bytes: int, wire_bytes: int
+        self,
+        interface: int,
+        stamp: tuple[int, int],
+        buffer: bytes,
+        begin: int,
+        stop: int,
+        captured_bytes: int,
+        wire_bytes: int,
     ) -> _Content | None:
         index = self._base + interface
         if index >= len(self._interfaces):
@@ -173,7 +182,7 @@ class Blocks:
             self.damage = f"says that it has {captured_bytes} bytes, more than its block: the file is damaged there"
             return None
         described = self._interfaces[index]
-        self._given_ns = time_ns = self._time_ns(described, units)
+        self._given_ns = time_ns = described.time_ns(*stamp)
         return time_ns, buffer[begin : begin + captured_bytes], wire_bytes, described.link_type, index
 
 

@@ -16,7 +16,7 @@ from typing import Final, NamedTuple, Self
 
 from sipalg.capture.blocks import SECTION, Blocks, Interface
 from sipalg.capture.pcap import SNAPLEN_BYTES, CaptureError
-from sipalg.capture.tally import ENDS_AT, NOWHERE, Tallies
+from sipalg.capture.tally import ENDS_AT, NOWHERE, SSRC_FROM, SSRC_TO, Tallies
 from sipalg.capture.timestamps import NS_PER_S
 from sipalg.capture.unpacking import Pieces
 
@@ -60,6 +60,8 @@ class CaptureSource:
         self.interfaces: list[Interface] = []
         #: Packets of these ways are counted where they lie, and no frame is made of them; may be filled while reading.
         self.tallies: Tallies = {}
+        #: How many packets other files had before this one: numbers go on from there. To be set before reading.
+        self.before = 0
         #: How many packets have been read so far, and when the last of them came, counted ones too; right at the end.
         self.packets = 0
         self.last_ns = 0
@@ -110,9 +112,13 @@ class CaptureSource:
         unpack_from = Struct(order + "IIII").unpack_from
         tallies, find = self.tallies, self.tallies.get
         ends_at = ENDS_AT.get(link_type, NOWHERE)
-        ends_stop, head_at, head_stop = ends_at + 12, ends_at + 16, ends_at + 18
-        buffer, at, number = self._start, _PCAP_HEADER_BYTES, 0
+        ends_stop, ssrc_at, ssrc_stop = ends_at + 12, ends_at + SSRC_FROM, ends_at + SSRC_TO
+        buffer, at, number = self._start, _PCAP_HEADER_BYTES, self.before
         seconds = fraction = 0
+
+        def clock(high: int, low: int) -> int:
+            return high * NS_PER_S + low * ns_per_unit
+
         while True:
             end = len(buffer)
             while at + _RECORD_HEADER_BYTES <= end:
@@ -125,50 +131,54 @@ class CaptureSource:
                 number += 1
                 if tallies:
                     tally = find(buffer[begin + ends_at : begin + ends_stop])
-                    if tally is not None and buffer[begin + head_at : begin + head_stop] in tally.heads:
+                    if tally is not None and buffer[begin + ssrc_at : begin + ssrc_stop] == tally.ssrc:
                         tally.count += 1
+                        tally.last = number
+                        tally.high = seconds
+                        tally.low = fraction
+                        tally.clock = clock
                         continue
                 time_ns = seconds * NS_PER_S + fraction * ns_per_unit
                 yield _new(Frame, (number, time_ns, buffer[begin:stop], wire_bytes, link_type, 0))
             else:
                 captured_bytes = 0
             if captured_bytes > SNAPLEN_BYTES:
-                self._damaged(number + 1, f"says that it has {captured_bytes} bytes: the file is damaged there")
+                self.packets = number - self.before
+                self._damaged(f"says that it has {captured_bytes} bytes: the file is damaged there")
                 return
             piece = self._pieces.read()
-            self.packets, self.last_ns = number, seconds * NS_PER_S + fraction * ns_per_unit
+            self.packets, self.last_ns = number - self.before, clock(seconds, fraction)
             if not piece:
-                self._end(number, len(buffer) - at)
+                self._end(len(buffer) - at)
                 return
             buffer, at = buffer[at:] + piece, 0
 
     def _pcapng_frames(self) -> Iterator[Frame]:
-        blocks = Blocks(self.interfaces, self.tallies)
-        buffer, number = self._start, 0
+        blocks = Blocks(self.interfaces, self.tallies, self.before)
+        buffer = self._start
         while True:
             for packet in blocks.packets(buffer):
-                number += 1
-                yield _new(Frame, (number + blocks.counted, *packet))
-            self.packets, self.last_ns = number + blocks.counted, blocks.last_ns
+                yield _new(Frame, (blocks.number, *packet))
+            self.packets, self.last_ns = blocks.number - self.before, blocks.last_ns
             if blocks.damage:
-                self._damaged(self.packets + 1, blocks.damage)
+                self._damaged(blocks.damage)
                 return
             rest = buffer[blocks.used_bytes :]
             piece = self._pieces.read()
             if not piece:
-                self._end(self.packets, len(rest))
+                self._end(len(rest))
                 return
             buffer = rest + piece
 
-    def _end(self, number: int, left_bytes: int) -> None:
+    def _end(self, left_bytes: int) -> None:
         """Note what is wrong with the end, if anything: bytes of a packet that isn't whole, or broken compression."""
         if self._pieces.damage:
-            self._damaged(number + 1, self._pieces.damage)
+            self._damaged(self._pieces.damage)
         elif left_bytes:
-            self._damaged(number + 1, "is cut off: the file ends in its middle")
+            self._damaged("is cut off: the file ends in its middle")
 
-    def _damaged(self, number: int, what: str) -> None:
-        self.damage = f"{self.path}, packet {number}: {what}"
+    def _damaged(self, what: str) -> None:
+        self.damage = f"{self.path}, packet {self.packets + 1}: {what}"
 
 
 def open_capture(path: Path, content: Path | None = None) -> CaptureSource:

@@ -5,8 +5,8 @@ from pathlib import Path
 from tests.analysis.diagnose.story import PHONE, PUBLIC, SERVER, Story
 
 from sipalg.analysis.diagnose.look import look
-from sipalg.analysis.diagnose.media import Media
 from sipalg.analysis.diagnose.networks import Networks
+from sipalg.analysis.rtp import Streams
 from sipalg.capture.reading import open_capture
 
 MEDIA, FAR_MEDIA = "192.168.20.100:4000", "207.252.1.148:9000"
@@ -26,7 +26,7 @@ def test_reader_counts_what_is_known_and_the_facts_are_the_same(tmp_path: Path) 
     path = told().write(tmp_path / "story.pcap")
     found = []
     for counted in (True, False):
-        media = Media()
+        media = Streams()
         with open_capture(path) as source:
             if counted:
                 source.tallies = media.tallies

@@ -10,11 +10,12 @@ from __future__ import annotations
 from typing import Final
 
 from sipalg.analysis.diagnose.facts import Call, Facts, Side
-from sipalg.analysis.diagnose.media import Media
 from sipalg.analysis.diagnose.networks import Networks
 from sipalg.analysis.diagnose.words import SdpWords
 from sipalg.analysis.messages import SipMessage
+from sipalg.analysis.rtp import Heard, Streams
 from sipalg.codec.uri import parse_one
+from sipalg.engine.verdict import Endpoint
 
 _METHODS: Final = frozenset(("INVITE", "ACK", "BYE", "PRACK", "UPDATE", "CANCEL"))
 #: Statuses after which the caller tries again.
@@ -26,7 +27,7 @@ _Key = tuple[str, str, str]
 class Calls:
     """Takes messages in order, writes calls into `facts`; `finish` measures those that are left."""
 
-    def __init__(self, facts: Facts, networks: Networks, media: Media) -> None:
+    def __init__(self, facts: Facts, networks: Networks, media: Streams) -> None:
         self._facts = facts
         self._networks = networks
         self._media = media
@@ -100,24 +101,39 @@ class Calls:
         self._measure(call)
         sender.media = sdp.ends
         for end in sdp.ends:
-            self._media.announce(end)
+            self._media.announce(Endpoint(end.host, end.port))
+            self._media.announce(Endpoint(end.rtcp_host, end.rtcp_port))
         self._begin_measuring(call)
 
     def _begin_measuring(self, call: Call) -> None:
         for side, far in _sides(call):
-            side.before, side.before_rtcp = self._received(side, far)
+            rtp, rtcp = self._heard(side, far)
+            side.before, side.before_rtcp = rtp.packets, rtcp.packets
 
     def _measure(self, call: Call) -> None:
         """Add what came since the last look."""
         for side, far in _sides(call):
-            rtp, rtcp = self._received(side, far)
-            side.got += rtp - side.before
-            side.got_rtcp += rtcp - side.before_rtcp
-            side.before, side.before_rtcp = rtp, rtcp
+            rtp, rtcp = self._heard(side, far)
+            if rtp.packets > side.before:
+                side.last_ns = max(side.last_ns, rtp.last_ns)
+            if rtcp.packets > side.before_rtcp:
+                side.last_rtcp_ns = max(side.last_rtcp_ns, rtcp.last_ns)
+            side.got += rtp.packets - side.before
+            side.got_rtcp += rtcp.packets - side.before_rtcp
+            side.before, side.before_rtcp = rtp.packets, rtcp.packets
 
-    def _received(self, side: Side, far: Side) -> tuple[int, int]:
-        # Between two sockets of one host nothing tells whose another port is.
-        return self._media.received(side.media, far.media, side.host if side.host != far.host else "")
+    def _heard(self, side: Side, far: Side) -> tuple[Heard, Heard]:
+        """Return the RTP and the RTCP that came to a side so far.
+
+        That also which came from one of the far ends to another port of its host: a server that answers to the source
+        doesn't heed what the SDP says. Between two sockets of one host nothing tells whose another port is.
+        """
+        host = side.host if side.host != far.host else ""
+        rtp, far_rtp = ({Endpoint(end.host, end.port) for end in some.media} for some in (side, far))
+        rtcp, far_rtcp = ({Endpoint(end.rtcp_host, end.rtcp_port) for end in some.media} for some in (side, far))
+        came = self._media.came
+        # RTCP may share RTP's port (RFC 5761).
+        return came(rtp, far_rtp, host, is_rtcp=False), came(rtcp | rtp, far_rtcp | far_rtp, host, is_rtcp=True)
 
 
 def _sides(call: Call) -> tuple[tuple[Side, Side], tuple[Side, Side]]:

@@ -18,12 +18,12 @@ from sipalg.analysis.diagnose import call_checks, media_checks, server_checks, t
 from sipalg.analysis.diagnose.facts import Facts
 from sipalg.analysis.diagnose.findings import EXIT_CODES, Finding, Wanted, some_packets
 from sipalg.analysis.diagnose.look import look
-from sipalg.analysis.diagnose.media import Media
 from sipalg.analysis.diagnose.networks import Networks
 from sipalg.analysis.diagnose.server_verdict import ServerVerdict, judge_servers
 from sipalg.analysis.diagnose.verdict import PhoneVerdict, judge, overall
 from sipalg.analysis.files import unknown_links
 from sipalg.analysis.ladder import printable
+from sipalg.analysis.rtp import Streams
 from sipalg.capture import arguments
 from sipalg.capture.pcap import CaptureError
 from sipalg.capture.reading import CaptureSource, open_capture
@@ -99,7 +99,7 @@ def diagnose(source: CaptureSource, wanted: Wanted) -> Diagnosis:
 
     CaptureError if none of its link types can be read.
     """
-    media = Media()
+    media = Streams()
     source.tallies = media.tallies
     facts = look(source, wanted.networks, media)
     found = [finding for check in CHECKS for finding in check(facts, wanted)]

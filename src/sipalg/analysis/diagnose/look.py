@@ -10,17 +10,19 @@ from typing import Final
 
 from sipalg.analysis.diagnose.calls import Calls
 from sipalg.analysis.diagnose.facts import INSIDE, OUTSIDE, Facts, Phone, Proof, Stream
-from sipalg.analysis.diagnose.media import Media, is_stun_request
 from sipalg.analysis.diagnose.networks import Networks
 from sipalg.analysis.diagnose.signalling import Signalling
+from sipalg.analysis.diagnose.stun import is_stun_request
 from sipalg.analysis.diagnose.transactions import Transactions
 from sipalg.analysis.diagnose.words import sdp_of
 from sipalg.analysis.files import with_bar
 from sipalg.analysis.messages import Messages, SipMessage
+from sipalg.analysis.rtp import Streams
 from sipalg.capture.decode import Decoder, Segment
 from sipalg.capture.reading import CaptureSource
 from sipalg.codec.datagram import UDP
 from sipalg.codec.message import LENGTH_BEYOND
+from sipalg.engine.verdict import Endpoint
 
 #: What keeps a flow open without saying anything: CRLFs and zeros, up to so many bytes (RFC 5626 §3.5.1).
 _LONGEST_KEEP_ALIVE: Final = 4
@@ -32,7 +34,7 @@ _TLS: Final = b"\x16\x03"
 class Look:
     """Takes segments in order; `facts` is whole after `finish`."""
 
-    def __init__(self, networks: Networks, media: Media) -> None:
+    def __init__(self, networks: Networks, media: Streams) -> None:
         self.facts = Facts()
         self._networks = networks
         self._media = media
@@ -77,8 +79,8 @@ class Look:
         facts.frames, facts.last_ns = frames, max(last_ns, facts.last_ns)
         self._calls.finish()
         self._transactions.finish()
-        facts.streams = len(media.rtp.all)
-        facts.media_packets, facts.rtcp_packets = media.rtp.packets, media.rtcp.packets
+        facts.streams = sum(not stream.is_rtcp for stream in media.all)
+        facts.media_packets, facts.rtcp_packets = media.packets(is_rtcp=False), media.packets(is_rtcp=True)
         self._join_views()
         self._find_lost_media()
         return facts
@@ -106,17 +108,23 @@ class Look:
 
     def _find_lost_media(self) -> None:
         """Find media to private addresses from which nothing ever came."""
-        speaking = {way.source.host for way in self._media.rtp.all}
+        voices = [stream for stream in self._media.all if not stream.is_rtcp]
+        speaking = {stream.source.host for stream in voices}
         speaking |= {name for name, phone in self.facts.phones.items() if phone.sent}
         is_private = self._networks.is_private
-        for way in self._media.rtp.all:
-            host = way.destination.host
-            if is_private(host) and host not in speaking and not is_private(way.source.host):
-                found = Stream(str(way.source), str(way.destination), way.tally.count, way.first)
-                self.facts.to_private.append(found)
+        found: dict[tuple[Endpoint, Endpoint], Stream] = {}
+        for stream in voices:
+            host = stream.destination.host
+            if not is_private(host) or host in speaking or is_private(stream.source.host):
+                continue
+            # Whoever changes its SSRC is told of once.
+            ends = stream.source, stream.destination
+            before = found.get(ends, Stream(str(ends[0]), str(ends[1]), 0, stream.first))
+            found[ends] = before._replace(packets=before.packets + stream.tally.count)
+        self.facts.to_private += found.values()
 
 
-def look(source: CaptureSource, networks: Networks, media: Media) -> Facts:
+def look(source: CaptureSource, networks: Networks, media: Streams) -> Facts:
     """Read a capture to its end."""
     looking = Look(networks, media)
     take, last_ns = looking.take, 0
