@@ -14,7 +14,6 @@ from typing import Any, Final, TypeVar
 
 from sipalg.capture import arguments
 from sipalg.control.service.takeover import InsideNetworks
-from sipalg.control.settings.config import refuse_pipe
 from sipalg.control.settings.file import SettingsError, SettingsMissingError, load
 from sipalg.control.settings.model import Settings
 from sipalg.control.settings.properties import with_texts
@@ -69,7 +68,6 @@ def ask_daemon(socket: Path) -> Facts:
 def look_at_file(known: Facts, path: Path) -> Facts:
     """Return `known` with what the settings file says; its settings where no running ALG has told others."""
     try:
-        refuse_pipe(path)
         settings = load(path)
     except SettingsMissingError:
         return known

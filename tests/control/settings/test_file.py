@@ -197,8 +197,11 @@ def test_a_missing_file_and_an_unreadable_one(tmp_path: Path) -> None:
 def test_a_pipe_is_not_waited_for(tmp_path: Path) -> None:
     pipe = tmp_path / "sipalg.toml"
     os.mkfifo(pipe)
-    with pytest.raises(SettingsError, match="is a pipe, and can't be changed by a command"):
+    with pytest.raises(SettingsError, match="is no regular file, and so no settings file"):
         merged(pipe, {"ports": "5070"})
+    with pytest.raises(SettingsError, match="is no regular file, and so no settings file"):
+        load(pipe)
+    assert load(Path(os.devnull)) == Settings()
 
 
 def test_a_change_keeps_comments_order_and_what_is_not_ours(path: Path) -> None:

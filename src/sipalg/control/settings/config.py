@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -56,7 +55,6 @@ def _check(path: Path, *, as_json: bool) -> int:
     errors: tuple[str, ...] = ()
     notes: list[str] = []
     try:
-        refuse_pipe(path)
         notes = list(_notes(path, settings_file.load(path)))
     except SettingsError as error:
         errors = error.lines
@@ -74,7 +72,6 @@ def _check(path: Path, *, as_json: bool) -> int:
 def _show(path: Path, *, as_json: bool) -> int:
     note = ""
     try:
-        refuse_pipe(path)
         settings, named = settings_file.read(path)
     except SettingsMissingError as error:
         settings, named, note = Settings(), frozenset[str](), str(error)
@@ -92,12 +89,6 @@ def _show(path: Path, *, as_json: bool) -> int:
         if note:
             sys.stderr.write(f"sipalg: {note}; these are the defaults\n")
     return DONE
-
-
-def refuse_pipe(path: Path) -> None:
-    """Raise SettingsError for a pipe or a terminal, whose reader might wait for ever."""
-    if path.is_fifo() or (path.is_char_device() and str(path) != os.devnull):
-        raise SettingsError(f"{path}: is no regular file, and so no settings file")
 
 
 def _notes(path: Path, settings: Settings) -> Iterator[str]:

@@ -71,15 +71,11 @@ def load(path: Path) -> Settings:
 def read(path: Path) -> tuple[Settings, frozenset[str]]:
     """Return the file's settings and the keys that it names. Raises SettingsError."""
     try:
-        with path.open("rb") as file:
-            content = file.read(_LARGEST_BYTES + 1)
+        return _settings(path, _content(path))
     except FileNotFoundError:
         raise SettingsMissingError(
             f"{path}: there is no such file; `sipalg config default` prints one to begin with"
         ) from None
-    except OSError as error:
-        raise SettingsError(f"{path}: can't be read: {error.strerror or error}") from None
-    return _settings(path, content)
 
 
 def is_missing(path: Path) -> bool:
@@ -117,14 +113,9 @@ def save(path: Path, values: Mapping[str, str], besides: Mapping[str, str] = Map
 def merged(path: Path, values: Mapping[str, str], besides: Mapping[str, str] = MappingProxyType({})) -> Settings:
     """Return what the file's settings would be after `save`; nothing is written. Raises SettingsError."""
     try:
-        if path.is_fifo():
-            # Packets would wait for what comes out of it.
-            raise SettingsError(f"{path}: is a pipe, and can't be changed by a command")
-        content = path.read_bytes()
+        content = _content(path)
     except FileNotFoundError:
         content, values = b"", {**besides, **values}
-    except OSError as error:
-        raise SettingsError(f"{path}: can't be read: {error.strerror or error}") from None
     return _settings(path, _with_values(path, content, values))[0]
 
 
@@ -146,6 +137,23 @@ def default_file() -> str:
             lines.append("# Has no default and has to be set; an example:")
         lines += [f"#{_line(one, value if example is None else example)}", ""]
     return "\n".join(lines[:-1]) + "\n"
+
+
+def _content(path: Path) -> bytes:
+    """Return what stands in the file, at most one byte more than is allowed.
+
+    Raises FileNotFoundError, and SettingsError for a pipe or a terminal: who reads one might wait for ever, and
+    packets with it.
+    """
+    try:
+        if path.is_fifo() or (path.is_char_device() and str(path) != os.devnull):
+            raise SettingsError(f"{path}: is no regular file, and so no settings file")
+        with path.open("rb") as file:
+            return file.read(_LARGEST_BYTES + 1)
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        raise SettingsError(f"{path}: can't be read: {error.strerror or error}") from None
 
 
 def _settings(path: Path, content: bytes) -> tuple[Settings, frozenset[str]]:
