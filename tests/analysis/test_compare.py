@@ -10,9 +10,10 @@ from pathlib import Path
 
 import pytest
 from tests.analysis.exchange import CALL_ID, NAT, Packet, conversation, message, through, write
+from tests.capture import libpcap
 
 from sipalg import cli
-from sipalg.capture.pcap import CaptureReader, CaptureWriter
+from sipalg.capture.pcap import CaptureWriter
 
 DECK = Path(__file__).parents[3] / "shared/deck"
 CORPUS = Path(__file__).parents[3] / "shared/corpora/pcaps"
@@ -210,8 +211,7 @@ def test_sipalg_hears_no_false_word(capture: Path, tmp_path: Path, capsys: pytes
 
 def test_the_command_reads_a_capture_that_libpcap_reads(tmp_path: Path) -> None:
     before, after = write(tmp_path, conversation())
-    with CaptureReader(before) as reader:
-        assert sum(1 for _ in reader) == 20
+    assert len(libpcap.read(before)[1]) == 20
     argv = [sys.executable, "-m", "sipalg", "compare", str(before), str(after), "--show", "none"]
     done = subprocess.run(argv, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")

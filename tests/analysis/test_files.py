@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from sipalg.analysis import files
 from sipalg.analysis.files import Captures
+from sipalg.capture import progress
 from sipalg.capture.pcap import CaptureError
 
 Write = Callable[..., Path]
@@ -84,8 +84,8 @@ def test_unknown_link_type_beside_a_known_one_is_noted(tmp_path: Path, talk: Tal
 
 
 def test_large_file_has_a_bar_on_a_terminal_only(talk: Talk, write: Write, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(files, "BAR_FROM_BYTES", 1)
-    monkeypatch.setattr(files, "_FRAMES_PER_STEP", 1)
+    monkeypatch.setattr(progress, "BAR_FROM_BYTES", 1)
+    monkeypatch.setattr(progress, "_FRAMES_PER_STEP", 1)
     path = write(talk)
     for stream in (io.StringIO(), Terminal()):
         monkeypatch.setattr(sys, "stderr", stream)

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from sipalg.capture.link import ETHERNET, RAW
 from sipalg.capture.nat import Nat
 from sipalg.capture.offline import NOT_IPV4, TOO_SHORT, Rewriter
-from sipalg.capture.pcap import CaptureError, Packet
+from sipalg.capture.reading import Frame
 from sipalg.capture.router import CUT, FRAGMENT, LOCAL, Router
 from sipalg.codec.datagram import addresses, checksums_right
 from sipalg.engine.verdict import Command, Datagram, Edit, Verdict
@@ -54,28 +54,28 @@ def alg() -> GrowingAlg:
 
 @pytest.fixture
 def rewriter(alg: GrowingAlg) -> Rewriter:
-    return Rewriter(Router(alg, Nat(N), (IPv4Network("192.168.33.0/24"),), N, (5060,), ()), ETHERNET)
+    return Rewriter(Router(alg, Nat(N), (IPv4Network("192.168.33.0/24"),), N, (5060,), ()))
 
 
-def captured(*contents: bytes, step_s: float = 1.0) -> list[Packet]:
+def captured(*contents: bytes, step_s: float = 1.0) -> list[Frame]:
     return [
-        Packet(number, int(number * step_s * SECOND_NS), HEADER + content, len(HEADER + content))
+        Frame(number, int(number * step_s * SECOND_NS), HEADER + content, len(HEADER + content), ETHERNET, 0)
         for number, content in enumerate(contents, 1)
     ]
 
 
 def test_packet_grows_within_its_frame(rewriter: Rewriter, udp: Build) -> None:
     (packet,) = captured(udp(f"{P}:5060", f"{S}:5060", b"sip"))
-    padded = packet._replace(frame=packet.frame + b"pad", wire_bytes=packet.wire_bytes + 3)
+    padded = packet._replace(data=packet.data + b"pad", wire_bytes=packet.wire_bytes + 3)
     (sent,) = rewriter.rewrite([padded])
-    assert sent.frame == HEADER + udp(f"{N}:5060", f"{S}:5060", b"sip" + bytes(20)) + b"pad"
-    assert sent.wire_bytes == len(sent.frame)
+    assert sent.data == HEADER + udp(f"{N}:5060", f"{S}:5060", b"sip" + bytes(20)) + b"pad"
+    assert sent.wire_bytes == len(sent.data)
     assert (sent.number, sent.time_ns) == (1, SECOND_NS)
     assert rewriter.summary.sip_edited == rewriter.summary.translated == rewriter.summary.packets == 1
 
 
 def test_packets_are_counted_by_what_became_of_them(rewriter: Rewriter, udp: Build) -> None:
-    arp = Packet(4, 4 * SECOND_NS, bytes(12) + b"\x08\x06" + bytes(28), 42)
+    arp = Frame(4, 4 * SECOND_NS, bytes(12) + b"\x08\x06" + bytes(28), 42, ETHERNET, 0)
     packets = [
         *captured(
             udp(f"{P}:5060", f"{S}:5060", b"\r\n"), udp(f"{P}:1", f"{P}:2"), udp(f"{P}:10000", f"{S}:20000", b"rtp")
@@ -104,8 +104,8 @@ def test_time_is_seconds_since_the_first_packet_and_never_goes_back(
 
 def test_cut_packet_is_translated_in_its_headers(rewriter: Rewriter, udp: Build) -> None:
     (packet,) = captured(udp(f"{P}:5060", f"{S}:5060", b"sip message"))
-    (sent,) = rewriter.rewrite([packet._replace(frame=packet.frame[:-4])])
-    assert sent.frame == HEADER + udp(f"{N}:5060", f"{S}:5060", b"sip message")[:-4]
+    (sent,) = rewriter.rewrite([packet._replace(data=packet.data[:-4])])
+    assert sent.data == HEADER + udp(f"{N}:5060", f"{S}:5060", b"sip message")[:-4]
     assert sent.wire_bytes == packet.wire_bytes
     assert rewriter.summary.cut == 1
     assert rewriter.summary.sip_passed == Counter({CUT: 1})
@@ -118,9 +118,9 @@ def test_fragments_are_edited_as_one_and_stay_as_many_in_their_places(
     between = udp(f"{P}:10000", f"{S}:20000")
     sent = list(rewriter.rewrite(captured(parts[0], between, parts[2], parts[1], between)))
     assert [packet.number for packet in sent] == [1, 2, 3, 4, 5]
-    assert [len(packet.frame) for packet in sent] == [82, 43, 14 + 20 + 111 - 96 + 20, 82, 43]
+    assert [len(packet.data) for packet in sent] == [82, 43, 14 + 20 + 111 - 96 + 20, 82, 43]
     for packet in sent:
-        content = packet.frame[14:]
+        content = packet.data[14:]
         found = addresses(content)
         assert found is not None
         assert found[1][0] == N
@@ -135,7 +135,7 @@ def test_packet_behind_fragments_waits_for_them(rewriter: Rewriter, udp: Build, 
     between = captured(udp(f"{P}:10000", f"{S}:20000"))[0]
     taken: list[int] = []
 
-    def reading() -> Iterator[Packet]:
+    def reading() -> Iterator[Frame]:
         for packet in (parts[0], between, parts[1]):
             taken.append(packet.number)
             yield packet
@@ -160,7 +160,7 @@ def test_fragments_that_nothing_completes_stay_as_they_are(
 
 def test_fragment_that_the_capture_cut_stays_as_it_is(rewriter: Rewriter, udp: Build, fragmented: Cut) -> None:
     part, rest = captured(*fragmented(udp(f"{P}:5060", f"{S}:5060", bytes(60)), 48))
-    cut = part._replace(frame=part.frame[:-1])
+    cut = part._replace(data=part.data[:-1])
     assert list(rewriter.rewrite([cut, rest])) == [cut, rest]
     assert rewriter.summary.untouched == Counter({FRAGMENT: 2})
     assert rewriter.summary.cut == 1
@@ -182,16 +182,17 @@ def test_datagram_that_shrank_out_of_its_last_fragment_leaves_them_as_they_are(
     assert rewriter.summary.untouched == Counter({TOO_SHORT: 2})
 
 
-def test_damage_is_noted_and_what_was_read_comes_out(rewriter: Rewriter, udp: Build, fragmented: Cut) -> None:
+def test_what_waits_at_the_end_comes_out(rewriter: Rewriter, udp: Build, fragmented: Cut) -> None:
     whole = captured(udp(f"{P}:10000", f"{S}:20000"), fragmented(udp(f"{P}:1", f"{S}:2", bytes(60)), 48)[0])
+    assert [packet.number for packet in rewriter.rewrite(whole)] == [1, 2]
 
-    def reading() -> Iterator[Packet]:
-        yield from whole
-        raise CaptureError("a.pcap, packet 3: truncated")
 
-    sent = list(rewriter.rewrite(reading()))
-    assert [packet.number for packet in sent] == [1, 2]
-    assert rewriter.summary.damage == "a.pcap, packet 3: truncated"
+def test_each_frame_has_its_own_link_type(rewriter: Rewriter, udp: Build) -> None:
+    (first,) = captured(udp(f"{P}:10000", f"{S}:20000"))
+    bare = first._replace(data=first.data[len(HEADER) :], link_type=RAW)
+    assert [frame.data for frame in rewriter.rewrite([first, bare])] == [
+        HEADER + udp(f"{N}:10000", f"{S}:20000"), udp(f"{N}:10000", f"{S}:20000")
+    ]
 
 
 @given(st.data())
@@ -206,9 +207,9 @@ def test_any_frames_come_out_as_many_as_went_in(
         for _ in range(data.draw(st.integers(0, 6))):
             frame[data.draw(st.integers(12, len(frame) - 1))] = data.draw(st.integers(0, 255))
         frames.append(bytes(frame[: data.draw(st.integers(0, len(frame)))]))
-    packets = [Packet(number, number, frame, 100) for number, frame in enumerate(frames)]
     for link_type in (ETHERNET, RAW):
-        rewriter = Rewriter(Router(GrowingAlg(), Nat(N), (IPv4Network("192.168.33.0/24"),), N, (5060,), ()), link_type)
+        packets = [Frame(number, number, frame, 100, link_type, 0) for number, frame in enumerate(frames)]
+        rewriter = Rewriter(Router(GrowingAlg(), Nat(N), (IPv4Network("192.168.33.0/24"),), N, (5060,), ()))
         sent = list(rewriter.rewrite(packets))
         assert [packet.number for packet in sent] == [packet.number for packet in packets]
         assert rewriter.summary.translated + rewriter.summary.untouched.total() == len(packets)

@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.capture import libpcap
 
-from sipalg.capture.pcap import CaptureError, CaptureReader, CaptureWriter
-from sipalg.capture.reading import Frame, open_capture
+from sipalg.capture.pcap import CaptureError, CaptureWriter
+from sipalg.capture.reading import Frame, open_capture, unknown_links
 
 TIME_NS = 1_700_000_000_123_456_789
 FRAMES = [b"first", b"", b"third" * 100]
@@ -50,9 +51,8 @@ def test_microseconds_and_the_writers_files_agree_with_libpcap(tmp_path: Path) -
         for number in range(2000):
             writer.write(TIME_NS // 1000 * 1000 + number * 1000, bytes(number), number)
         writer.commit()
-    with CaptureReader(path) as reader:
-        theirs = [(packet.number, packet.time_ns, packet.frame, packet.wire_bytes) for packet in reader]
-    assert [frame[:4] for frame in read(path)[0]] == theirs
+    theirs = libpcap.read(path)[1]
+    assert [(frame.number, frame.time_ns // 1000, *frame[2:4]) for frame in read(path)[0]] == theirs
 
 
 def test_link_type_is_the_files_own(tmp_path: Path) -> None:
@@ -136,3 +136,26 @@ def test_pipe_is_read_once(tmp_path: Path) -> None:
             assert [frame.data for frame in source] == FRAMES
             assert source.done_bytes == source.total_bytes == 0
         writing.result()
+
+
+def test_link_types_that_cant_be_read_are_told(tmp_path: Path) -> None:
+    path = tmp_path / "a.pcap"
+    path.write_bytes(pcap(FRAMES))
+    with open_capture(path) as source:
+        assert list(source)
+        assert unknown_links(source) == ""
+    path.write_bytes(pcap(FRAMES, link_type=147))
+    with open_capture(path) as source:
+        assert list(source)
+        with pytest.raises(CaptureError, match="link type 147 isn't one that is read here; capture Ethernet"):
+            unknown_links(source)
+    # A section header, an interface of Ethernet and one of something else, without packets.
+    blocks = "0a0d0d0a1c0000004d3c2b1a01000000ffffffffffffffff1c000000"
+    for link_type in ("0100", "9300"):
+        blocks += f"0100000014000000{link_type}00000000000014000000"
+    path.write_bytes(bytes.fromhex(blocks))
+    with open_capture(path) as source:
+        assert list(source) == []
+        assert unknown_links(source, "lost") == (
+            f"{path}: link type 147 isn't one that is read here: those packets are lost"
+        )

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import gzip
 import json
+import lzma
 import shutil
 import subprocess
 import sys
@@ -8,11 +10,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import zstandard
 
 from sipalg import cli
-from sipalg.capture import rewrite
+from sipalg.capture import progress
 from sipalg.capture.link import find_packet
-from sipalg.capture.pcap import CaptureReader, CaptureWriter, Packet
+from sipalg.capture.pcap import CaptureWriter
+from sipalg.capture.reading import Frame, open_capture
 from sipalg.codec.datagram import addresses, checksums_right, parse_udp
 
 P, N, S = "192.168.20.100", "75.142.151.49", "207.252.1.148"
@@ -82,9 +86,9 @@ def write(path: Path, packets: list[bytes]) -> Path:
     return path
 
 
-def read(path: Path) -> list[Packet]:
-    with CaptureReader(path) as reader:
-        return list(reader)
+def read(path: Path) -> list[Frame]:
+    with open_capture(path) as source:
+        return list(source)
 
 
 def run(capture: Path, result: Path, *more: str) -> int:
@@ -98,8 +102,8 @@ def test_capture_of_the_inside_becomes_one_of_the_outside(
     assert run(capture, tmp_path / "out.pcap") == 0
     before, after = read(capture), read(tmp_path / "out.pcap")
     assert [packet.time_ns for packet in after] == [packet.time_ns for packet in before]
-    assert all(checksums_right(packet.frame[14:]) for packet in after)
-    sent = [packet.frame[14:] for packet in after]
+    assert all(checksums_right(packet.data[14:]) for packet in after)
+    sent = [packet.data[14:] for packet in after]
     assert sent[0] == udp(f"{N}:5060", f"{S}:5060", register(f"{N}:5060"))
     assert sent[1] == udp(f"{S}:5060", f"{P}:5060", registered(f"{P}:5060"))
     assert sent[2] == udp(f"{N}:5060", f"{S}:5060", invite(f"{N}:5060", f"{N}:14254"))
@@ -140,8 +144,11 @@ def test_inside_that_sent_nothing_is_said(
 ) -> None:
     capture = write(tmp_path / "in.pcap", conversation)
     out = tmp_path / "out.pcap"
-    assert cli.main(["rewrite", str(capture), str(out), "--inside", "10.0.0.0/8", "--public", N]) == 0
-    assert "no packet comes from --inside 10.0.0.0/8; 192.168.20.100 sent the most" in capsys.readouterr().err
+    assert cli.main(["rewrite", str(capture), str(out), "--inside", "10.0.0.0/8", "--public", N]) == 2
+    complaint = capsys.readouterr().err
+    assert "no packet comes from --inside 10.0.0.0/8; 192.168.20.100 sent the most" in complaint
+    assert complaint.count("\n") == 1
+    assert not out.exists()
     assert run(capture, out) == 0
     assert "no packet comes" not in capsys.readouterr().err
 
@@ -162,7 +169,7 @@ def test_ports_and_media_ports_are_the_engines(tmp_path: Path, udp: Build) -> No
     ]
     capture = write(tmp_path / "in.pcap", packets)
     assert run(capture, tmp_path / "out.pcap", "--ports", "5099", "--media-ports", "30000-30001") == 0
-    sent = read(tmp_path / "out.pcap")[1].frame[14:]
+    sent = read(tmp_path / "out.pcap")[1].data[14:]
     assert sent == udp(f"{N}:5060", f"{S}:5099", invite(f"{N}:5060", f"{N}:30000"))
 
 
@@ -175,7 +182,7 @@ def test_another_devices_media_are_translated_refused_or_left(tmp_path: Path, ud
 
     def sent(*options: str) -> list[bytes]:
         assert run(capture, result, *options) == 0
-        return [packet.frame[14:] for packet in read(result)]
+        return [packet.data[14:] for packet in read(result)]
 
     assert sent("--inside-servers", f"{P}/32")[0] == udp(f"{N}:5060", f"{S}:5060", invite(f"{N}:5060", f"{N}:14254"))
     assert sent() == [udp(f"{N}:5060", f"{S}:5060", message) for message in (offer, change)]
@@ -196,9 +203,62 @@ def test_damaged_capture_is_rewritten_up_to_there(
     assert run(capture, tmp_path / "out.pcap", "--json") == 1
     assert len(read(tmp_path / "out.pcap")) == 9
     complaint = capsys.readouterr().err
-    assert complaint.startswith(f"sipalg rewrite: {capture}, packet 10: truncated")
+    assert complaint.startswith(f"sipalg rewrite: {capture}, packet 10: is cut off: the file ends in its middle")
     assert complaint.endswith(f"; the 9 packets before it are in {tmp_path}/out.pcap\n")
     assert complaint.count("\n") == 1
+
+
+@pytest.mark.parametrize("compress", [gzip.compress, lzma.compress, zstandard.compress])
+def test_compressed_captures_and_pipes(
+    compress: Callable[[bytes], bytes], tmp_path: Path, conversation: list[bytes]
+) -> None:
+    capture = write(tmp_path / "in.pcap", conversation)
+    packed = tmp_path / "packed"
+    packed.write_bytes(compress(capture.read_bytes()))
+    assert run(capture, tmp_path / "out.pcap") == run(packed, tmp_path / "same.pcap") == 0
+    argv = [sys.executable, "-m", "sipalg", "rewrite", "-", str(tmp_path / "piped.pcap")]
+    argv += ["--inside", "192.168.20.0/24", "--public", N]
+    subprocess.run(argv, input=packed.read_bytes(), capture_output=True, check=True)
+    expected = (tmp_path / "out.pcap").read_bytes()
+    assert (tmp_path / "same.pcap").read_bytes() == (tmp_path / "piped.pcap").read_bytes() == expected
+
+
+def test_interfaces_of_different_link_types_need_pcapng(
+    tmp_path: Path, conversation: list[bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    capture = tmp_path / "in.pcapng"
+    with CaptureWriter(capture, 1) as writer:
+        for number, packet in enumerate(conversation):
+            name, link_type, frame = (("lan0", 1, HEADER + packet), ("tun0", 101, packet))[number % 2]
+            writer.write(TIME_NS + number, frame, len(frame), interface=name, link_type=link_type)
+        writer.commit()
+    assert run(capture, tmp_path / "out.pcap") == 2
+    complaint = capsys.readouterr().err
+    assert "has packets of link types 1 and 101; write to a file that is called ….pcapng" in complaint
+    assert not (tmp_path / "out.pcap").exists()
+    assert run(capture, tmp_path / "out.pcapng") == 0
+    before, after = read(capture), read(tmp_path / "out.pcapng")
+    assert [(one.time_ns, one.link_type, one.interface) for one in after] == [
+        (one.time_ns, one.link_type, one.interface) for one in before
+    ]
+    plain = write(tmp_path / "plain.pcap", conversation)
+    assert run(plain, tmp_path / "out.pcap") == 0
+    sent = [packet.data.removeprefix(HEADER) for packet in after]
+    assert sent == [packet.data[14:] for packet in read(tmp_path / "out.pcap")]
+
+
+def test_a_link_type_that_isnt_read_beside_one_that_is(
+    tmp_path: Path, conversation: list[bytes], capsys: pytest.CaptureFixture[str]
+) -> None:
+    capture = tmp_path / "in.pcapng"
+    with CaptureWriter(capture, 1) as writer:
+        writer.write(TIME_NS, HEADER + conversation[0], 500, interface="lan0")
+        writer.write(TIME_NS, b"something", 9, interface="usb0", link_type=147)
+        writer.commit()
+    assert run(capture, tmp_path / "out.pcapng") == 1
+    complaint = capsys.readouterr().err.splitlines()[-1]
+    assert complaint.endswith("link type 147 isn't one that is read here: those packets are copied as they are")
+    assert read(tmp_path / "out.pcapng")[1].data == b"something"
 
 
 def test_what_cant_be_done_is_one_line_and_nothing_is_written(
@@ -210,14 +270,20 @@ def test_what_cant_be_done_is_one_line_and_nothing_is_written(
     text.write_text("these are no packets, but long enough")
     link = tmp_path / "link.pcap"
     link.symlink_to(capture)
+    strange, empty, torn = (tmp_path / f"{name}.pcap" for name in ("strange", "empty", "torn"))
+    strange.write_bytes(content[:20] + b"\x93\0\0\0" + content[24:])
+    empty.write_bytes(content[:24])
+    torn.write_bytes(content[:50])
     out = tmp_path / "out.pcap"
     for complaint, arguments in (
         ("is the capture itself; give another file", (capture, capture)),
         ("is the capture itself; give another file", (capture, link)),
         ("give a pcap or pcapng file", (text, out)),
         ("No such file or directory; give a pcap", (tmp_path / "none.pcap", out)),
-        ("-: captures are files here", (capture, Path("-"))),
-        ("-: captures are files here", (Path("-"), out)),
+        ("-: what is written appears when it is whole", (capture, Path("-"))),
+        ("link type 147 isn't one that is read here; capture Ethernet", (strange, out)),
+        ("has no packet; capture with", (empty, out)),
+        ("packet 1: is cut off", (torn, out)),
         ("give a file in a folder that can be written to", (capture, tmp_path / "none" / "out.pcap")),
         ("is in the inside network 75.0.0.0/8", (capture, out, "--inside", "75.0.0.0/8")),
     ):
@@ -228,7 +294,9 @@ def test_what_cant_be_done_is_one_line_and_nothing_is_written(
         assert output.err.count("\n") == 1
         assert output.out == ""
     assert capture.read_bytes() == content
-    assert sorted(path.name for path in tmp_path.iterdir()) == ["in.pcap", "link.pcap", "notes.txt"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "empty.pcap", "in.pcap", "link.pcap", "notes.txt", "strange.pcap", "torn.pcap"
+    ]
 
 
 def test_full_disk_is_one_line(
@@ -239,7 +307,7 @@ def test_full_disk_is_one_line(
 ) -> None:
     capture = write(tmp_path / "in.pcap", conversation)
 
-    def no_space(*_: object) -> None:
+    def no_space(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(CaptureWriter, "write", no_space)
@@ -256,7 +324,7 @@ def test_progress_is_shown_for_a_large_file_on_a_terminal_only(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     capture = write(tmp_path / "in.pcap", conversation)
-    monkeypatch.setattr(rewrite, "_LARGE_FILE_BYTES", 1)
+    monkeypatch.setattr(progress, "BAR_FROM_BYTES", 1)
     assert run(capture, tmp_path / "silent.pcap", "--json") == 0
     assert capsys.readouterr().err == ""
     monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
@@ -282,12 +350,12 @@ def test_tshark_finds_nothing_wrong(tmp_path: Path, conversation: list[bytes]) -
     assert tshark_complaints(tmp_path / "out.pcap") == ""
 
 
-def busiest_senders(packets: list[Packet], link_type: int) -> list[str]:
+def busiest_senders(packets: list[Frame]) -> list[str]:
     """The two hosts that most UDP packets of a capture come from."""
     counts: dict[str, int] = {}
     for packet in packets:
-        span = find_packet(link_type, packet.frame)
-        found = None if span is None else addresses(packet.frame[span.start : span.end])
+        span = find_packet(packet.link_type, packet.data)
+        found = None if span is None else addresses(packet.data[span.start : span.end])
         if found is not None and found[0] in (6, 17):
             counts[found[1][0]] = counts.get(found[1][0], 0) + 1
     return sorted(counts, key=lambda host: -counts[host])[:2]
@@ -297,21 +365,20 @@ def test_public_captures_keep_their_packets_and_get_right_checksums(tmp_path: Pa
     captures = sorted(shared_folder.glob("corpora/pcaps/**/*cap*"))
     translated = 0
     for capture in filter(Path.is_file, captures):
-        with CaptureReader(capture) as reader:
-            link_type, before = reader.link_type, list(reader)
-        for host in busiest_senders(before, link_type):
+        before = read(capture)
+        for host in busiest_senders(before):
             out = tmp_path / "out.pcap"
             code = cli.main(["rewrite", str(capture), str(out), "--inside", host, "--public", "192.0.2.201", "--json"])
             assert code == 0
             after = read(out)
             assert [packet.time_ns for packet in after] == [packet.time_ns for packet in before]
             for old, new in zip(before, after, strict=True):
-                if new.frame == old.frame:
+                if new.data == old.data:
                     continue
-                span = find_packet(link_type, new.frame)
+                span = find_packet(new.link_type, new.data)
                 assert span is not None
                 translated += 1
-                content = new.frame[span.start : span.end]
+                content = new.data[span.start : span.end]
                 assert checksums_right(content) or not span.whole, f"{capture.name}, packet {new.number}"
                 assert not isinstance(parse_udp(content), str) or content[9] != 17 or not span.whole
     assert translated > 1000

@@ -8,7 +8,7 @@ from typing import BinaryIO, cast
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipalg.capture.pcap import CaptureReader
+from sipalg.capture.reading import open_capture
 from sipalg.capture.records import Captured, Pcap, Pcapng, read_blocks
 from sipalg.sniffer.storage import File, Memory
 
@@ -71,7 +71,7 @@ def test_a_file_ends_before_its_limit_and_stays_whole(tmp_path: Path) -> None:
         file.flush()
     assert (file.full, file.packets, file.size_bytes, path.stat().st_size) == (True, 2, 224, 224)
     file.close()
-    with CaptureReader(path) as reader:
+    with open_capture(path) as reader:
         assert [one.number for one in reader] == [1, 2]
 
 

@@ -7,26 +7,16 @@ and a bar shows how far the reading is where a person waits for it. Between the 
 from __future__ import annotations
 
 import heapq
-import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Final, NamedTuple
-
-from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeRemainingColumn
+from typing import NamedTuple
 
 from sipalg.analysis.messages import SipMessage, sip_messages
 from sipalg.capture.blocks import Interface
 from sipalg.capture.decode import Decoder, Segment
-from sipalg.capture.link import is_known
-from sipalg.capture.pcap import CaptureError
 from sipalg.capture.piped import Copy, is_piped
-from sipalg.capture.reading import CaptureSource, Frame, open_capture
-
-#: Files that are read in the blink of an eye need no bar.
-BAR_FROM_BYTES: Final = 8_000_000
-#: Frames between two looks at how far the reading is.
-_FRAMES_PER_STEP: Final = 8192
+from sipalg.capture.progress import with_bar
+from sipalg.capture.reading import CaptureSource, Frame, open_capture, unknown_links
 
 
 class Located(NamedTuple):
@@ -80,28 +70,3 @@ class Captures:
     def _messages_of(self, number: int) -> Iterator[Located]:
         for message in sip_messages(self.segments(number)):
             yield Located(number, message)
-
-
-def unknown_links(source: CaptureSource) -> str:
-    """Say which link types of a file can't be read; CaptureError if it has no other."""
-    unknown = sorted({interface.link_type for interface in source.interfaces if not is_known(interface.link_type)})
-    if not unknown:
-        return ""
-    what = f"{source.path}: link type {', '.join(map(str, unknown))} isn't one that is read here"
-    if len(unknown) == len({interface.link_type for interface in source.interfaces}):
-        raise CaptureError(f"{what}; capture Ethernet, Linux cooked, loopback or bare IP")
-    return f"{what}: those packets are left out"
-
-
-def with_bar(source: CaptureSource) -> Iterator[Frame]:
-    """Yield the frames; on a terminal, of a large file, with a bar on stderr that goes when all is read."""
-    if source.total_bytes < BAR_FROM_BYTES or not sys.stderr.isatty():
-        yield from source
-        return
-    columns = (TextColumn("{task.description}"), BarColumn(), DownloadColumn(), TimeRemainingColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(source.path.name, total=source.total_bytes)
-        for count, frame in enumerate(source):
-            if count % _FRAMES_PER_STEP == 0:
-                progress.update(task, completed=source.done_bytes)
-            yield frame

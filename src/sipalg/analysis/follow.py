@@ -19,7 +19,7 @@ from sipalg.analysis.marks import text_of
 from sipalg.analysis.udp_streams import UdpStream, UdpStreams, as_ascii
 from sipalg.capture.decode import Segment
 from sipalg.capture.pcap import CaptureError
-from sipalg.capture.timestamps import NS_PER_S
+from sipalg.capture.records import NS_PER_S
 from sipalg.codec.datagram import UDP
 
 #: Wireshark's colours: the client red, the server blue.

@@ -11,8 +11,8 @@ import struct
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from sipalg.capture.records import NS_PER_S
 from sipalg.capture.tally import ENDS_AT, NOWHERE, SSRC_FROM, SSRC_TO, Tallies, Tally
-from sipalg.capture.timestamps import NS_PER_S
 
 #: The first four bytes of a file: a Section Header Block's type, the same in either byte order.
 SECTION: Final = b"\x0a\x0d\x0d\x0a"

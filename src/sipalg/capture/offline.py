@@ -13,9 +13,9 @@ from typing import Final
 
 from sipalg.capture.fragments import FragmentGroup, Fragments, is_fragment
 from sipalg.capture.link import find_packet
-from sipalg.capture.pcap import CaptureError, Packet
+from sipalg.capture.reading import Frame
+from sipalg.capture.records import NS_PER_S
 from sipalg.capture.router import FRAGMENT, Passed, Router
-from sipalg.capture.timestamps import NS_PER_S
 
 #: Why a frame has nothing for the router.
 NOT_IPV4: Final = "not-ipv4"
@@ -33,54 +33,49 @@ class Summary:
     sip_edited: int = 0
     sip_passed: Counter[str] = field(default_factory=Counter)
     cut: int = 0
-    damage: str = ""
 
 
 @dataclass(slots=True)
 class _Slot:
     """One packet's place in the output, held until it is known what leaves there."""
 
-    packet: Packet
+    frame: Frame
     start: int = 0
     end: int = 0
     ready: bool = False
 
 
 class Rewriter:
-    """Turns packets into packets, one for one and in order, and counts."""
+    """Turns frames into frames, one for one and in order, and counts."""
 
-    def __init__(self, router: Router, link_type: int) -> None:
+    def __init__(self, router: Router) -> None:
         self.summary = Summary()
         self._router = router
-        self._link_type = link_type
         self._fragments = Fragments[_Slot]()
         self._slots: deque[_Slot] = deque()
         self._now = 0.0
         self._first_ns: int | None = None
 
-    def rewrite(self, packets: Iterable[Packet]) -> Iterator[Packet]:
-        """Yield what leaves the router; where reading fails, what was read still comes out, and the error is noted."""
-        try:
-            for packet in packets:
-                self._take(packet)
-                yield from self._finished()
-        except CaptureError as error:
-            self.summary.damage = str(error)
+    def rewrite(self, frames: Iterable[Frame]) -> Iterator[Frame]:
+        """Yield what leaves the router."""
+        for frame in frames:
+            self._take(frame)
+            yield from self._finished()
         self._give_up(self._fragments.expired(float("inf")))
         yield from self._finished()
 
-    def _take(self, packet: Packet) -> None:
-        self._advance(packet.time_ns)
+    def _take(self, frame: Frame) -> None:
+        self._advance(frame.time_ns)
         self.summary.packets += 1
-        slot = _Slot(packet)
+        slot = _Slot(frame)
         self._slots.append(slot)
-        span = find_packet(self._link_type, packet.frame)
+        span = find_packet(frame.link_type, frame.data)
         if span is None:
             self.summary.untouched[NOT_IPV4] += 1
             slot.ready = True
             return
         slot.start, slot.end = span.start, span.end
-        content = packet.frame[span.start : span.end]
+        content = frame.data[span.start : span.end]
         if not is_fragment(content):
             self.summary.cut += not span.whole
             passed = self._router.forward(content, self._now, whole=span.whole)
@@ -131,11 +126,11 @@ class Rewriter:
     @staticmethod
     def _fill(slot: _Slot, content: bytes) -> None:
         """Put the packet back into its frame; what stood before and behind it stays."""
-        packet = slot.packet
-        frame = packet.frame[: slot.start] + content + packet.frame[slot.end :]
-        slot.packet = packet._replace(frame=frame, wire_bytes=packet.wire_bytes + len(frame) - len(packet.frame))
+        frame = slot.frame
+        data = frame.data[: slot.start] + content + frame.data[slot.end :]
+        slot.frame = frame._replace(data=data, wire_bytes=frame.wire_bytes + len(data) - len(frame.data))
         slot.ready = True
 
-    def _finished(self) -> Iterator[Packet]:
+    def _finished(self) -> Iterator[Frame]:
         while self._slots and self._slots[0].ready:
-            yield self._slots.popleft().packet
+            yield self._slots.popleft().frame

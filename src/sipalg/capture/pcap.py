@@ -1,24 +1,20 @@
-"""Captures on disk: packets out of pcap and pcapng files, and into a file that appears only when it is whole.
+"""A capture file that appears only when it is whole, and the error of all that reads and writes captures.
 
-libpcap reads (through pcapy-ng), so whatever tcpdump opens opens here, and what is damaged is found as tcpdump finds
-it. libpcap's writer can't take a packet that grew, so the writer is ours: one header a file, one a packet
-(draft-ietf-opsawg-pcap, sections 4 and 5). On a packet's way these are its first and its last step offline.
+libpcap's writer can't take a packet that grew, so the writer is ours: one header a file, one a packet
+(draft-ietf-opsawg-pcap, sections 4 and 5), or pcapng's blocks. On a packet's way offline this is the last step, as
+`reading` is the first.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Iterator
 from pathlib import Path
 from struct import Struct
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, Self
 
-import pcapy
-
-from sipalg.capture.records import Captured, Pcapng
-from sipalg.capture.timestamps import NS_PER_S, precise_times
+from sipalg.capture.records import NS_PER_S, Captured, Pcapng
 
 #: What a reader may hold of one packet; libpcap's own maximum. A grown packet still fits under it.
 SNAPLEN_BYTES: Final = 262144
@@ -34,60 +30,6 @@ _LINK_TYPES_IN_FILES: Final = {11: 100, 12: 101, 15: 102, 16: 103, 19: 106}
 
 class CaptureError(Exception):
     """A capture that can't be read or written; its text is one line that says what, where and what would be right."""
-
-
-class Packet(NamedTuple):
-    """One captured frame. `number` counts from 1; `wire_bytes` is its size on the wire: `frame` may be less."""
-
-    number: int
-    time_ns: int
-    frame: bytes
-    wire_bytes: int
-
-
-class CaptureReader:
-    """The packets of a file, in order. CaptureError where there is no capture; close it, or use it in a `with`."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        try:
-            self._precise_times = precise_times(path)
-            self._reader = pcapy.open_offline(str(path))
-        except OSError as error:
-            raise CaptureError(f"{path}: {error.strerror}; give a pcap or pcapng file") from None
-        except pcapy.PcapError as error:
-            raise CaptureError(f"{path}: {error}; give a pcap or pcapng file") from None
-        #: libpcap's number for the link layer of all packets.
-        self.link_type: int = self._reader.datalink()
-        #: Are there times finer than microseconds?
-        self.nanoseconds = self._precise_times is not None
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._reader.close()
-
-    def __iter__(self) -> Iterator[Packet]:
-        """Yield the packets; CaptureError with the packet's number where the file is damaged."""
-        precise_times = self._precise_times or iter(())
-        number = 0
-        while True:
-            number += 1
-            try:
-                header, frame = self._reader.next()
-            except pcapy.PcapError as error:
-                raise CaptureError(f"{self._path}, packet {number}: {error}") from None
-            if header is None:
-                return
-            seconds, microseconds = header.getts()
-            time_ns = seconds * NS_PER_S + microseconds * 1000
-            precise_ns = next(precise_times, 0)
-            if precise_ns // 1000 * 1000 == time_ns:
-                time_ns = precise_ns
-            yield Packet(number, time_ns, bytes(frame), header.getlen())
 
 
 def is_pcapng(path: Path) -> bool:

@@ -1,9 +1,9 @@
 """Captures of any size as a stream of frames: pcap and pcapng, compressed or not, in one pass and in flat memory.
 
-The reader beside libpcap's: it takes files whose interfaces have different link types, keeps nanoseconds, and gives
+All commands read through it: it takes files whose interfaces have different link types, keeps nanoseconds, and gives
 what can be read of a damaged file, with one line that says where it ends. It is written for files of which nine tenths
-are voice: one loop over a piece's bytes, and nothing that is made twice. On a packet's way offline this is the first
-step. Sources: draft-ietf-opsawg-pcap (4, 5) and draft-ietf-opsawg-pcapng (4.1 to 4.4).
+are voice: one loop over a piece's bytes, nothing made twice. On a packet's way offline this is the first step.
+Sources: draft-ietf-opsawg-pcap (4, 5) and draft-ietf-opsawg-pcapng (4.1 to 4.4).
 """
 
 from __future__ import annotations
@@ -15,9 +15,10 @@ from types import TracebackType
 from typing import Final, NamedTuple, Self
 
 from sipalg.capture.blocks import SECTION, Blocks, Interface
+from sipalg.capture.link import is_known
 from sipalg.capture.pcap import SNAPLEN_BYTES, CaptureError
+from sipalg.capture.records import NS_PER_S
 from sipalg.capture.tally import ENDS_AT, NOWHERE, SSRC_FROM, SSRC_TO, Tallies
-from sipalg.capture.timestamps import NS_PER_S
 from sipalg.capture.unpacking import Pieces
 
 #: A NamedTuple's own constructor costs twice as much, and a frame is made for every packet.
@@ -187,3 +188,17 @@ def open_capture(path: Path, content: Path | None = None) -> CaptureSource:
     Lines for people name `path`, also where what it had is read from a copy, `content`.
     """
     return CaptureSource(path, content)
+
+
+def unknown_links(source: CaptureSource, fate: str = "left out") -> str:
+    """Say which link types of a file can't be read, and that such packets are `fate`; CaptureError if it has no other.
+
+    To be asked when the packets have been read: pcapng may tell of an interface anywhere.
+    """
+    unknown = sorted({interface.link_type for interface in source.interfaces if not is_known(interface.link_type)})
+    if not unknown:
+        return ""
+    what = f"{source.path}: link type {', '.join(map(str, unknown))} isn't one that is read here"
+    if len(unknown) == len({interface.link_type for interface in source.interfaces}):
+        raise CaptureError(f"{what}; capture Ethernet, Linux cooked, loopback or bare IP")
+    return f"{what}: those packets are {fate}"

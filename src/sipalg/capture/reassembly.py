@@ -11,7 +11,7 @@ from typing import Final
 
 from sipalg.capture.fragments import WAIT_S
 from sipalg.capture.reading import Frame
-from sipalg.capture.timestamps import NS_PER_S
+from sipalg.capture.records import NS_PER_S
 
 #: Datagrams that may wait at once; the oldest goes first.
 MOST_WAITING: Final = 1024

@@ -11,14 +11,17 @@ import json
 import sys
 from collections import Counter
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from sipalg.capture import arguments
 from sipalg.capture.link import find_packet
 from sipalg.capture.nat import Nat
 from sipalg.capture.offline import Rewriter, Summary
-from sipalg.capture.pcap import CaptureError, CaptureReader, CaptureWriter, Packet
+from sipalg.capture.pcap import CaptureError, CaptureWriter, is_pcapng
+from sipalg.capture.progress import with_bar
+from sipalg.capture.reading import CaptureSource, Frame, open_capture, unknown_links
 from sipalg.capture.reasons import sentence
 from sipalg.capture.router import INSIDE, Router
 from sipalg.capture.senders import Senders
@@ -27,10 +30,8 @@ from sipalg.engine.alg import Alg
 from sipalg.engine.settings import Settings
 from sipalg.engine.verdict import Mapping
 
-#: Below this a progress bar would only flicker.
-_LARGE_FILE_BYTES: Final = 8_000_000
-#: What a packet has in the file beside its bytes.
-_RECORD_BYTES: Final = 16
+#: A clock's units per second that a pcap file keeps without asking for more.
+_MICROSECONDS: Final = 1_000_000
 
 _PROTOCOLS: Final = {1: "icmp", 6: "tcp", 17: "udp"}
 _DEFAULTS: Final = Settings(frozenset(), "", "")
@@ -38,8 +39,13 @@ _DEFAULTS: Final = Settings(frozenset(), "", "")
 
 def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("capture", type=Path, metavar="IN.pcap", help="the capture to read, pcap or pcapng")
-    parser.add_argument("result", type=Path, metavar="OUT.pcap", help="the pcap file to write")
+    parser.add_argument(
+        "capture",
+        type=Path,
+        metavar="IN.pcap",
+        help="the capture to read, pcap or pcapng, compressed or not; - is standard input",
+    )
+    parser.add_argument("result", type=Path, metavar="OUT.pcap", help="the file to write; pcapng if it is so called")
     parser.add_argument(
         "--inside",
         type=arguments.network,
@@ -96,7 +102,7 @@ def main(args: argparse.Namespace) -> int:
     """Rewrite the capture; 0 if all of it, 1 if it was damaged and ended early, 2 if nothing was written."""
     try:
         _check(args)
-        summary, mappings, senders = _rewrite(args)
+        done = _rewrite(args)
     except CaptureError as error:
         sys.stderr.write(f"sipalg rewrite: {error}\n")
         return 2
@@ -104,23 +110,18 @@ def main(args: argparse.Namespace) -> int:
         sys.stderr.write(f"sipalg rewrite: {args.result}: {error.strerror}; nothing was written\n")
         return 2
     if args.json:
-        sys.stdout.write(json.dumps(_as_json(summary, mappings), indent=2) + "\n")
+        sys.stdout.write(json.dumps(_as_json(done), indent=2) + "\n")
     else:
-        sys.stderr.write("".join(line + "\n" for line in _as_text(args.result, summary, mappings)))
-    if not senders.from_inside:
-        sys.stderr.write(f"sipalg rewrite: {senders.advice()}\n")
-    if summary.damage:
-        sys.stderr.write(
-            f"sipalg rewrite: {summary.damage}; the {summary.packets} packets before it are in {args.result}\n"
-        )
-        return 1
-    return 0
+        sys.stderr.write("".join(line + "\n" for line in _as_text(args.result, done)))
+    if done.damage:
+        sys.stderr.write(f"sipalg rewrite: {done.damage}\n")
+    return 1 if done.damage else 0
 
 
 def _check(args: argparse.Namespace) -> None:
     """Refuse what is no file or would destroy the input, and networks that make no sense together."""
-    if "-" in map(str, (args.capture, args.result)):
-        raise CaptureError("-: captures are files here, not standard input or output; give two files' names")
+    if str(args.result) == "-":
+        raise CaptureError("-: what is written appears when it is whole, in a file; give a file's name")
     if args.result.exists() and args.capture.exists() and args.result.samefile(args.capture):
         raise CaptureError(f"{args.result}: is the capture itself; give another file to write")
     for network in args.inside:
@@ -130,7 +131,15 @@ def _check(args: argparse.Namespace) -> None:
             )
 
 
-def _rewrite(args: argparse.Namespace) -> tuple[Summary, list[Mapping], Senders]:
+class Rewritten(NamedTuple):
+    """What was done, and in a line why not all of the capture was, "" if it was."""
+
+    summary: Summary
+    mappings: list[Mapping]
+    damage: str
+
+
+def _rewrite(args: argparse.Namespace) -> Rewritten:
     nat = Nat(args.public, direct_media=args.sip_direct_media)
     settings = Settings(
         inside_interfaces=frozenset((INSIDE,)),
@@ -146,43 +155,46 @@ def _rewrite(args: argparse.Namespace) -> tuple[Summary, list[Mapping], Senders]
     alg.direct.set_inside(lambda host: in_networks(host, tuple(args.inside)))
     senders = Senders(tuple(args.inside))
     router = Router(alg, nat, tuple(args.inside), args.public, args.ports, tuple(args.exempt))
-    with (
-        CaptureReader(args.capture) as reader,
-        CaptureWriter(args.result, reader.link_type, nanoseconds=reader.nanoseconds) as writer,
-    ):
-        rewriter = Rewriter(router, reader.link_type)
-        for packet in rewriter.rewrite(_noted(_shown(reader, args.capture), reader.link_type, senders)):
-            writer.write(packet.time_ns, packet.frame, packet.wire_bytes)
+    with open_capture(args.capture) as source:
+        rewriter = Rewriter(router)
+        _write(args.result, rewriter.rewrite(_noted(with_bar(source), senders)), source, senders)
+        damage = source.damage or unknown_links(source, "copied as they are")
+        if source.damage:
+            damage += f"; the {rewriter.summary.packets} packets before it are in {args.result}"
+    return Rewritten(rewriter.summary, nat.history(), damage)
+
+
+def _write(result: Path, frames: Iterator[Frame], source: CaptureSource, senders: Senders) -> None:
+    """Write the frames; CaptureError, and nothing written, if there is nothing in the capture to translate."""
+    first = next(frames, None)
+    if first is None:
+        raise CaptureError(source.damage or f"{source.path}: has no packet; capture with a phone's address as filter")
+    interfaces = source.interfaces
+    nanoseconds = any(interface.units_per_s > _MICROSECONDS for interface in interfaces)
+    with CaptureWriter(result, first.link_type, nanoseconds=nanoseconds) as writer:
+        for frame in chain((first,), frames):
+            if frame.link_type != first.link_type and not is_pcapng(result):
+                what = f"has packets of link types {first.link_type} and {frame.link_type}"
+                raise CaptureError(f"{source.path}: {what}; write to a file that is called ….pcapng")
+            name = interfaces[frame.interface].name
+            writer.write(frame.time_ns, frame.data, frame.wire_bytes, interface=name, link_type=frame.link_type)
+        unknown_links(source)
+        if not senders.from_inside:
+            raise CaptureError(f"{source.path}: {senders.advice()}")
         writer.commit()
-    return rewriter.summary, nat.history(), senders
 
 
-def _noted(packets: Iterable[Packet], link_type: int, senders: Senders) -> Iterator[Packet]:
-    """Yield the packets, with their senders counted."""
-    for packet in packets:
-        span = find_packet(link_type, packet.frame)
+def _noted(frames: Iterable[Frame], senders: Senders) -> Iterator[Frame]:
+    """Yield the frames, with their senders counted."""
+    for frame in frames:
+        span = find_packet(frame.link_type, frame.data)
         if span is not None:
-            senders.count(packet.frame[span.start : span.end])
-        yield packet
+            senders.count(frame.data[span.start : span.end])
+        yield frame
 
 
-def _shown(packets: Iterable[Packet], path: Path) -> Iterator[Packet]:
-    """Yield the packets, with a progress bar on stderr if that is a terminal and the file is large."""
-    size_bytes = path.stat().st_size
-    if size_bytes < _LARGE_FILE_BYTES or not sys.stderr.isatty():
-        yield from packets
-        return
-    from rich.console import Console
-    from rich.progress import Progress
-
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task(path.name, total=size_bytes)
-        for packet in packets:
-            yield packet
-            progress.advance(task, len(packet.frame) + _RECORD_BYTES)
-
-
-def _as_json(summary: Summary, mappings: list[Mapping]) -> dict[str, Any]:
+def _as_json(done: Rewritten) -> dict[str, Any]:
+    summary = done.summary
     return {
         "packets": summary.packets,
         "translated": summary.translated,
@@ -196,13 +208,14 @@ def _as_json(summary: Summary, mappings: list[Mapping]) -> dict[str, Any]:
                 "public": str(mapping.public),
                 "purpose": mapping.purpose,
             }
-            for mapping in mappings
+            for mapping in done.mappings
         ],
-        "damage": summary.damage,
+        "damage": done.damage,
     }
 
 
-def _as_text(result: Path, summary: Summary, mappings: list[Mapping]) -> Iterator[str]:
+def _as_text(result: Path, done: Rewritten) -> Iterator[str]:
+    summary = done.summary
     yield f"{result}: {summary.packets} packets, {summary.translated} of them translated"
     yield f"SIP: {summary.sip_edited} messages edited, {_reasons('passed as they came', summary.sip_passed)}"
     yield from _meanings(summary.sip_passed)
@@ -210,7 +223,7 @@ def _as_text(result: Path, summary: Summary, mappings: list[Mapping]) -> Iterato
     yield from _meanings(summary.untouched)
     if summary.cut:
         yield f"{summary.cut} packets are cut short in the capture: only their headers were translated"
-    for mapping in mappings:
+    for mapping in done.mappings:
         protocol = _PROTOCOLS.get(mapping.protocol, str(mapping.protocol))
         yield f"mapping: {mapping.private} ↔ {mapping.public} {protocol}, {mapping.purpose}"
 

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 from sipalg.capture.link import find_packet
-from sipalg.capture.pcap import CaptureError, CaptureReader
+from sipalg.capture.pcap import CaptureError
+from sipalg.capture.reading import open_capture
 from sipalg.codec.datagram import UdpPacket, parse_udp
 from sipalg.engine.verdict import Endpoint
 
@@ -71,13 +72,13 @@ class Message(NamedTuple):
 def read_capture(path: Path) -> Iterator[Wire]:
     """Yield the UDP packets of a capture, oldest first; an unfinished or damaged packet is the end."""
     try:
-        with CaptureReader(path) as reader:
-            for packet in reader:
-                span = find_packet(reader.link_type, packet.frame)
-                parsed = parse_udp(packet.frame[span.start : span.end]) if span else "no packet"
+        with open_capture(path) as capture:
+            for frame in capture:
+                span = find_packet(frame.link_type, frame.data)
+                parsed = parse_udp(frame.data[span.start : span.end]) if span else "no packet"
                 if isinstance(parsed, UdpPacket):
                     source, destination = Endpoint(*parsed.source), Endpoint(*parsed.destination)
-                    yield Wire(packet.time_ns / 1e9, source, destination, parsed.payload)
+                    yield Wire(frame.time_ns / 1e9, source, destination, parsed.payload)
     except CaptureError:
         return
 

@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 from sipalg import cli
-from sipalg.capture.pcap import CaptureReader
+from sipalg.capture.reading import open_capture
 from sipalg.capture.records import read_blocks
 from sipalg.codec.datagram import checksums_right, parse_udp
 from sipalg.control.asking.trace import notes, packets, shown
@@ -124,8 +124,8 @@ def test_two_files_correspond_by_number(
     assert cli.main(["trace", *names, "--socket", str(socket_path)]) == 0
     sides = []
     for name in names:
-        with CaptureReader(Path(name)) as reader:
-            sides.append([parse_udp(packet.frame) for packet in reader])
+        with open_capture(Path(name)) as source:
+            sides.append([parse_udp(frame.data) for frame in source])
     assert [[one.payload for one in side if not isinstance(one, str)] for side in sides] == [[BEFORE] * 2, [AFTER] * 2]
     assert capsys.readouterr().err == (
         "sipalg: 3 messages, 7 came faster than they were read and are missing\n"

@@ -21,12 +21,11 @@ from sipalg.analysis.diagnose.look import look
 from sipalg.analysis.diagnose.networks import Networks
 from sipalg.analysis.diagnose.server_verdict import ServerVerdict, judge_servers
 from sipalg.analysis.diagnose.verdict import PhoneVerdict, judge, overall
-from sipalg.analysis.files import unknown_links
 from sipalg.analysis.ladder import printable
 from sipalg.analysis.rtp import Streams
 from sipalg.capture import arguments
 from sipalg.capture.pcap import CaptureError
-from sipalg.capture.reading import CaptureSource, open_capture
+from sipalg.capture.reading import CaptureSource, open_capture, unknown_links
 
 CHECKS: Final = (*call_checks.CHECKS, *media_checks.CHECKS, *server_checks.CHECKS, *timing_checks.CHECKS)
 

@@ -15,10 +15,10 @@ from sipalg.analysis.diagnose.signalling import Signalling
 from sipalg.analysis.diagnose.stun import is_stun_request
 from sipalg.analysis.diagnose.transactions import Transactions
 from sipalg.analysis.diagnose.words import sdp_of
-from sipalg.analysis.files import with_bar
 from sipalg.analysis.messages import Messages, SipMessage
 from sipalg.analysis.rtp import Streams
 from sipalg.capture.decode import Decoder, Segment
+from sipalg.capture.progress import with_bar
 from sipalg.capture.reading import CaptureSource
 from sipalg.codec.datagram import UDP
 from sipalg.codec.message import LENGTH_BEYOND
