@@ -189,7 +189,7 @@ def _senders(capture: Path) -> list[str]:
     """The addresses that SIP comes from, most first."""
     argv = ["tshark", "-r", str(capture), "-Y", "sip && ip && udp", "-T", "fields", "-e", "ip.src"]
     listed = subprocess.run(argv, capture_output=True, text=True, check=True).stdout.split()
-    return sorted({host for host in listed if "," not in host}, key=listed.count, reverse=True)[:2]
+    return sorted({host for host in listed if "," not in host}, key=lambda host: (-listed.count(host), host))[:4]
 
 
 @pytest.mark.parametrize(

@@ -30,7 +30,7 @@ FRAMES = {
 
 @pytest.mark.parametrize(("link_type", "header"), FRAMES.values(), ids=FRAMES)
 def test_packet_is_found_behind_its_link_header(link_type: int, header: bytes) -> None:
-    assert link.find_packet(link_type, header + PACKET) == (len(header), len(header) + 24, True)
+    assert link.find_packet(link_type, header + PACKET) == link.Span(len(header), len(header) + 24, whole=True)
 
 
 @pytest.mark.parametrize(("link_type", "header"), FRAMES.values(), ids=FRAMES)
@@ -42,7 +42,7 @@ def test_padding_is_no_part_of_the_packet(link_type: int, header: bytes) -> None
 
 @pytest.mark.parametrize(("link_type", "header"), FRAMES.values(), ids=FRAMES)
 def test_cut_packet_isnt_whole(link_type: int, header: bytes) -> None:
-    assert link.find_packet(link_type, (header + PACKET)[:-1]) == (len(header), len(header) + 23, False)
+    assert link.find_packet(link_type, (header + PACKET)[:-1]) == link.Span(len(header), len(header) + 23, whole=False)
     assert link.find_packet(link_type, (header + PACKET)[:-5]) is None
 
 
@@ -66,7 +66,28 @@ def test_what_isnt_ipv4_has_no_packet(link_type: int, frame: bytes) -> None:
 
 def test_total_length_of_zero_means_all_of_the_frame() -> None:
     offloaded = PACKET[:2] + b"\0\0" + PACKET[4:] + b"more"
-    assert link.find_packet(link.RAW, offloaded) == (0, len(offloaded), True)
+    assert link.find_packet(link.RAW, offloaded) == link.Span(0, len(offloaded), whole=True)
+
+
+PPPOE = MACS + b"\x88\x64\x11\x00\x00\x01"
+UNDER_PPP = b"\0\x21"
+
+
+@pytest.mark.parametrize(
+    ("header", "length_at"),
+    [(PPPOE, 18), (MACS + b"\x81\x00\x00\x07" + PPPOE[12:], 22)],
+    ids=["ethernet", "vlan"],
+)
+def test_pppoe_has_a_length_that_follows_the_packet(header: bytes, length_at: int) -> None:
+    frame = header + b"\0\x1a" + UNDER_PPP + PACKET + b"pad"
+    span = link.find_packet(link.ETHERNET, frame)
+    start = len(header) + 4
+    assert span == link.Span(start, start + 24, whole=True, length_at=length_at)
+    longer = link.replace_packet(frame, span, PACKET + b"123456")
+    assert longer == header + b"\0\x20" + UNDER_PPP + PACKET + b"123456" + b"pad"
+    assert link.replace_packet(frame, span, PACKET) == frame
+    assert link.find_packet(link.ETHERNET, header + b"\0\x1a\0\x57" + PACKET) is None
+    assert link.find_packet(link.ETHERNET, header) is None
 
 
 @given(st.sampled_from([*{kind for kind, _ in FRAMES.values()}, 9]), st.binary(max_size=60))

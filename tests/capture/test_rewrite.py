@@ -189,6 +189,19 @@ def test_another_devices_media_are_translated_refused_or_left(tmp_path: Path, ud
     assert sent("--sip-direct-media", "no")[1] == packets[1], "refused, and so as it came"
 
 
+def test_a_message_under_pppoe_is_translated_and_its_length_follows(tmp_path: Path, udp: Build) -> None:
+    header = bytes(12) + bytes.fromhex("8864 1100 0001")
+    packets = [udp(f"{host}:5060", f"{S}:5060", register(f"{host}:5060")) for host in (P, N)]
+    frames = [header + (len(packet) + 2).to_bytes(2, "big") + b"\0\x21" + packet for packet in packets]
+    capture = tmp_path / "in.pcap"
+    with CaptureWriter(capture, 1) as writer:
+        writer.write(TIME_NS, frames[0], len(frames[0]))
+        writer.commit()
+    assert run(capture, tmp_path / "out.pcap") == 0
+    (sent,) = read(tmp_path / "out.pcap")
+    assert (sent.data, sent.wire_bytes) == (frames[1], len(frames[1]))
+
+
 def test_cut_capture_is_counted(tmp_path: Path, conversation: list[bytes], capsys: pytest.CaptureFixture[str]) -> None:
     capture = write(tmp_path / "in.pcap", [conversation[0][:100]])
     assert run(capture, tmp_path / "out.pcap") == 0

@@ -1,8 +1,8 @@
 """Link layers: where in a captured frame its IP packet begins and ends.
 
 A table by link type, each with the reader of its header. The rewriter asks for IPv4: whatever isn't (ARP, IPv6, 802.2,
-an unknown link type) has no packet there and is copied as it is. The readers of captures ask for either version, and
-look into PPPoE too. On a packet's way this is the first thing off the disk.
+an unknown link type) has no packet there and is copied as it is. The readers of captures ask for either version. Under
+PPPoE a length stands before the packet that changes with it. On a packet's way this is the first thing off the disk.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ _ETHERTYPE_IPV6: Final = 0x86DD
 _ETHERTYPE_PPPOE: Final = 0x8864
 _IPV4_ALONE: Final = frozenset((_ETHERTYPE_IPV4,))
 _IP: Final = frozenset((_ETHERTYPE_IPV4, _ETHERTYPE_IPV6))
-#: PPPoE's header (RFC 2516 section 4) with PPP's protocol behind it, and the protocols that are IP.
+#: PPPoE's header (RFC 2516 section 4) with PPP's protocol behind it, and where in that its length stands.
 _PPPOE_BYTES: Final = 8
-_PPP_IP: Final = frozenset((0x0021, 0x0057))
+_PPPOE_LENGTH_AT: Final = 4
+#: PPP's protocols by Ethertype.
+_PPP: Final = {_ETHERTYPE_IPV4: 0x0021, _ETHERTYPE_IPV6: 0x0057}
 #: 802.1Q, 802.1ad and the number that came before it.
 _ETHERTYPES_VLAN: Final = frozenset((0x8100, 0x88A8, 0x9100))
 _VLAN_TAG_BYTES: Final = 4
@@ -45,12 +47,14 @@ _WORD: Final = Struct("!H")
 class Span(NamedTuple):
     """The IP packet's place in the frame: offsets in bytes, `end` not included.
 
-    `whole` is False where the frame has less of the packet than its header says.
+    `whole` is False where the frame has less of the packet than its header says. `length_at` is where PPPoE has a
+    length of two bytes that counts the packet too, 0 without PPPoE.
     """
 
     start: int
     end: int
     whole: bool
+    length_at: int = 0
 
 
 #: Where the Ethertype of the packet stands, by link type.
@@ -75,8 +79,8 @@ def find_packet(link_type: int, frame: bytes) -> Span | None:
     `link_type` is libpcap's number, in memory or in a file. What follows the packet (Ethernet's padding, a checksum)
     is no part of it. A total length of 0, as segmentation offload leaves it, means all of the frame. Never raises.
     """
-    start = _packet_start(link_type, frame, _IPV4_ALONE)
-    return None if start is None else _ipv4_span(start, frame)
+    place = _packet_place(link_type, frame, _IPV4_ALONE)
+    return None if place is None else _ipv4_span(*place, frame)
 
 
 def find_ip(link_type: int, frame: bytes) -> Span | None:
@@ -84,35 +88,47 @@ def find_ip(link_type: int, frame: bytes) -> Span | None:
 
     As :func:`find_packet`, and IPv6 with a payload length of 0 means all of the frame, too.
     """
-    start = _packet_start(link_type, frame, _IP)
-    if start is None or len(frame) <= start:
+    place = _packet_place(link_type, frame, _IP)
+    if place is None or len(frame) <= place[0]:
         return None
+    start, length_at = place
     if frame[start] >> 4 != 6:
-        return _ipv4_span(start, frame)
+        return _ipv4_span(start, length_at, frame)
     if len(frame) < start + _IPV6_HEADER_BYTES:
         return None
     (payload_bytes,) = _WORD.unpack_from(frame, start + 4)
     end = start + _IPV6_HEADER_BYTES + payload_bytes if payload_bytes else len(frame)
-    return Span(start, min(end, len(frame)), end <= len(frame))
+    return Span(start, min(end, len(frame)), end <= len(frame), length_at)
 
 
-def _ipv4_span(start: int, frame: bytes) -> Span | None:
+def replace_packet(frame: bytes, span: Span, packet: bytes) -> bytes:
+    """Return the frame with another packet in the place of its own; what stands before and behind it stays."""
+    before = frame[: span.start]
+    grown_bytes = len(packet) - (span.end - span.start)
+    if span.length_at and grown_bytes:
+        at = span.length_at
+        length = (_WORD.unpack_from(frame, at)[0] + grown_bytes) & 0xFFFF
+        before = before[:at] + _WORD.pack(length) + before[at + _WORD.size :]
+    return before + packet + frame[span.end :]
+
+
+def _ipv4_span(start: int, length_at: int, frame: bytes) -> Span | None:
     if len(frame) < start + _IP_HEADER_BYTES or frame[start] >> 4 != 4:
         return None
     (total_bytes,) = _WORD.unpack_from(frame, start + 2)
     if 0 < total_bytes < _IP_HEADER_BYTES:
         return None
     end = start + (total_bytes or len(frame) - start)
-    return Span(start, min(end, len(frame)), end <= len(frame))
+    return Span(start, min(end, len(frame)), end <= len(frame), length_at)
 
 
-def _packet_start(link_type: int, frame: bytes, ethertypes: frozenset[int]) -> int | None:
-    """Where the packet begins, of one of `ethertypes`; None without one."""
+def _packet_place(link_type: int, frame: bytes, ethertypes: frozenset[int]) -> tuple[int, int] | None:
+    """Where the packet of one of `ethertypes` begins, and where PPPoE's length stands or 0; None without one."""
     if link_type in _BARE:
-        return 0
+        return 0, 0
     if link_type in _FAMILY_FIRST:
         family = frame[:4]
-        return 4 if family in _FAMILIES_IPV4 or (ethertypes is _IP and family in _FAMILIES_IPV6) else None
+        return (4, 0) if family in _FAMILIES_IPV4 or (ethertypes is _IP and family in _FAMILIES_IPV6) else None
     offset = _ETHERTYPE_AT.get(link_type)
     if offset is None:
         return None
@@ -120,10 +136,11 @@ def _packet_start(link_type: int, frame: bytes, ethertypes: frozenset[int]) -> i
     while len(frame) >= offset + 2:
         (ethertype,) = _WORD.unpack_from(frame, offset)
         if ethertype in ethertypes:
-            return after
-        if ethertype == _ETHERTYPE_PPPOE and ethertypes is _IP:
+            return after, 0
+        if ethertype == _ETHERTYPE_PPPOE:
             start = after + _PPPOE_BYTES
-            return start if int.from_bytes(frame[start - 2 : start], "big") in _PPP_IP else None
+            found = int.from_bytes(frame[start - 2 : start], "big")
+            return (start, after + _PPPOE_LENGTH_AT) if found in {_PPP[known] for known in ethertypes} else None
         if ethertype not in _ETHERTYPES_VLAN:
             return None
         # The tag's two bytes stand where the packet would, and the next Ethertype behind them.

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from sipalg.capture.fragments import FragmentGroup, Fragments, is_fragment
-from sipalg.capture.link import find_packet
+from sipalg.capture.link import Span, find_packet, replace_packet
 from sipalg.capture.reading import Frame
 from sipalg.capture.records import NS_PER_S
 from sipalg.capture.router import FRAGMENT, Passed, Router
@@ -21,6 +21,8 @@ from sipalg.capture.router import FRAGMENT, Passed, Router
 NOT_IPV4: Final = "not-ipv4"
 #: Why fragments stay as they are although their datagram was edited: it no longer reaches into the last one.
 TOO_SHORT: Final = "edited-too-short-for-its-fragments"
+
+_NOWHERE: Final = Span(0, 0, whole=True)
 
 
 @dataclass(slots=True)
@@ -40,8 +42,7 @@ class _Slot:
     """One packet's place in the output, held until it is known what leaves there."""
 
     frame: Frame
-    start: int = 0
-    end: int = 0
+    span: Span = _NOWHERE
     ready: bool = False
 
 
@@ -74,7 +75,7 @@ class Rewriter:
             self.summary.untouched[NOT_IPV4] += 1
             slot.ready = True
             return
-        slot.start, slot.end = span.start, span.end
+        slot.span = span
         content = frame.data[span.start : span.end]
         if not is_fragment(content):
             self.summary.cut += not span.whole
@@ -127,7 +128,7 @@ class Rewriter:
     def _fill(slot: _Slot, content: bytes) -> None:
         """Put the packet back into its frame; what stood before and behind it stays."""
         frame = slot.frame
-        data = frame.data[: slot.start] + content + frame.data[slot.end :]
+        data = replace_packet(frame.data, slot.span, content)
         slot.frame = frame._replace(data=data, wire_bytes=frame.wire_bytes + len(data) - len(frame.data))
         slot.ready = True
 
