@@ -12,7 +12,7 @@ from types import ModuleType
 
 import pytest
 
-from sipalg import __version__, cli
+from sipalg import __version__, builds, cli
 
 
 class FakeCommand(ModuleType):
@@ -55,14 +55,16 @@ def test_version_says_which_build_runs(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit) as exit_:
         cli.main(["--version"])
     assert exit_.value.code == 0
-    assert capsys.readouterr().out == f"sipalg {__version__} (interpreted build)\n"
+    assert capsys.readouterr().out == f"sipalg {__version__} ({builds.running()} build)\n"
 
 
-@pytest.mark.parametrize(("origin", "kind"), [("verdict.py", "interpreted"), ("verdict.so", "compiled")])
-def test_build_is_told_by_the_file_that_would_run(monkeypatch: pytest.MonkeyPatch, origin: str, kind: str) -> None:
-    spec = importlib.machinery.ModuleSpec("any", None, origin=origin)
-    monkeypatch.setattr(importlib.util, "find_spec", lambda _name: spec)
-    assert cli.build_kind() == kind
+def test_a_wish_for_a_build_that_is_not_there_is_one_line() -> None:
+    environment = {**os.environ, "SIPALG_BUILD": "fast"}
+    done = subprocess.run(
+        [sys.executable, "-m", "sipalg", "--version"], capture_output=True, text=True, check=False, env=environment
+    )
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr == "sipalg: SIPALG_BUILD is 'fast': compiled or pure would be right\n"
 
 
 def test_help_lists_all_commands_and_imports_none() -> None:

@@ -26,10 +26,16 @@ fail() {
     exit 1
 }
 
-# The first Python that is new enough; with "venv", only one that can make environments.
+# The first Python that is new enough; with "venv", only one that can make environments, with "headers", only if the
+# first one has its C headers.
 find_python() {
     local candidate wants='import sys; assert sys.version_info >= (3, 11)'
     [ "${1:-}" != venv ] || wants+='; import ensurepip, venv'
+    if [ "${1:-}" = headers ]; then
+        candidate=$(find_python) || return 1
+        "$candidate" -c 'import sys, sysconfig, os; sys.exit(not os.path.exists(sysconfig.get_path("include") + "/Python.h"))'
+        return
+    fi
     for candidate in /usr/bin/python3 python3.13 python3.12 python3.11 python3; do
         if "$candidate" -c "$wants" 2>/dev/null; then
             command -v "$candidate"
@@ -46,6 +52,8 @@ missing_packages() {
     done
     [ -e /usr/include/stdio.h ] || printf 'libc6-dev '
     find_python venv >/dev/null || printf 'python3-venv '
+    # Without it everything works, but interpreted.
+    find_python headers >/dev/null || printf 'python3-dev '
 }
 
 # Debian starts a service as soon as its package is there. Kamailio is here for the lab alone, so the policy below

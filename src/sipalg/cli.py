@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import errno
 import importlib
-import importlib.util
 import io
 import os
 import sys
@@ -19,7 +18,7 @@ from collections.abc import Sequence
 from types import ModuleType
 from typing import Final, NoReturn
 
-from sipalg import __version__
+from sipalg import __version__, builds, wrong_build
 
 #: name → (module, one line of help), in the order in which the help lists them.
 COMMANDS: Final[dict[str, tuple[str, str]]] = {
@@ -52,9 +51,6 @@ _PLACES: Final = ("--socket", "--config")
 INTERRUPTED: Final = 130
 READER_GONE: Final = 141
 
-#: A module that is part of every packet's way: its file says whether compiled code runs.
-_HOT_MODULE: Final = "sipalg.engine.verdict"
-
 
 class OneLineParser(argparse.ArgumentParser):
     """An argument parser whose errors are one line: what is wrong and where to read what would be right."""
@@ -71,7 +67,7 @@ def build_parser(arguments: Sequence[str]) -> OneLineParser:
         description="A SIP application layer gateway for Linux NAT routers.",
         allow_abbrev=False,
     )
-    parser.add_argument("--version", action="version", version=f"sipalg {__version__} ({build_kind()} build)")
+    parser.add_argument("--version", action="version", version=f"sipalg {__version__} ({builds.running()} build)")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     called = next((argument for argument in arguments if not argument.startswith("-")), None)
     if called is not None and called not in COMMANDS and called in _routeros_menus():
@@ -102,15 +98,12 @@ def _routeros_menus() -> list[str]:
     return menus
 
 
-def build_kind() -> str:
-    """Return "compiled" where the packet path's modules are machine code, else "interpreted"."""
-    found = importlib.util.find_spec(_HOT_MODULE)
-    return "interpreted" if found is None or str(found.origin).endswith(".py") else "compiled"
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command that `arguments` (by default the process's) name and return the exit code."""
     given = routed(sys.argv[1:] if arguments is None else arguments)
+    if wrong_build:
+        sys.stderr.write(f"sipalg: {wrong_build}\n")
+        return 2
     if isinstance(sys.stdout, io.TextIOWrapper):
         # A terminal that knows no arrows gets question marks.
         sys.stdout.reconfigure(errors="replace")

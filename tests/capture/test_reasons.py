@@ -8,6 +8,7 @@ from types import ModuleType
 
 import pytest
 
+from sipalg import builds
 from sipalg.capture import nat, offline, reasons, router
 from sipalg.codec import body, datagram, message, sdp
 from sipalg.datapath import executor
@@ -22,7 +23,7 @@ MAN_PAGE = Path(__file__).parents[2] / "docs/man/sipalg.8"
 
 
 def reasons_of(module: ModuleType) -> set[str]:
-    return set(CONSTANT.findall(Path(str(module.__file__)).read_text())) - OTHERS
+    return set(CONSTANT.findall(builds.source_of(module.__name__).read_text())) - OTHERS
 
 
 def test_reasons_are_found_where_they_are() -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from sipalg.codec.datagram import UdpPacket, checksums_right, fill_checksums, host_bytes, parse_udp
 from sipalg.datapath import driver as driver_module
-from sipalg.datapath.driver import Driver, Interface, Interfaces
+from sipalg.datapath.driver import Driver
 from sipalg.datapath.executor import Failure, Trigger
+from sipalg.datapath.interfaces import Interface, Interfaces
 from sipalg.datapath.nfqueue import QueuedPacket
 from sipalg.engine.verdict import (
     ACCEPT,
@@ -504,24 +505,10 @@ def test_observing_decides_and_changes_nothing() -> None:
     assert router.driver.packets == {"accepted": 1}
 
 
-# Interfaces
+# Ends
 
 
-def test_interfaces_are_looked_up_once() -> None:
-    interfaces = Interfaces()
-    loopback = interfaces[1]
-    assert loopback.name == "lo"
-    assert loopback.mtu_bytes >= 1280
-    assert interfaces[1] is loopback
-    interfaces.forget()
-    assert interfaces[1] == loopback
-    assert interfaces[1] is not loopback
-
-
-def test_an_interface_that_is_gone_has_no_name() -> None:
-    assert Interfaces()[2_000_000_000] == Interface("", 1500)
-
-
+@pytest.mark.interpreted
 def test_a_flood_of_flows_empties_the_memory_of_ends(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driver_module, "_REMEMBERED", 3)
     ends = driver_module.Ends()

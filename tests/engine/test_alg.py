@@ -277,6 +277,7 @@ def test_media_keeps_neither_a_call_with_a_session_timer_nor_one_that_isnt_answe
     assert ladder.alg.calls.dialogs == before
 
 
+@pytest.mark.interpreted
 def test_events_that_nobody_fetches_are_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_MAX_EVENTS", 2)
     ladder = Ladder()

@@ -283,6 +283,7 @@ def test_the_callers_tag_counts_on_the_side_that_called() -> None:
     ladder.finish()
 
 
+@pytest.mark.interpreted
 def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_DIALOGS_PER_HOST", 2)
     ladder, call = stage()

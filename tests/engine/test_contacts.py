@@ -118,6 +118,7 @@ def test_a_timer_of_a_contact_that_left_does_nothing() -> None:
     ladder.finish()
 
 
+@pytest.mark.interpreted
 def test_no_more_than_so_many_lines_on_a_socket(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_CONTACTS_PER_MAPPING", 1)
     ladder = Ladder()

@@ -439,6 +439,7 @@ def test_without_direct_media_a_first_invite_and_an_answer_name_no_other_host() 
     assert ladder.replies == []
 
 
+@pytest.mark.interpreted
 def test_a_flood_of_refusals_only_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(direct_media, "MAX_REFUSALS", 2)
     ladder, call = standing(direct_media=False)

@@ -452,6 +452,7 @@ def test_another_sip_timeout_is_judged_anew() -> None:
         assert [event["sip_timeout_s"] for event in events] == [f"{timeout_s:g}"] * warned
 
 
+@pytest.mark.interpreted
 def test_no_more_far_ends_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_PEERS_PER_MAPPING", 2)
     ladder, phone, server = start()
@@ -465,6 +466,7 @@ def test_no_more_far_ends_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     assert [list(hosts) for hosts in heard.values()] == [["203.0.113.52", "203.0.113.51"]]
 
 
+@pytest.mark.interpreted
 def test_no_more_phones_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_PHONES_HEARD", 2)
     ladder, _, server = start()

@@ -95,6 +95,7 @@ def test_a_block_isnt_edited_by_halves() -> None:
     assert table.block(10000) is None, "both are mapped, and not side by side"
 
 
+@pytest.mark.interpreted
 def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_MAPPINGS_PER_HOST", 2)
     table = Table()

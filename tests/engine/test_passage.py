@@ -55,6 +55,7 @@ def test_nothing_private_nothing_mapped() -> None:
     assert ladder.mapped == {}
 
 
+@pytest.mark.interpreted
 def test_answers_to_excepted_addresses_are_remembered_and_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_EXEMPT_CACHE", 1)
     ladder = Ladder(exempt=(IPv4Network("10.0.0.0/8"),))
@@ -159,6 +160,7 @@ def test_what_comes_for_a_media_port_is_no_message_of_ours() -> None:
     assert ladder.reason == "no-mapping"
 
 
+@pytest.mark.interpreted
 def test_a_flood_of_nat_aware_sources_forgets_the_oldest(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_NAT_AWARE", 2)
     ladder = Ladder()

@@ -48,6 +48,7 @@ def test_peers_stay_as_long_as_the_mapping() -> None:
     assert server.sends(options) is not None
 
 
+@pytest.mark.interpreted
 def test_no_more_than_so_many(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "MAX_PEERS_PER_MAPPING", 2)
     ladder = Ladder()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from copy import copy
 from ipaddress import IPv4Network
 from typing import Any
@@ -44,6 +45,12 @@ def datagram(payload: bytes, way: Way) -> Datagram:
     return Datagram(payload, way[0], way[1], UDP, way[2])
 
 
+def attributes_of(part: object) -> dict[str, object]:
+    """An object's attributes by name; a compiled one has no `__dict__`, and its class names them."""
+    names: Sequence[str] = getattr(type(part), "__mypyc_attrs__", ())
+    return {name: getattr(part, name) for name in names} or vars(part)
+
+
 def tables(alg: Alg) -> dict[str, dict[Any, Any]]:
     """Copies of all tables that a transaction may change."""
     parts = {"mappings": alg.mappings, "contacts": alg.contacts, "calls": alg.calls, "peers": alg.peers}
@@ -54,7 +61,7 @@ def tables(alg: Alg) -> dict[str, dict[Any, Any]]:
     return {
         f"{name}.{field}": copy(value)
         for name, part in parts.items()
-        for field, value in vars(part).items()
+        for field, value in attributes_of(part).items()
         if isinstance(value, dict) and f"{name}.{field}" not in skipped
     }
 

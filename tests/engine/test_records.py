@@ -112,6 +112,7 @@ def test_media_that_runs_changes_a_dialogs_record_now_and_then() -> None:
     assert kinds(ladder.alg.records.take_changed()) == ["dialog"]
 
 
+@pytest.mark.interpreted
 def test_nat_aware_phones_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passage_module, "MAX_NAT_AWARE", 1)
     ladder, call = watched()

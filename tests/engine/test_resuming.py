@@ -266,6 +266,7 @@ def test_a_flow_that_goes_by_another_mapping_is_not_resumed() -> None:
     assert [flow.private.port for flow in dialog.flows] == [10001]
 
 
+@pytest.mark.interpreted
 def test_every_field_of_a_dialog_is_read() -> None:
     ladder, call = stage()
     call.stands()

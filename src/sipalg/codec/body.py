@@ -51,7 +51,8 @@ def _sdp_part(data: bytes, start: int, end: int, boundary: bytes) -> tuple[int, 
         headers_end = _PART_HEADERS_END.search(data, part_start - 1, part_end)
         if headers_end is None:
             continue
-        headers = data[part_start : headers_end.start()]
+        # A part without a header ends its header before it begins.
+        headers = data[part_start : max(headers_end.start(), part_start)]
         if _PART_TYPE.search(headers) and not _PART_ENCODED.search(headers):
             return (headers_end.end(), part_end)
     return (0, 0)

@@ -205,8 +205,8 @@ def replace_addresses(packet: bytes, source: Address | None = None, destination:
             _WORD.pack_into(changed, offset, address[1])
     if protocol == UDP and changed[checksum_offset : checksum_offset + 2] == b"\0\0":
         return bytes(changed)
-    ports = slice(header_bytes, header_bytes + 4)
-    difference += _words(changed[ports]) - _words(packet[ports])
+    behind = header_bytes + 4
+    difference += _words(changed[header_bytes:behind]) - _words(packet[header_bytes:behind])
     _subtract(changed, checksum_offset, difference, zero_is_none=protocol == UDP)
     return bytes(changed)
 

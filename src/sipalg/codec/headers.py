@@ -84,8 +84,8 @@ def received_and_rport(data: bytes, start: int, end: int) -> tuple[tuple[int, in
         group = match.lastindex
         if group == 3:
             break
-        if group == 1 and received is _NO_SPAN:
+        if group == 1 and not received[1]:
             received = match.span(1)
-        elif group == 2 and rport is _NO_SPAN:
+        elif group == 2 and not rport[1]:
             rport = match.span(2)
     return received, rport

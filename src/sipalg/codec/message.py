@@ -152,7 +152,7 @@ def parse(data: bytes) -> Message | str:
     for match in _FRAME.finditer(data, head):
         group = match.lastindex
         if group == 2:
-            if length_span is not _NO_SPAN:
+            if length_span[1]:
                 return LENGTH_TWICE
             length_span = match.span(2)
             length = int(match[2])
@@ -171,7 +171,7 @@ def parse(data: bytes) -> Message | str:
         if data[-1] != 10:
             return NO_END_OF_HEADERS
         head_end = body = body_end
-    if length_span is not _NO_SPAN:
+    if length_span[1]:
         if body + length > body_end:
             return LENGTH_BEYOND
         body_end = body + length

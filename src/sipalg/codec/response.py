@@ -58,7 +58,7 @@ def return_path(message: Message) -> tuple[bytes, int] | None:
     The port is 0 where the response goes back to the port that the request came from (RFC 3581 §4).
     """
     span = find_field(message, VIA)
-    via = None if span is None else parse_via(message.data[slice(*span)])
+    via = None if span is None else parse_via(message.data[span[0] : span[1]])
     if span is None or via is None:
         return None
     branch = b""

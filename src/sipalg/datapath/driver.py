@@ -7,17 +7,15 @@ goes on as it came. Nothing on this way raises or waits.
 
 from __future__ import annotations
 
-import fcntl
 import logging
-import socket
-import struct
 import time
 from collections import defaultdict
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
-from sipalg.codec.datagram import DEFAULT_MTU_BYTES, Address, ends_of, replace_payload, split_udp
+from sipalg.codec.datagram import Address, ends_of, replace_payload, split_udp
 from sipalg.datapath.executor import KERNEL_ERROR, Failure, Trigger
+from sipalg.datapath.interfaces import Interfaces
 from sipalg.datapath.loop import FaultLog
 from sipalg.datapath.nfqueue import QueuedPacket
 from sipalg.engine.verdict import ACCEPT, DROP, UDP, Command, Datagram, Endpoint, Event, Flow, OpenMapping, Verdict
@@ -30,8 +28,6 @@ _ROUNDS: Final = 64
 
 #: Addresses remembered with the engine's form of them.
 _REMEMBERED: Final = 65536
-
-_SIOCGIFMTU: Final = 0x8921
 
 
 class Ends(dict[bytes, tuple[Endpoint, Endpoint]]):
@@ -110,42 +106,6 @@ class Runner(Protocol):
 
     def take_seen(self) -> list[Flow]:
         """Return the flows that were found to carry packets."""
-
-
-class Interface(NamedTuple):
-    """A network interface as packets need it; a name of "" is one that is gone."""
-
-    name: str
-    mtu_bytes: int
-
-
-class Interfaces:
-    """Interfaces by their number, looked up once and remembered until `forget`."""
-
-    def __init__(self) -> None:
-        #: What was looked up so far; only for reading, and only because each packet pays for a call.
-        self.known: dict[int, Interface] = {}
-
-    def forget(self) -> None:
-        """Look everything up anew: names and sizes change with links and addresses."""
-        self.known.clear()
-
-    def __getitem__(self, ifindex: int) -> Interface:
-        known = self.known.get(ifindex)
-        if known is None:
-            known = self.known[ifindex] = _look_up(ifindex)
-        return known
-
-
-def _look_up(ifindex: int) -> Interface:
-    try:
-        name = socket.if_indextoname(ifindex)
-        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as asker:
-            answer = fcntl.ioctl(asker, _SIOCGIFMTU, struct.pack("16s16x", name.encode()))
-    except OSError:
-        return Interface("", DEFAULT_MTU_BYTES)
-    mtu_bytes: int = struct.unpack_from("i", answer, 16)[0]
-    return Interface(name, mtu_bytes)
 
 
 class Driver:

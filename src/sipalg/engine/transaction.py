@@ -109,7 +109,7 @@ class Transaction:
     def rollback(self, mark: tuple[int, int, int] = (0, 0, 0)) -> None:
         """Put every table back to where it was at the last commit, or at a mark, and forget commands and events."""
         written, commands, events = mark
-        for table, key, value in reversed(self.log[written:]):
+        for table, key, value in self.log[written:][::-1]:
             if value is _ABSENT:
                 table.pop(key, None)
             else:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
-from sipalg import __version__
+from sipalg import __version__, builds
 from sipalg.control.service import timeouts
 from sipalg.control.service.connections import connections
 from sipalg.control.service.nat import nat
@@ -146,6 +146,7 @@ class Report:
             kernel[-1] = "ct timeout unused while observing"
         return {
             "version": __version__,
+            "build": builds.running(),
             "pid": os.getpid(),
             "mode": chosen.mode,
             "inside": list(chosen.inside),
