@@ -31,8 +31,8 @@ AUDIO = "m=audio 10000 RTP/AVP 0"
 @pytest.mark.parametrize(
     ("connection", "media", "reason"),
     [
-        pytest.param("c=IN IP6 2001:db8::1", AUDIO, "sdp-address-not-ipv4", id="case 16: IPv6"),
-        pytest.param("c=IN IP4 phone.lan", AUDIO, "sdp-address-not-ipv4", id="case 16: a host name"),
+        pytest.param("c=IN IP6 2001:db8::1", AUDIO, "sdp-address-foreign", id="case 16: IPv6"),
+        pytest.param("c=IN IP4 phone.lan", AUDIO, "sdp-address-foreign", id="case 16: a host name"),
         pytest.param("b=AS:64", AUDIO, "sdp-without-connection", id="case 16: no c="),
         pytest.param("c=IN IP4", AUDIO, "sdp-line-malformed", id="a c= without address"),
         pytest.param(OWN + "\n" + OWN, AUDIO, "sdp-line-malformed", id="two c= in the session"),

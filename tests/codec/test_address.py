@@ -1,18 +1,31 @@
-"""IPv4 literals and ports in text, against the standard library's reading of the same text."""
+"""IP literals and ports in text, against the standard library's reading of the same text."""
 
 from __future__ import annotations
 
 import re
-from ipaddress import AddressValueError, IPv4Address, IPv4Network
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, IPv6Address, IPv6Network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipalg.codec.address import HOST, authority, in_networks, is_ipv4, is_unspecified
+from sipalg.codec.address import (
+    HOST,
+    HOSTS,
+    SDP_HOSTS,
+    authority,
+    in_networks,
+    ipv6_reference,
+    is_ipv4,
+    is_literal,
+    is_reference,
+    is_unspecified,
+    literal,
+    reference,
+)
 
 ZERO = b"0.0.0.0"
-LAN = (IPv4Network("192.168.33.0/24"), IPv4Network("10.0.0.0/8"))
+LAN = (IPv4Network("192.168.33.0/24"), IPv4Network("10.0.0.0/8"), IPv6Network("2001:db8:1::/64"))
 
 
 @given(st.integers(0, 2**32 - 1))
@@ -39,6 +52,7 @@ def test_what_is_no_address(host: bytes) -> None:
 def test_unspecified_in_both_families() -> None:
     assert is_unspecified(ZERO)
     assert is_unspecified(b"::")
+    assert is_unspecified(b"[::]")
     assert not is_unspecified(b"192.168.33.10")
     assert not is_unspecified(b"")
 
@@ -54,6 +68,9 @@ def test_unspecified_in_both_families() -> None:
         ("", False),
         ("１92.168.33.10", False),
         ("192.168.033.10", False),
+        ("2001:db8:1::10", True),
+        ("2001:db8:2::10", False),
+        ("2001:db8:::10", False),
     ],
 )
 def test_in_networks(host: str, inside: bool) -> None:
@@ -84,3 +101,40 @@ def test_what_may_stand_for_a_host(host: bytes) -> None:
 )
 def test_what_may_not(host: bytes) -> None:
     assert not re.fullmatch(HOST, host)
+
+
+@given(st.integers(0, 2**128 - 1))
+def test_an_ipv6_address_is_one_however_it_is_written(number: int) -> None:
+    address = IPv6Address(number)
+    canonical = f"[{address.compressed}]".encode()
+    for text in (address.compressed, address.exploded, address.exploded.upper()):
+        assert ipv6_reference(text.encode()) == ipv6_reference(f"[{text}]".encode()) == canonical
+        assert HOSTS[f"[{text}]".encode()] == SDP_HOSTS[text.encode()] == canonical
+    assert reference(address.compressed) == canonical
+    assert literal(canonical) == address.compressed
+    assert is_reference(canonical)
+    assert is_literal(address.compressed)
+
+
+def test_an_address_that_holds_an_ipv4_one() -> None:
+    assert HOSTS[b"[2001:db8::192.0.2.1]"] == b"[2001:db8::c000:201]"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [b"", b"[]", b"[::1", b"::1]", b"2001:db8:::1", b"[2001:db8:::192.0.2.1]", b"1.2.3.4", b"fe80::1%1", b"\xff::1"],
+)
+def test_what_is_no_ipv6_address(text: bytes) -> None:
+    assert ipv6_reference(text) == b""
+
+
+def test_all_other_hosts_stay_as_they_are() -> None:
+    for host in (b"1.2.3.4", b"phone.lan", b"[2001:db8:::1]", b""):
+        assert HOSTS[host] == host
+    for host in (b"1.2.3.4", b"phone.lan", b"[2001:db8::1]", b"1:2"):
+        assert SDP_HOSTS[host] == host
+    assert reference("1.2.3.4") == b"1.2.3.4"
+    assert literal(b"1.2.3.4") == "1.2.3.4"
+    assert is_literal("1.2.3.4")
+    for text in ("phone.lan", "2001:DB8::1", "2001:db8:::1", "１.2.3.4", ""):
+        assert not is_literal(text)

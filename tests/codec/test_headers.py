@@ -93,6 +93,11 @@ def test_what_is_no_via(value: bytes) -> None:
         (b"SIP/2.0/UDP a:5070;RPort=1 ; Received = 192.0.2.1", b"192.0.2.1", b"1"),
         (b"SIP/2.0/UDP a ;\r\n received=\r\n\t192.0.2.1\r\n ;rport\r\n = 1024", b"192.0.2.1", b"1024"),
         (b"SIP/2.0/UDP a;received=[2001:db8::9];rport=1", b"[2001:db8::9]", b"1"),
+        (b"SIP/2.0/UDP a;received=2001:db8::9:255;rport=1", b"2001:db8::9:255", b"1"),
+        (b"SIP/2.0/UDP a;received=::1;rport=1", b"::1", b"1"),
+        (b"SIP/2.0/UDP a;received=fe80::;rport=1", b"fe80::", b"1"),
+        (b"SIP/2.0/UDP a;received=;rport=1", b"", b"1"),
+        (b"SIP/2.0/UDP a;received=192.0.2.1:5060;rport=1", b"192.0.2.1", b"1"),
         (b"SIP/2.0/UDP a;rport=123456", b"", b""),
         (b"SIP/2.0/UDP a;xrport=1;x-received=1.2.3.4", b"", b""),
         (b"SIP/2.0/UDP a;branch=1, SIP/2.0/UDP b;received=192.0.2.1;rport=1", b"", b""),
@@ -105,6 +110,13 @@ def test_what_is_no_via(value: bytes) -> None:
 )
 def test_received_and_rport_of_the_first_via(value: bytes, received: bytes, rport: bytes) -> None:
     assert received_of(value) == (received, rport)
+
+
+def test_an_ipv6_reference_is_read_in_its_canonical_text() -> None:
+    value = b"SIP/2.0/UDP [2001:DB8:0::9:01]:5070;branch=1"
+    via = read(value)
+    assert (via.host, via.port) == (b"[2001:db8::9:1]", 5070)
+    assert value[via.start : via.end] == b"[2001:DB8:0::9:01]:5070"
 
 
 def test_missing_parameters_have_no_span() -> None:
@@ -127,7 +139,7 @@ def test_text_that_is_read_ends_at_the_first_parameter() -> None:
 
 _pieces = st.lists(
     st.sampled_from(
-        b"SIP|/|2.0|UDP|tcp| |\r\n |1.2.3.4|[::1]|:|5060|;|,|=|\"|received|rport|branch|\\|\0|\xff|;rport=1|99999"
+        b'SIP|/|2.0|UDP|tcp| |\r\n |1.2.3.4|[::1]|:|5060|;|,|=|"|received|rport|branch|\\|\0|\xff|;rport=1|99999'
         b"|SIP/2.0/UDP 10.0.0.1:5060".split(b"|")
     ),
     max_size=25,

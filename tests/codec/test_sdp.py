@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sipalg.codec.address import ipv6_reference
 from sipalg.codec.sdp import (
     LINE_MALFORMED,
     NO_DESCRIPTION,
@@ -45,7 +46,7 @@ def test_offer_of_a_phone() -> None:
     description = read(text)
     data = text.encode()
     (origin,) = description.origins
-    assert (origin.host, origin.is_ip4, data[slice(*origin.span)]) == (b"192.168.33.10", True, b"192.168.33.10")
+    assert (origin.host, origin.is_typed, data[slice(*origin.span)]) == (b"192.168.33.10", True, b"192.168.33.10")
     assert description.connection is not None
     assert description.connection.span[0] > origin.span[1]
     assert description.connection.host == data[slice(*description.connection.span)] == b"192.168.33.10"
@@ -79,7 +80,7 @@ def test_lines_that_end_in_lf_only_are_the_same() -> None:
 
 def test_last_line_needs_no_end() -> None:
     assert only_media(SESSION + "m=audio 10000 RTP/AVP").protocol == b"RTP/AVP"
-    assert read("v=0\r\nc=IN IP4 10.0.0.1").connection == Address(b"10.0.0.1", (14, 22), is_ip4=True)
+    assert read("v=0\r\nc=IN IP4 10.0.0.1").connection == Address(b"10.0.0.1", (14, 22), is_typed=True)
     assert only_media(SESSION + AUDIO + "a=rtcp-mux").rtcp_mux
 
 
@@ -119,8 +120,8 @@ def test_each_section_has_its_own_connection_or_the_sessions() -> None:
         + "m=video 10002 RTP/AVP 31\r\n"
         + "m=image 10004 udptl t38\r\nc=IN IP6 2001:db8::1\r\n"
     )
-    hosts = [[(a.host, a.is_ip4) for a in description.connections_of(media)] for media in description.media]
-    assert hosts == [[(b"192.168.33.11", True)], [(b"192.168.33.10", True)], [(b"2001:db8::1", False)]]
+    hosts = [[(a.host, a.is_typed) for a in description.connections_of(media)] for media in description.media]
+    assert hosts == [[(b"192.168.33.11", True)], [(b"192.168.33.10", True)], [(b"[2001:db8::1]", True)]]
     assert [len(media.connections) for media in description.media] == [1, 0, 1]
 
 
@@ -142,11 +143,27 @@ def test_ttl_and_count_are_no_part_of_the_address(suffix: str) -> None:
     assert connection.host == text.encode()[slice(*connection.span)] == b"224.2.1.1"
 
 
-@pytest.mark.parametrize("host", [ZERO, "::", "phone.example.com", "2001:db8::1"])
-def test_connection_that_is_no_ipv4_literal_is_handed_on_as_it_is(host: str) -> None:
-    connection = read(ORIGIN + f"c=IN IP4 {host}\r\n" + AUDIO).connection
+@pytest.mark.parametrize(
+    ("line", "host", "is_typed"),
+    [
+        (f"IP4 {ZERO}", ZERO, True),
+        ("IP4 phone.example.com", "phone.example.com", True),
+        ("IP6 phone.example.com", "phone.example.com", False),
+        ("IP6 ::", "[::]", True),
+        ("IP6 2001:DB8:0:0::1", "[2001:db8::1]", True),
+        ("IP6 2001:db8::1/3", "[2001:db8::1]", True),
+        ("IP4 2001:db8::1", "[2001:db8::1]", False),
+        ("IP6 192.168.33.10", "192.168.33.10", False),
+        # Against the grammar, so that nobody's address is taken out of it.
+        ("IP6 [2001:db8::1]", "[2001:db8::1]", False),
+        ("IP6 2001:db8::1::", "2001:db8::1::", False),
+        ("IP6 fe80::1%eth0", "fe80::1%eth0", False),
+    ],
+)
+def test_connection_of_either_type(line: str, host: str, is_typed: bool) -> None:
+    connection = read(ORIGIN + f"c=IN {line}\r\n" + AUDIO).connection
     assert connection is not None
-    assert connection.host == host.encode()
+    assert (connection.host, connection.is_typed) == (host.encode(), is_typed)
 
 
 @pytest.mark.parametrize(
@@ -194,10 +211,10 @@ def test_origin_against_the_grammar_is_left_alone(line: str) -> None:
 
 
 def test_origin_of_ipv6_and_of_a_name() -> None:
-    assert [(o.host, o.is_ip4) for o in read("v=0\r\no=a 1 1 IN IP6 2001:db8::1\r\n").origins] == [
-        (b"2001:db8::1", False)
+    assert [(o.host, o.is_typed) for o in read("v=0\r\no=a 1 1 IN IP6 2001:db8::1\r\n").origins] == [
+        (b"[2001:db8::1]", True)
     ]
-    assert [(o.host, o.is_ip4) for o in read("v=0\no=a 1 1 IN IP4 a.example \n").origins] == [(b"a.example", True)]
+    assert [(o.host, o.is_typed) for o in read("v=0\no=a 1 1 IN IP4 a.example \n").origins] == [(b"a.example", True)]
 
 
 # Media.
@@ -282,9 +299,7 @@ def test_rtcp_port_and_address() -> None:
     assert text.encode()[slice(*media.rtcp_host_span)] == b"192.168.33.11"
 
 
-@pytest.mark.parametrize(
-    "line", ["a=rtcp:", "a=rtcp:x", "a=rtcp:65536", "a=rtcp:123456", "a=rtcp:10005 1.2.3.4"]
-)
+@pytest.mark.parametrize("line", ["a=rtcp:", "a=rtcp:x", "a=rtcp:65536", "a=rtcp:123456", "a=rtcp:10005 1.2.3.4"])
 def test_rtcp_against_the_grammar_makes_the_whole_unreadable(line: str) -> None:
     assert refusal(SESSION + AUDIO + line + "\r\n") == PORT_MALFORMED
 
@@ -351,10 +366,11 @@ def check_spans(data: bytes, start: int, end: int) -> None:
             assert start <= span[0] < span[1] <= end
             assert int(data[slice(*span)]) == number <= 65535
         if media.rtcp_host_span != (0, 0):
-            addresses.append(Address(media.rtcp_host, media.rtcp_host_span, is_ip4=True))
+            addresses.append(Address(media.rtcp_host, media.rtcp_host_span, is_typed=True))
     for address in addresses:
         assert start <= address.span[0] < address.span[1] <= end
-        assert data[slice(*address.span)] == address.host
+        text = data[slice(*address.span)]
+        assert text == address.host or ipv6_reference(text) == address.host
 
 
 @given(_texts, _ends, st.integers(0, 40))

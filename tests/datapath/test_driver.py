@@ -227,7 +227,7 @@ def test_a_packet_that_grows_past_the_mtu_may_be_fragmented_and_each_has_its_own
     ("packet", "reason"),
     [
         (b"", "truncated"),
-        (b"\x60" + bytes(60), "not-ipv4"),
+        (b"\x70" + bytes(60), "not-ip"),
         (packet_of(b"x", fragment=0x2000), "fragment"),
         (packet_of(b"x")[:-1], "truncated"),
     ],

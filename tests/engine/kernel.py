@@ -105,7 +105,7 @@ class Kernel:
 
     def _check_new(self, mapping: Mapping) -> None:
         assert mapping.public.port >= 1024, f"privileged: {mapping}"
-        assert mapping.public.host == self.nat_address
+        assert ":" in mapping.public.host or mapping.public.host == self.nat_address
         for other in self.mappings:
             if other.protocol == mapping.protocol:
                 assert other.private != mapping.private, f"mapped twice: {other}, {mapping}"

@@ -203,7 +203,8 @@ class Ladder:
         missing = known - set(self.kernel.mappings)
         assert not missing, f"the kernel has lost what the engine counts on: {missing}"
         assert set(self.kernel.mappings) == known, "the kernel has more than the engine knows"
-        assert self.alg.mappings.by_public == {(key[0], entry.public_port): key for key, entry in entries.items()}
+        key_of = self.alg.mappings.key_of
+        assert self.alg.mappings.by_public == {key_of(entry.mapping): key for key, entry in entries.items()}
         for (key, host), remote in self.alg.peers.remotes.items():
             assert host == remote.host
             assert host in self.alg.peers.hosts[key]
@@ -329,7 +330,7 @@ def apply(payload: bytes, edits: tuple[Edit, ...]) -> bytes:
         assert first.offset + first.length <= second.offset, f"{first} and {second} overlap"
     for edit in reversed(edits):
         assert edit.rule
-        assert set(edit.replacement) <= set(b"0123456789.:")
+        assert set(edit.replacement) <= set(b"0123456789abcdef.:[]")
         assert 0 <= edit.offset <= edit.offset + edit.length <= len(payload)
         payload = payload[: edit.offset] + edit.replacement + payload[edit.offset + edit.length :]
     return payload

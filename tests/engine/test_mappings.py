@@ -108,12 +108,12 @@ def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_refused_port_is_left_alone_for_a_while() -> None:
     table = Table()
-    table.mappings.refuse(UDP, 5060, 0.0)
+    table.mappings.refuse(UDP, Endpoint(N, 5060), 0.0)
     assert table.open(5060) == 16384
     table.transaction.now = 33.0
     assert table.open(5060, P2) == 5060
-    table.mappings.refuse(UDP, 7000, 33.0)
-    assert list(table.mappings.refused) == [(UDP, 7000)]
+    table.mappings.refuse(UDP, Endpoint(N, 7000), 33.0)
+    assert list(table.mappings.refused) == [(UDP, 7000, b"")]
 
 
 def test_found_by_public_and_private_address() -> None:

@@ -24,7 +24,8 @@ def sip(text: str, **values: object) -> bytes:
 
 def sdp(host: str, *media: str, origin: str = "") -> str:
     """A description with session-level c= at `host`; `media` are its m= and a= lines."""
-    lines = ["v=0", f"o=- 1 1 IN IP4 {origin or host}", "s=-", f"c=IN IP4 {host}", "t=0 0", *media]
+    kind = "IP6" if ":" in host else "IP4"
+    lines = ["v=0", f"o=- 1 1 IN {kind} {origin or host}", "s=-", f"c=IN {kind} {host}", "t=0 0", *media]
     return "".join(f"{line}\n" for line in lines)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sipalg.capture import nat, router
+from sipalg.capture import nat, offline, router
 from sipalg.codec import datagram, message, sdp
 from sipalg.engine import policy
 
@@ -17,7 +17,7 @@ from sipalg.engine import policy
 OF_MESSAGES: Final[dict[str, str]] = {
     policy.NOTHING_TO_EDIT: "it names no address that this router translates",
     policy.EXEMPT: "its remote end is in a network that isn't translated (--except, or the NAT rules)",
-    policy.NO_PUBLIC_ADDRESS: "the outside interface has no address",
+    policy.NO_PUBLIC_ADDRESS: "the outside interface has no address, or IPv6 isn't served",
     policy.NO_MAPPING: "it came for an inside address that has no signalling mapping",
     policy.NO_FREE_PORT: "no public port is free, or its phone has as many mappings as it may",
     policy.NAT_AWARE: "its phone knows about the NAT: its Contact was the public address as it came",
@@ -27,7 +27,7 @@ OF_MESSAGES: Final[dict[str, str]] = {
     policy.FIELD_TWICE: "its Call-ID, CSeq, From or To is there twice, so that it isn't certain whose call it is",
     policy.EMPTY_PARAMETER: "a field to be edited has an empty parameter, which not everybody reads alike",
     policy.DISABLED: "the ALG is disabled, and it belongs to nothing that stands (disabled=yes)",
-    policy.SDP_ADDRESS_FOREIGN: "its SDP gives an address that isn't IPv4 where an IPv4 one is needed",
+    policy.SDP_ADDRESS_FOREIGN: "its SDP gives a host name, or an address of the other IP version",
     policy.SDP_NO_CONNECTION: "its SDP has media but no c= line that applies to it",
     policy.SDP_PORT_PRIVILEGED: "its SDP asks for media on a port below 1024, and none is opened there",
     policy.SDP_OF_ANOTHER: "its SDP names another inside host's address for media, where that isn't allowed",
@@ -53,7 +53,8 @@ OF_MESSAGES: Final[dict[str, str]] = {
 
 #: Reason → what it means, of packets in a capture, or in the queue, that hold no datagram for the ALG.
 OF_PACKETS: Final[dict[str, str]] = {
-    datagram.NOT_IPV4: "it isn't IPv4",
+    offline.NOT_IPV4: "it isn't IPv4",
+    datagram.NOT_IP: "it isn't IP",
     datagram.TRUNCATED: "it ends before its headers say",
     datagram.FRAGMENT: "it is a fragment",
     datagram.NOT_UDP: "it isn't UDP",

@@ -1,4 +1,4 @@
-"""IPv4 packets as bytes: out of one comes a UDP payload with its addresses, and one is built around another payload.
+"""IP packets as bytes: out of one comes a UDP payload with its addresses, and one is built around another payload.
 
 This is the first and the last thing that happens to a packet outside the kernel: the driver takes the payload out, the
 engine decides, and the same packet with the new payload goes back. The offline rewriter does the kernel's NAT with
@@ -15,6 +15,8 @@ from functools import lru_cache
 from struct import Struct
 from typing import Final, NamedTuple
 
+from sipalg.codec.datagram6 import host_bytes6, host_text6, replace_payload6, split_udp6
+
 Address = tuple[str, int]
 
 ICMP: Final = 1
@@ -26,8 +28,8 @@ UDP_HEADER_BYTES: Final = 8
 DEFAULT_MTU_BYTES: Final = 1500
 LARGEST_PACKET_BYTES: Final = 65535
 
-#: Why a packet isn't one whole UDP datagram over IPv4, as `parse_udp` says it.
-NOT_IPV4: Final = "not-ipv4"
+#: Why a packet isn't one whole UDP datagram, as `parse_udp` says it.
+NOT_IP: Final = "not-ip"
 TRUNCATED: Final = "truncated"
 FRAGMENT: Final = "fragment"
 NOT_UDP: Final = "not-udp"
@@ -36,6 +38,9 @@ BAD_LENGTH: Final = "bad-length"
 _DONT_FRAGMENT: Final = 0x4000
 _MORE_FRAGMENTS: Final = 0x2000
 _FRAGMENT_OFFSET: Final = 0x1FFF
+
+#: An IPv4 header's length by its first byte: version and length in words.
+_IP4_HEADERS: Final = {0x40 | words: words * 4 for words in range(5, 16)}
 
 #: Where the checksum of a protocol stands, counted from its own header.
 _CHECKSUM_OFFSET: Final = {TCP: 16, UDP: 6}
@@ -48,6 +53,8 @@ _HEADERS: Final = Struct("!HHHHHH8sHHHH")
 _UDP_LENGTH: Final = Struct("!4xH")
 _ENDS: Final = Struct("!4s4sHH")
 
+_ENDS6: Final = Struct("!16s16sHH")
+
 #: Bound once, since each packet pays for every look-up.
 _from_bytes = int.from_bytes
 _ip_facts = _IP_FACTS.unpack_from
@@ -57,7 +64,7 @@ _udp_bytes = _UDP_LENGTH.unpack_from
 
 
 class UdpPacket(NamedTuple):
-    """What an IPv4 packet with one whole UDP datagram holds."""
+    """What a packet with one whole UDP datagram holds."""
 
     source: Address
     destination: Address
@@ -72,10 +79,12 @@ def host_text(four_bytes: bytes) -> str:
 
 @lru_cache(maxsize=65536)
 def host_bytes(host: str) -> bytes:
-    """Return the four bytes of an IPv4 literal; ValueError if `host` is none."""
+    """Return the bytes of an IP literal, four or sixteen; ValueError if `host` is none."""
+    if ":" in host:
+        return host_bytes6(host)
     parts = host.split(".")
     if len(parts) != 4 or not all(part.isascii() and part.isdigit() for part in parts):
-        raise ValueError(f"not an IPv4 address: {host!r}")
+        raise ValueError(f"not an IP address: {host!r}")
     return bytes(map(int, parts))
 
 
@@ -85,9 +94,9 @@ def checksum(data: bytes | bytearray) -> int:
 
 
 def split_udp(packet: bytes) -> tuple[bytes, bytes] | str:
-    """Return the ends and the payload of a full IPv4 packet, or the reason why it has none.
+    """Return the ends and the payload of a full IP packet, or the reason why it has none.
 
-    The ends are 12 bytes, as `ends_of` reads them: the same for all packets of a flow, so that they can be remembered.
+    The ends are bytes, as `ends_of` reads them: the same for all packets of a flow, so that they can be remembered.
     Bytes behind the UDP length are no part of the payload, as for the kernel. Checksums are the kernel's business and
     aren't looked at.
     """
@@ -99,8 +108,10 @@ def split_udp(packet: bytes) -> tuple[bytes, bytes] | str:
         header_bytes = 20
     else:
         header_bytes = (first & 15) * 4
+        if first >> 4 == 6:
+            return split_udp6(packet)
         if first >> 4 != 4:
-            return NOT_IPV4
+            return NOT_IP
         if header_bytes < IP_HEADER_BYTES:
             return BAD_LENGTH
     if protocol != UDP:
@@ -120,14 +131,17 @@ def split_udp(packet: bytes) -> tuple[bytes, bytes] | str:
     return packet[12:20] + packet[header_bytes : header_bytes + 4], packet[start:end]
 
 
-def ends_of(twelve: bytes) -> tuple[Address, Address]:
-    """Return source and destination from the 12 bytes that `split_udp` gives: addresses, then ports."""
-    source, destination, source_port, destination_port = _ENDS.unpack(twelve)
+def ends_of(ends: bytes) -> tuple[Address, Address]:
+    """Return source and destination from the bytes that `split_udp` gives: addresses, then ports."""
+    if len(ends) != _ENDS.size:
+        source, destination, source_port, destination_port = _ENDS6.unpack(ends)
+        return (host_text6(source), source_port), (host_text6(destination), destination_port)
+    source, destination, source_port, destination_port = _ENDS.unpack(ends)
     return (host_text(source), source_port), (host_text(destination), destination_port)
 
 
 def parse_udp(packet: bytes) -> UdpPacket | str:
-    """Return the addresses and the payload of a full IPv4 packet, or the reason why it has none."""
+    """Return the addresses and the payload of a full IP packet, or the reason why it has none."""
     parts = split_udp(packet)
     if isinstance(parts, str):
         return parts
@@ -143,9 +157,11 @@ def replace_payload(
     0; that of the IP header is updated (RFC 1624), so one that came wrong stays wrong. A packet that grew
     past `mtu_bytes` loses DF, since its sender chose its size for a path that held it, and where DF was set it gets
     `identification` (0–65535), without which its fragments couldn't be put together (RFC 6864 section 4). ValueError
-    if no IPv4 packet can hold the payload.
+    if no packet can hold the payload. An IPv6 packet takes no part in DF and identification: see `datagram6`.
     """
-    header_bytes = (packet[0] & 15) * 4
+    header_bytes = _IP4_HEADERS.get(packet[0], 0)
+    if not header_bytes:
+        return replace_payload6(packet, payload)
     udp_bytes = UDP_HEADER_BYTES + len(payload)
     total_bytes = header_bytes + udp_bytes
     if total_bytes > LARGEST_PACKET_BYTES:

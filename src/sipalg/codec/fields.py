@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
+from sipalg.codec.address import is_reference
 from sipalg.codec.headers import ViaSpan, parse_via
 from sipalg.codec.memory import Memory
 from sipalg.codec.message import BLANKS, KINDS, VIA, Message, find_field
@@ -27,8 +28,10 @@ def fields_with(message: Message, text: bytes) -> list[tuple[int, tuple[Place, .
     """The editable fields in whose lines `text` occurs, in order: (offset of the field, its addresses).
 
     Fields of other kinds, such as Call-ID or From, are left out: nobody may edit them. So is every Via but the
-    topmost one, and a field that can't be read.
+    topmost one, and a field that can't be read. For an IPv6 reference it is those with any, since it has many texts.
     """
+    if is_reference(text):
+        text = b"["
     data = message.data
     head, head_end = message.head, message.head_end
     found: list[tuple[int, tuple[Place, ...]]] = []

@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from sipalg.codec.address import HOST
-from sipalg.codec.memory import SAME
+from sipalg.codec.address import HOST, HOSTS
 
 #: What a sent-by without a port means (RFC 3261 §18.2.2).
 DEFAULT_PORT: Final = 5060
@@ -19,9 +18,11 @@ DEFAULT_PORT: Final = 5060
 _VIA: Final = re.compile(
     rb"\s*(?i:SIP)\s*/\s*2\.0\s*/\s*([A-Za-z0-9-]+)\s+(" + HOST + rb")(?:\s*:\s*([0-9]{1,5}))?(?=[\s;,]|\Z)(?!\s*:)"
 )
+#: An IPv6 address may stand there with brackets or without (RFC 5118 §4.5).
+_RECEIVED: Final = rb"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]++(?::[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)?|::[0-9A-Fa-f:.]*"
 #: What counts in a Via's parameters: `received` (group 1) and `rport` (2).
 _WANTED: Final = (
-    rb";\s*(?:[Rr](?:(?i:eceived)\s*=\s*(" + HOST + rb")|(?i:port)\s*=\s*([0-9]{1,5})(?![0-9])))"
+    rb";\s*(?:[Rr](?:(?i:eceived)\s*=\s*(" + _RECEIVED + rb")|(?i:port)\s*=\s*([0-9]{1,5})(?![0-9])))"
 )
 _PARAMETER: Final = re.compile(_WANTED)
 #: The same where a comma or a quote stands: the comma (3) ends the first Via if it isn't quoted. A quote that nobody
@@ -62,7 +63,7 @@ def parse_via(text: bytes) -> ViaSpan | None:
     transport, host, port = match.groups()
     start, host_end = match.span(2)
     return ViaSpan(
-        SAME[host],
+        HOSTS[host],
         int(port) if port and int(port) != DEFAULT_PORT else DEFAULT_PORT,
         start,
         match.end(3) if port else host_end,

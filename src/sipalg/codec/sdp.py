@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from sipalg.codec.address import MAX_PORT
+from sipalg.codec.address import MAX_PORT, SDP_HOSTS, is_reference
 from sipalg.codec.memory import Memory
 
 #: A NamedTuple's own constructor costs twice as much, and a description is many of them.
@@ -42,11 +42,14 @@ NO_SPAN: Final[Span] = (0, 0)
 
 
 class Address(NamedTuple):
-    """An address in the description: its text, where it stands, and whether it is written as IPv4."""
+    """An address in the description: its host, where it stands, and whether that is of the type that the line says.
+
+    An IPv6 address is its canonical text in brackets, as in URIs.
+    """
 
     host: bytes
     span: Span
-    is_ip4: bool
+    is_typed: bool
 
 
 class Media(NamedTuple):
@@ -126,9 +129,9 @@ def parse(data: bytes, start: int, end: int) -> Description | str:
     for line in _LINE.finditer(data, start, end):
         group = line.lastindex
         if group == 2:
-            origins.append(new(Address, (line[2], line.span(2), line[1] == b"IP4")))
+            origins.append(_address(line[1], line[2], line.span(2)))
         elif group == 4:
-            address = new(Address, (line[4], line.span(4), line[3] == b"IP4"))
+            address = _address(line[3], line[4], line.span(4))
             if media is not None:
                 section.append(address)
             elif session is None:
@@ -158,6 +161,12 @@ def parse(data: bytes, start: int, end: int) -> Description | str:
     return new(Description, (origins, session, sections, candidates))
 
 
+def _address(kind: bytes, text: bytes, span: Span) -> Address:
+    """An address of an o= or c= line. What stands in brackets there already is none (RFC 8866 §9 `IP6-address`)."""
+    host = SDP_HOSTS[text]
+    return new(Address, (host, span, (kind == b"IP4") != (is_reference(host) and host != text)))
+
+
 def _section(
     media: re.Match[bytes], connections: list[Address], rtcp: re.Match[bytes] | None, mux: bool
 ) -> Media:
@@ -167,7 +176,7 @@ def _section(
     if rtcp is not None:
         rtcp_port, rtcp_port_span = int(rtcp[9]), rtcp.span(9)
         if rtcp[10]:
-            rtcp_host, rtcp_host_span = rtcp[10], rtcp.span(10)
+            rtcp_host, rtcp_host_span = SDP_HOSTS[rtcp[10]], rtcp.span(10)
     values = (
         kind,
         int(port),

@@ -11,8 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from sipalg.codec.address import HOST
-from sipalg.codec.memory import SAME
+from sipalg.codec.address import HOST, HOSTS
 
 _QUOTED: Final = rb'"[^"\\]*+(?:\\.[^"\\]*+)*"'
 _SIP: Final = rb"((?i:sips?)):(?:[^@<>\s]*@)?(" + HOST + rb")(?::([0-9]{1,5}))?([;?]"
@@ -38,8 +37,9 @@ _STREAM_TRANSPORT: Final = re.compile(rb";(?i:transport=(?:tcp|tls|ws|wss))(?=[;
 
 
 class UriSpan(NamedTuple):
-    """Where a SIP URI's address stands in its text: `host` is its bytes, `start` and `end` the span of host and port.
+    """Where a SIP URI's address stands in its text: `start` and `end` are the span of host and port.
 
+    `host` is its bytes, or an IPv6 reference in its canonical text.
     `port` is what the URI means, 5060 (5061 for sips) where it names none (RFC 3261 §19.1.2); `default_port` is that
     one, and `with_port` whether one is written. `over_stream` says that the URI asks for TCP or TLS (§19.1.1), so
     that a UDP mapping wouldn't serve it. `expires_s` is the Contact's own lifetime (§10.2.1.1), None without one.
@@ -88,7 +88,7 @@ def _span(match: re.Match[bytes], field_parameters: bytes) -> UriSpan:
     default_port = 5061 if secure else 5060
     expires = _EXPIRES.search(field_parameters)
     return UriSpan(
-        SAME[host],
+        HOSTS[host],
         int(port) if port and int(port) != default_port else default_port,
         start,
         match.end(3) if port else host_end,

@@ -205,7 +205,7 @@ class Alg:
     def end_all(self, now: float) -> tuple[Command, ...]:
         """End every call and every mapping, port forwards' included."""
         self._begin(now)
-        existing.end_all(self._passage, lost=False)
+        existing.end_all(self._passage)
         return self._commit()
 
     def media_seen(self, flow: Flow, now: float) -> None:
@@ -220,8 +220,8 @@ class Alg:
 
     def private_of(self, protocol: int, public: Endpoint) -> Endpoint | None:
         """The private address behind a public one, None if it is nobody's."""
-        entry = self.mappings.of_public(protocol, public.port)
-        return entry.mapping.private if entry is not None and entry.mapping.public == public else None
+        entry = self.mappings.of_end(protocol, public)
+        return None if entry is None else entry.mapping.private
 
     def take_events(self) -> list[Event]:
         """The events since the last call, oldest first."""
@@ -326,7 +326,7 @@ class Alg:
     def _avoid(self, pending: _Pending, failed: Command | None, reason: str, now: float) -> bool:
         """Remember what the kernel refused, so that the next try does without; False if there is nothing to avoid."""
         if isinstance(failed, OpenMapping) and not failed.mapping.adopted:
-            self.mappings.refuse(failed.mapping.protocol, failed.mapping.public.port, now)
+            self.mappings.refuse(failed.mapping.protocol, failed.mapping.public, now)
             return True
         if isinstance(failed, EstablishFlow):
             flow = failed.flow
@@ -334,7 +334,7 @@ class Alg:
             opened = {command.mapping.private for command in pending.commands if isinstance(command, OpenMapping)}
             # One that was closed and opened alike has another purpose now, and the port that it had.
             if flow.private in opened - closed:
-                self.mappings.refuse(flow.protocol, flow.public.port, now)
+                self.mappings.refuse(flow.protocol, flow.public, now)
             else:
                 # The port has been told to the far end already: the call goes on without this flow, and from the
                 # second refusal on without any, since the message has to get through.

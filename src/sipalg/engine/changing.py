@@ -17,12 +17,14 @@ from sipalg.engine.verdict import Mapping
 def change(passage: Passage, settings: Settings) -> None:
     """Go by other settings from the next message on.
 
-    Another `nat_address` ends every mapping and call of the old one, with an event for each phone. Another sip-timeout
-    begins anew for every mapping and flow, now.
+    Another `nat_address` ends every mapping and call of the old one, with an event for each phone; so do IPv6's
+    addresses and prefixes. Another sip-timeout begins anew for every mapping and flow, now.
     """
     before = passage.settings
     if settings.nat_address != before.nat_address:
-        existing.end_all(passage, lost=True)
+        existing.end_lost(passage, ipv6=False)
+    if settings.ipv6 != before.ipv6:
+        existing.end_lost(passage, ipv6=True)
     passage.change(settings)
     if settings.sip_timeout_s != before.sip_timeout_s:
         transaction = passage.transaction

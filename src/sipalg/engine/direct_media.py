@@ -13,9 +13,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, in_networks, is_ipv4
+from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, in_networks, is_ipv4, is_reference, literal, reference
 from sipalg.codec.message import Message, identify
 from sipalg.codec.response import response_to, return_path
+from sipalg.engine import outside
 from sipalg.engine.calls import Calls
 from sipalg.engine.mappings import Mappings
 from sipalg.engine.policy import (
@@ -71,7 +72,7 @@ class DirectMedia:
         self.settings = settings
 
     def set_inside(self, is_inside: Callable[[str], bool]) -> None:
-        """Have `is_inside` asked whether an IPv4 literal is an inside host's, for those that have no mapping."""
+        """Have `is_inside` asked whether an IP literal is an inside host's, for those that have no mapping."""
         self._asked = is_inside
 
     def answer_again(self, message: Message, datagram: Datagram) -> Refusal | None:
@@ -134,7 +135,7 @@ class DirectMedia:
     def _refusal(self, message: Message, datagram: Datagram) -> Refusal | None:
         """The 488 to a request; None if the request lacks what every response has to repeat."""
         path = return_path(message)
-        host = self.settings.nat_address.encode()
+        host = outside.advertised_for(self.settings, reference(datagram.source.host))
         text = b"sip-direct-media=no: offer the server's own address for media"
         response = response_to(message, _STATUS, b'Warning: 399 %b "%b"' % (host, text))
         if path is None or response is None:
@@ -148,7 +149,7 @@ class DirectMedia:
 
     def _is_inside(self, host: bytes) -> bool:
         """Whether an address of a description is an inside host's, as far as is known."""
-        return host in self._mappings.hosts or (is_ipv4(host) and self._asked(host.decode("ascii")))
+        return host in self._mappings.hosts or ((is_ipv4(host) or is_reference(host)) and self._asked(literal(host)))
 
     def _is_free(self, private: Endpoint) -> bool:
         """Whether a port may be another host's for media: none of the system's, none that signals."""

@@ -22,12 +22,12 @@ def adopt(passage: Passage, mapping: Mapping, in_interface: str, remote: Endpoin
     key = (mapping.protocol, mapping.private)
     entry = table.entries.get(key)
     if mapping.adopted:
-        other = table.of_public(mapping.protocol, mapping.public.port)
+        other = table.of_public(*table.key_of(mapping))
         for standing in (entry, other):
             if standing is not None and standing.mapping != mapping and standing.key in table.entries:
                 end(passage, standing)
         entry = table.entries.get(key)
-    if entry is None and (mapping.protocol, mapping.public.port) not in table.by_public:
+    if entry is None and table.key_of(mapping) not in table.by_public:
         entry = table.add(transaction, mapping, in_interface)
         if mapping.adopted:
             table.hold(transaction, key)
@@ -53,23 +53,27 @@ def restore(
     `peers` are the addresses that are let in to it there: they are to go when it goes.
     """
     table = passage.mappings
-    if (mapping.protocol, mapping.private) not in table.entries and (
-        mapping.protocol,
-        mapping.public.port,
-    ) not in table.by_public:
+    if (mapping.protocol, mapping.private) not in table.entries and table.key_of(mapping) not in table.by_public:
         entry = table.add(passage.transaction, mapping, in_interface, remaining_s)
         passage.peers.restore(passage.transaction, entry, peers)
 
 
-def end_all(passage: Passage, *, lost: bool) -> None:
-    """End every call and every mapping; where the router's public address was lost, an event tells of each phone."""
+def end_all(passage: Passage) -> None:
+    """End every call and every mapping."""
     transaction = passage.transaction
     for key in list(passage.calls.dialogs):
         passage.calls.end(transaction, key)
     for entry in list(passage.mappings.entries.values()):
-        if lost:
-            transaction.tell("address-lost", private=entry.mapping.private, public=entry.mapping.public)
         end(passage, entry)
+
+
+def end_lost(passage: Passage, *, ipv6: bool) -> None:
+    """End all that has to do with one family's public addresses, which were lost; an event tells of each phone."""
+    transaction = passage.transaction
+    for entry in list(passage.mappings.entries.values()):
+        if (":" in entry.key[1].host) == ipv6:
+            transaction.tell("address-lost", private=entry.mapping.private, public=entry.mapping.public)
+            end(passage, entry)
 
 
 def end(passage: Passage, entry: Entry) -> None:

@@ -11,8 +11,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Final, Literal, NamedTuple
 
-from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, MAX_PORT
+from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, MAX_PORT, is_reference, literal, reference
 from sipalg.codec.memory import SAME
+from sipalg.engine import outside
 from sipalg.engine.policy import LINGER_S, MAX_MAPPINGS, MAX_MAPPINGS_PER_HOST, MEDIA_LEASE_S
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
@@ -28,9 +29,10 @@ from sipalg.engine.verdict import (
 #: A NamedTuple's own constructor costs twice as much, and a media port is looked up in every description.
 new: Final = tuple.__new__
 
-#: A mapping is found by its protocol and private address, or by its protocol and public port.
+#: A mapping is found by its protocol and private address, or by its protocol and public address. Of IPv4 there is
+#: only one of those, which is left out here: b"" in its place.
 MappingKey = tuple[int, Endpoint]
-PublicKey = tuple[int, int]
+PublicKey = tuple[int, int, bytes]
 PortsTaken = Callable[[int, int], bool]
 #: What came of a mapping's timer.
 Outcome = Literal["none", "refreshed", "ended"]
@@ -39,7 +41,8 @@ Outcome = Literal["none", "refreshed", "ended"]
 class Entry(NamedTuple):
     """A mapping as the engine holds it, with the texts that messages need; `in_interface` is where its phone is.
 
-    `for_sip` says that messages may come to it: a sip mapping, or a port forward, whatever that is for.
+    `public_host` is what messages are to name. `for_sip` says that messages may come to it: a sip mapping, or a port
+    forward, whatever that is for. `as_it_is`: the public address is the private one, as IPv6's may be.
     """
 
     mapping: Mapping
@@ -51,6 +54,8 @@ class Entry(NamedTuple):
     public_port: int
     public_text: bytes
     for_sip: bool
+    public_host: bytes
+    as_it_is: bool
 
 
 class Mappings:
@@ -73,14 +78,23 @@ class Mappings:
         #: Where the search in media-ports goes on: behind the block that was given last.
         self._cursor: dict[str, int] = {"next": settings.media_ports[0]}
 
-    def of_public(self, protocol: int, port: int) -> Entry | None:
-        """The mapping that a public port belongs to."""
-        key = self.by_public.get((protocol, port))
+    def of_public(self, protocol: int, port: int, host: bytes = b"") -> Entry | None:
+        """The mapping that a public port belongs to: of the IPv4 address, or of the IPv6 `host` that messages name."""
+        key = self.by_public.get((protocol, port, host if is_reference(host) else b""))
         return None if key is None else self.entries[key]
+
+    def of_end(self, protocol: int, public: Endpoint) -> Entry | None:
+        """The mapping with this public end in the kernel, whatever messages name."""
+        entry = self.of_public(protocol, public.port, outside.advertised(self.settings, public.host))
+        return entry if entry is not None and entry.mapping.public == public else None
+
+    def key_of(self, mapping: Mapping) -> PublicKey:
+        """The key of a mapping's public end."""
+        return (mapping.protocol, mapping.public.port, outside.space(self.settings, mapping.public.host))
 
     def of_private(self, protocol: int, host: bytes, port: int) -> Entry | None:
         """The mapping of a private address as a message writes it."""
-        return self.entries.get((protocol, Endpoint(host.decode("ascii"), port)))
+        return self.entries.get((protocol, Endpoint(literal(host), port)))
 
     def open(
         self,
@@ -99,7 +113,7 @@ class Mappings:
         base = self._free_block(transaction, protocol, private, 1, even=False)
         if base is None:
             return None
-        mapping = Mapping(protocol, private, Endpoint(self.settings.nat_address, base), purpose)
+        mapping = Mapping(protocol, private, Endpoint(outside.nat_host(self.settings, private.host), base), purpose)
         return self.add(transaction, mapping, in_interface)
 
     def open_block(
@@ -141,14 +155,19 @@ class Mappings:
             self._widen(transaction, entry)
         if not missing:
             return base
+        public_host = outside.nat_host(self.settings, host)
         if base is None:
             base = self._free_block(transaction, protocol, first, size, even=even)
             if base is None:
                 return None
-        elif not all(self._free(protocol, base + step, transaction.now) for step, _ in missing):
-            return None
+        else:
+            space, shared = outside.space(self.settings, public_host), outside.shares_address(self.settings, host)
+            keys = [(protocol, base + step, space) for step, _ in missing]
+            if not all(self._free(key, transaction.now, shared=shared) for key in keys):
+                return None
         for step, private in missing:
-            mapping = new(Mapping, (protocol, private, self._public(base + step), purpose, False))
+            public = new(Endpoint, (public_host, base + step))
+            mapping = new(Mapping, (protocol, private, public, purpose, False))
             self.add(transaction, mapping, in_interface)
         return base
 
@@ -169,7 +188,7 @@ class Mappings:
         lease_s = self._lease_s(mapping)
         idle_s = self.settings.sip_timeout_s if mapping.purpose == "sip" else LINGER_S
         transaction.put(self.entries, key, entry)
-        transaction.put(self.by_public, (mapping.protocol, mapping.public.port), key)
+        transaction.put(self.by_public, self.key_of(mapping), key)
         transaction.put(self.hosts, host, self.hosts.get(host, 0) + 1)
         transaction.put(self.idle_until, key, transaction.now + (idle_s if remaining_s is None else remaining_s))
         transaction.put(self.lease_until, key, transaction.now + (lease_s if remaining_s is None else remaining_s))
@@ -265,7 +284,7 @@ class Mappings:
         """Take a mapping out of all tables and close it in the kernel."""
         key = entry.key
         transaction.remove(self.entries, key)
-        transaction.remove(self.by_public, (key[0], entry.public_port))
+        transaction.remove(self.by_public, self.key_of(entry.mapping))
         left = self.hosts[entry.private_host] - 1
         if left:
             transaction.put(self.hosts, entry.private_host, left)
@@ -278,18 +297,18 @@ class Mappings:
         transaction.commands.append(CloseMapping(entry.mapping))
         transaction.tell("mapping-closed", private=entry.mapping.private, public=entry.mapping.public)
 
-    def refuse(self, protocol: int, port: int, now: float) -> None:
-        """Remember that the kernel wouldn't have this port, so that the next try takes another."""
+    def refuse(self, protocol: int, public: Endpoint, now: float) -> None:
+        """Remember that the kernel wouldn't have this public end, so that the next try takes another."""
         for key in [key for key, until in self.refused.items() if until <= now]:
             del self.refused[key]
-        self.refused[protocol, port] = now + LINGER_S
+        self.refused[protocol, public.port, outside.space(self.settings, public.host)] = now + LINGER_S
 
     def _entry(self, mapping: Mapping, in_interface: str) -> Entry:
         """A mapping with its texts made, so that a message costs none."""
-        host = SAME[mapping.private.host.encode()]
+        host = SAME[reference(mapping.private.host)]
         private_port = b"%d" % mapping.private.port
         port = mapping.public.port
-        advertised = self.settings.advertised_address.encode()
+        advertised = SAME[outside.advertised(self.settings, mapping.public.host)]
         values = (
             mapping,
             (mapping.protocol, mapping.private),
@@ -300,6 +319,8 @@ class Mappings:
             port,
             b"%b:%d" % (advertised, port),
             mapping.purpose == "sip" or mapping.adopted,
+            advertised,
+            mapping.public == mapping.private,
         )
         return new(Entry, values)
 
@@ -307,6 +328,8 @@ class Mappings:
         """Make the texts again after the advertised address has changed."""
         for key, entry in self.entries.items():
             self.entries[key] = self._entry(entry.mapping, entry.in_interface)
+        self.by_public.clear()
+        self.by_public.update({self.key_of(entry.mapping): key for key, entry in self.entries.items()})
 
     def _lease_s(self, mapping: Mapping) -> float:
         """How long an element lives in the kernel unrefreshed: long, so that the hot path never has to refresh."""
@@ -327,32 +350,35 @@ class Mappings:
         """When the mapping's lease is to be refreshed; one formula, so that a due timer always finds it due."""
         return self.lease_until[key] - 0.5 * self._lease_s(self.entries[key].mapping)
 
-    def _public(self, port: int) -> Endpoint:
-        return new(Endpoint, (self.settings.nat_address, port))
-
-    def _free(self, protocol: int, port: int, now: float) -> bool:
-        """Whether nobody has this public port: no mapping of ours, no refusal, nobody else on this machine."""
+    def _free(self, key: PublicKey, now: float, *, shared: bool = True) -> bool:
+        """Whether nobody has this public end: no mapping of ours, no refusal, nobody else on a `shared` address."""
         return (
-            FIRST_UNPRIVILEGED_PORT <= port <= MAX_PORT
-            and (protocol, port) not in self.by_public
-            and self.refused.get((protocol, port), 0.0) <= now
-            and not self.ports_taken(protocol, port)
+            FIRST_UNPRIVILEGED_PORT <= key[1] <= MAX_PORT
+            and key not in self.by_public
+            and self.refused.get(key, 0.0) <= now
+            and not (shared and self.ports_taken(key[0], key[1]))
         )
 
     def _free_block(
         self, transaction: Transaction, protocol: int, first: Endpoint, size: int, *, even: bool
     ) -> int | None:
-        """Find `size` consecutive free public ports: the phone's own ports, else some of media-ports."""
+        """Find `size` consecutive free public ports: the phone's own ports, else some of media-ports.
+
+        Who has a public address for itself keeps its ports.
+        """
         if (
-            self.hosts.get(first.host.encode(), 0) + size > MAX_MAPPINGS_PER_HOST
+            self.hosts.get(reference(first.host), 0) + size > MAX_MAPPINGS_PER_HOST
             or len(self.entries) + size > MAX_MAPPINGS
         ):
             return None
-        now = transaction.now
-        if not (even and first.port % 2) and all(self._free(protocol, first.port + step, now) for step in range(size)):
-            return first.port
-        for base in self._candidates(size, even):
-            if all(self._free(protocol, base + step, now) for step in range(size)):
+        now, port = transaction.now, first.port
+        host = outside.space(self.settings, outside.nat_host(self.settings, first.host))
+        shared = outside.shares_address(self.settings, first.host)
+        own = ((protocol, port + step, host) for step in range(size))
+        if not (shared and even and port % 2) and all(self._free(key, now, shared=shared) for key in own):
+            return port
+        for base in self._candidates(size, even) if shared else ():
+            if all(self._free((protocol, base + step, host), now) for step in range(size)):
                 transaction.put(self._cursor, "next", base + size)
                 return base
         return None

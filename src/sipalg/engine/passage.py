@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Final
 
-from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, in_networks
+from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, in_networks, is_reference, reference
 from sipalg.codec.body import sdp_span
 from sipalg.codec.fields import fields_with
 from sipalg.codec.message import Message, cseq_method, identify, session_expires_s
-from sipalg.engine import rewrite_sdp
+from sipalg.engine import outside, rewrite_sdp
 from sipalg.engine.calls import Calls
 from sipalg.engine.contacts import Contacts
 from sipalg.engine.dialogs import CALL_METHODS, SESSION_METHODS, DialogKey, Step
@@ -130,7 +130,7 @@ class Passage:
         """Edit what an inside phone sends; a str is the reason why its message passes."""
         payload, source, destination, protocol, in_interface = datagram
         settings = self.settings
-        if not settings.nat_address:
+        if not settings.nat_address and ":" not in source.host:
             return NO_PUBLIC_ADDRESS
         recipient = self.mappings.entries.get((protocol, destination))
         if recipient is None and settings.exempt and self._is_exempt(destination.host):
@@ -145,14 +145,21 @@ class Passage:
         entry = self.mappings.entries.get(key)
         if entry is not None and entry.in_interface != in_interface:
             entry = self.mappings.move(self.transaction, entry, in_interface)
-        own = source.host.encode() if entry is None else entry.private_host
+        own = reference(source.host) if entry is None else entry.private_host
+        advertised = self.headers.advertised
+        if is_reference(own):
+            if settings.ipv6 is None:
+                return NO_PUBLIC_ADDRESS
+            advertised = outside.advertised_for(settings, own)
         transaction = self.transaction
-        found = self.headers.edit_outward(transaction, message, datagram, entry, own)
+        found = self.headers.edit_outward(transaction, message, datagram, entry, own, advertised)
         if isinstance(found, str):
             if found == NAT_AWARE:
                 self.note_nat_aware(key)
             return found
         edits, entry, contacts = found
+        if own == advertised:
+            edits.clear()
         if self.nat_aware and key in self.nat_aware:
             if not contacts:
                 return NAT_AWARE
@@ -178,7 +185,7 @@ class Passage:
             self.peers.tend(transaction, entry, destination)
         ends: Ends | None = None
         if sdp[1] and (recipient is None or recipient.in_interface != in_interface):
-            place = (transaction, self.mappings, payload, sdp, own, self.headers.advertised, in_interface)
+            place = (transaction, self.mappings, payload, sdp, own, advertised, in_interface)
             body = rewrite_sdp.outward(*place, self.direct.nobody)
             if body == SDP_OF_ANOTHER:
                 judgement = self.direct.judge(message, datagram)
@@ -206,10 +213,9 @@ class Passage:
         """Edit what comes for an inside phone; a str is the reason why the message passes."""
         payload, source, destination, protocol, _ = datagram
         recipient = self.mappings.entries.get((protocol, destination))
-        if not self.settings.nat_address:
-            return NO_PUBLIC_ADDRESS
         if recipient is None or not recipient.for_sip:
-            return NO_MAPPING
+            served = self.settings.nat_address if ":" not in destination.host else self.settings.ipv6
+            return NO_MAPPING if served else NO_PUBLIC_ADDRESS
         if self.settings.exempt and self._is_exempt(source.host):
             return EXEMPT
         if self.nat_aware and (protocol, destination) in self.nat_aware:
@@ -224,7 +230,7 @@ class Passage:
         if sdp[1]:
             if _has_empty_parameter(message):
                 return EMPTY_PARAMETER
-            body = rewrite_sdp.inward(self.mappings, payload, sdp, self.headers.advertised, recipient.in_interface)
+            body = rewrite_sdp.inward(self.mappings, payload, sdp, recipient.public_host, recipient.in_interface)
             edits += _with_length(message, body.edits)
             ends = body.ends
         method = message.method or _answered(message)

@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Collection, Iterable
 from typing import Any, Final, NamedTuple
 
-from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, MAX_PORT, is_ipv4
+from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, MAX_PORT, is_literal
 from sipalg.engine.dialogs import Dialog, DialogKey, Offer
 from sipalg.engine.mappings import MappingKey
 from sipalg.engine.media import Ends, MediaEnd
+from sipalg.engine.outside import nat_host
 from sipalg.engine.passage import Passage
 from sipalg.engine.records import KINDS, Plain
 from sipalg.engine.verdict import TCP, UDP, Endpoint, Flow, Mapping, Purpose
@@ -110,8 +111,8 @@ class _Resuming:
         entry = table.entries.get(key)
         if entry is None:
             wanted = key in needed or idle_until > self._now
-            ours = public.host == passage.settings.nat_address and public.port >= FIRST_UNPRIVILEGED_PORT
-            free = ours and (key[0], public.port) not in table.by_public
+            ours = public.host == nat_host(passage.settings, key[1].host) and public.port >= FIRST_UNPRIVILEGED_PORT
+            free = ours and table.key_of(mapping) not in table.by_public
             if mapping.adopted or not (wanted and free):
                 return False
             entry = table.add(transaction, mapping, interface)
@@ -239,7 +240,7 @@ def _maybe(plain: Any) -> Endpoint | None:
 
 def _endpoint(plain: Any) -> Endpoint:
     host, port = plain
-    if not (is_ipv4(str(host).encode()) and 0 <= int(port) <= MAX_PORT):
+    if not (is_literal(str(host)) and 0 <= int(port) <= MAX_PORT):
         raise ValueError
     return Endpoint(str(host), int(port))
 

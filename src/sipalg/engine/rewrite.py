@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT as _LOWEST
-from sipalg.codec.address import MAX_PORT, authority
+from sipalg.codec.address import MAX_PORT, authority, ipv6_reference, is_reference
 from sipalg.codec.fields import Place, fields_with
 from sipalg.codec.headers import received_and_rport
 from sipalg.codec.message import CONTACT, FIELD_NAMES, ROUTE, VIA, Message, find_field, value_end
@@ -46,10 +46,17 @@ class Headers:
         self.seen_as.clear()
 
     def edit_outward(
-        self, transaction: Transaction, message: Message, datagram: Datagram, entry: Entry | None, own: bytes
+        self,
+        transaction: Transaction,
+        message: Message,
+        datagram: Datagram,
+        entry: Entry | None,
+        own: bytes,
+        advertised: bytes,
     ) -> tuple[list[Change], Entry | None, list[Place]] | str:
         """Edit the places of an outbound message where the sender's `own` address stands, mapping what has to be.
 
+        `advertised` is what the sender's mappings name in its place.
         Returns the edits, the packet's mapping (None: not needed) and the sender's own Contacts; or a reason if the
         sender's Contact is public already, or no public port is to be had.
         """
@@ -80,21 +87,21 @@ class Headers:
                 edits.append((begin + start, end - start, text, FIELD_NAMES[kind]))
                 if kind == CONTACT:
                     contacts.append(place)
-        if not contacts and data.find(self.advertised, message.head, message.head_end) >= 0:
-            for _, places in fields_with(message, self.advertised):
-                if any(self._is_own_public(place, own) for place in places):
+        if not contacts and own != advertised and data.find(_needle(advertised), message.head, message.head_end) >= 0:
+            for _, places in fields_with(message, advertised):
+                if any(self._is_own_public(place, own, advertised) for place in places):
                     return NAT_AWARE
         return edits, entry, contacts
 
-    def _is_own_public(self, place: Place, own: bytes) -> bool:
+    def _is_own_public(self, place: Place, own: bytes, advertised: bytes) -> bool:
         """Whether it is a Contact with the public address and, as far as known, of no other phone.
 
         A redirection names another one's.
         """
         kind, host, port, _, _, _, _, over_stream, _ = place
-        if kind != CONTACT or host != self.advertised:
+        if kind != CONTACT or host != advertised:
             return False
-        entry = self._mappings.of_public(TCP if over_stream else UDP, port)
+        entry = self._mappings.of_public(TCP if over_stream else UDP, port, host)
         return entry is None or entry.private_host == own
 
     def _map(
@@ -129,7 +136,7 @@ class Headers:
             return entry.public_text
         if kind in (VIA, CONTACT):
             transaction.put(self.bare, (entry.key, kind), True)
-        return authority(self.advertised, entry.public_port, with_port=False, default_port=default_port)
+        return authority(entry.public_host, entry.public_port, with_port=False, default_port=default_port)
 
     def safety_net(self, message: Message, own: bytes) -> list[Change]:
         """Edits for mapped private addresses of inside phones in an outbound request's target and Route.
@@ -157,19 +164,18 @@ class Headers:
                 entry = self._mappings.of_private(TCP if span.over_stream else UDP, span.host, span.port)
                 if entry is not None:
                     text = authority(
-                        self.advertised, entry.public_port, with_port=span.with_port, default_port=span.default_port
+                        entry.public_host, entry.public_port, with_port=span.with_port, default_port=span.default_port
                     )
                     edits.append((start + span.start, span.end - span.start, text, rule))
         return edits
 
     def edit_inward(self, message: Message, recipient: Entry) -> tuple[list[Change], list[Granted]]:
         """The edits that give the recipient its own addresses back, and those of its mappings that Contacts name."""
-        advertised = self.advertised
         edits: list[Change] = []
         contacts: list[Granted] = []
         if message.target is not None:
             self._give_back(edits, message.uri[0], (0, *message.target), _REQUEST_URI, recipient)
-        for begin, places in fields_with(message, advertised):
+        for begin, places in fields_with(message, recipient.public_host):
             for place in places:
                 kind = place[0]
                 if kind != VIA:
@@ -178,6 +184,8 @@ class Headers:
                         contacts.append(new(Granted, (entry.key, place[8])))
                 elif message.status:
                     self._give_via_back(edits, message, begin, place, recipient)
+        if recipient.as_it_is:
+            edits.clear()
         return edits, contacts
 
     def forget(self, transaction: Transaction, key: MappingKey) -> None:
@@ -190,7 +198,7 @@ class Headers:
     ) -> Entry | None:
         """Append the edit for one URI if it is the recipient's; returns its mapping then."""
         _, host, port, first, last, _, default_port, over_stream, _ = place
-        if host != self.advertised:
+        if host != recipient.public_host:
             return None
         entry = self._own_mapping(TCP if over_stream else UDP, port, recipient)
         if entry is not None:
@@ -202,7 +210,7 @@ class Headers:
         """The recipient's mapping with this public port, mostly `recipient`; None if it isn't the recipient's."""
         if port == recipient.public_port and protocol == recipient.key[0]:
             return recipient
-        entry = self._mappings.of_public(protocol, port)
+        entry = self._mappings.of_public(protocol, port, recipient.public_host)
         return entry if entry is not None and entry.private_host == recipient.private_host else None
 
     def _give_via_back(
@@ -210,7 +218,8 @@ class Headers:
     ) -> None:
         """Append the edits for a response's topmost Via: sent-by, `received` and `rport` (RFC 3581 §4)."""
         _, host, port, first, last, _, default_port, _, _ = via
-        if host == self.advertised:
+        advertised = recipient.public_host
+        if host == advertised:
             entry = self._own_mapping(recipient.key[0], port, recipient)
             if entry is None:
                 return
@@ -219,14 +228,16 @@ class Headers:
         data = message.data
         behind = begin + last
         (start, end), rport = received_and_rport(data, behind, value_end(data, behind, message.head_end))
-        if end and data[start:end] == self.advertised:
+        if end and data[start:end] == advertised:
             edits.append((start, end - start, recipient.private_host, "via-received"))
-        elif end and host == self.advertised:
+        elif end and is_reference(advertised) and ipv6_reference(data[start:end]) == advertised:
+            edits.append((start, end - start, _bare(recipient.private_host), "via-received"))
+        elif end and host == advertised:
             self._note_seen_as(data[start:end])
         start, end = rport
         if end and int(data[start:end]) == recipient.public_port:
             edits.append((start, end - start, recipient.private_port, "via-rport"))
-        elif end and host == self.advertised:
+        elif end and host == advertised:
             self._note_seen_as(ANOTHER_PORT)
 
     def _note_seen_as(self, seen: bytes) -> None:
@@ -242,6 +253,16 @@ class Headers:
         if (entry.key, kind) in self.bare:
             return authority(entry.private_host, entry.key[1].port, with_port=False, default_port=default_port)
         return entry.private_text
+
+
+def _bare(host: bytes) -> bytes:
+    """An IPv6 address without its brackets."""
+    return host[1:-1]
+
+
+def _needle(host: bytes) -> bytes:
+    """What the text of a host holds, however it is written: an IPv6 address may be in many ways."""
+    return b"[" if is_reference(host) else host
 
 
 def _names_bad_port(places: tuple[Place, ...], own: bytes) -> bool:

@@ -43,7 +43,7 @@ def may_be_edited(description: Description, candidates: list[Candidate], own: by
         ours
         and len(candidates) <= MAX_CANDIDATES
         and all(
-            address.host == own and address.is_ip4
+            address.host == own and address.is_typed
             for media in description.media
             if media.port
             for address in description.connections_of(media)

@@ -8,13 +8,21 @@ Sources: RFC 8866 §5, RFC 3264 §5 and §8.4, RFC 3605, RFC 3550 §11 (even RTP
 
 from __future__ import annotations
 
+import re
 from typing import Final, NamedTuple
 
 from sipalg.codec import ice
-from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, MAX_PORT, is_ipv4, is_unspecified
+from sipalg.codec.address import (
+    FIRST_UNPRIVILEGED_PORT,
+    MAX_PORT,
+    is_ipv4,
+    is_reference,
+    is_unspecified,
+    literal,
+)
 from sipalg.codec.memory import Memory
 from sipalg.codec.sdp import NO_DESCRIPTION, Address, Description, Media, parse
-from sipalg.engine import rewrite_ice
+from sipalg.engine import outside, rewrite_ice
 from sipalg.engine.direct_media import Others
 from sipalg.engine.mappings import Mappings
 from sipalg.engine.media import HELD_END, NO_END, Ends, MediaEnd
@@ -43,6 +51,8 @@ class Body(NamedTuple):
 
 
 _UNTOUCHED = Body([], None)
+#: Global unicast, and unique local for what is reached by a tunnel (RFC 4291 §2.4, RFC 4193).
+_IPV6_UNICAST: Final = re.compile(rb"\[(?:[23][0-9a-f]{3}|f[cd][0-9a-f]{2}):")
 #: 224.0.0.0 and above is multicast, reserved or broadcast.
 _FIRST_MULTICAST: Final = 224
 
@@ -59,12 +69,13 @@ def outward(
 ) -> Body | str:
     """Edit an inside phone's description; a str is the reason why its whole message has to pass as it came.
 
-    `own` is the sender's address, `others` tells which other inside hosts' ports it may name.
+    `own` is the sender's address, `others` tells which other inside hosts' ports it may name. What is sent as it came
+    (`own` is `advertised`) gets its ports and its ends, and no edits.
     """
     description = parse(data, *span)
     if isinstance(description, str):
         return _UNTOUCHED if description == NO_DESCRIPTION else description
-    if not description.candidates:
+    if not description.candidates or own == advertised:
         return _outward(transaction, mappings, description, own, advertised, in_interface, others)
     # ICE finds a way by itself, if not the shortest, as long as its addresses agree: on any failure all of them stay.
     candidates = ice.parse(data, description.candidates, span[1])
@@ -120,18 +131,19 @@ def _outward(
             ends.append(end)
         elif any(address.host != own and others.is_inside(address.host) for address in connections):
             host = connections[0].host
-            if not _all_are(connections, host) or not others.allows(Endpoint(host.decode("ascii"), media.port)):
+            if not _all_are(connections, host) or not others.allows(Endpoint(literal(host), media.port)):
                 return SDP_OF_ANOTHER
             ours = speaks = True
             if host not in named:
                 named.append(host)
             end = NO_END
             if media.is_udp:
-                end = _map_section(transaction, mappings, media, host, advertised, in_interface, edits, "direct")
+                public = outside.advertised_for(mappings.settings, host)
+                end = _map_section(transaction, mappings, media, host, public, in_interface, edits, "direct")
                 if isinstance(end, str):
                     return end
             ends.append(end)
-        elif not all(is_unspecified(address.host) or is_ipv4(address.host) for address in connections):
+        elif not all(_is_alike(address.host, own) for address in connections):
             foreign = True
             ends.append(NO_END)
         else:
@@ -143,8 +155,9 @@ def _outward(
         # The connections are the sender's own, or on hold: o= is to follow them.
         _edit_connections(description.origins, own, advertised, edits, "sdp-o")
     for address, rule in _addresses(description) if named else ():
-        if address.host in named and address.is_ip4:
-            edits.append(_replace(address.span, advertised, rule))
+        if address.host in named and address.is_typed:
+            public = outside.advertised_for(mappings.settings, address.host)
+            _edit_host(edits, address.span, address.host, public, rule)
     return Body(edits, tuple(ends))
 
 
@@ -174,7 +187,10 @@ def inward(mappings: Mappings, data: bytes, span: tuple[int, int], advertised: b
         elif not _all_are(connections, advertised):
             # An address that is a phone's of ours is no way out: nothing is opened towards it.
             host = connections[0].host
-            ends.append(NO_END if host in mappings.hosts else _outside_end(media, host))
+            ours = host in mappings.hosts or (
+                is_reference(host) and mappings.of_public(UDP, media.port, host) is not None
+            )
+            ends.append(NO_END if ours else _outside_end(media, host))
         else:
             ends.append(NO_END)
             private = _private_section(mappings, media, advertised, in_interface, edits)
@@ -187,7 +203,7 @@ def inward(mappings: Mappings, data: bytes, span: tuple[int, int], advertised: b
             if private is None and len(hosts_of_all) == 1 and address.host == advertised:
                 private = next(iter(hosts_of_all))
             if private is not None:
-                edits.append(_replace(address.span, private, rule))
+                _edit_host(edits, address.span, address.host, private, rule)
         edits += of_candidates
     else:
         edits = []
@@ -201,11 +217,11 @@ def _edit_connections(
 ) -> bool:
     """Append the edits of those that are the sender's own; returns whether one is, or is on hold."""
     speaks = False
-    for host, span, is_ip4 in addresses:
+    for host, span, is_typed in addresses:
         if host == own:
             speaks = True
-            if is_ip4:
-                edits.append(_replace(span, advertised, rule))
+            if is_typed:
+                _edit_host(edits, span, host, advertised, rule)
         elif is_unspecified(host):
             speaks = True
     return speaks
@@ -225,7 +241,7 @@ def _map_section(
 
     `own` is the address of the host whose section it is.
     """
-    host = own.decode("ascii")
+    host = literal(own)
     private_port, ports, is_rtp = media.port, media.ports, media.is_rtp
     # RTCP that goes to another address is none of ours (RFC 3605).
     rtcp_is_ours = is_rtp and (not media.rtcp_host or media.rtcp_host == own)
@@ -269,7 +285,7 @@ def _map_section(
         if public_rtcp != rtcp_port:
             edits.append(_replace(media.rtcp_port_span, b"%d" % public_rtcp, "sdp-rtcp"))
         if media.rtcp_host:
-            edits.append(_replace(media.rtcp_host_span, advertised, "sdp-rtcp"))
+            _edit_host(edits, media.rtcp_host_span, own, advertised, "sdp-rtcp")
     return new(MediaEnd, (rtp, rtcp, media.rtcp_mux, False))
 
 
@@ -281,19 +297,19 @@ def _private_section(
     None if the port is nobody's, or its phone is behind another inside interface: then the media takes the way
     through the router's NAT and back (hairpin, RFC 4787 REQ-9), and the text stays public.
     """
-    entry = mappings.of_public(UDP, media.port)
+    entry = mappings.of_public(UDP, media.port, advertised)
     if entry is None or entry.in_interface != in_interface:
         return None
     if entry.key[1].port != media.port:
         edits.append(_replace(media.port_span, b"%d" % entry.key[1].port, "sdp-m"))
     if media.rtcp_port and media.rtcp_host in (b"", advertised):
-        rtcp = mappings.of_public(UDP, media.rtcp_port)
+        rtcp = mappings.of_public(UDP, media.rtcp_port, advertised)
         if rtcp is None or rtcp.private_host != entry.private_host:
             return None
         if rtcp.key[1].port != media.rtcp_port:
             edits.append(_replace(media.rtcp_port_span, b"%d" % rtcp.key[1].port, "sdp-rtcp"))
         if media.rtcp_host:
-            edits.append(_replace(media.rtcp_host_span, rtcp.private_host, "sdp-rtcp"))
+            _edit_host(edits, media.rtcp_host_span, advertised, rtcp.private_host, "sdp-rtcp")
     return entry.private_host
 
 
@@ -310,10 +326,12 @@ def _outside_end(media: Media, host: bytes) -> MediaEnd:
 
 
 def _read_host(host: bytes) -> str:
-    """The text of an address that is one host's; "" for what isn't IPv4, or is this network, loopback or multicast.
+    """The text of an address that is one host's; "" for what isn't one, or is this network, loopback or multicast.
 
-    Those, and broadcast, are no host's (RFC 6890).
+    Those, and broadcast, are no host's (RFC 6890); nor is an IPv6 address outside of 2000::/3 and fc00::/7.
     """
+    if is_reference(host):
+        return literal(host) if _IPV6_UNICAST.match(host) else ""
     if not is_ipv4(host) or not 0 < int(host.partition(b".")[0]) < _FIRST_MULTICAST or host.startswith(b"127."):
         return ""
     return host.decode("ascii")
@@ -326,7 +344,7 @@ _HOSTS: Final = Memory(_read_host, 4096)
 def _all_are(connections: list[Address], host: bytes) -> bool:
     """Whether every c= that holds for a section is this address."""
     for address in connections:
-        if address.host != host or not address.is_ip4:
+        if address.host != host or not address.is_typed:
             return False
     return bool(connections)
 
@@ -338,6 +356,17 @@ def _addresses(description: Description) -> list[tuple[Address, str]]:
         addresses.append((description.connection, "sdp-c"))
     addresses += [(address, "sdp-c") for media in description.media for address in media.connections]
     return addresses
+
+
+def _is_alike(host: bytes, own: bytes) -> bool:
+    """Whether a host is an address of the family that the sender speaks, or puts the media on hold."""
+    return is_unspecified(host) or (is_reference(host) if is_reference(own) else is_ipv4(host))
+
+
+def _edit_host(edits: list[Change], span: tuple[int, int], before: bytes, host: bytes, rule: str) -> None:
+    """Append the edit of an address, if it is another one; it has no brackets in a description (RFC 8866 §9)."""
+    if host != before:
+        edits.append(_replace(span, host[1:-1] if is_reference(host) else host, rule))
 
 
 def _replace(span: tuple[int, int], text: bytes, rule: str) -> Change:

@@ -7,8 +7,36 @@ The engine reads these and nothing else: no file, no environment. Names in the c
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network
+from ipaddress import IPv6Address, IPv6Network
 from typing import Literal
+
+from sipalg.codec.address import Network
+
+
+@dataclass(frozen=True, slots=True)
+class Ipv6:
+    """How the router sends IPv6 out: translated to one address, by prefix, or, most often, as it came.
+
+    What is sent as it came keeps its address and port, so that nothing of its messages is edited; the firewall is
+    opened for it all the same.
+    """
+
+    #: The address that the kernel's NAT uses for all that no prefix translates, "" where it isn't translated.
+    nat_address: str = ""
+    #: The address that is written in its place; the same, but for a 1:1 NAT before this router.
+    advertised_address: str = ""
+    #: Inside prefixes and the outside ones of the same length that they are translated to, ports unchanged (NPTv6).
+    prefixes: tuple[tuple[IPv6Network, IPv6Network], ...] = ()
+
+    def public_host(self, private: str) -> str:
+        """The address that an inside host's packets leave from."""
+        if self.prefixes:
+            address = IPv6Address(private)
+            for inside, outside in self.prefixes:
+                if address in inside:
+                    within = int(address) & int(inside.hostmask)
+                    return IPv6Address(int(outside.network_address) | within).compressed
+        return self.nat_address or private
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +60,9 @@ class Settings:
     #: How often media flows are looked at; less than half of the kernel's UDP stream timeout (120 s by default).
     flow_check_s: float = 50.0
     #: `except`: remote networks that aren't NATed (VPN sites, routed phones).
-    exempt: tuple[IPv4Network, ...] = ()
+    exempt: tuple[Network, ...] = ()
     #: `trusted-peers`: remote networks that may signal to any mapping.
-    trusted_peers: tuple[IPv4Network, ...] = ()
+    trusted_peers: tuple[Network, ...] = ()
     #: `sip-direct-signalling`: may anybody signal to a mapping?
     direct_signalling: bool = False
     #: `mode`: observe decides and counts, and the driver changes nothing.
@@ -42,6 +70,8 @@ class Settings:
     #: `sip-direct-media`: may an inside server hand a call's media over to another inside device?
     direct_media: bool = True
     #: `inside-servers`: inside networks of proxies that name a phone's media in a call's first offer already.
-    inside_servers: tuple[IPv4Network, ...] = ()
+    inside_servers: tuple[Network, ...] = ()
     #: `disabled`: no new mapping and no new dialog; what stands is served to its end.
     disabled: bool = False
+    #: How IPv6 leaves; None: it isn't served.
+    ipv6: Ipv6 | None = None

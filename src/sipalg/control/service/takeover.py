@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Iterator, Sequence
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 from typing import NamedTuple
 
-from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT
+from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, Network, in_networks
 from sipalg.datapath.addresses import Address, Interface
 from sipalg.datapath.admin_rules import AdminRules
 from sipalg.datapath.ctnetlink import DESTINATION_NAT, SOURCE_NAT, Entry
@@ -112,7 +112,7 @@ def signalling_flows(
     entries: Iterable[Entry],
     nat_address: str,
     ports: Sequence[int],
-    exempt: Sequence[IPv4Network],
+    exempt: tuple[Network, ...],
     known: Collection[tuple[Endpoint, Endpoint]] = (),
 ) -> Iterator[StandingFlow]:
     """Yield the translated flows from inside to a SIP port, and those of `known` mappings, as conntrack has them.
@@ -135,7 +135,7 @@ def signalling_flows(
             and public.host == nat_address != private.host
             and (chosen or (private, public) in known)
             and min(private.port, public.port) >= FIRST_UNPRIVILEGED_PORT
-            and not any(IPv4Address(remote.host) in network for network in exempt)
+            and not in_networks(remote.host, exempt)
         ):
             yield StandingFlow(Mapping(UDP, private, public, "sip"), remote, chosen)
 
