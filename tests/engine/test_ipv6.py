@@ -1,4 +1,4 @@
-"""IPv6 in its three ways out: as it is behind a firewall, translated to one address, and by prefix; and both at once."""
+"""IPv6 in its three ways out: as it is behind a firewall, to one address, and by prefix; and both versions at once."""
 
 from __future__ import annotations
 
@@ -272,7 +272,8 @@ def test_another_phones_public_address_is_no_way_out() -> None:
     ladder = Ladder(ipv6=BY_PREFIX)
     first, second, server = ladder.phone(P), ladder.phone(P2), ladder.server(S)
     first.sends(invite(P), server)
-    second.sends(request("INVITE", via=f"[{P2}]", call="c2", contact=f"<sip:a@[{P2}]>", body=sdp(P2, audio(10000))), server)
+    offer = request("INVITE", via=f"[{P2}]", call="c2", contact=f"<sip:a@[{P2}]>", body=sdp(P2, audio(10000)))
+    second.sends(offer, server)
     public = ladder.public_of(second)
     answer = response(200, "INVITE", via=str(public), call="c2", body=sdp(PREFIXED, audio(10000)))
     came = server.sends(answer, public)
