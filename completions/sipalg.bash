@@ -83,7 +83,9 @@ _sipalg() {
             if [[ $word != -* ]]; then options='check show default'; fi
             ;;
         status | mappings) options='--json --socket --help' ;;
-        calls) options='--call --message --diff --export --svg --html --json --socket --help' ;;
+        calls)
+            options='--device --interactive --call --message --diff --export --svg --html --json --socket --help'
+            ;;
         trace) options='--count --socket --help' ;;
         metrics) options='--listen --socket --help' ;;
         sniffer)

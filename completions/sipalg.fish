@@ -109,6 +109,8 @@ complete -c sipalg -n '__fish_seen_subcommand_from status mappings calls' -l jso
 complete -c sipalg -n '__fish_seen_subcommand_from status mappings calls' -r -l socket -d 'The control socket'
 set -l calls '__fish_seen_subcommand_from calls'
 complete -c sipalg -n $calls -F
+complete -c sipalg -n $calls -x -s d -l device -a '(__fish_print_interfaces)' -d 'Listen to this interface'
+complete -c sipalg -n $calls -s i -l interactive -d 'Look through them on the terminal'
 complete -c sipalg -n $calls -x -l call -d 'The ladder of one call: number or Call-ID'
 complete -c sipalg -n $calls -x -l message -d 'A message of the call, whole'
 complete -c sipalg -n $calls -x -l diff -d 'Two messages of the call, compared'

@@ -4,17 +4,25 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import struct
+from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from prompt_toolkit.application import create_app_session
+from prompt_toolkit.input import PipeInput, create_pipe_input
+from prompt_toolkit.output import DummyOutput
 
 from sipalg import cli
-from sipalg.browse import command
+from sipalg.browse import command, screen
+from sipalg.browse.device import Device
+from sipalg.browse.live import LiveCalls
 from sipalg.capture.reading import open_capture
+from sipalg.capture.records import Captured
 from sipalg.codec.datagram import fill_checksums, host_bytes
 from sipalg.control.asking import tables
 
@@ -137,6 +145,89 @@ def test_export(
     assert sum(row["sip_packets"] for row in again) == int(said[0])
 
 
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> Iterator[PipeInput]:
+    with create_pipe_input() as keys, create_app_session(output=DummyOutput()):
+        monkeypatch.setattr(screen, "create_input", lambda **_: keys)
+        yield keys
+
+
+def test_looking_through_a_file(
+    terminal: PipeInput,
+    capture: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    out = tmp_path / "out.pcap"
+    terminal.send_text(f"ks\x15{out}\rq")
+    Path(capture).write_bytes(content()[:-1])
+    code, said, err = run(capsys, capture, "-i")
+    assert (code, said) == (1, "")
+    assert "packet 3: is cut off" in err
+    with open_capture(out) as source:
+        assert len(list(source)) == 2
+    assert run(capsys, "-i") == (2, "", "sipalg calls: --interactive is for captures: give a file\n")
+
+
+class Radio(Device):
+    """A device that hears two messages, and then its end."""
+
+    def __init__(self, names: Sequence[str]) -> None:
+        self.calls = LiveCalls(", ".join(names))
+        self.calls.dropped = 5
+        self.reading, self.writing = os.pipe()
+        os.write(self.writing, b"x")
+
+    def fileno(self) -> int:
+        return self.reading
+
+    def take(self) -> None:
+        if os.read(self.reading, 1):
+            for ends in MESSAGES[:2]:
+                packet = frame(*ends)
+                self.calls.take(Captured(0, packet, len(packet), "lan0"))
+            os.write(self.writing, b"x")
+        signal.raise_signal(signal.SIGTERM)
+
+    def close(self) -> None:
+        os.close(self.reading)
+        os.close(self.writing)
+
+
+@pytest.mark.parametrize("as_json", [False, True])
+def test_listening_without_a_terminal(
+    as_json: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(command, "Device", Radio)
+    code, out, err = run(capsys, "-d", "lan0", "--device", "wan0", *["--json"] * as_json)
+    assert (code, err) == (0, "sipalg calls: listening to lan0, wan0; Ctrl-C ends it\n")
+    if as_json:
+        answer = json.loads(out)
+        assert ([row["failure"] for row in answer["calls"]], answer["dropped"]) == (["403 Never"], 5)
+    else:
+        assert "403 Never" in out.splitlines()[1]
+    monkeypatch.setattr(Radio, "take", lambda _: signal.raise_signal(signal.SIGINT))
+    assert run(capsys, "-d", "lan0")[1] == "No SIP came.\n"
+
+
+def test_looking_through_what_comes(
+    terminal: PipeInput, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    took = []
+
+    def take(radio: Radio) -> None:
+        took.append(os.read(radio.reading, 1))
+        terminal.send_text("\rq\x03")
+
+    monkeypatch.setattr(command, "Device", Radio)
+    monkeypatch.setattr(Radio, "take", take)
+    assert run(capsys, "-d", "lan0") == (0, "", "")
+    assert took == [b"x"]
+
+
 def test_two_things_to_show_are_refused(capture: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="2"):
         cli.main(["calls", capture, "--call", "1", "--message", "1", "--diff", "1", "2"])
@@ -171,6 +262,13 @@ def test_export_and_json(capture: str, tmp_path: Path, capsys: pytest.CaptureFix
         (["FILE", "--message", "1"], "--message is for one call: choose it with --call"),
         (["FILE", "--diff", "1", "2"], "--diff is for one call: choose it with --call"),
         (["FILE", "--socket", "/x"], "--socket is for the running ALG's calls: leave it or the files out"),
+        (["FILE", "-i"], "--interactive needs a terminal"),
+        (["FILE", "-i", "--json"], "--interactive shows all by itself: leave --json out"),
+        (["FILE", "-i", "--call", "1"], "--interactive shows all by itself: leave --call out"),
+        (["FILE", "-d", "lan0"], "--device listens: leave the files out"),
+        (["-d", "lan0", "--svg", "/x"], "--device listens: leave --svg out"),
+        (["-d", "lan0", "--socket", "/x"], "--device listens: leave --socket out"),
+        (["-d", "a/b"], "--device: 'a/b' is no interface name; examples: all, ether1"),
         (["FILE", "--call", "9"], "--call 9: there is no such call; a number from 1 to 2, or a Call-ID"),
         (["FILE", "--call", "1", "--message", "3"], "message 3: there is no such message; the call has 1 to 2"),
         (

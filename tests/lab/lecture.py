@@ -7,7 +7,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from threading import Thread
 
@@ -91,9 +91,13 @@ class Lecture:
             _enter(NETNS_DIRECTORY / self.name(host))
             made.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
 
-        thread = Thread(target=make)
-        thread.start()
-        thread.join()
+        self.within(make)
         made[0].bind((address, port))
         made[0].settimeout(PATIENCE_S)
         return made[0]
+
+    def within(self, act: Callable[[], None]) -> None:
+        """Do something in a thread, which may enter a namespace."""
+        thread = Thread(target=act)
+        thread.start()
+        thread.join()

@@ -50,6 +50,8 @@ NO_ANSWER: Final = "no answer"
 _CHALLENGES: Final = (401, 407)
 _BUSY: Final = (486, 600)
 _CANCELLED: Final = 487
+#: More private addresses than these of one conversation tell nobody anything.
+_MOST_PRIVATE: Final = 256
 #: A call that came this far isn't undone by the failure of a later INVITE in it.
 _STANDING: Final = (ANSWERED, IN_CALL, ENDED)
 
@@ -103,7 +105,8 @@ class Conversation:
         self.packets += len(message.frames)
         self.last_ns = message.time_ns
         self.broken += bool(message.problem)
-        self.private.update(private_addresses(message.data))
+        if len(self.private) < _MOST_PRIVATE:
+            self.private.update(private_addresses(message.data))
         if message.status:
             self.responses += 1
             self._answered(message)

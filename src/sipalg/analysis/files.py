@@ -33,6 +33,8 @@ class Captures:
         self.paths = tuple(paths)
         #: By path, why its end is missing; complete once the file has been read once.
         self.damage: dict[Path, str] = {}
+        #: Is a bar shown while large files are read?
+        self.bar = True
         self._interfaces: list[list[Interface]] = [[] for _ in paths]
         #: What is read more than once is kept where it can be, while this object is.
         self._copies = [Copy(path) if is_piped(path) else None for path in paths]
@@ -49,7 +51,7 @@ class Captures:
         """Yield the frames of one file; CaptureError if none of its link types can be read."""
         with self._open(number) as source:
             self._interfaces[number] = source.interfaces
-            yield from with_bar(source)
+            yield from with_bar(source) if self.bar else source
             note = source.damage or unknown_links(source)
         if note:
             self.damage[self.paths[number]] = note

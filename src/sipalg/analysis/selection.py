@@ -7,7 +7,7 @@ capture of any size can be looked through. Behind `sipalg calls` with files.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from itertools import chain
 from pathlib import Path
@@ -15,6 +15,7 @@ from typing import Any, Final, NamedTuple
 
 from sipalg.analysis.dialogs import Conversation, Conversations
 from sipalg.analysis.files import Captures
+from sipalg.analysis.ladder import printable
 from sipalg.analysis.messages import SipMessage, is_sip
 from sipalg.analysis.rtp import media_ends
 from sipalg.capture.decode import Decoder
@@ -97,6 +98,13 @@ def as_row(number: int, one: Conversation) -> dict[str, Any]:
         "private_addresses": sorted(one.private),
         "call_id": one.call_id,
     }
+
+
+def title_of_call(row: Mapping[str, Any]) -> str:
+    """Return a line about the conversation in a row."""
+    failure = f", {row['failure']}" if row["failure"] else ""
+    what = f"{row['kind']} {row['number']}, {row['from']} → {row['to']}"
+    return printable(f"{what}: {row['state']}{failure}, Call-ID {row['call_id']}")
 
 
 def as_facts(number: int, message: SipMessage) -> dict[str, Any]:

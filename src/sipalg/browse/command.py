@@ -1,8 +1,9 @@
 """`sipalg calls`: the running ALG's calls, or, with files, those in captures: a table, one call's ladder, a message.
 
-Without files it is one of the tables. With files it needs neither root nor an ALG: a row a dialog or registration;
-`--call` chooses one and draws its ladder, `--message` and `--diff` show what was sent, `--export`, `--svg` and
-`--html` write what was chosen. Off a packet's way: this is where people look.
+Without files it is one of the tables; with `--device` it listens to interfaces. With files it needs neither root nor
+an ALG: a row a dialog or registration; `--call` chooses one and draws its ladder, `--message` and `--diff` show what
+was sent, `--export`, `--svg` and `--html` write what was chosen; `--interactive` leaves choosing to the browser. Off a
+packet's way: this is where people look.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import shutil
 import sys
 from collections.abc import Iterable, Mapping
+from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
@@ -28,7 +30,12 @@ from sipalg.analysis.selection import (
     conversations,
     export,
     read_messages,
+    title_of_call,
 )
+from sipalg.browse.browser import Browser
+from sipalg.browse.device import Device, listen
+from sipalg.browse.screen import Screen
+from sipalg.browse.sources import CapturedCalls
 from sipalg.capture.pcap import CaptureError
 from sipalg.control.asking import tables
 from sipalg.control.asking.columns import in_columns
@@ -48,6 +55,16 @@ def configure(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
     parser.add_argument(
         "files", nargs="*", type=Path, metavar="FILE", help="captures to read (default: ask the running ALG)"
+    )
+    parser.add_argument(
+        "-d",
+        "--device",
+        action="append",
+        metavar="INTERFACE",
+        help="listen to this interface (repeatable; any for all) and look through what comes; needs root",
+    )
+    parser.add_argument(
+        "-i", "--interactive", action="store_true", help="look through them on the terminal, with sngrep's keys"
     )
     parser.add_argument("--call", metavar="N|CALL-ID", help="show this call's ladder: its number, or its Call-ID")
     shown = parser.add_mutually_exclusive_group()
@@ -69,9 +86,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def main(args: argparse.Namespace) -> int:
     """Show what was asked for; 0, 1 if a file was read in part only, 2 with one line on stderr if nothing could be."""
     needs_files = [name for name in ("call", *_OF_ONE_CALL, "export", "html") if getattr(args, name) is not None]
+    if args.device:
+        return _listen(args, needs_files)
+    if args.interactive and (needs_files or args.json):
+        return _refuse(f"--interactive shows all by itself: leave --{[*needs_files, 'json'][0]} out")
+    if args.interactive and not sys.stdout.isatty():
+        return _refuse("--interactive needs a terminal")
     if not args.files:
-        if needs_files:
-            return _refuse(f"--{needs_files[0]} is for captures: give a file")
+        if needs_files or args.interactive:
+            return _refuse(f"--{[*needs_files, 'interactive'][0]} is for captures: give a file")
         return tables.main(args)
     if args.socket is not None:
         return _refuse("--socket is for the running ALG's calls: leave it or the files out")
@@ -83,12 +106,36 @@ def main(args: argparse.Namespace) -> int:
         return _refuse(same)
     try:
         captures = Captures(args.files)
-        _show(captures, args)
+        if args.interactive:
+            Screen(Browser(CapturedCalls(captures))).run()
+        else:
+            _show(captures, args)
     except (CaptureError, UnknownCallError) as error:
         return _refuse(str(error))
     for damage in captures.damage.values():
-        sys.stderr.write(f"sipalg calls: {printable(damage)}\n")
+        _tell(damage)
     return 1 if captures.damage else 0
+
+
+def _listen(args: argparse.Namespace, needs_files: list[str]) -> int:
+    """Look through what interfaces have; without a terminal, print it when Ctrl-C or SIGTERM has come."""
+    wrong = [*needs_files, *(["socket"] if args.socket is not None else [])]
+    if args.files or wrong:
+        return _refuse(f"--device listens: leave {f'--{wrong[0]}' if wrong else 'the files'} out")
+    try:
+        with closing(Device(args.device)) as device:
+            if sys.stdout.isatty() and not args.json:
+                Screen(Browser(device.calls), live=True).run(device.fileno(), device.take)
+                return 0
+            listen(device, lambda: _tell(f"listening to {', '.join(args.device)}; Ctrl-C ends it"))
+    except CaptureError as error:
+        return _refuse(str(error))
+    rows = device.calls.rows()
+    if args.json:
+        sys.stdout.write(json.dumps({"calls": rows, "dropped": device.calls.dropped}, indent=2) + "\n")
+    else:
+        _write(in_columns(rows, _width()) if rows else ["No SIP came."])
+    return 0
 
 
 def _same_file(written: Mapping[str, Path | None]) -> str:
@@ -163,7 +210,7 @@ def _show_call(row: dict[str, Any], messages: list[SipMessage], captures: Captur
     elif picked:
         _write_diff(*picked)
     else:
-        _write([_title(row), *draw(messages, _width())])
+        _write([title_of_call(row), *draw(messages, _width())])
 
 
 def _show_table(rows: list[dict[str, Any]], captures: Captures, *, as_json: bool) -> None:
@@ -179,12 +226,6 @@ def _pick(messages: list[SipMessage], number: int) -> SipMessage:
     if not 1 <= number <= len(messages):
         raise UnknownCallError(f"message {number}: there is no such message; the call has 1 to {len(messages)}")
     return messages[number - 1]
-
-
-def _title(row: dict[str, Any]) -> str:
-    failure = f", {row['failure']}" if row["failure"] else ""
-    what = f"{row['kind']} {row['number']}, {row['from']} → {row['to']}"
-    return printable(f"{what}: {row['state']}{failure}, Call-ID {row['call_id']}")
 
 
 def _write_diff(before: SipMessage, after: SipMessage) -> None:
@@ -213,6 +254,11 @@ def _width() -> int | None:
     return max(_NARROWEST, shutil.get_terminal_size().columns) if sys.stdout.isatty() else None
 
 
+def _tell(line: str) -> None:
+    sys.stderr.write(f"sipalg calls: {printable(line)}\n")
+    sys.stderr.flush()
+
+
 def _refuse(why: str) -> int:
-    sys.stderr.write(f"sipalg calls: {printable(why)}\n")
+    _tell(why)
     return 2

@@ -61,8 +61,11 @@ class Literal(NamedTuple):
     number: int
 
 
-def program(settings: Settings, interfaces: Mapping[str, int]) -> list[Instruction]:
-    """Return the filter; `interfaces` has the index of each that the settings name. Raises ProgramError."""
+def program(settings: Settings, interfaces: Mapping[str, int], also: str = "") -> list[Instruction]:
+    """Return the filter; `interfaces` has the index of each that the settings name. Raises ProgramError.
+
+    `also` is an expression of libpcap's that has to hold besides.
+    """
     snaplen = settings.max_packet_bytes
     made = [
         *_interface_test(settings, interfaces),
@@ -71,6 +74,8 @@ def program(settings: Settings, interfaces: Mapping[str, int]) -> list[Instructi
     ]
     exclude = [filters.stream_of(*settings.server)] if settings.server and settings.filter_stream else []
     wanted = filters.expression(settings.filters, settings.operator, exclude)
+    if also:
+        wanted = f"({wanted}) and ({also})" if wanted else also
     vlans = _literals(settings.filters["filter-vlan"], filters.vlan)
     tagged = [
         *_test([_load(_VLAN_TAG), (_AND, 0, 0, 0xFFF)], vlans, settings.operator),

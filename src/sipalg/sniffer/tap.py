@@ -56,15 +56,15 @@ def interfaces() -> dict[str, int]:
 
 
 class Tap:
-    """Packets that pass the settings' filter. Raises TapError, and ProgramError for filters that can't be."""
+    """Packets that pass the settings' filter, and `also`. Raises TapError, and ProgramError for what can't be."""
 
-    def __init__(self, settings: Settings, present: Mapping[str, int] | None = None) -> None:
+    def __init__(self, settings: Settings, present: Mapping[str, int] | None = None, also: str = "") -> None:
         present = interfaces() if present is None else present
         wanted = settings.filters["filter-interface"]
         for one in wanted:
             if one.text != "all" and one.text not in present:
                 raise TapError(f"filter-interface: there is no interface {one.text}; there are {', '.join(present)}")
-        instructions = program(settings, present)
+        instructions = program(settings, present, also)
         self._most_bytes = settings.max_packet_bytes
         #: Packets that the kernel had no room for.
         self.dropped = 0
