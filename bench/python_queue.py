@@ -12,9 +12,9 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from sipalg.datapath.batched import open_queue
 from sipalg.datapath.driver import Driver
 from sipalg.datapath.executor import Failure, Trigger
-from sipalg.datapath.nfqueue import PacketQueue
 from sipalg.engine.verdict import ACCEPT, REPLACE, Action, Command, Datagram, Event, Flow, Verdict
 
 
@@ -72,8 +72,8 @@ class NullRunner:
 def main(words: Sequence[str]) -> None:
     """Serve the queue until SIGTERM."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
-    queue = PacketQueue(int(words[0]))
-    driver = Driver(NullEngine(REPLACE if words[1] == "replace" else ACCEPT), queue, NullRunner(), frozenset({"lan0"}))
+    queue, way = open_queue(int(words[0]))
+    driver = Driver(NullEngine(REPLACE if words[1] == "replace" else ACCEPT), way, NullRunner(), frozenset({"lan0"}))
     poll = select.epoll()
     poll.register(queue.fileno(), select.EPOLLIN)
     print("ready", flush=True)

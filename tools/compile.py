@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
-"""Compiles the packet path's Python files to machine code with mypyc, into src/sipalg/compiled/ (sipalg/builds.py).
+"""Compiles the packet path's Python files to machine code, into src/sipalg/compiled/ (sipalg/builds.py).
 
 `.venv/bin/python tools/compile.py [--force]`. Does nothing where that has been done for these very sources, and
-compiles no C file anew whose text and headers are as they were (build/compile/). Where there is no C compiler, or
+compiles no C file anew whose text and headers are as they were (build/compile/). mypyc translates what also runs
+interpreted, Cython the one file that calls the C library. Where there is no C compiler, or
 anything goes wrong, it says so in one line, and the interpreted build is what runs: the exit code is 0 unless
 `--must`. The wheel's build hook (hatch_build.py) calls it too.
 """
@@ -34,6 +35,8 @@ WORK: Final = ROOT / "build" / "compile"
 #: What is compiled: all of codec and engine, and of the datapath what every packet goes through.
 FOLDERS: Final = ("codec", "engine")
 FILES: Final = ("datapath/driver.py",)
+#: What Cython compiles, in its pure-Python mode.
+CYTHON: Final = ("sipalg.datapath.batch",)
 #: The name of the library that holds all modules; each module's own file only leads to it.
 GROUP: Final = "sipalg.core"
 
@@ -62,14 +65,14 @@ def builds() -> ModuleType:
 def make(*, force: bool = False) -> str:
     """Compile what has to be; returns a line about it. Raises CannotCompileError."""
     chooser = builds()
-    names = modules()
+    names = [*modules(), *CYTHON]
     found = chooser.compiled_files()
     if not force and not isinstance(found, str) and set(names) <= set(found):
         return f"compiled build: up to date, {len(names)} modules"
     begun = time.monotonic()
     _need_a_compiler()
     WORK.mkdir(parents=True, exist_ok=True)
-    extensions = _translate(names)
+    extensions = [*_translate(modules()), *(_cythonize(name) for name in CYTHON)]
     fresh = PACKAGE / "compiled.new"
     shutil.rmtree(fresh, ignore_errors=True)
     fresh.mkdir()
@@ -87,7 +90,7 @@ def _need_a_compiler() -> None:
         raise CannotCompileError("no C compiler (Debian: gcc)")
     if not Path(sysconfig.get_path("include"), "Python.h").exists():
         raise CannotCompileError("Python's headers are missing (Debian: python3-dev)")
-    for module in ("mypyc", "setuptools"):
+    for module in ("mypyc", "setuptools", "Cython"):
         if importlib.util.find_spec(module) is None:
             raise CannotCompileError(f"the Python package {module.replace('mypyc', 'mypy')} is missing")
 
@@ -113,6 +116,19 @@ def _translate(names: Sequence[str]) -> list[Any]:
     except SystemExit as error:
         raise CannotCompileError(f"mypyc: {_last_line(said.getvalue()) or error}") from error
     return extensions
+
+
+def _cythonize(name: str) -> Any:
+    """Have Cython write a C file; returns the extension that it makes."""
+    from setuptools import Extension
+
+    source = builds().source_of(name, PACKAGE)
+    output = WORK / f"{source.stem}.c"
+    words = [sys.executable, "-m", "cython", "-3", "--fast-fail", f"-I{ROOT / 'src'}", "-o", str(output)]
+    for directive in ("boundscheck=False", "wraparound=False", "cdivision=True"):
+        words += ["-X", directive]
+    _run([*words, str(source)])
+    return Extension(name, [str(output)], extra_compile_args=["-O3"])
 
 
 def _compile(extensions: Sequence[Any], place: Path) -> int:

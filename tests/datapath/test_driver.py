@@ -7,7 +7,15 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from sipalg.codec.datagram import UdpPacket, checksums_right, fill_checksums, host_bytes, parse_udp
+from sipalg.codec.datagram import (
+    UdpPacket,
+    checksums_right,
+    fill_checksums,
+    host_bytes,
+    parse_udp,
+    replace_payload,
+    split_udp,
+)
 from sipalg.datapath import driver as driver_module
 from sipalg.datapath.driver import Driver
 from sipalg.datapath.executor import Failure, Trigger
@@ -100,8 +108,13 @@ class Queue:
     def verdict_drop(self, packet_id: int) -> None:
         self.pending.append((packet_id, b""))
 
-    def verdict_replace(self, packet_id: int, packet: bytes) -> None:
-        self.pending.append((packet_id, packet))
+    def verdict_payload(
+        self, packet_id: int, packet: bytes, payload: bytes, mtu_bytes: int, identification: int
+    ) -> None:
+        self.pending.append((packet_id, replace_payload(packet, payload, mtu_bytes, identification)))
+
+    def split_udp(self, packet: bytes) -> tuple[bytes, bytes] | str:
+        return split_udp(packet)
 
     def flush(self) -> None:
         self.batches.append(len(self.pending))

@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
-from sipalg.codec.datagram import Address, ends_of, replace_payload, split_udp
+from sipalg.codec.datagram import Address, ends_of
 from sipalg.datapath.executor import KERNEL_ERROR, Failure, Trigger
 from sipalg.datapath.interfaces import Interfaces
 from sipalg.datapath.loop import FaultLog
@@ -88,8 +88,13 @@ class Queue(Protocol):
     def verdict_drop(self, packet_id: int) -> None:
         """Let one go nowhere."""
 
-    def verdict_replace(self, packet_id: int, packet: bytes) -> None:
-        """Let another go in its place."""
+    def verdict_payload(
+        self, packet_id: int, packet: bytes, payload: bytes, mtu_bytes: int, identification: int
+    ) -> None:
+        """Let it go with another payload, see `codec.datagram.replace_payload`; ValueError if that can't be."""
+
+    def split_udp(self, packet: bytes) -> tuple[bytes, bytes] | str:
+        """Take a packet's ends and payload out of it, see `codec.datagram.split_udp`."""
 
     def flush(self) -> None:
         """Send the verdicts."""
@@ -227,7 +232,7 @@ class Driver:
         """Give one packet its verdict; exactly one, whatever happens."""
         packet_id, _, in_ifindex, out_ifindex, packet = held
         try:
-            parts = split_udp(packet)
+            parts = self._queue.split_udp(packet)
             if isinstance(parts, str):
                 self.not_asked[parts] += 1
                 self.packets["accepted"] += 1
@@ -255,14 +260,12 @@ class Driver:
             mtu_bytes = (known.get(out_ifindex) or self.interfaces[out_ifindex]).mtu_bytes
             # Never 0, which many systems take for "no fragments"; unique enough for what is in flight at once.
             self._identification = self._identification % 65535 + 1
-            changed = replace_payload(packet, verdict.payload, mtu_bytes, self._identification)
+            self._queue.verdict_payload(packet_id, packet, verdict.payload, mtu_bytes, self._identification)
+            self.packets["replaced"] += 1
         except Exception:
             self.packets["failed"] += 1
             self.log.exception("packet", "passed-unchanged")
             self._queue.verdict_accept(packet_id)
-            return
-        self.packets["replaced"] += 1
-        self._queue.verdict_replace(packet_id, changed)
 
     def _run(self, verdict: Verdict, datagram: Datagram, now: float) -> Verdict:
         """Run a verdict's commands, and those of the verdicts that follow where some fail; the one to obey.

@@ -1,9 +1,9 @@
 """The packet queue: packets that the forward hook holds come in here, and verdicts go back in batches.
 
 Our table's last chain puts SIP packets into a numbered kernel queue (net/netfilter/nfnetlink_queue.c); the process
-that bound the number receives each as one netlink datagram and owes a verdict. This is the interpreted part of every
-packet's way, so it is written for speed: one fixed structure for what always comes first, a walk for the rest, and
-one `send` for up to 32 verdicts.
+that bound the number receives each as one netlink datagram and owes a verdict. Every packet goes through here, so
+this is written for speed: one fixed structure for what always comes first, a walk for the rest, and one `send` for up
+to 32 verdicts. In the compiled build `batched` puts machine code in place of the packets' and verdicts' part.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import struct
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from sipalg.codec import datagram
 from sipalg.datapath import netlink
 
 #: A NamedTuple's own constructor costs twice as much, and each packet pays for it.
@@ -108,9 +109,8 @@ class PacketQueue:
         to, EBUSY or EPERM when another process has the number.
         """
         self.number = number
-        #: Packets received, and verdicts that the kernel refused (their packet was gone), since the start.
-        self.received = 0
-        self.refused = 0
+        self._received = 0
+        self._refused = 0
         self._last_id = 0
         self._buffer = bytearray(_BUFFER_BYTES)
         self._pending: list[bytes] = []
@@ -155,6 +155,16 @@ class PacketQueue:
             if error is not None:
                 raise error
 
+    @property
+    def received(self) -> int:
+        """Packets received since the start."""
+        return self._received
+
+    @property
+    def refused(self) -> int:
+        """Verdicts that the kernel refused since the start, since their packet was gone."""
+        return self._refused
+
     def fileno(self) -> int:
         """Return the descriptor, for a selector: readable when packets wait."""
         return self._socket.fileno()
@@ -171,9 +181,9 @@ class PacketQueue:
                 if packet is not None:
                     packets.append(packet)
                 elif size >= _FIXED_AT and _MESSAGE.unpack_from(buffer)[1] == netlink.ERROR:
-                    self.refused += 1
+                    self._refused += 1
         if packets:
-            self.received += len(packets)
+            self._received += len(packets)
             self._last_id = packets[-1].packet_id
         return packets
 
@@ -201,6 +211,17 @@ class PacketQueue:
         if len(self._pending) >= _BATCH_VERDICTS:
             self.flush()
 
+    @staticmethod
+    def split_udp(packet: bytes) -> tuple[bytes, bytes] | str:
+        """Return the ends and the payload of a packet, as `codec.datagram.split_udp` does."""
+        return datagram.split_udp(packet)
+
+    def verdict_payload(
+        self, packet_id: int, packet: bytes, payload: bytes, mtu_bytes: int, identification: int
+    ) -> None:
+        """Let the packet go on with another payload; for the rest see `codec.datagram.replace_payload`."""
+        self.verdict_replace(packet_id, datagram.replace_payload(packet, payload, mtu_bytes, identification))
+
     def flush(self) -> None:
         """Send all pending verdicts at once. Never raises: where a batch doesn't get through, each goes alone."""
         pending = self._pending
@@ -215,7 +236,7 @@ class PacketQueue:
                 try:
                     self._socket.send(verdict)
                 except OSError:
-                    self.refused += 1
+                    self._refused += 1
 
     def statistics(self) -> QueueStatistics:
         """Return the kernel's counters of this queue; all zero where it shows none."""

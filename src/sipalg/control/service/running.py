@@ -37,13 +37,13 @@ from sipalg.datapath import addresses, nat_address, nft_rules
 from sipalg.datapath.addresses import AddressWatch
 from sipalg.datapath.admin_model import PortRange
 from sipalg.datapath.admin_rules import AdminRules, read_admin_rules
+from sipalg.datapath.batched import open_queue
 from sipalg.datapath.conntrack import Conntrack
 from sipalg.datapath.driver import Driver
 from sipalg.datapath.executor import Executor
 from sipalg.datapath.loop import Loop
 from sipalg.datapath.nat_address import NatAddress
 from sipalg.datapath.netlink import NetlinkError, NetlinkSocket
-from sipalg.datapath.nfqueue import PacketQueue
 from sipalg.datapath.nft_table import NftTable, find_features
 from sipalg.datapath.ports import PortsTaken, local_port_range, overlap
 from sipalg.datapath.preflight import check_nat_address, check_rules
@@ -94,7 +94,7 @@ class Service:
             stack.callback(self.loop.close)
             stack.callback(self.notifier.close)
             # First of all, since what comes from here on waits in it.
-            self.queue = PacketQueue(settings.queue_number)
+            self.queue, way = open_queue(settings.queue_number)
             stack.callback(self.queue.close)
             self._watch = stack.enter_context(AddressWatch())
             self.conntrack = stack.enter_context(Conntrack())
@@ -123,7 +123,7 @@ class Service:
             inside = frozenset(settings.inside)
             on_edits = self.tell_edits if settings.log_edits else None
             self.driver = Driver(
-                self.alg, self.queue, executor, inside, observe=observing, on_event=self.tell, on_edits=on_edits
+                self.alg, way, executor, inside, observe=observing, on_event=self.tell, on_edits=on_edits
             )
             self.inherited = InheritedMedia(self.alg, self.conntrack)
             self.journal = Journal(journal_of(options.socket), self.alg.records)

@@ -1,0 +1,231 @@
+"""Machine code against the interpreted way: the same packets out of the same bytes, the same verdicts into them."""
+
+from __future__ import annotations
+
+import random
+import socket
+import struct
+from collections.abc import Iterator
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from sipalg import builds
+from sipalg.codec import datagram
+from sipalg.datapath import netlink
+from sipalg.datapath.nfqueue import _verdict_prefix, parse_packet
+
+if TYPE_CHECKING:
+    from sipalg.datapath.batched import Machine
+
+pytestmark = pytest.mark.skipif(builds.running() != "compiled", reason="there is no compiled build of these sources")
+
+NUMBER = 77
+ACCEPT, DROP = (_verdict_prefix(NUMBER, 32, decision=decision) for decision in (1, 0))
+PORTS = st.integers(0, 65535)
+
+
+def batch_at(fd: int, drop: bytes = DROP) -> Machine:
+    batch: Machine = import_module("sipalg.datapath.batch").Batch(fd, ACCEPT, drop)
+    return batch
+
+
+@pytest.fixture(scope="module")
+def ends() -> Iterator[tuple[socket.socket, Machine]]:
+    """The kernel's end, and the batch at the other one."""
+    kernel, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    for end in (kernel, ours):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+        end.settimeout(5)
+    yield kernel, batch_at(ours.fileno())
+    kernel.close()
+    ours.close()
+
+
+def packet_of(payload: bytes, fragment: int = 0, udp_checksum: int = 1, first: int = 0x45) -> bytes:
+    total = 28 + len(payload)
+    header = struct.pack("!BBHHHBBH4s4s", first, 0, total, 7, fragment, 64, 17, 0, b"\xc0\xa8\1\2", b"\xcb\0\x71\5")
+    return datagram.fill_checksums(header + struct.pack("!HHHH", 5060, 5060, 8 + len(payload), udp_checksum) + payload)
+
+
+def packet_message(packet_id: int, packet: bytes, *, interfaces: bool = True, more: bytes = b"") -> bytes:
+    body = struct.pack("!BBH", 2, 0, NUMBER) + netlink.attribute(1, struct.pack("!IHB", packet_id, 0x0800, 2))
+    if interfaces:
+        body += netlink.u32(5, 3) + netlink.u32(6, 4)
+    body += more + netlink.attribute(10, packet)
+    return netlink.encode(netlink.Message(3 << 8, 0, body), 0)
+
+
+def verdict_of(packet_id: int, packet: bytes | None) -> bytes:
+    """The message that lets a packet go on, as it came or as this one."""
+    body = struct.pack("!BBH", 0, 0, NUMBER) + netlink.attribute(2, struct.pack("!II", 1, packet_id))
+    size = 0 if packet is None else 4 + len(packet)
+    body += b"" if packet is None else netlink.attribute(10, packet)
+    return struct.pack("=IHHII", 32 + size, 3 << 8 | 1, 1, 0, 0) + body
+
+
+@given(
+    st.integers(0, 2**32 - 1),
+    st.binary(max_size=2000),
+    st.booleans(),
+    st.binary(max_size=24),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 3),
+)
+def test_a_message_is_read_as_the_interpreted_way_reads_it(
+    ends: tuple[socket.socket, Machine],
+    packet_id: int,
+    packet: bytes,
+    interfaces: bool,
+    more: bytes,
+    at: int,
+    cut: int,
+) -> None:
+    kernel, batch = ends
+    message = bytearray(packet_message(packet_id, packet, interfaces=interfaces, more=more))
+    if cut == 1:
+        del message[at % len(message) :]
+    elif cut == 2:
+        message[at % len(message)] ^= 1 << at % 8
+    kernel.send(message)
+    expected = parse_packet(bytearray(message), len(message))
+    assert batch.receive(5) == ([] if expected is None else [expected])
+
+
+def test_packets_come_in_order_and_no_more_than_asked_for(ends: tuple[socket.socket, Machine]) -> None:
+    kernel, batch = ends
+    before = batch.received
+    for packet_id in range(8):
+        kernel.send(packet_message(packet_id, b"x" * packet_id))
+    assert [packet[0] for packet in batch.receive(5)] == [0, 1, 2, 3, 4]
+    assert [packet[0] for packet in batch.receive(5)] == [5, 6, 7]
+    assert batch.receive(5) == []
+    assert (batch.received - before, batch.last_id) == (8, 7)
+
+
+def test_a_refusal_is_counted(ends: tuple[socket.socket, Machine]) -> None:
+    kernel, batch = ends
+    before = batch.refused
+    kernel.send(netlink.encode(netlink.Message(netlink.ERROR, 0, struct.pack("=i", -2) + bytes(16)), 0))
+    assert batch.receive(5) == []
+    assert batch.refused == before + 1
+
+
+@given(st.binary(max_size=60), st.integers(0, 255), st.integers(0, 70), st.binary(max_size=8))
+def test_a_packet_is_split_as_the_interpreted_way_splits_it(
+    ends: tuple[socket.socket, Machine], payload: bytes, first: int, at: int, behind: bytes
+) -> None:
+    packet = bytearray(packet_of(payload) + behind)
+    packet[at % 28] ^= first
+    for size in (len(packet), at):
+        assert ends[1].split_udp(bytes(packet[:size])) == datagram.split_udp(bytes(packet[:size]))
+
+
+@given(
+    st.binary(max_size=1600),
+    st.binary(max_size=1600),
+    st.sampled_from([0, 0x4000]),
+    st.booleans(),
+    st.integers(68, 2000),
+    st.integers(1, 65535),
+    st.sampled_from([0x45, 0x46]),
+)
+def test_a_new_payload_is_put_in_as_the_interpreted_way_does_it(
+    ends: tuple[socket.socket, Machine],
+    before: bytes,
+    after: bytes,
+    fragment: int,
+    summed: bool,
+    mtu_bytes: int,
+    identification: int,
+    first: int,
+) -> None:
+    kernel, batch = ends
+    packet = packet_of(before, fragment)
+    if first == 0x46:
+        packet = b"\x46" + packet[1:20] + b"\1\1\1\1" + packet[20:]
+    if not summed:
+        packet = packet[:26] + b"\0\0" + packet[28:]
+    batch.verdict_payload(9, packet, after, mtu_bytes, identification)
+    batch.flush()
+    expected = datagram.replace_payload(packet, after, mtu_bytes, identification)
+    assert kernel.recv(70_000) == verdict_of(9, expected)
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, 65503])
+@pytest.mark.parametrize("byte", [b"\0", b"\xff"])
+def test_sums_that_are_all_alike(ends: tuple[socket.socket, Machine], size_bytes: int, byte: bytes) -> None:
+    kernel, batch = ends
+    packet, payload = packet_of(b"before"), byte * size_bytes
+    batch.verdict_payload(1, packet, payload, 1500, 3)
+    batch.flush()
+    assert kernel.recv(70_000) == verdict_of(1, datagram.replace_payload(packet, payload, 1500, 3))
+
+
+def test_a_payload_that_fits_no_packet_is_none(ends: tuple[socket.socket, Machine]) -> None:
+    kernel, batch = ends
+    for size in (65504, 65507, 65508):
+        with pytest.raises(ValueError, match="fit"):
+            batch.verdict_payload(1, packet_of(b""), bytes(size), 1500, 3)
+    batch.verdict_accept(2)
+    batch.flush()
+    assert kernel.recv(70_000) == verdict_of(2, None)
+
+
+def test_verdicts_go_in_batches(ends: tuple[socket.socket, Machine]) -> None:
+    kernel, batch = ends
+    draw = random.Random(3)
+    expected = [b""]
+    for packet_id in range(200):
+        size = draw.choice((0, 1, 500, 1473, 9000, 60_000))
+        payload = draw.randbytes(size)
+        packet = packet_of(b"a")
+        if packet_id % 3 == 0:
+            batch.verdict_accept(packet_id)
+            expected.append(verdict_of(packet_id, None))
+        elif packet_id % 7 == 0:
+            batch.verdict_drop(packet_id)
+            expected.append(DROP + struct.pack("!I", packet_id))
+        else:
+            batch.verdict_payload(packet_id, packet, payload, 1500, 1)
+            expected.append(verdict_of(packet_id, datagram.replace_payload(packet, payload, 1500, 1)))
+        if packet_id % 50 == 49:
+            batch.flush()
+        kernel.setblocking(False)
+        try:
+            while True:
+                got = kernel.recv(1 << 19)
+                assert len(got) <= 1 << 17
+                expected[0] += got
+        except BlockingIOError:
+            pass
+    assert expected[0] == b"".join(expected[1:])
+
+
+def test_where_a_batch_does_not_get_through_each_goes_alone() -> None:
+    kernel, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    with kernel, ours:
+        # A datagram larger than the sender's buffer is refused.
+        ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4608)
+        kernel.settimeout(5)
+        batch = batch_at(ours.fileno())
+        packet = packet_of(b"a")
+        for packet_id, size in enumerate((3000, 3000, 60_000)):
+            batch.verdict_payload(packet_id, packet, bytes(size), 9000, 1)
+        batch.flush()
+        assert batch.refused == 1
+        for packet_id in (0, 1):
+            got = kernel.recv(70_000)
+            assert got == verdict_of(packet_id, datagram.replace_payload(packet, bytes(3000), 9000, 1))
+        batch.flush()
+        kernel.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            kernel.recv(1)
+
+
+def test_a_prefix_of_another_length_is_refused() -> None:
+    with pytest.raises(ValueError, match="28 bytes"):
+        batch_at(0, b"")
