@@ -172,12 +172,17 @@ class Conversations:
         return conversation
 
 
+def kind_of(message: SipMessage) -> str:
+    """Return what a conversation that begins with this message is."""
+    method = message.method or message.cseq_method
+    return _KINDS.get(method, method.lower())
+
+
 def begin(message: SipMessage) -> Conversation:
     """Return an empty conversation that is named as its first message has it."""
-    method = message.method or message.cseq_method
     return Conversation(
         message.call_id,
-        _KINDS.get(method, method.lower()),
+        kind_of(message),
         address_of(message.header("From")),
         address_of(message.header("To")),
         message.source,

@@ -85,12 +85,12 @@ def test_settings_are_what_the_capture_is_measured_against(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     story = Story()
-    story.register("203.0.113.20:5060", "207.252.1.148:5080", expires_s=300)
+    story.register("10.9.0.20:5060", "10.1.0.5:5080", expires_s=300)
     path = str(story.write(tmp_path / "story.pcap"))
-    options = ["--inside", "203.0.113.0/24", "--ports", "5080", "--sip-timeout", "00:02:00"]
+    options = ["--inside", "10.9.0.0/24", "--ports", "5080", "--sip-timeout", "00:02:00"]
     assert cli.main(["diagnose", path, *options]) == 1
     output = capsys.readouterr().out
-    assert "phone 203.0.113.20: not NAT aware" in output
+    assert "phone 10.9.0.20: not NAT aware" in output
     assert "sip-timeout is 2 min" in output
     assert "speaks SIP on port" not in output
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from tests.analysis.diagnose.story import PHONE, PUBLIC, SERVER, Story
 
+from sipalg.analysis.diagnose.findings import Wanted
 from sipalg.analysis.diagnose.look import look
 from sipalg.analysis.diagnose.networks import Networks
 from sipalg.analysis.rtp import Streams
@@ -30,7 +31,7 @@ def test_reader_counts_what_is_known_and_the_facts_are_the_same(tmp_path: Path) 
         with open_capture(path) as source:
             if counted:
                 source.tallies = media.tallies
-            found.append(look(source, Networks(), media))
+            found.append(look(source, Wanted((5060,), 3600.0, Networks()), media))
     assert found[0] == found[1]
     assert (found[0].frames, found[0].media_packets, found[0].messages) == (108, 100, 7)
 

@@ -26,9 +26,9 @@ def test_rfc_1918_is_inside_if_nothing_else_is_said(host: str, inside: bool, pri
     assert (networks.is_inside(host), networks.is_private(host)) == (inside, private)
 
 
-def test_what_is_said_to_be_inside_is_all_that_is() -> None:
+def test_what_is_said_to_be_inside_is_all_that_is_and_no_public_address_becomes_private() -> None:
     networks = Networks((IPv4Network("203.0.113.0/24"),))
     assert networks.is_inside("203.0.113.1")
-    assert networks.is_private("203.0.113.1")
+    assert not networks.is_private("203.0.113.1")
     assert not networks.is_inside("10.0.0.1")
     assert networks.is_private("10.0.0.1")

@@ -44,7 +44,8 @@ def test_both_sides_of_a_good_alg_in_one_capture_spoil_nothing(tmp_path: Path) -
     story.response(200, "REGISTER", SERVER, PHONE)
     diagnosis = story.diagnosis(tmp_path)
     assert [phone.spoilt for phone in diagnosis.facts.phones.values()] == [{}, {}]
-    assert [phone.alg for phone in diagnosis.phones] == ["needed", "not needed"]
+    (verdict,) = diagnosis.phones
+    assert (verdict.phone, verdict.seen_as, verdict.alg) == ("192.168.20.100", (PUBLIC,), "needed")
 
 
 def test_hold_and_names_are_neither_private_nor_public(tmp_path: Path) -> None:

@@ -5,18 +5,8 @@ from pathlib import Path
 import pytest
 from tests.analysis.diagnose.story import PHONE, PUBLIC, SERVER, Story, host, sdp
 
-from sipalg.analysis.diagnose.verdict import (
-    AWARE,
-    HALF,
-    HARMFUL,
-    NEEDED,
-    NO_NAT,
-    NOT_NEEDED,
-    UNAWARE,
-    UNTOLD,
-    PhoneVerdict,
-    overall,
-)
+from sipalg.analysis.diagnose.awareness import AWARE, HALF, NO_NAT, UNAWARE, UNTOLD
+from sipalg.analysis.diagnose.verdict import HARMFUL, NEEDED, NOT_NEEDED, PhoneVerdict, overall
 
 MEDIA, FAR_MEDIA = "192.168.20.100:4000", "207.252.1.148:9000"
 PUBLIC_MEDIA = "75.142.151.49:4000"
@@ -136,12 +126,15 @@ def test_seen_outside_a_server_that_sends_to_the_contact_never_reaches_the_phone
     assert number in verdict.why[-1].packets
 
 
-def test_seen_outside_right_addresses_need_nothing_more(tmp_path: Path) -> None:
+def test_seen_outside_right_addresses_are_the_phones_or_an_algs(tmp_path: Path) -> None:
     story = Story()
     story.register(PUBLIC)
     verdict = the_phone(story, tmp_path)
-    assert (verdict.aware, verdict.alg) == (AWARE, NOT_NEEDED)
-    assert "or by an ALG at work" in verdict.why[-1].text
+    assert (verdict.aware, verdict.alg) == (UNTOLD, UNTOLD)
+    assert verdict.why[-1].text == (
+        "this is the outside: either the phone is NAT aware, or an ALG is at work, and does it well"
+    )
+    assert verdict.why[-1].advice.endswith("capture inside too, and give both files")
 
 
 def test_alg_that_changes_only_the_via_is_harmful(tmp_path: Path) -> None:

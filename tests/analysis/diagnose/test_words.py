@@ -36,8 +36,12 @@ def test_via_that_isnt_there_or_cant_be_read() -> None:
 
 
 def test_contacts_and_the_shortest_lifetime() -> None:
-    frame = message("Contact: <sip:a@1.2.3.4>;expires=60, <sip:b@h.lan>", "m: <sip:c@10.0.0.1>", "Expires: 50").frame
-    assert words.contacts_of(frame) == [("1.2.3.4", 60), ("h.lan", None), ("10.0.0.1", None)]
+    frame = message(
+        "Contact: <sip:a@1.2.3.4:5070>;expires=60, <sips:b@h.lan>", "m: <sip:c@10.0.0.1;transport=tcp>", "Expires: 50"
+    ).frame
+    assert words.contacts_of(frame) == [
+        ("1.2.3.4", 5070, 60, False), ("h.lan", 5061, None, True), ("10.0.0.1", 5060, None, True),
+    ]  # fmt: skip
     assert words.granted_s(frame) == 50
     assert words.granted_s(message("Contact: <sip:a@1.2.3.4>;expires=60").frame) == 60
     assert words.granted_s(message("Expires: 50").frame) == 0

@@ -35,7 +35,8 @@ def lost_ack(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
         else:
             why, advice = "no ACK comes", "the answer doesn't reach the caller, or its ACK can't be sent"
         text = f"call {call.call_id}: the answer is sent {call.answered.count} times, since {why}, {end}"
-        yield finding(BROKEN, "lost-ack", text, advice, call.answered, call.acked, call.bye)
+        proofs = (call.answered, call.acked, call.bye)
+        yield finding(BROKEN, "lost-ack", text, advice, *proofs, call=call.call_id)
 
 
 def ack_is_lost(call: Call) -> bool:
@@ -76,7 +77,8 @@ def moved_media(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
             advice = "direct media: works with sip-direct-media=yes; forbid it there or on the server if audio is lost"
             if private:
                 advice = "that is a private address: without an ALG it can't be reached; switch direct media off"
-            yield finding(WARNING if private else NOTE, "direct-media", text, advice, call.redirected)
+            severity = WARNING if private else NOTE
+            yield finding(severity, "direct-media", text, advice, call.redirected, call=call.call_id)
 
 
 CHECKS: Final = (lost_ack, loops, sizes, moved_media)

@@ -16,7 +16,7 @@ from typing import Any, Final, NamedTuple
 
 from sipalg.analysis.diagnose import call_checks, media_checks, server_checks, timing_checks
 from sipalg.analysis.diagnose.facts import Facts
-from sipalg.analysis.diagnose.findings import EXIT_CODES, Finding, Wanted, some_packets
+from sipalg.analysis.diagnose.findings import EXIT_CODES, Finding, Wanted, once_a_call, some_packets
 from sipalg.analysis.diagnose.look import look
 from sipalg.analysis.diagnose.networks import Networks
 from sipalg.analysis.diagnose.server_verdict import ServerVerdict, judge_servers
@@ -100,9 +100,8 @@ def diagnose(source: CaptureSource, wanted: Wanted) -> Diagnosis:
     """
     media = Streams()
     source.tallies = media.tallies
-    facts = look(source, wanted.networks, media)
-    found = [finding for check in CHECKS for finding in check(facts, wanted)]
-    found.sort(key=lambda finding: -EXIT_CODES[finding.severity])
+    facts = look(source, wanted, media)
+    found = [*once_a_call(finding for check in CHECKS for finding in check(facts, wanted))]
     damage = source.damage or unknown_links(source)
     return Diagnosis(str(source.path), facts, judge(facts, wanted), judge_servers(facts), found, damage)
 
@@ -112,7 +111,7 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
     facts, phones = diagnosis.facts, diagnosis.phones
     yield (
         f"{diagnosis.path}: {_counted(facts.frames, 'packet')}, {_counted(facts.messages, 'SIP message')}, "
-        f"{_counted(len(facts.calls), 'call')}, {_counted(facts.streams, 'RTP stream')}"
+        f"{_counted(facts.call_count, 'call')}, {_counted(facts.streams, 'RTP stream')}"
     )
     if not facts.messages:
         yield "no SIP is in this capture"
@@ -122,7 +121,8 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
         yield f"verdict: ALG {overall(phones)}"
     for phone in phones[:_MOST_ALIKE]:
         agent = f" ({phone.agent})" if phone.agent else ""
-        yield f"phone {phone.phone}{agent}: {phone.aware}"
+        seen = f", outside {', '.join(phone.seen_as)}" if phone.seen_as else ""
+        yield f"phone {phone.phone}{seen}{agent}: {phone.aware}"
         for why in phone.why:
             yield from _finding_lines("  ", "", why)
     if len(phones) > _MOST_ALIKE:
@@ -161,7 +161,7 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
         "alg": overall(diagnosis.phones),
         "packets": facts.frames,
         "messages": facts.messages,
-        "calls": len(facts.calls),
+        "calls": facts.call_count,
         "rtp_streams": facts.streams,
         "rtp_packets": facts.media_packets,
         "rtcp_packets": facts.rtcp_packets,

@@ -45,12 +45,17 @@ class Proof:
 class Phone:
     """A SIP device and what it says of itself, by the packets in which it does.
 
-    `name` is its address where it is inside, `ADDRESS:PORT` where only the NAT's public side is seen. "Private" is
-    what can't be reached from outside, `named` is the first such address that it named.
+    `name` is its address where it is inside, `ADDRESS:PORT` where the NAT's public side is seen. "Private" is what
+    can't be reached from outside, `named` is the first such address that it named.
     """
 
     name: str
     view: str
+    #: Where both sides are in the capture: the phone inside whose public side this is, and the public sides of this.
+    twin: str = ""
+    outside: dict[str, Phone] = field(default_factory=dict)
+    protocols: set[int] = field(default_factory=set)
+    registers: bool = False
     agent: str = ""
     sent: Proof = field(default_factory=Proof)
     via_private: Proof = field(default_factory=Proof)
@@ -60,12 +65,22 @@ class Phone:
     media_private: Proof = field(default_factory=Proof)
     media_public: Proof = field(default_factory=Proof)
     named: str = ""
+    #: Contacts with its public address and another port than its packets come from, and the first such end.
+    port_wrong: Proof = field(default_factory=Proof)
+    port_named: str = ""
+    #: Requests that came through a proxy at its address, descriptions with candidates, requests whose Call-ID is
+    #: another one inside.
+    proxied: Proof = field(default_factory=Proof)
+    candidates: Proof = field(default_factory=Proof)
+    call_id_changed: Proof = field(default_factory=Proof)
     #: It asks for answers to its source (RFC 3581), asks a STUN server, offers candidates that aren't its own host's.
     rport: Proof = field(default_factory=Proof)
     stun: Proof = field(default_factory=Proof)
     ice: Proof = field(default_factory=Proof)
     #: Answers in which the server notes another address than the phone wrote: nothing between them changed the Via.
     seen_elsewhere: Proof = field(default_factory=Proof)
+    #: Answers in which the server notes another address than the one that was captured outside: one more NAT.
+    another_nat: Proof = field(default_factory=Proof)
     #: Answers in which `received` is the phone's own private address: something between them put it back.
     put_back: Proof = field(default_factory=Proof)
     #: Messages to or from it that something on the way has changed wrongly, by what is wrong.
@@ -212,6 +227,8 @@ class Facts:
     servers: dict[Endpoint, Server] = field(default_factory=dict)
     flows: dict[tuple[Endpoint, Endpoint], Flow] = field(default_factory=dict)
     calls: list[Call] = field(default_factory=list)
+    #: How many calls there are by their Call-IDs, those too whose begin isn't in the capture.
+    call_count: int = 0
     #: Requests that came back: with fewer Max-Forwards on the same way, or 482 and 483 that say so.
     loops: Proof = field(default_factory=Proof)
     #: UDP messages over RFC 3261's limit, and those that must have been cut into fragments.

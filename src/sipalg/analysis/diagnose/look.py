@@ -10,11 +10,12 @@ from typing import Final
 
 from sipalg.analysis.diagnose.calls import Calls
 from sipalg.analysis.diagnose.facts import INSIDE, OUTSIDE, Facts, Phone, Proof, Stream
-from sipalg.analysis.diagnose.networks import Networks
+from sipalg.analysis.diagnose.findings import Wanted
 from sipalg.analysis.diagnose.signalling import Signalling
 from sipalg.analysis.diagnose.stun import is_stun_request
 from sipalg.analysis.diagnose.transactions import Transactions
 from sipalg.analysis.diagnose.words import sdp_of
+from sipalg.analysis.dialogs import CALL, kind_of
 from sipalg.analysis.messages import Messages, SipMessage
 from sipalg.analysis.rtp import Streams
 from sipalg.capture.decode import Decoder, Segment
@@ -34,14 +35,15 @@ _TLS: Final = b"\x16\x03"
 class Look:
     """Takes segments in order; `facts` is whole after `finish`."""
 
-    def __init__(self, networks: Networks, media: Streams) -> None:
+    def __init__(self, wanted: Wanted, media: Streams) -> None:
         self.facts = Facts()
-        self._networks = networks
+        self._networks = wanted.networks
         self._media = media
         self._messages = Messages()
-        self._signalling = Signalling(self.facts, networks)
+        self._signalling = Signalling(self.facts, wanted.networks, wanted.ports)
         self._transactions = Transactions(self.facts)
-        self._calls = Calls(self.facts, networks, media)
+        self._calls = Calls(self.facts, wanted.networks, media)
+        self._is_call: dict[str, bool] = {}
 
     def take(self, segment: Segment) -> None:
         """Note one segment."""
@@ -57,12 +59,16 @@ class Look:
     def _message(self, message: SipMessage) -> None:
         facts = self.facts
         facts.messages += 1
+        if message.call_id not in self._is_call or message.method == "INVITE":
+            self._is_call[message.call_id] = kind_of(message) == CALL
         facts.last_ns = max(facts.last_ns, message.time_ns)
         if message.problem == LENGTH_BEYOND:
             facts.cut_short.add(message.number)
         sdp = sdp_of(message)
         ends = self._signalling.take(message, sdp)
-        self._transactions.take(message, facts.servers[ends.server] if ends is not None and ends.outbound else None)
+        # What was seen inside already isn't asked twice.
+        if ends is None or not ends.twin or ends.view == INSIDE:
+            self._transactions.take(message, facts.servers[ends.server] if ends and ends.outbound else None)
         self._calls.take(message, sdp)
 
     def _beside(self, segment: Segment) -> None:
@@ -79,6 +85,7 @@ class Look:
         facts.frames, facts.last_ns = frames, max(last_ns, facts.last_ns)
         self._calls.finish()
         self._transactions.finish()
+        facts.call_count = sum(self._is_call.values())
         facts.streams = sum(not stream.is_rtcp for stream in media.all)
         facts.media_packets, facts.rtcp_packets = media.packets(is_rtcp=False), media.packets(is_rtcp=True)
         self._join_views()
@@ -124,9 +131,9 @@ class Look:
         self.facts.to_private += found.values()
 
 
-def look(source: CaptureSource, networks: Networks, media: Streams) -> Facts:
+def look(source: CaptureSource, wanted: Wanted, media: Streams) -> Facts:
     """Read a capture to its end."""
-    looking = Look(networks, media)
+    looking = Look(wanted, media)
     take, last_ns = looking.take, 0
     for segment in Decoder().segments(with_bar(source)):
         last_ns = segment.time_ns

@@ -29,13 +29,14 @@ def audio(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
             severity = BROKEN
             if deaf.got_rtcp:
                 severity, advice = WARNING, "but RTCP came: the way is open, and the far end sends no audio"
-            yield finding(severity, "one-way-audio", text, advice, call.invite, call.answered, deaf.sdp)
+            proofs = (call.invite, call.answered, deaf.sdp)
+            yield finding(severity, "one-way-audio", text, advice, *proofs, call=call.call_id)
         elif heard == NONE:
             text = f"call {call.call_id}: no audio: it stood for {call.talked_s:.0f} s, and no RTP came to either side"
             why, advice = _why(call.caller, wanted)
             if not why:
                 why, advice = _why(call.called, wanted)
-            yield finding(BROKEN, "no-audio", text + why, advice, call.invite, call.answered)
+            yield finding(BROKEN, "no-audio", text + why, advice, call.invite, call.answered, call=call.call_id)
     if facts.calls and not facts.media_packets and any(call.talked_s >= _TALKED_S for call in facts.calls):
         text = "there is no RTP in this capture, so nothing is said about audio"
         yield finding(NOTE, "no-rtp", text, "capture without a filter for ports", Proof())
@@ -66,20 +67,22 @@ def rtcp(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
     """Say in how many calls RTCP came only one way, or not at all."""
     del wanted
     one_way, missing = Proof(), Proof()
+    told: set[str] = set()
     for call in facts.calls:
         if call.talked_s < _RTCP_S or outcome(facts, call) != BOTH:
             continue
         got = (call.caller.got_rtcp, call.called.got_rtcp)
-        if not any(got):
-            missing.add(call.started)
-        elif not all(got):
-            one_way.add(call.started)
+        # A call that is seen on both sides of a NAT counts once.
+        if all(got) or call.call_id in told:
+            continue
+        told.add(call.call_id)
+        (one_way if any(got) else missing).add(call.started)
     if one_way:
-        text = f"RTCP comes only one way in {one_way.count} of {len(facts.calls)} calls whose audio goes both ways"
+        text = f"RTCP comes only one way in {one_way.count} of {facts.call_count} calls whose audio goes both ways"
         advice = "a device on the way translates RTP's port and forgets RTCP's, or one side sends none"
         yield finding(WARNING, "rtcp-one-way", text, advice, one_way)
     if missing:
-        text = f"no RTCP in {missing.count} of {len(facts.calls)} calls: nobody measures their audio"
+        text = f"no RTCP in {missing.count} of {facts.call_count} calls: nobody measures their audio"
         yield finding(NOTE, "rtcp-missing", text, "many phones send none unless they are told to", missing)
 
 

@@ -22,12 +22,15 @@ _REMEMBERED: Final = 16384
 
 
 class Networks:
-    """The two sides of a NAT. Without `inside`, RFC 1918's addresses are inside, and all others outside."""
+    """The two sides of a NAT. Without `inside`, RFC 1918's addresses are inside, and all others outside.
+
+    What is inside may be public: the router's own address, in a capture from outside.
+    """
 
     def __init__(self, inside: tuple[IPv4Network, ...] = ()) -> None:
         networks = inside or PRIVATE_NETWORKS
         self._inside = Memory(lambda host: in_networks(host.decode(), networks), _REMEMBERED)
-        self._private = Memory(lambda host: in_networks(host.decode(), (*networks, *_UNREACHABLE)), _REMEMBERED)
+        self._private = Memory(lambda host: in_networks(host.decode(), _UNREACHABLE), _REMEMBERED)
 
     def is_inside(self, host: str) -> bool:
         """Whether a host is behind the NAT."""

@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
+from sipalg.analysis.diagnose.awareness import is_untouched
 from sipalg.analysis.diagnose.facts import LOCAL, Facts, Server
 from sipalg.analysis.diagnose.findings import NOTE, Finding, finding
-from sipalg.analysis.diagnose.verdict import is_untouched
 
 SOURCE: Final = "source"
 NAMED_ADDRESS: Final = "named address"

@@ -1,19 +1,30 @@
 """Phones, servers and flows out of the SIP messages: who names which address, and who answers to where.
 
-A phone is who speaks from inside to the outside; where both ends are on one side, who registers. What is noted is what
-stands in the packets; what it means is for the checks. On a packet's way offline this stands behind the messages.
+What is noted is what stands in the packets; what it means is for the checks. On a packet's way offline this stands
+behind the messages.
 Sources: RFC 3261 §10, §18.2, RFC 3581.
 """
 
 from __future__ import annotations
 
-from typing import Final, NamedTuple
+from typing import Final
 
 from sipalg.analysis.diagnose.facts import INSIDE, LOCAL, OUTSIDE, Facts, Flow, Phone, Proof, Server
 from sipalg.analysis.diagnose.networks import Networks
-from sipalg.analysis.diagnose.words import SdpWords, ViaWords, agent_of, contacts_of, granted_s, via_of
+from sipalg.analysis.diagnose.sides import Ends, Sides
+from sipalg.analysis.diagnose.words import (
+    ContactWords,
+    SdpWords,
+    ViaWords,
+    agent_of,
+    contacts_of,
+    count_vias,
+    granted_s,
+    via_of,
+)
 from sipalg.analysis.messages import SipMessage
 from sipalg.codec.address import is_ipv4, is_unspecified
+from sipalg.codec.datagram import UDP
 from sipalg.engine.verdict import Endpoint
 
 #: Requests of a phone whose answers are still compared with them.
@@ -29,36 +40,27 @@ VIA_CHANGED: Final = "via"
 CALL_ID_CHANGED: Final = "call-id"
 
 
-class Ends(NamedTuple):
-    """A message's phone and server, and whether the phone sent it."""
-
-    phone: Endpoint
-    server: Endpoint
-    outbound: bool
-    view: str
-
-
 class Signalling:
     """Takes messages in order and notes what they say in `facts`."""
 
-    def __init__(self, facts: Facts, networks: Networks) -> None:
+    def __init__(self, facts: Facts, networks: Networks, ports: tuple[int, ...]) -> None:
         self._facts = facts
         self._networks = networks
-        #: Who registered although both ends are on one side, with where.
-        self._registered: dict[Endpoint, Endpoint] = {}
+        self._sides = Sides(networks, ports)
         #: A request by its phone and branch: its Via's host and port, and its Call-ID. By the phone, since a capture
         #: of both sides of an ALG has it twice, once as the phone's own and once as that of its public side.
         self._asked: dict[tuple[str, str], tuple[str, int, str]] = {}
 
     def take(self, message: SipMessage, sdp: SdpWords | None) -> Ends | None:
         """Note one message; returns whose it is, None where neither end is a phone."""
-        ends = self._ends(message)
+        via = via_of(message.frame)
+        ends = self._sides.ends(message, lambda: self._names_private(message, via, sdp))
         if ends is None:
             return None
         phone, server = self._phone(ends), self._server(ends)
         server.protocols.add(message.protocol)
         phone.servers.add(ends.server)
-        via = via_of(message.frame)
+        phone.protocols.add(message.protocol)
         if ends.outbound:
             self._from_phone(message, ends, phone, via, sdp)
         else:
@@ -78,24 +80,19 @@ class Signalling:
         if self._networks.is_inside(source.host):
             self._phone_named(source.host, INSIDE).stun.add(number)
 
-    def _ends(self, message: SipMessage) -> Ends | None:
-        source, destination = message.source, message.destination
-        from_inside, to_inside = self._networks.is_inside(source.host), self._networks.is_inside(destination.host)
-        if from_inside != to_inside:
-            return Ends(*((source, destination) if from_inside else (destination, source)), from_inside, INSIDE)
-        # A phone that speaks to a private address speaks to its own network, or its own host.
-        is_private = self._networks.is_private
-        view = LOCAL if is_private(source.host) and is_private(destination.host) else OUTSIDE
-        if message.method == "REGISTER" and source not in self._registered:
-            self._registered[source] = destination
-        if source in self._registered:
-            return Ends(source, destination, outbound=True, view=view)
-        if destination in self._registered:
-            return Ends(destination, source, outbound=False, view=view)
-        return None
+    def _names_private(self, message: SipMessage, via: ViaWords | None, sdp: SdpWords | None) -> bool:
+        hosts = [contact.host for contact in contacts_of(message.frame)]
+        if message.method and via is not None:
+            hosts.append(via.host)
+        hosts += [end.host for end in (sdp.ends if sdp else ())]
+        return any(map(self._networks.is_private, hosts))
 
     def _phone(self, ends: Ends) -> Phone:
-        return self._phone_named(ends.phone.host if ends.view == INSIDE else str(ends.phone), ends.view)
+        phone = self._phone_named(ends.phone.host if ends.view == INSIDE else str(ends.phone), ends.view)
+        if ends.twin and not phone.twin:
+            phone.twin = ends.twin
+            self._phone_named(ends.twin, INSIDE).outside[phone.name] = phone
+        return phone
 
     def _phone_named(self, name: str, view: str) -> Phone:
         phone = self._facts.phones.get(name)
@@ -116,7 +113,12 @@ class Signalling:
         phone.sent.add(number)
         if not phone.agent and message.method in _TELLING:
             phone.agent = agent_of(message.frame)
+        phone.registers |= message.method == "REGISTER"
+        if ends.call_id not in ("", message.call_id):
+            phone.call_id_changed.add(number)
         if message.method and via is not None:
+            if ends.view == OUTSIDE and count_vias(message.frame) > 1:
+                phone.proxied.add(number)
             self._note(phone, via.host, own, (phone.via_private, phone.via_public), number)
             if via.rport:
                 phone.rport.add(number)
@@ -124,13 +126,25 @@ class Signalling:
                 del self._asked[next(iter(self._asked))]
             if message.branch:
                 self._asked[phone.name, message.branch] = (via.host, via.port, message.call_id)
-        for host, _ in contacts_of(message.frame):
-            self._note(phone, host, own, (phone.contact_private, phone.contact_public), number)
+        for contact in contacts_of(message.frame):
+            self._note(phone, contact.host, own, (phone.contact_private, phone.contact_public), number)
+            if ends.view == OUTSIDE and message.protocol == UDP:
+                self._check_port(phone, contact, ends.phone, number)
         if sdp is not None:
             for end in sdp.ends:
                 self._note(phone, end.host, own, (phone.media_private, phone.media_public), number)
+            if sdp.candidates:
+                phone.candidates.add(number)
             if sdp.elsewhere:
                 phone.ice.add(number)
+
+    @staticmethod
+    def _check_port(phone: Phone, contact: ContactWords, source: Endpoint, number: int) -> None:
+        """Note a Contact with the public address and another port than the mapping's: calls to it go nowhere."""
+        named = Endpoint(contact.host, contact.port)
+        if contact.host == source.host and named != source and not contact.over_stream and contact.lifetime_s != 0:
+            phone.port_wrong.add(number)
+            phone.port_named = phone.port_named or str(named)
 
     def _note(self, who: Phone, host: str, own: str, proofs: tuple[Proof, Proof], number: int) -> None:
         """Note an address that a phone names as private or public; a name, IPv6 and 0.0.0.0 are neither."""
@@ -164,10 +178,10 @@ class Signalling:
             return
         # A registrar's 200 lists the phone's own Contacts (RFC 3261 §10.3).
         if message.cseq_method != "REGISTER":
-            for host, _ in contacts_of(message.frame):
-                if self._names_own_private(host, own):
+            for contact in contacts_of(message.frame):
+                if self._names_own_private(contact.host, own):
                     server.contact_private.add(number)
-                    server.named = server.named or host
+                    server.named = server.named or contact.host
         for end in sdp.ends if sdp else ():
             if self._names_own_private(end.host, own):
                 server.media_private.add(number)
@@ -191,7 +205,10 @@ class Signalling:
             return
         if self._networks.is_private(via.received):
             phone.put_back.add(message.number)
-        elif via.received != host:
+            return
+        if phone.view == OUTSIDE and via.received != message.destination.host:
+            phone.another_nat.add(message.number)
+        if via.received != host:
             phone.seen_elsewhere.add(message.number)
 
     def _along_flow(self, message: SipMessage, ends: Ends) -> None:

@@ -21,7 +21,8 @@ _FEW_KEEP_ALIVES: Final = 2
 
 def silence(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
     """Say which flows are silent for longer than they are remembered."""
-    local = {phone.name for phone in facts.phones.values() if phone.view == LOCAL}
+    # The public side of a phone that is seen inside is the same flow.
+    local = {phone.name for phone in facts.phones.values() if phone.view == LOCAL or phone.twin}
     for flow in facts.flows.values():
         if flow.protocol != UDP or not flow.registered or str(flow.phone) in local:
             continue

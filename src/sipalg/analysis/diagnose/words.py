@@ -39,11 +39,21 @@ class ViaWords(NamedTuple):
     received: str
 
 
+class ContactWords(NamedTuple):
+    """A Contact: its host, the port that it means, its own lifetime in seconds, and whether it asks for TCP or TLS."""
+
+    host: str
+    port: int
+    lifetime_s: int | None
+    over_stream: bool
+
+
 class SdpWords(NamedTuple):
-    """A session description: its RTP ends in order, and whether a candidate is from a STUN or TURN server."""
+    """A session description: its RTP ends in order, whether it has candidates, and one from a STUN or TURN server."""
 
     ends: tuple[MediaEnd, ...]
     elsewhere: bool
+    candidates: bool = False
 
 
 def via_of(frame: Message) -> ViaWords | None:
@@ -61,12 +71,22 @@ def via_of(frame: Message) -> ViaWords | None:
     return ViaWords(_text(via.host), via.port, rport, _text(frame.data[slice(*received)]))
 
 
-def contacts_of(frame: Message) -> list[tuple[str, int | None]]:
-    """Read all Contacts: host, and its own lifetime in seconds, None where it names none."""
+def count_vias(frame: Message) -> int:
+    """Count the Vias, those behind commas too: the sender's own, and one for each proxy before it."""
+    found, field = 0, find_field(frame, VIA)
+    while field is not None:
+        found += 1 + frame.data.count(b",", *field)
+        field = find_field(frame, VIA, field[1])
+    return found
+
+
+def contacts_of(frame: Message) -> list[ContactWords]:
+    """Read all Contacts."""
     found = []
     field = find_field(frame, CONTACT)
     while field is not None:
-        found += [(_text(uri.host), uri.expires_s) for uri in parse_list(frame.data[slice(*field)]) or ()]
+        uris = parse_list(frame.data[slice(*field)]) or ()
+        found += [ContactWords(_text(uri.host), uri.port, uri.expires_s, uri.over_stream) for uri in uris]
         field = find_field(frame, CONTACT, field[1])
     return found
 
@@ -74,7 +94,8 @@ def contacts_of(frame: Message) -> list[tuple[str, int | None]]:
 def granted_s(frame: Message) -> int:
     """Read the shortest lifetime that a 2xx to a REGISTER grants, 0 where it grants none (RFC 3261 §10.3)."""
     default = expires_s(frame) or 0
-    return min((default if own is None else own for _, own in contacts_of(frame)), default=0)
+    lifetimes = (contact.lifetime_s for contact in contacts_of(frame))
+    return min((default if own is None else own for own in lifetimes), default=0)
 
 
 def agent_of(frame: Message) -> str:
@@ -107,7 +128,8 @@ def sdp_of(message: SipMessage) -> SdpWords | None:
         if media.is_rtp and media.port:
             own = _DIRECTION.search(data, media.port_span[0], stop)
             ends.append(_media_end(description, media, own[1] if own else default))
-    return SdpWords(tuple(ends), _CANDIDATE_ELSEWHERE.search(data, start, end) is not None)
+    elsewhere = _CANDIDATE_ELSEWHERE.search(data, start, end) is not None
+    return SdpWords(tuple(ends), elsewhere, bool(description.candidates))
 
 
 def _media_end(description: Description, media: Media, direction: bytes) -> MediaEnd:
