@@ -51,7 +51,7 @@ def main(words: Sequence[str]) -> int:
         for _ in range(options.rounds):
             use, output = _run([sys.executable, "-m", "sipalg", "diagnose", "--json", str(path)], Path(name) / "json")
             sipalg.append(use)
-            found = json.loads(output)["files"][0]
+            found = json.loads(output)
             tshark.append(_run(["tshark", "-r", str(path), "-Y", "sip", "-T", "fields", "-e", "frame.number"])[0])
         tenth = _run([sys.executable, "-m", "sipalg", "diagnose", "--json", str(small)])[0]
         size_bytes = path.stat().st_size

@@ -73,7 +73,7 @@ def test_streams_of_voice(path: Path) -> None:
     streams = Streams()
     with open_capture(path) as source:
         source.tallies = streams.tallies
-        facts = look(source, Wanted((5060, 5061), 3600.0, Networks()), streams)
+        facts = look(source, Wanted((5060, 5061), 3600.0, Networks()), streams).finish(0, 0)
     ours = Counter(
         (str(one.source), str(one.destination), int.from_bytes(one.tally.ssrc, "big"), one.tally.count)
         for one in streams.all

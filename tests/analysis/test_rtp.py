@@ -160,10 +160,10 @@ def test_what_came_is_counted_at_an_end_or_at_another_port_of_its_host() -> None
     streams.take(segment(voice(1), 5))
     streams.take(segment(voice(1, 8), 6, FAR, Endpoint(PHONE.host, 4444)))
     streams.take(segment(report(), 7, FAR, PHONE))
-    assert streams.came({FAR}, {PHONE}, FAR.host, is_rtcp=False) == Heard(1, 100)
-    assert streams.came({PHONE}, {FAR}, PHONE.host, is_rtcp=False) == Heard(1, 120)
-    assert streams.came({PHONE}, {FAR}, "192.168.33.77", is_rtcp=False) == Heard(0, 0)
-    assert streams.came({PHONE}, {FAR}, PHONE.host, is_rtcp=True) == Heard(1, 140)
+    assert streams.came({FAR}, {PHONE}, FAR.host, is_rtcp=False) == Heard(1, 100, 5)
+    assert streams.came({PHONE}, {FAR}, PHONE.host, is_rtcp=False) == Heard(1, 120, 6)
+    assert streams.came({PHONE}, {FAR}, "192.168.33.77", is_rtcp=False) == Heard(0, 0, 0)
+    assert streams.came({PHONE}, {FAR}, PHONE.host, is_rtcp=True) == Heard(1, 140, 7)
 
 
 @given(payloads=st.lists(st.binary(max_size=40), max_size=8))

@@ -21,7 +21,7 @@ def truth_and_found(tmp_path_factory: pytest.TempPathFactory) -> tuple[Truth, di
     with pytest.MonkeyPatch.context() as patch, (folder / "json").open("w") as output:
         patch.setattr("sys.stdout", output)
         assert cli.main(["diagnose", "--json", str(folder / "a.pcap")]) == 2
-    found: dict[str, Any] = json.loads((folder / "json").read_text())["files"][0]
+    found: dict[str, Any] = json.loads((folder / "json").read_text())
     return truth, found
 
 
@@ -61,6 +61,6 @@ def test_wrong_verdict_ends_with_1_and_says_which(
     counts = dict.fromkeys(("packets", "messages", "rtp_packets", "rtcp_packets", "calls"), 0)
     found = {**counts, "phones": [], "findings": [], "servers": [server]}
     monkeypatch.setattr(diagnose, "write", wrong)
-    monkeypatch.setattr(diagnose, "_run", lambda *_: (next(answers), json.dumps({"files": [found]})))
+    monkeypatch.setattr(diagnose, "_run", lambda *_: (next(answers), json.dumps(found)))
     assert diagnose.main(["--dialogs", "20"]) == 1
     assert "bench: SIP messages: 0 instead of" in capsys.readouterr().err

@@ -217,12 +217,11 @@ def test_a_register_and_a_call_through_the_alg(
     assert [(one["kind"], one["state"]) for one in calls] == [("registration", "registered"), ("call", "ended")]
 
     code, diagnosed = read(capsys, "diagnose", str(before))
-    (file,) = diagnosed["files"]
-    (phone,) = file["phones"]
+    (phone,) = diagnosed["phones"]
     # That it needs one is a warning; from this side nothing tells that one is at work.
-    assert (code, phone["aware"], phone["alg"], file["alg"]) == (1, "not NAT aware", "needed", "needed")
+    assert (code, phone["aware"], phone["alg"], diagnosed["alg"]) == (1, "not NAT aware", "needed", "needed")
     assert phone["why"][0]["text"] == f"names the private address {PHONE} in Via, Contact and SDP"
-    assert [finding for finding in file["findings"] if finding["severity"] != "note"] == []
+    assert [finding for finding in diagnosed["findings"] if finding["severity"] != "note"] == []
 
 
 @pytest.mark.usefixtures("alg")
@@ -262,5 +261,5 @@ def test_a_register_without_an_alg(
     code, compared = read(capsys, "compare", str(before), str(after))
     assert (code, compared["result"], compared["changed"]) == (0, "none", [])
     code, diagnosed = read(capsys, "diagnose", str(before))
-    (phone,) = diagnosed["files"][0]["phones"]
+    (phone,) = diagnosed["phones"]
     assert (code, phone["aware"], phone["alg"]) == (1, "not NAT aware", "needed")

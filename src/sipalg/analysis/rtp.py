@@ -77,10 +77,11 @@ def media_ends(message: SipMessage) -> Iterator[Endpoint]:
 
 
 class Heard(NamedTuple):
-    """What came to somebody: how many packets, and when the last of them did (ns since 1970, 0 if none)."""
+    """What came to somebody: how many packets, when the last of them did (ns since 1970, 0 if none), its number."""
 
     packets: int
     last_ns: int
+    last: int
 
 
 class Streams:
@@ -129,7 +130,8 @@ class Streams:
                 destination = stream.destination
                 if destination.host == host and stream.is_rtcp == is_rtcp and destination not in ends:
                     found.append(stream)
-        return Heard(sum(one.tally.count for one in found), max((one.tally.last_ns for one in found), default=0))
+        last = max((one.tally for one in found), key=lambda tally: tally.last, default=Tally(b""))
+        return Heard(sum(one.tally.count for one in found), last.last_ns, last.last)
 
     def _take_rtp(self, segment: Segment) -> bool:
         ssrc = segment.payload[8:12]

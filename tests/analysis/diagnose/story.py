@@ -9,7 +9,6 @@ from pathlib import Path
 from sipalg.analysis.diagnose.command import Diagnosis, diagnose
 from sipalg.analysis.diagnose.findings import Finding, Wanted
 from sipalg.analysis.diagnose.networks import Networks
-from sipalg.capture.reading import open_capture
 from sipalg.codec.datagram import host_bytes
 
 PHONE = "192.168.20.100:5060"
@@ -165,8 +164,7 @@ class Story:
     ) -> Diagnosis:
         """Write the capture and diagnose it."""
         networks = Networks((IPv4Network(inside),) if inside else ())
-        with open_capture(self.write(path / "story.pcap")) as source:
-            return diagnose(source, Wanted(ports, sip_timeout_s, networks))
+        return diagnose([self.write(path / "story.pcap")], Wanted(ports, sip_timeout_s, networks))
 
 
 def found(diagnosis: Diagnosis, check: str) -> list[Finding]:

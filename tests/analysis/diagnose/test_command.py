@@ -61,17 +61,12 @@ def test_warnings_make_1_and_broken_calls_2(tmp_path: Path, capsys: pytest.Captu
     assert "broken: call call: one-way audio" in capsys.readouterr().out
 
 
-def test_several_files_are_diagnosed_one_after_the_other(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    paths = [str(well(tmp_path / "well.pcap")), str(ill(tmp_path / "ill.pcap"))]
-    assert cli.main(["diagnose", *paths]) == 2
-    assert capsys.readouterr().out.count("verdict:") == 2
-
-
 def test_json_has_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["diagnose", "--json", str(ill(tmp_path / "ill.pcap"))]) == 2
-    answer = json.loads(capsys.readouterr().out)
-    (file,) = answer["files"]
-    assert (answer["exit_code"], file["alg"], file["packets"], file["rtp_packets"]) == (2, "needed", 155, 150)
+    file = json.loads(capsys.readouterr().out)
+    assert (file["exit_code"], file["alg"], file["packets"], file["rtp_packets"]) == (2, "needed", 155, 150)
+    path = str(tmp_path / "ill.pcap")
+    assert file["files"] == [{"file": path, "packets": 155, "first_packet": 1, "damage": "", "error": ""}]
     assert file["phones"][0]["aware"] == "not NAT aware"
     assert file["phones"][0]["why"][0]["packets"] == [1, 3, 154]
     (server,) = file["servers"]
@@ -110,13 +105,39 @@ def test_wrong_arguments(options: list[str], complaint: str, capsys: pytest.Capt
     assert complaint in capsys.readouterr().err
 
 
-def test_what_is_no_capture_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_capture_is_one_line_and_in_the_json(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "notes.txt"
     path.write_text("not a capture, but a text of some length")
-    assert cli.main(["diagnose", str(path), str(well(tmp_path / "well.pcap"))]) == 2
+    good = str(well(tmp_path / "well.pcap"))
+    error = f"{path}: is no capture; give a pcap or pcapng file"
+    assert cli.main(["diagnose", str(path), good]) == 2
     output = capsys.readouterr()
-    assert output.err == f"sipalg diagnose: {path}: is no capture; give a pcap or pcapng file\n"
+    assert output.err == f"sipalg diagnose: {error}\n"
     assert "verdict: ALG not needed" in output.out
+    assert cli.main(["diagnose", "--json", str(path), good]) == 2
+    found = json.loads(capsys.readouterr().out)
+    assert (found["exit_code"], found["alg"]) == (2, "not needed")
+    assert [(one["file"], one["packets"], one["error"]) for one in found["files"]] == [
+        (str(path), 0, error), (good, 2, ""),
+    ]  # fmt: skip
+    assert cli.main(["diagnose", "--json", str(path)]) == 2
+    assert json.loads(capsys.readouterr().out)["files"][0]["error"] == error
+
+
+def test_several_files_are_one_capture_in_the_order_of_time(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    first, later = well(tmp_path / "b.pcap"), Story()
+    later.wait(60)
+    later.register(names=PUBLIC, cseq=2)
+    second = later.write(tmp_path / "a.pcap")
+    assert cli.main(["diagnose", str(second), str(first)]) == 0
+    assert capsys.readouterr().out.splitlines()[:4] == [
+        f"{first}: 2 packets, 1 to 2",
+        f"{second}: 2 packets, 3 to 4",
+        "2 files as one, packets numbered as mergecap does: 4 packets, 4 SIP messages, 0 calls, 0 RTP streams",
+        "verdict: ALG not needed",
+    ]
 
 
 def test_cut_capture_says_so_and_what_could_be_read(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -150,11 +171,12 @@ def test_link_type_that_nobody_reads_is_one_line(tmp_path: Path, capsys: pytest.
 def test_compressed_capture_says_the_same(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = ill(tmp_path / "ill.pcap")
     assert cli.main(["diagnose", "--json", str(path)]) == 2
-    plain = json.loads(capsys.readouterr().out)["files"][0]
+    plain = json.loads(capsys.readouterr().out)
     packed = tmp_path / "ill.pcap.gz"
     packed.write_bytes(gzip.compress(path.read_bytes()))
     assert cli.main(["diagnose", "--json", str(packed)]) == 2
-    assert json.loads(capsys.readouterr().out)["files"][0] == {**plain, "file": str(packed)}
+    files = [{**plain["files"][0], "file": str(packed)}]
+    assert json.loads(capsys.readouterr().out) == {**plain, "files": files}
 
 
 def test_capture_without_sip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -31,7 +31,8 @@ def test_reader_counts_what_is_known_and_the_facts_are_the_same(tmp_path: Path) 
         with open_capture(path) as source:
             if counted:
                 source.tallies = media.tallies
-            found.append(look(source, Wanted((5060,), 3600.0, Networks()), media))
+            looking = look(source, Wanted((5060,), 3600.0, Networks()), media)
+            found.append(looking.finish(source.packets, source.last_ns))
     assert found[0] == found[1]
     assert (found[0].frames, found[0].media_packets, found[0].messages) == (108, 100, 7)
 

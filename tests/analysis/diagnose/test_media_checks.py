@@ -166,3 +166,73 @@ def test_every_stream_to_a_private_address_is_told(tmp_path: Path) -> None:
     for number in range(30):
         story.rtp(FAR_MEDIA, f"192.168.20.100:{4000 + 2 * number}", 3)
     assert len(found(story.diagnosis(tmp_path), "rtp-to-private")) == 30
+
+
+def stops(story: Story, tmp_path: Path) -> list[tuple[str, str]]:
+    return [(finding.severity, finding.text) for finding in found(story.diagnosis(tmp_path), "audio-stops")]
+
+
+def stopping(*, after: int = 100, rest_s: float = 8.0, sparse: int = 1, rtcp: bool = False) -> Story:
+    """A call in which the far end isn't heard any more after a while; `sparse`: only one packet of so many came."""
+    story = Story()
+    story.call(MEDIA, FAR_MEDIA)
+    for number in range(after):
+        story.rtp(MEDIA, FAR_MEDIA, 1, every_s=0.1)
+        if number % sparse == 0:
+            story.rtp(FAR_MEDIA, MEDIA, 1, every_s=0.0)
+    story.rtp(MEDIA, FAR_MEDIA, round(rest_s * 10), every_s=0.1)
+    if rtcp:
+        story.rtcp(FAR_RTCP, RTCP)
+    story.hang_up()
+    return story
+
+
+def test_audio_that_stops_in_the_middle_of_a_call_is_found(tmp_path: Path) -> None:
+    diagnosis = stopping().diagnosis(tmp_path)
+    (finding,) = found(diagnosis, "audio-stops")
+    assert (finding.severity, finding.call) == ("broken", "call")
+    assert finding.text == (
+        "call call: audio stops: nothing comes to 192.168.20.100:4000 any more after 10 s, 8 s before the end, while "
+        "207.252.1.148:9000 still gets RTP"
+    )
+    # The INVITE, the last packet that came, and the BYE.
+    assert finding.packets == (1, 203, 284)
+
+
+def test_audio_to_the_far_end_may_stop_too(tmp_path: Path) -> None:
+    story = Story()
+    story.call(MEDIA, FAR_MEDIA)
+    story.talk(MEDIA, FAR_MEDIA, 50)
+    story.rtp(FAR_MEDIA, MEDIA, 100, every_s=0.1)
+    ((_, text),) = stops(story, tmp_path)
+    assert "nothing comes to 207.252.1.148:9000 any more after 5 s, 10 s before the end" in text
+
+
+def test_short_silence_before_the_end_is_nothing(tmp_path: Path) -> None:
+    assert stops(stopping(rest_s=4.5), tmp_path) == []
+
+
+def test_silence_on_both_sides_tells_nothing(tmp_path: Path) -> None:
+    story = Story()
+    story.call(MEDIA, FAR_MEDIA)
+    story.talk(MEDIA, FAR_MEDIA, 50)
+    story.wait(60)
+    story.hang_up()
+    assert stops(story, tmp_path) == []
+
+
+def test_silence_with_rtcp_or_after_pauses_is_a_warning(tmp_path: Path) -> None:
+    ((severity, _),) = stops(stopping(rtcp=True), tmp_path)
+    assert severity == "warning"
+    ((severity, _),) = stops(stopping(sparse=3), tmp_path)
+    assert severity == "warning"
+
+
+def test_call_that_ends_on_hold_may_be_silent(tmp_path: Path) -> None:
+    story = Story()
+    story.call(MEDIA, FAR_MEDIA)
+    story.talk(MEDIA, FAR_MEDIA, 50)
+    story.request("INVITE", PHONE, SERVER, cseq=2, to_tag="there", body=sdp(MEDIA, "a=sendonly"))
+    story.rtp(MEDIA, FAR_MEDIA, 100, every_s=0.1)
+    story.hang_up()
+    assert stops(story, tmp_path) == []

@@ -115,7 +115,7 @@ class Calls:
         for side, far in _sides(call):
             rtp, rtcp = self._heard(side, far)
             if rtp.packets > side.before:
-                side.last_ns = max(side.last_ns, rtp.last_ns)
+                side.last_ns, side.last = rtp.last_ns, rtp.last
             if rtcp.packets > side.before_rtcp:
                 side.last_rtcp_ns = max(side.last_rtcp_ns, rtcp.last_ns)
             side.got += rtp.packets - side.before

@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -17,6 +17,7 @@ from typing import Any, Final, NamedTuple
 from sipalg.analysis.diagnose import call_checks, media_checks, server_checks, timing_checks
 from sipalg.analysis.diagnose.facts import Facts
 from sipalg.analysis.diagnose.findings import EXIT_CODES, Finding, Wanted, once_a_call, some_packets
+from sipalg.analysis.diagnose.inputs import Input, Inputs, OverlapError
 from sipalg.analysis.diagnose.look import look
 from sipalg.analysis.diagnose.networks import Networks
 from sipalg.analysis.diagnose.server_verdict import ServerVerdict, judge_servers
@@ -24,8 +25,6 @@ from sipalg.analysis.diagnose.verdict import PhoneVerdict, judge, overall
 from sipalg.analysis.ladder import printable
 from sipalg.analysis.rtp import Streams
 from sipalg.capture import arguments
-from sipalg.capture.pcap import CaptureError
-from sipalg.capture.reading import CaptureSource, open_capture, unknown_links
 
 CHECKS: Final = (*call_checks.CHECKS, *media_checks.CHECKS, *server_checks.CHECKS, *timing_checks.CHECKS)
 
@@ -36,20 +35,21 @@ _MOST_ALIKE: Final = 10
 
 
 class Diagnosis(NamedTuple):
-    """What one file says."""
+    """What some files say, as one capture."""
 
-    path: str
+    inputs: tuple[Input, ...]
     facts: Facts
     phones: list[PhoneVerdict]
     servers: list[ServerVerdict]
     findings: list[Finding]
-    damage: str
 
     @property
     def exit_code(self) -> int:
-        """0 nothing wrong, 1 warnings, 2 calls break."""
+        """0 nothing wrong, 1 warnings or a damaged file, 2 calls break or a file can't be read."""
         found = [*self.findings, *(why for phone in self.phones for why in phone.why)]
-        return max((EXIT_CODES[one.severity] for one in found), default=0)
+        # What is behind the damage isn't known to be well.
+        codes = [2 if one.error else 1 if one.damage else 0 for one in self.inputs]
+        return max([*codes, *(EXIT_CODES[one.severity] for one in found)])
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -66,53 +66,38 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Diagnose each file; 0 nothing wrong, 1 warnings or a damaged file, 2 calls break or a file can't be read."""
+    """Diagnose the files as one; 0 nothing wrong, 1 warnings or damage, 2 calls break or a file can't be read."""
     wanted = Wanted(args.ports, args.sip_timeout, Networks(tuple(args.inside or ())))
-    worst, diagnoses = 0, []
-    for name in args.files:
-        try:
-            with open_capture(Path(name)) as source:
-                diagnosis = diagnose(source, wanted)
-        except CaptureError as error:
-            sys.stderr.write(f"sipalg diagnose: {error}\n")
-            worst = 2
-            continue
-        if diagnosis.damage:
-            # What is behind the damage isn't known to be well.
-            sys.stderr.write(f"sipalg diagnose: {diagnosis.damage}\n")
-            worst = max(worst, 1)
-        worst = max(worst, diagnosis.exit_code)
-        diagnoses.append(diagnosis)
-        if not args.json:
-            # Phones' names and Call-IDs come from strangers: nothing of them may move the cursor.
-            sys.stdout.writelines(f"{printable(line)}\n" for line in lines(diagnosis))
+    diagnosis = diagnose([Path(name) for name in args.files], wanted)
+    for one in diagnosis.inputs:
+        if one.error or one.damage:
+            sys.stderr.write(f"sipalg diagnose: {one.error or one.damage}\n")
     if args.json:
-        found = {"exit_code": worst, "files": [as_json(diagnosis) for diagnosis in diagnoses]}
         # Thousands of phones and findings: indented, they would take longer to write than to find.
-        sys.stdout.write(json.dumps(found) + "\n")
-    return worst
+        sys.stdout.write(json.dumps(as_json(diagnosis)) + "\n")
+    elif not all(one.error for one in diagnosis.inputs):
+        # Phones' names and Call-IDs come from strangers: nothing of them may move the cursor.
+        sys.stdout.writelines(f"{printable(line)}\n" for line in lines(diagnosis))
+    return diagnosis.exit_code
 
 
-def diagnose(source: CaptureSource, wanted: Wanted) -> Diagnosis:
-    """Read a capture and return all that it says, findings worst first.
-
-    CaptureError if none of its link types can be read.
-    """
-    media = Streams()
-    source.tallies = media.tallies
-    facts = look(source, wanted, media)
+def diagnose(paths: Sequence[Path], wanted: Wanted) -> Diagnosis:
+    """Read captures as one and return all that they say, findings worst first."""
+    inputs, media = Inputs(paths), Streams()
+    try:
+        looking = look(inputs.frames(media.tallies), wanted, media)
+    except OverlapError:
+        media = Streams()
+        looking = look(inputs.merged(), wanted, media)
+    facts = looking.finish(inputs.packets, inputs.last_ns)
     found = [*once_a_call(finding for check in CHECKS for finding in check(facts, wanted))]
-    damage = source.damage or unknown_links(source)
-    return Diagnosis(str(source.path), facts, judge(facts, wanted), judge_servers(facts), found, damage)
+    return Diagnosis(tuple(inputs.all), facts, judge(facts, wanted), judge_servers(facts), found)
 
 
 def lines(diagnosis: Diagnosis) -> Iterator[str]:
     """Yield what people read."""
     facts, phones = diagnosis.facts, diagnosis.phones
-    yield (
-        f"{diagnosis.path}: {_counted(facts.frames, 'packet')}, {_counted(facts.messages, 'SIP message')}, "
-        f"{_counted(facts.call_count, 'call')}, {_counted(facts.streams, 'RTP stream')}"
-    )
+    yield from _file_lines(diagnosis)
     if not facts.messages:
         yield "no SIP is in this capture"
     elif not phones:
@@ -129,6 +114,8 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
         yield f"{len(phones) - _MOST_ALIKE} more phones; --json has them"
     for server in diagnosis.servers[:_MOST_ALIKE]:
         yield from _finding_lines("", f"server {server.server}: ", server.why)
+    if len(diagnosis.servers) > _MOST_ALIKE:
+        yield f"{len(diagnosis.servers) - _MOST_ALIKE} more servers; --json has them"
     for (severity, _), alike in groupby(diagnosis.findings, key=lambda finding: (finding.severity, finding.check)):
         group = list(alike)
         for finding in group[:_MOST_ALIKE]:
@@ -137,6 +124,21 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
             yield f"{severity}: {len(group) - _MOST_ALIKE} more like that; --json has them"
     if facts.messages and not diagnosis.exit_code:
         yield "nothing is wrong in this capture"
+
+
+def _file_lines(diagnosis: Diagnosis) -> Iterator[str]:
+    """Say how much was read, and of several files which packets are in which."""
+    facts, read = diagnosis.facts, [one for one in diagnosis.inputs if not one.error]
+    what = read[0].path
+    if len(read) > 1:
+        for one in sorted(read, key=lambda one: one.first):
+            numbers = f", {one.first} to {one.first + one.packets - 1}" if one.first and one.packets else ""
+            yield f"{one.path}: {_counted(one.packets, 'packet')}{numbers}"
+        what = f"{len(read)} files as one, packets numbered as mergecap does"
+    yield (
+        f"{what}: {_counted(facts.frames, 'packet')}, {_counted(facts.messages, 'SIP message')}, "
+        f"{_counted(facts.call_count, 'call')}, {_counted(facts.streams, 'RTP stream')}"
+    )
 
 
 def _counted(count: int, what: str) -> str:
@@ -155,9 +157,17 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
     facts = diagnosis.facts
     answers = {server.server: server.answers for server in diagnosis.servers}
     return {
-        "file": diagnosis.path,
-        "damage": diagnosis.damage,
         "exit_code": diagnosis.exit_code,
+        "files": [
+            {
+                "file": one.path,
+                "packets": one.packets,
+                "first_packet": one.first,
+                "damage": one.damage,
+                "error": one.error,
+            }
+            for one in diagnosis.inputs
+        ],
         "alg": overall(diagnosis.phones),
         "packets": facts.frames,
         "messages": facts.messages,

@@ -162,8 +162,9 @@ class Side:
     before_rtcp: int = 0
     got: int = 0
     got_rtcp: int = 0
-    #: When the last RTP and the last RTCP came to it, ns since 1970, 0 if none did.
+    #: When the last RTP and the last RTCP came to it, ns since 1970, 0 if none did, and the last RTP's number.
     last_ns: int = 0
+    last: int = 0
     last_rtcp_ns: int = 0
 
 

@@ -6,6 +6,7 @@ the packets. On a packet's way offline this is all of it, from the file to the f
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Final
 
 from sipalg.analysis.diagnose.calls import Calls
@@ -19,8 +20,7 @@ from sipalg.analysis.dialogs import CALL, kind_of
 from sipalg.analysis.messages import Messages, SipMessage
 from sipalg.analysis.rtp import Streams
 from sipalg.capture.decode import Decoder, Segment
-from sipalg.capture.progress import with_bar
-from sipalg.capture.reading import CaptureSource
+from sipalg.capture.reading import Frame
 from sipalg.codec.datagram import UDP
 from sipalg.codec.message import LENGTH_BEYOND
 from sipalg.engine.verdict import Endpoint
@@ -82,6 +82,8 @@ class Look:
     def finish(self, frames: int, last_ns: int) -> Facts:
         """Return the facts, `frames` packets in all, the last of them at `last_ns`."""
         facts, media = self.facts, self._media
+        for message in self._messages.rest():
+            self._message(message)
         facts.frames, facts.last_ns = frames, max(last_ns, facts.last_ns)
         self._calls.finish()
         self._transactions.finish()
@@ -131,11 +133,12 @@ class Look:
         self.facts.to_private += found.values()
 
 
-def look(source: CaptureSource, wanted: Wanted, media: Streams) -> Facts:
-    """Read a capture to its end."""
+def look(frames: Iterable[Frame], wanted: Wanted, media: Streams) -> Look:
+    """Take all frames; the facts are whole after `finish`."""
     looking = Look(wanted, media)
     take, last_ns = looking.take, 0
-    for segment in Decoder().segments(with_bar(source)):
+    for segment in Decoder().segments(frames):
         last_ns = segment.time_ns
         take(segment)
-    return looking.finish(source.packets, max(last_ns, source.last_ns))
+    looking.facts.last_ns = max(last_ns, looking.facts.last_ns)
+    return looking

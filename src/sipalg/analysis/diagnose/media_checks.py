@@ -13,6 +13,12 @@ _TALKED_S: Final = 2.0
 _RTCP_S: Final = 12.0
 #: So many packets are somebody's audio, not a probe.
 _FEW_PACKETS: Final = 10
+#: Who hears nothing for so long at a call's end, while the other does, isn't heard any more.
+_STOPPED_S: Final = 5.0
+#: With this part of the other side's packets in the same time, voice had no pauses: 30 ms beside 20 ms have two
+#: thirds of them.
+_STEADY: Final = 0.6
+_NS: Final = 1_000_000_000
 
 
 def audio(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
@@ -40,6 +46,36 @@ def audio(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
     if facts.calls and not facts.media_packets and any(call.talked_s >= _TALKED_S for call in facts.calls):
         text = "there is no RTP in this capture, so nothing is said about audio"
         yield finding(NOTE, "no-rtp", text, "capture without a filter for ports", Proof())
+
+
+def stopped(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
+    """Say in which calls one side heard nothing more from some moment on, while the other still did."""
+    del wanted
+    for call in facts.calls:
+        if outcome(facts, call) != BOTH:
+            continue
+        for deaf, far in ((call.caller, call.called), (call.called, call.caller)):
+            if (far.last_ns - deaf.last_ns) / _NS < _STOPPED_S:
+                continue
+            end_ns = call.bye_ns or call.last_ns
+            text = (
+                f"call {call.call_id}: audio stops: nothing comes to {_ends(deaf)} any more after "
+                f"{(deaf.last_ns - call.answered_ns) / _NS:.0f} s, {(end_ns - deaf.last_ns) / _NS:.0f} s before "
+                f"the end, while {_ends(far)} still gets RTP"
+            )
+            severity = BROKEN
+            advice = "the mapping was lost or changed in between: see timeouts, and what was said just before"
+            if deaf.last_rtcp_ns > deaf.last_ns:
+                severity, advice = WARNING, "but RTCP still came: the way is open, and the far end sends no audio"
+            elif deaf.got < _STEADY * far.got * _lasted(call, deaf) / _lasted(call, far):
+                severity, advice = WARNING, "it had pauses before: the far end may only have been silent"
+            last = Proof(1, [deaf.last])
+            yield finding(severity, "audio-stops", text, advice, call.invite, last, call.bye, call=call.call_id)
+
+
+def _lasted(call: Call, side: Side) -> int:
+    """How long a side heard something, in ns."""
+    return max(side.last_ns - call.answered_ns, 1)
 
 
 ONE_WAY: Final = "one-way"
@@ -106,4 +142,4 @@ def _why(side: Side, wanted: Wanted) -> tuple[str, str]:
     return "", "a firewall, a lost mapping, or the far end sends nothing: capture at the other side too"
 
 
-CHECKS: Final = (audio, rtcp, to_private)
+CHECKS: Final = (audio, stopped, rtcp, to_private)
