@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipalg.codec.body import sdp_span
+from sipalg.codec.body import MAX_NESTING, MAX_PARTS, sdp_parts, sdp_span
 from sipalg.codec.message import Message, parse
 
 SDP = b"v=0\r\no=- 1 1 IN IP4 192.168.33.10\r\n"
@@ -32,6 +32,24 @@ def multipart(*parts: bytes, boundary: bytes = b"b1", before: bytes = b"", behin
     return (
         before + b"".join(b"--" + boundary + b"\r\n" + part for part in parts) + b"--" + boundary + b"--\r\n" + behind
     )
+
+
+def within(*parts: bytes, boundary: bytes = b"c1", more: bytes = b"") -> bytes:
+    """A part that is a multipart itself."""
+    return (
+        b"Content-Type: multipart/alternative;boundary=" + boundary + b"\r\n" + more + b"\r\n"
+        + multipart(*parts, boundary=boundary)
+    )  # fmt: skip
+
+
+def spans(body: bytes) -> list[tuple[bytes, list[bytes], bool]]:
+    """All descriptions of a multipart body: their text, the lengths around them, whether they are early ones."""
+    message = frame(MIXED, body)
+    data = message.data
+    return [
+        (data[part.start : part.end], [data[slice(*one)] for one in part.lengths], part.is_early)
+        for part in sdp_parts(message)
+    ]
 
 
 MIXED = b"Content-Type: multipart/mixed;boundary=b1\r\n"
@@ -137,7 +155,8 @@ def test_part_that_is_encoded_is_left_alone(value: bytes) -> None:
         multipart(SDP_PART, boundary=b"b12"),
         multipart(SDP_PART, boundary=b"B1"),
         multipart(SDP_PART).replace(b"--b1", b" --b1"),
-        multipart(b"Content-Type: multipart/alternative;boundary=b11\r\n\r\n" + multipart(SDP_PART, boundary=b"b11")),
+        multipart(b"Content-Type: multipart/alternative\r\n\r\n" + multipart(SDP_PART, boundary=b"b11")),
+        multipart(within(SDP_PART, more=b"Content-Encoding: gzip\r\n")),
     ],
 )
 def test_no_part_is_the_description(body: bytes) -> None:
@@ -164,6 +183,48 @@ def test_closed_multipart_needs_its_delimiters_at_the_start_of_a_line() -> None:
 def test_boundaries(parameter: bytes, boundary: bytes) -> None:
     field = b"Content-Type: multipart/mixed;" + parameter + b"\r\n"
     assert found(field, multipart(TEXT_PART, SDP_PART, boundary=boundary)) == SDP
+
+
+EARLY_PART = b"Content-Disposition: early-session;handling=optional\r\n" + SDP_PART
+
+
+def test_several_descriptions() -> None:
+    other = SDP_PART.replace(b"33", b"44")
+    assert [text for text, *_ in spans(multipart(TEXT_PART, SDP_PART, other))] == [SDP, SDP.replace(b"33", b"44")]
+
+
+def test_early_session_comes_behind_the_calls_own() -> None:
+    body = multipart(EARLY_PART.replace(b"33", b"44"), SDP_PART)
+    assert [is_early for *_, is_early in spans(body)] == [True, False]
+    assert found(MIXED, body) == SDP
+    assert found(MIXED, multipart(EARLY_PART)) == SDP
+
+
+def test_nested_multiparts() -> None:
+    body = multipart(TEXT_PART, within(TEXT_PART, within(SDP_PART, boundary=b"c1-1")), SDP_PART)
+    assert [text for text, *_ in spans(body)] == [SDP, SDP]
+
+
+def test_lengths_of_the_parts_around_innermost_first() -> None:
+    inner = within(b"l: 7\r\n" + SDP_PART, SDP_PART, more=b"Content-Length : 88 \r\n")
+    assert spans(multipart(inner, b"Content-Length: x\r\n" + SDP_PART)) == [
+        (SDP, [b"7", b"88"], False),
+        (SDP, [b"88"], False),
+        (SDP, [], False),
+    ]
+
+
+def test_nesting_has_an_end() -> None:
+    part = SDP_PART
+    for depth in range(2, 7):
+        part = within(part, boundary=b"c%d" % depth)
+        assert bool(spans(multipart(part))) == (depth <= MAX_NESTING)
+
+
+def test_parts_have_an_end() -> None:
+    assert len(spans(multipart(*[TEXT_PART] * (MAX_PARTS - 1), SDP_PART))) == 1
+    assert spans(multipart(*[TEXT_PART] * MAX_PARTS, SDP_PART)) == []
+    assert spans(multipart(within(*[TEXT_PART] * MAX_PARTS), SDP_PART)) == [], "wherever they are"
 
 
 def test_signed_bodies_are_read_all_the_same() -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sipalg.codec.address import NO_PORT
 from sipalg.codec.fields import fields_with, read
 from sipalg.codec.message import FIELD_NAMES, VIA, Message, parse
 from sipalg.codec.uri import UriSpan
@@ -142,9 +143,17 @@ def test_address_in_the_parameters_finds_its_via() -> None:
 def test_spans_count_from_the_field() -> None:
     message = frame(b"X: y", b"Contact : <sip:a@192.168.33.10:5070>")
     ((begin, (place,)),) = fields_with(message, P)
-    kind, span = place[0], UriSpan._make(place[1:])
+    kind, span = place[0], UriSpan(*place[1:])
     assert message.data[begin:].startswith(b"Contact : ")
     assert (FIELD_NAMES[kind], span.host, span.port, span.with_port) == ("contact", P, 5070, True)
+
+
+def test_maddr_that_says_the_same_is_a_place_of_its_own() -> None:
+    message = frame(b"m:<sip:a@192.168.33.10:5070;maddr=192.168.33.10>;expires=7, <sip:b@h;maddr=192.168.33.10>")
+    ((begin, (uri, maddr, other)),) = fields_with(message, P)
+    assert message.data[begin + maddr[3] :].startswith(P + b">;")
+    assert maddr == (uri[0], P, 5070, maddr[3], maddr[3] + len(P), False, NO_PORT, False, 7)
+    assert other[1] == b"h"
 
 
 def test_last_line_without_a_blank_line() -> None:
@@ -204,7 +213,7 @@ def test_fields_are_those_that_reading_line_by_line_finds(fields: list[bytes], t
     last = 0
     for begin, places in fields_with(message, text):
         for place in places:
-            kind, span = place[0], UriSpan._make(place[1:])
+            kind, span = place[0], UriSpan(*place[1:])
             assert kind != VIA or len(places) == 1
             assert last <= begin + span.start < begin + span.end <= message.head_end
             last = begin + span.end

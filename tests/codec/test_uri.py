@@ -196,6 +196,26 @@ def test_without_brackets_parameters_are_the_fields() -> None:
 
 
 @pytest.mark.parametrize(
+    ("uri", "maddr"),
+    [
+        (b"sip:10.0.0.1;maddr=10.0.0.1", b"10.0.0.1"),
+        (b"sip:a@10.0.0.1:5070;lr;Maddr=10.0.0.1;x?y=z", b"10.0.0.1"),
+        (b"sip:a@[::1];maddr=[::1]", b"[::1]"),
+        (b"sip:a@10.0.0.1;maddr=10.0.0.11", b""),
+        (b"sip:a@10.0.0.1;maddr=10.0.0.2", b""),
+        (b"sip:a@10.0.0.1;xmaddr=10.0.0.1", b""),
+        (b"sip:a;maddr=10.0.0.1@10.0.0.1", b""),
+        (b"sip:a@10.0.0.1?x;maddr=10.0.0.1", b""),
+        (b"sip:a@10.0.0.1;maddr", b""),
+    ],
+)
+def test_maddr_that_says_the_same(uri: bytes, maddr: bytes) -> None:
+    for text, span in ((b"<" + uri + b">", only(b"<" + uri + b">")), (uri, parse_one(uri))):
+        assert span is not None
+        assert text[slice(*span.maddr)] == maddr
+
+
+@pytest.mark.parametrize(
     ("parameters", "expires_s"),
     [
         (b"", None),

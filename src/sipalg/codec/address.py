@@ -23,6 +23,9 @@ HOST: Final = rb"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+"
 #: The highest port; 0 is never one that a packet can be sent to.
 MAX_PORT: Final = 65535
 
+#: In place of a default port: the text is a host alone, as of a URI's `maddr` (RFC 3261 §25.1).
+NO_PORT: Final = 0
+
 #: Ports below this one belong to the system's services (RFC 6335 §6): never a pinhole there.
 FIRST_UNPRIVILEGED_PORT: Final = 1024
 
@@ -101,7 +104,10 @@ def in_networks(host: str, networks: tuple[Network, ...]) -> bool:
 
 
 def authority(host: bytes, port: int, *, with_port: bool, default_port: int) -> bytes:
-    """`host` or `host:port`: the port is written if the text had one (`with_port`) or isn't the default."""
-    if with_port or port != default_port:
+    """`host` or `host:port`: the port is written if the text had one (`with_port`) or isn't the default.
+
+    Where no port may stand, the default is NO_PORT.
+    """
+    if default_port != NO_PORT and (with_port or port != default_port):
         return b"%b:%d" % (host, port)
     return host

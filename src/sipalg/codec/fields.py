@@ -10,14 +10,15 @@ from __future__ import annotations
 
 from typing import Final
 
-from sipalg.codec.address import is_reference
+from sipalg.codec.address import NO_PORT, is_reference
 from sipalg.codec.headers import ViaSpan, parse_via
 from sipalg.codec.memory import Memory
 from sipalg.codec.message import BLANKS, KINDS, VIA, Message, find_field
 from sipalg.codec.uri import UriSpan, parse_list
 
 #: One address of a field as a plain tuple, which is taken apart at once: the field's kind, and then what a UriSpan or
-#: a ViaSpan has, in that order. Its span counts from the field's first byte.
+#: a ViaSpan has, in that order. Its span counts from the field's first byte. A URI's `maddr` is one more, NO_PORT its
+#: default port.
 Place = tuple[int, bytes, int, int, int, bool, int, bool, int | None]
 
 #: How many lines are remembered: those of some thousand phones.
@@ -81,13 +82,25 @@ def read(line: bytes) -> tuple[int, tuple[UriSpan | ViaSpan, ...]]:
         via = parse_via(value)
         return kind, () if via is None else (via._replace(start=via.start + shift, end=via.end + shift),)
     spans = parse_list(value) or ()
-    return kind, tuple(span._replace(start=span.start + shift, end=span.end + shift) for span in spans)
+    return kind, tuple(_moved(span, shift) for span in spans)
+
+
+def _moved(span: UriSpan, shift: int) -> UriSpan:
+    """A URI's spans as they count from further ahead."""
+    start, end = span.maddr
+    maddr = (start + shift, end + shift) if end else span.maddr
+    return span._replace(start=span.start + shift, end=span.end + shift, maddr=maddr)
 
 
 def _read_places(line: bytes) -> tuple[Place, ...]:
     """The addresses of a header field with its kind, none of one that nobody edits."""
     kind, spans = read(line)
-    return tuple((kind, *span) for span in spans)
+    places: list[Place] = []
+    for span in spans:
+        places.append((kind, *span[:8]))
+        if isinstance(span, UriSpan) and span.maddr[1]:
+            places.append((kind, span.host, span.port, *span.maddr, False, NO_PORT, span.over_stream, span.expires_s))
+    return tuple(places)
 
 
 _LINES: Final = Memory(_read_places, _REMEMBERED)

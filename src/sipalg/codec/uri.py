@@ -32,6 +32,7 @@ _OTHER: Final = re.compile(
     rb"\s*(?:" + _QUOTED + rb"\s*|[^\"<>,]+)?(?:<[^<>]*>)?([^,\"<>]*+(?:" + _QUOTED + rb"[^,\"<>]*+)*)(,?)", re.DOTALL
 )
 _SINGLE: Final = re.compile(_SIP + rb"[^<>\s]*)?")
+_MADDR: Final = re.compile(rb"[^?]*?;(?i:maddr)=([^;?]+)")
 _EXPIRES: Final = re.compile(rb";\s*(?i:expires)\s*=\s*\"?([0-9]{1,9})")
 _STREAM_TRANSPORT: Final = re.compile(rb";(?i:transport=(?:tcp|tls|ws|wss))(?=[;?]|\Z)")
 
@@ -43,6 +44,7 @@ class UriSpan(NamedTuple):
     `port` is what the URI means, 5060 (5061 for sips) where it names none (RFC 3261 §19.1.2); `default_port` is that
     one, and `with_port` whether one is written. `over_stream` says that the URI asks for TCP or TLS (§19.1.1), so
     that a UDP mapping wouldn't serve it. `expires_s` is the Contact's own lifetime (§10.2.1.1), None without one.
+    `maddr` is the span of that parameter's value where it says the same as `host`: requests go there (§19.1.1).
     """
 
     host: bytes
@@ -53,6 +55,7 @@ class UriSpan(NamedTuple):
     default_port: int
     over_stream: bool
     expires_s: int | None
+    maddr: tuple[int, int] = (0, 0)
 
 
 def parse_list(value: bytes) -> tuple[UriSpan, ...] | None:
@@ -87,6 +90,8 @@ def _span(match: re.Match[bytes], field_parameters: bytes) -> UriSpan:
     secure = len(scheme) == 4
     default_port = 5061 if secure else 5060
     expires = _EXPIRES.search(field_parameters)
+    maddr = _MADDR.match(parameters) if parameters else None
+    shift = match.start(4)
     return UriSpan(
         HOSTS[host],
         int(port) if port and int(port) != default_port else default_port,
@@ -96,4 +101,5 @@ def _span(match: re.Match[bytes], field_parameters: bytes) -> UriSpan:
         default_port,
         secure or _STREAM_TRANSPORT.search(parameters or b"") is not None,
         int(expires[1]) if expires else None,
+        (shift + maddr.start(1), shift + maddr.end(1)) if maddr and maddr[1] == host else (0, 0),
     )

@@ -10,10 +10,10 @@ from __future__ import annotations
 from typing import Final
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, in_networks, is_reference, reference
-from sipalg.codec.body import sdp_span
+from sipalg.codec.body import sdp_parts
 from sipalg.codec.fields import fields_with
 from sipalg.codec.message import Message, cseq_method, identify, session_expires_s
-from sipalg.engine import outside, rewrite_sdp
+from sipalg.engine import bodies, outside
 from sipalg.engine.calls import Calls
 from sipalg.engine.contacts import Contacts
 from sipalg.engine.dialogs import CALL_METHODS, SESSION_METHODS, DialogKey, Step
@@ -42,7 +42,6 @@ from sipalg.engine.verdict import Change, Datagram, Endpoint
 
 #: A NamedTuple's own constructor costs twice as much.
 new: Final = tuple.__new__
-_NO_SPAN: Final = (0, 0)
 _METHODS_OF_CALLS: Final = CALL_METHODS | {b"CANCEL"}
 #: Remembered answers to "is this remote address excepted?"; a flood of addresses empties it.
 _EXEMPT_CACHE: Final = 4096
@@ -128,7 +127,7 @@ class Passage:
 
     def _outward(self, message: Message, datagram: Datagram) -> list[Change] | str | Refusal:
         """Edit what an inside phone sends; a str is the reason why its message passes."""
-        payload, source, destination, protocol, in_interface = datagram
+        _, source, destination, protocol, in_interface = datagram
         settings = self.settings
         if not settings.nat_address and ":" not in source.host:
             return NO_PUBLIC_ADDRESS
@@ -165,10 +164,10 @@ class Passage:
                 return NAT_AWARE
             del self.nat_aware[key]
             transaction.note(self.nat_aware, key)
-        sdp = sdp_span(message) if message.body < message.body_end else _NO_SPAN
-        if sdp[1] and _has_empty_parameter(message):
+        sdp = sdp_parts(message) if message.body < message.body_end else None
+        if sdp and _has_empty_parameter(message):
             return EMPTY_PARAMETER
-        if entry is None and sdp[1]:
+        if entry is None and sdp:
             entry = self.mappings.open(transaction, protocol, source, "sip", in_interface)
             if entry is None:
                 return NO_FREE_PORT
@@ -184,17 +183,17 @@ class Passage:
         if self.peers.tended:
             self.peers.tend(transaction, entry, destination)
         ends: Ends | None = None
-        if sdp[1] and (recipient is None or recipient.in_interface != in_interface):
-            place = (transaction, self.mappings, payload, sdp, own, advertised, in_interface)
-            body = rewrite_sdp.outward(*place, self.direct.nobody)
+        if sdp and (recipient is None or recipient.in_interface != in_interface):
+            place = (transaction, self.mappings, message, sdp, own, advertised, in_interface)
+            body = bodies.outward(*place, self.direct.nobody)
             if body == SDP_OF_ANOTHER:
                 judgement = self.direct.judge(message, datagram)
                 if not isinstance(judgement, Others):
                     return judgement
-                body = rewrite_sdp.outward(*place, judgement)
+                body = bodies.outward(*place, judgement)
             if isinstance(body, str):
                 return body
-            edits += _with_length(message, body.edits)
+            edits += body.edits
             ends = body.ends
         if is_register:
             self.contacts.follow_request(transaction, message, contacts, source.host)
@@ -211,7 +210,7 @@ class Passage:
 
     def _inward(self, message: Message, datagram: Datagram) -> list[Change] | str:
         """Edit what comes for an inside phone; a str is the reason why the message passes."""
-        payload, source, destination, protocol, _ = datagram
+        _, source, destination, protocol, _ = datagram
         recipient = self.mappings.entries.get((protocol, destination))
         if recipient is None or not recipient.for_sip:
             served = self.settings.nat_address if ":" not in destination.host else self.settings.ipv6
@@ -226,12 +225,12 @@ class Passage:
             self.peers.tend(transaction, recipient, source)
         edits, contacts = self.headers.edit_inward(message, recipient)
         ends: Ends | None = None
-        sdp = sdp_span(message)
-        if sdp[1]:
+        sdp = sdp_parts(message)
+        if sdp:
             if _has_empty_parameter(message):
                 return EMPTY_PARAMETER
-            body = rewrite_sdp.inward(self.mappings, payload, sdp, recipient.public_host, recipient.in_interface)
-            edits += _with_length(message, body.edits)
+            body = bodies.inward(self.mappings, message, sdp, recipient.public_host, recipient.in_interface)
+            edits += body.edits
             ends = body.ends
         method = message.method or _answered(message)
         if method in CALL_METHODS:
@@ -298,14 +297,3 @@ def _answered(message: Message) -> bytes:
     """The method that a response answers; b"" for 100, which only says that a proxy is at it."""
     return cseq_method(message) if message.status > 100 else b""
 
-
-def _with_length(message: Message, edits: list[Change]) -> list[Change]:
-    """The body's edits along with Content-Length's, which is exact or, where there was none, isn't added."""
-    growth = 0
-    for _, length, replacement, _ in edits:
-        growth += len(replacement) - length
-    start, end = message.length
-    if growth and end:
-        text = b"%d" % (int(message.data[start:end]) + growth)
-        edits.append((start, end - start, text, "content-length"))
-    return edits

@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT as _LOWEST
-from sipalg.codec.address import MAX_PORT, authority, ipv6_reference, is_reference
+from sipalg.codec.address import MAX_PORT, NO_PORT, authority, ipv6_reference, is_reference
 from sipalg.codec.fields import Place, fields_with
 from sipalg.codec.headers import received_and_rport
 from sipalg.codec.message import CONTACT, FIELD_NAMES, ROUTE, VIA, Message, find_field, value_end
@@ -134,7 +134,7 @@ class Headers:
             if self.bare and (entry.key, kind) in self.bare:
                 transaction.remove(self.bare, (entry.key, kind))
             return entry.public_text
-        if kind in (VIA, CONTACT):
+        if kind in (VIA, CONTACT) and default_port != NO_PORT:
             transaction.put(self.bare, (entry.key, kind), True)
         return authority(entry.public_host, entry.public_port, with_port=False, default_port=default_port)
 
@@ -167,14 +167,19 @@ class Headers:
                         entry.public_host, entry.public_port, with_port=span.with_port, default_port=span.default_port
                     )
                     edits.append((start + span.start, span.end - span.start, text, rule))
+                    _edit_maddr(edits, start, span, entry.public_host, rule)
         return edits
 
     def edit_inward(self, message: Message, recipient: Entry) -> tuple[list[Change], list[Granted]]:
         """The edits that give the recipient its own addresses back, and those of its mappings that Contacts name."""
         edits: list[Change] = []
         contacts: list[Granted] = []
-        if message.target is not None:
-            self._give_back(edits, message.uri[0], (0, *message.target), _REQUEST_URI, recipient)
+        target = message.target
+        if target is not None:
+            start = message.uri[0]
+            entry = self._give_back(edits, start, (0, *target[:8]), _REQUEST_URI, recipient)
+            if entry is not None:
+                _edit_maddr(edits, start, target, entry.private_host, _REQUEST_URI)
         for begin, places in fields_with(message, recipient.public_host):
             for place in places:
                 kind = place[0]
@@ -202,7 +207,8 @@ class Headers:
             return None
         entry = self._own_mapping(TCP if over_stream else UDP, port, recipient)
         if entry is not None:
-            text = self._private_text(entry, CONTACT, default_port) if self.bare else entry.private_text
+            plain = not self.bare and default_port != NO_PORT
+            text = entry.private_text if plain else self._private_text(entry, CONTACT, default_port)
             edits.append((start + first, last - first, text, rule))
         return entry
 
@@ -250,7 +256,7 @@ class Headers:
 
     def _private_text(self, entry: Entry, kind: int, default_port: int) -> bytes:
         """A mapping's private address as its phone writes it in this kind of field."""
-        if (entry.key, kind) in self.bare:
+        if default_port == NO_PORT or (entry.key, kind) in self.bare:
             return authority(entry.private_host, entry.key[1].port, with_port=False, default_port=default_port)
         return entry.private_text
 
@@ -263,6 +269,13 @@ def _bare(host: bytes) -> bytes:
 def _needle(host: bytes) -> bytes:
     """What the text of a host holds, however it is written: an IPv6 address may be in many ways."""
     return b"[" if is_reference(host) else host
+
+
+def _edit_maddr(edits: list[Change], start: int, span: UriSpan, host: bytes, rule: str) -> None:
+    """Append the edit of a URI's `maddr` that says the same as its host."""
+    first, last = span.maddr
+    if last:
+        edits.append((start + first, last - first, host, rule))
 
 
 def _names_bad_port(places: tuple[Place, ...], own: bytes) -> bool:
