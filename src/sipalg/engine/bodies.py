@@ -31,10 +31,14 @@ def outward(
 
     `own` is the sender's address, `others` tells which other inside hosts' ports it may name.
     """
+    data = message.data
+    start, end, lengths, is_early = parts[0]
+    if len(parts) == 1 and not lengths and not is_early:
+        body = rewrite_sdp.outward(transaction, mappings, data, (start, end), own, advertised, in_interface, others)
+        return body if isinstance(body, str) else _with_length(message, body)
     bodies: list[Body] = []
-    for start, end, *_ in parts:
-        place = (transaction, mappings, message.data, (start, end), own, advertised, in_interface)
-        body = rewrite_sdp.outward(*place, others)
+    for start, end, _, _ in parts:
+        body = rewrite_sdp.outward(transaction, mappings, data, (start, end), own, advertised, in_interface, others)
         if isinstance(body, str):
             return body
         bodies.append(body)
@@ -44,23 +48,32 @@ def outward(
 def inward(mappings: Mappings, message: Message, parts: list[Part], advertised: bytes, in_interface: str) -> Body:
     """Edit all descriptions of a message for the phone on `in_interface`."""
     data = message.data
-    bodies = [rewrite_sdp.inward(mappings, data, (start, end), advertised, in_interface) for start, end, *_ in parts]
+    start, end, lengths, is_early = parts[0]
+    if len(parts) == 1 and not lengths and not is_early:
+        return _with_length(message, rewrite_sdp.inward(mappings, data, (start, end), advertised, in_interface))
+    spans = [(part.start, part.end) for part in parts]
+    bodies = [rewrite_sdp.inward(mappings, data, span, advertised, in_interface) for span in spans]
     return _together(message, parts, bodies)
 
 
 def _together(message: Message, parts: list[Part], bodies: list[Body]) -> Body:
     """All edits of the body, with those of the lengths around them, and the media ends that are negotiated."""
-    body = bodies[0]
-    if len(parts) > 1 or parts[0].lengths or parts[0].is_early:
-        of_the_call = [one.ends for part, one in zip(parts, bodies, strict=True) if not part.is_early]
-        ends = next((ends for ends in of_the_call if ends is not None), None)
-        body = Body([edit for one in bodies for edit in one.edits], ends)
-        _keep_part_lengths(message.data, parts, bodies, body.edits)
-    growth = _growth(body.edits)
-    start, end = message.length
-    if growth and end:
-        text = b"%d" % (int(message.data[start:end]) + growth)
-        body.edits.append((start, end - start, text, "content-length"))
+    of_the_call = [one.ends for part, one in zip(parts, bodies, strict=True) if not part.is_early]
+    ends = next((ends for ends in of_the_call if ends is not None), None)
+    body = Body([edit for one in bodies for edit in one.edits], ends)
+    _keep_part_lengths(message.data, parts, bodies, body.edits)
+    return _with_length(message, body)
+
+
+def _with_length(message: Message, body: Body) -> Body:
+    """The body with Content-Length's edit: the length is exact, and where there was none, none is added."""
+    edits = body.edits
+    if edits:
+        growth = _growth(edits)
+        start, end = message.length
+        if growth and end:
+            text = b"%d" % (int(message.data[start:end]) + growth)
+            edits.append((start, end - start, text, "content-length"))
     return body
 
 
