@@ -47,7 +47,7 @@ class Piece(NamedTuple):
 
 
 class Framer:
-    """One direction of one connection. `broken` is why the rest is handed through as it comes, "" while it is framed."""
+    """One direction of one connection. `broken` is why the rest isn't framed, "" as long as it is."""
 
     def __init__(self) -> None:
         self.broken = ""
@@ -72,7 +72,7 @@ class Framer:
         pieces: list[Piece] = []
         while self._held:
             size = self._next()
-            if self.broken:
+            if size < 0:
                 pieces.append(Piece(self._held, False))
                 self._held = b""
             elif size:
@@ -92,13 +92,13 @@ class Framer:
         return held
 
     def _next(self) -> int:
-        """The size of the first piece held, 0 if it isn't whole; sets `broken` where there is none to be had."""
+        """The size of the first piece held, 0 if it isn't whole, -1 if there is none: then `broken` says why."""
         held = self._held
         if held[0] in _LINE_ENDS:
             return len(held) - len(held.lstrip(_LINE_ENDS))
         if not self._wanted:
             self._wanted = self._find_end(held)
-        return self._wanted if 0 < self._wanted <= len(held) else 0
+        return -1 if self.broken else self._wanted if self._wanted <= len(held) else 0
 
     def _find_end(self, held: bytes) -> int:
         """The size of the message that `held` begins with, 0 while its header isn't whole."""

@@ -18,7 +18,19 @@ from sipalg.datapath.executor import KERNEL_ERROR, Failure, Trigger
 from sipalg.datapath.interfaces import Interfaces
 from sipalg.datapath.loop import FaultLog
 from sipalg.datapath.nfqueue import QueuedPacket
-from sipalg.engine.verdict import ACCEPT, DROP, UDP, Command, Datagram, Endpoint, Event, Flow, OpenMapping, Verdict
+from sipalg.engine.verdict import (
+    ACCEPT,
+    DROP,
+    UDP,
+    Command,
+    Datagram,
+    Endpoint,
+    Event,
+    Flow,
+    OpenMapping,
+    Reply,
+    Verdict,
+)
 
 _LOG = logging.getLogger(__name__)
 
@@ -56,6 +68,9 @@ class Engine(Protocol):
 
     def receive_datagram(self, datagram: Datagram, now: float) -> Verdict:
         """Decide on one datagram."""
+
+    def receive_message(self, datagram: Datagram, now: float) -> Verdict:
+        """Decide on one whole message of a stream."""
 
     def commands_done(self, token: int, now: float) -> None:
         """Commit what the verdict with `token` promised."""
@@ -134,6 +149,8 @@ class Driver:
         #: Packets by what became of them: `replaced`, `accepted`, `dropped`, `failed`; why the engine wasn't asked.
         self.packets: defaultdict[str, int] = defaultdict(int)
         self.not_asked: defaultdict[str, int] = defaultdict(int)
+        #: The same of messages over TCP.
+        self.messages: defaultdict[str, int] = defaultdict(int)
         self.commands_failed: defaultdict[str, int] = defaultdict(int)
         #: The engine's events by name.
         self.events: defaultdict[str, int] = defaultdict(int)
@@ -194,6 +211,33 @@ class Driver:
                 # The queue was empty a moment ago: what has come since wakes the loop again.
                 break
         self.report_events()
+
+    def decide_message(self, datagram: Datagram) -> tuple[bytes, bytes]:
+        """Decide on one message of a TCP connection: what goes on in its place, and what its sender is answered.
+
+        Either may be b"", for nothing. Never raises: a message at which something fails goes on as it came.
+        """
+        payload = datagram.payload
+        now = self._clock()
+        self.messages["received"] += 1
+        try:
+            verdict = self._alg.receive_message(datagram, now)
+            answer = b"".join(command.payload for command in verdict.commands if isinstance(command, Reply))
+            if verdict.commands:
+                verdict = self._run(verdict, datagram, now)
+            if self._heard:
+                self._untold.append((datagram, verdict, time.time_ns()))
+        except Exception:
+            self.messages["failed"] += 1
+            self.log.exception("message", "passed-unchanged")
+            return payload, b""
+        if self.observe or verdict.action == ACCEPT:
+            return payload, b""
+        if verdict.action == DROP:
+            self.messages["dropped"] += 1
+            return b"", answer
+        self.messages["replaced"] += 1
+        return verdict.payload, b""
 
     def run_timer(self) -> None:
         """Let the engine do what is due, and run its commands."""
@@ -287,7 +331,10 @@ class Driver:
         if self.observe:
             return None
         trigger = None
-        if datagram.in_interface in self._inside and any(isinstance(command, OpenMapping) for command in commands):
+        if datagram.protocol != UDP:
+            # The relay's own connection, untranslated, and its answers, which the relay writes itself.
+            commands = [command for command in commands if not isinstance(command, Reply)]
+        elif datagram.in_interface in self._inside and any(isinstance(command, OpenMapping) for command in commands):
             trigger = Trigger(datagram.protocol, datagram.source, datagram.destination)
         try:
             return self._runner.run(commands, trigger)

@@ -45,6 +45,7 @@ _INTERVAL_END: Final = 1
 INTERVAL: Final = 0x4
 MAP: Final = 0x8
 TIMEOUT: Final = 0x10
+DYNAMIC: Final = 0x20  # NFT_SET_EVAL: rules may change it
 
 # NFT_OBJECT_… and NFTA_OBJ_…
 COUNTER: Final = 1
@@ -65,10 +66,11 @@ _LIST_ELEMENT: Final = 1
 #: User data for those who list a set: its keys are in the machine's byte order.
 _KEY_IN_HOST_ORDER: Final = bytes((0, 4)) + struct.pack("=I", 1)
 
+_MARK: Final = 3  # NFT_META_MARK
 _LONGEST_S: Final = 1e9
 
 _VERDICT_CODE = struct.Struct("!i")
-_DROP, _JUMP, _GOTO, _RETURN = 0, -3, -4, -5
+_DROP, _ACCEPT, _JUMP, _GOTO, _RETURN = 0, 1, -3, -4, -5
 
 
 def message(kind: int, flags: int, *attributes: bytes) -> Message:
@@ -129,14 +131,25 @@ def concatenated(*types: int) -> int:
 
 
 def new_set(
-    table: str, name: str, identity: int, flags: int, key: tuple[int, int], data: tuple[int, int] | None = None
+    table: str,
+    name: str,
+    identity: int,
+    flags: int,
+    key: tuple[int, int],
+    data: tuple[int, int] | None = None,
+    size: int = 0,
 ) -> Message:
-    """Make a set, or with `data` a map; `key` and `data` are (type, bytes), `identity` is unique in a transaction."""
+    """Make a set, or with `data` a map; `key` and `data` are (type, bytes), `identity` is unique in a transaction.
+
+    `size` is how many elements it may have, 0 as many as there is memory for.
+    """
     parts = [text(1, table), text(2, name), u32(3, flags), u32(4, key[0]), u32(5, key[1]), u32(10, identity)]
     if key[0] == INTERFACE_NAME:
         parts.append(attribute(13, _KEY_IN_HOST_ORDER))
     if data is not None:
         parts += [u32(6, data[0]), u32(7, data[1])]
+    if size:
+        parts.append(nested(9, u32(1, size)))
     return message(NEW_SET, netlink.CREATE, *parts)
 
 
@@ -237,6 +250,61 @@ def load_route(key: int) -> bytes:
     return _expression("rt", u32(1, _REGISTER), u32(2, key))
 
 
+def load_value(value: bytes, register: int = 0) -> bytes:
+    """Load these bytes into a register."""
+    return _expression("immediate", u32(1, _REGISTER + register), nested(2, attribute(DATA_VALUE, value)))
+
+
+def load_transparent() -> bytes:
+    """Load into register 0 whether the packet is for a local transparent socket (NFT_SOCKET_TRANSPARENT): one byte.
+
+    The rule ends here where it is for no local socket at all.
+    """
+    return _expression("socket", u32(1, 0), u32(2, _REGISTER))
+
+
+def mask_byte(bits: int) -> bytes:
+    """Keep these bits of register 0's first byte."""
+    value = nested(4, attribute(DATA_VALUE, bytes((bits,))))
+    return _expression(
+        "bitwise", u32(1, _REGISTER), u32(2, _REGISTER), u32(3, 1), value, nested(5, attribute(1, b"\0"))
+    )
+
+
+def set_mark(bit: int) -> tuple[bytes, ...]:
+    """Set one bit of the packet's mark, and leave the others as they are."""
+    keep = nested(4, attribute(DATA_VALUE, struct.pack("=I", ~bit & 0xFFFFFFFF)))
+    flip = nested(5, attribute(DATA_VALUE, struct.pack("=I", bit)))
+    return (
+        load_meta(_MARK),
+        _expression("bitwise", u32(1, _REGISTER), u32(2, _REGISTER), u32(3, 4), keep, flip),
+        _expression("meta", u32(2, _MARK), u32(3, _REGISTER)),
+    )
+
+
+def to_local_socket(address: bytes, port: int) -> tuple[bytes, ...]:
+    """Hand the packet to the local transparent socket that it belongs to, or to the one that listens there (TPROXY).
+
+    The rule ends here where there is neither.
+    """
+    loads = (load_value(address), load_value(port.to_bytes(2, "big"), 1))
+    return (*loads, _expression("tproxy", u32(1, IPV4), u32(2, _REGISTER), u32(3, _REGISTER + 1)))
+
+
+def note_in(name: str, timeout_s: float, *, renew: bool = False) -> bytes:
+    """Add the key that begins in register 0 to a set, for some seconds; `renew` begins the time of a known one anew.
+
+    The rule ends here where the set is full.
+    """
+    operation = u32(3, int(renew))
+    return _expression("dynset", text(1, name), operation, u32(4, _REGISTER), attribute(6, _milliseconds(timeout_s)))
+
+
+def reset() -> bytes:
+    """Answer the packet with a TCP reset, and drop it."""
+    return _expression("reject", u32(1, 1))
+
+
 def mask(bits: int) -> bytes:
     """Keep these bits of register 0, a number in the machine's byte order."""
     value = nested(4, attribute(DATA_VALUE, struct.pack("=I", bits)))
@@ -299,6 +367,11 @@ def use_object(kind: int, name: str) -> bytes:
 def drop() -> bytes:
     """Drop the packet."""
     return _verdict(_DROP)
+
+
+def accept() -> bytes:
+    """Let the packet go on to the next base chain."""
+    return _verdict(_ACCEPT)
 
 
 def no_track() -> bytes:

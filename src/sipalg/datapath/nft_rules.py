@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from sipalg.datapath import nft_codec as nft
 from sipalg.datapath.netlink import Message
 from sipalg.datapath.reply import MARK
-from sipalg.engine.verdict import UDP
+from sipalg.engine.verdict import TCP, UDP
 
 SNAT_MAP: Final = "snat_map"
 DNAT_MAP: Final = "dnat_map"
@@ -39,7 +39,7 @@ DIRECT_MEDIA: Final = "direct_media"
 _PROTOCOLS: Final = "protocols"
 _SIP_PORTS: Final = "sip_ports"
 _INSIDE: Final = "inside_ifaces"
-_EXCEPT: Final = "except"
+EXCEPT: Final = "except"
 _TRUSTED: Final = "trusted_peers"
 
 #: The counter of packets that were given to the queue, whether somebody took them or not.
@@ -50,12 +50,12 @@ STRANGERS_NAME: Final = "from_strangers"
 
 #: Hooks and priorities: just after the administrator's dnat (-100), just before his snat (100), after his filters;
 #: what must not be tracked is met before the connection tracker (-200).
-_PREROUTING, _FORWARD, _OUTPUT, _POSTROUTING = 0, 2, 3, 4
+PREROUTING, INPUT, FORWARD, OUTPUT, POSTROUTING = 0, 1, 2, 3, 4
 _BASE_CHAINS: Final = (
-    ("prerouting", "nat", _PREROUTING, -99),
-    ("postrouting", "nat", _POSTROUTING, 99),
-    ("forward", "filter", _FORWARD, 200),
-    ("answers", "filter", _OUTPUT, -300),
+    ("prerouting", "nat", PREROUTING, -99),
+    ("postrouting", "nat", POSTROUTING, 99),
+    ("forward", "filter", FORWARD, 200),
+    ("answers", "filter", OUTPUT, -300),
 )
 #: None is a keyword of nft's, or what it lists could not be loaded again.
 _PLAIN_CHAINS: Final = ("outbound", "inbound", "hairpin", "to_alg")
@@ -83,7 +83,7 @@ _SETS: Final[tuple[tuple[str, int, tuple[int, int], tuple[int, int] | None], ...
     (_PROTOCOLS, 0, (nft.PROTOCOL, 1), None),
     (_SIP_PORTS, 0, (nft.PORT, 2), None),
     (_INSIDE, 0, (nft.INTERFACE_NAME, nft.INTERFACE_NAME_BYTES), None),
-    (_EXCEPT, nft.INTERVAL, _ADDRESS, None),
+    (EXCEPT, nft.INTERVAL, _ADDRESS, None),
     (_TRUSTED, nft.INTERVAL, _ADDRESS, None),
 )
 
@@ -97,6 +97,15 @@ def frames(table: str) -> dict[str, nft.ElementFrame]:
         for name, flags, key, data in _SETS
         if flags & nft.TIMEOUT and name != SERVED
     }
+
+
+class RelayRules(NamedTuple):
+    """The relay for TCP: the port that it listens on, the bit by which its packets are marked."""
+
+    port: int
+    mark: int
+    #: Whether new connections come to it; those that stand always do.
+    opening: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,6 +135,8 @@ class TableSettings:
     sip_timeout_s: float = 3600.0
     #: The same for those opened from outside that nobody answered yet (nf_conntrack_udp_timeout).
     unreplied_timeout_s: float = 30.0
+    #: The relay for SIP over TCP, None where TCP is plain NAT.
+    relay: RelayRules | None = None
 
 
 class Features(NamedTuple):
@@ -142,6 +153,8 @@ class Features(NamedTuple):
     secpath: bool
     #: Adding an element that stands renews its time (6.12).
     timeout_update: bool
+    #: What the relay for TCP needs: TPROXY, matching by socket, resets.
+    relay: bool = True
 
 
 class Rule(NamedTuple):
@@ -180,23 +193,23 @@ def timeout_policies(settings: TableSettings) -> tuple[tuple[str, float, float],
     return tuple((f"sip-{int(unreplied)}-{int(replied)}", unreplied, replied) for unreplied, replied in both)
 
 
-_LOAD_PROTOCOL: Final = nft.load_meta(_L4PROTO)
+LOAD_PROTOCOL: Final = nft.load_meta(_L4PROTO)
 #: The key of the maps, register by register: protocol, address, port.
-_BY_SOURCE: Final = (_LOAD_PROTOCOL, nft.load_payload(1, 12, 4, 1), nft.load_payload(2, 0, 2, 2))
-_BY_DESTINATION: Final = (_LOAD_PROTOCOL, nft.load_payload(1, 16, 4, 1), nft.load_payload(2, 2, 2, 2))
+BY_SOURCE: Final = (LOAD_PROTOCOL, nft.load_payload(1, 12, 4, 1), nft.load_payload(2, 0, 2, 2))
+BY_DESTINATION: Final = (LOAD_PROTOCOL, nft.load_payload(1, 16, 4, 1), nft.load_payload(2, 2, 2, 2))
 _SOURCE: Final = nft.load_payload(1, 12, 4)
 _DESTINATION: Final = nft.load_payload(1, 16, 4)
 _SOURCE_PORT: Final = nft.load_payload(2, 0, 2)
 _DESTINATION_PORT: Final = nft.load_payload(2, 2, 2)
-_FROM_INSIDE: Final = (nft.load_meta(_IIFNAME), nft.is_in(_INSIDE))
-_TO_INSIDE: Final = (nft.load_meta(_OIFNAME), nft.is_in(_INSIDE))
-_TRANSLATED: Final = (nft.load_ct(_CT_STATUS), nft.mask(_STATUS_DNAT), nft.is_not_equal(bytes(4)))
+FROM_INSIDE: Final = (nft.load_meta(_IIFNAME), nft.is_in(_INSIDE))
+TO_INSIDE: Final = (nft.load_meta(_OIFNAME), nft.is_in(_INSIDE))
+TRANSLATED: Final = (nft.load_ct(_CT_STATUS), nft.mask(_STATUS_DNAT), nft.is_not_equal(bytes(4)))
 _DNAT: Final = nft.translate(destination=True)
 _SNAT: Final = nft.translate(destination=False)
-_SERVED: Final = (_LOAD_PROTOCOL, nft.is_in(SERVED))
+IS_SERVED: Final = (LOAD_PROTOCOL, nft.is_in(SERVED))
 _OUR_REPLY: Final = (nft.load_meta(_MARK), nft.is_equal(struct.pack("=I", MARK)))
-_IPSEC_OUT: Final = (nft.load_route(_RT_XFRM), nft.is_equal(b"\1"))
-_IPSEC_IN: Final = (nft.load_meta(_SECPATH), nft.is_equal(b"\1"))
+IPSEC_OUT: Final = (nft.load_route(_RT_XFRM), nft.is_equal(b"\1"))
+IPSEC_IN: Final = (nft.load_meta(_SECPATH), nft.is_equal(b"\1"))
 
 
 def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
@@ -204,17 +217,17 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
     outside = interface_name(settings.outside)
     from_outside = (nft.load_meta(_IIFNAME), nft.is_equal(outside))
     to_outside = (nft.load_meta(_OIFNAME), nft.is_equal(outside))
-    ipsec_out = [Rule("", "never what goes into a tunnel", (*_IPSEC_OUT, nft.leave()))] if features.route_ipsec else []
-    ipsec_in = [Rule("", "never what came out of a tunnel", (*_IPSEC_IN, nft.leave()))] if features.secpath else []
-    to_dnat_map = (*_BY_DESTINATION, nft.look_up(DNAT_MAP), _DNAT)
-    to_nobody = (*_BY_DESTINATION, nft.is_in(SIP_PUBLIC), nft.use_object(nft.COUNTER, STRANGERS_NAME))
-    to_media_map = (*_BY_DESTINATION, nft.look_up(MEDIA_MAP), _DNAT)
+    ipsec_out = [Rule("", "never what goes into a tunnel", (*IPSEC_OUT, nft.leave()))] if features.route_ipsec else []
+    ipsec_in = [Rule("", "never what came out of a tunnel", (*IPSEC_IN, nft.leave()))] if features.secpath else []
+    to_dnat_map = (*BY_DESTINATION, nft.look_up(DNAT_MAP), _DNAT)
+    to_nobody = (*BY_DESTINATION, nft.is_in(SIP_PUBLIC), nft.use_object(nft.COUNTER, STRANGERS_NAME))
+    to_media_map = (*BY_DESTINATION, nft.look_up(MEDIA_MAP), _DNAT)
     count = nft.use_object(nft.COUNTER, COUNTER_NAME)
     queue = (nft.queue if features.queue_expression else nft.xt_queue)(
         settings.queue_number, bypass=settings.observing
     )
     opened_inside, opened_outside = (_to_queue(name, features) for name, *_ in timeout_policies(settings))
-    peer = (*_BY_DESTINATION, nft.load_payload(1, 12, 4, 3), nft.is_in(SIP_PEERS))
+    peer = (*BY_DESTINATION, nft.load_payload(1, 12, 4, 3), nft.is_in(SIP_PEERS))
     anybody = Rule("", "media of a call, from anybody", (*from_outside, *to_media_map))
     its_own = Rule("", "media of a call, from its own addresses", (*from_outside, *peer, *to_media_map))
     by_chain = {
@@ -223,46 +236,46 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
             Rule("", "known peers reach the phone", (*from_outside, *peer, *to_dnat_map)),
             Rule("", "trusted peers reach the phone", (*from_outside, _SOURCE, nft.is_in(_TRUSTED), *to_dnat_map)),
             Rule("", "others don't, and are counted", (*from_outside, *to_nobody)),
-            Rule("", "one phone reaches another by its public address", (*_FROM_INSIDE, *to_dnat_map)),
+            Rule("", "one phone reaches another by its public address", (*FROM_INSIDE, *to_dnat_map)),
             anybody if settings.direct_media else its_own,
-            Rule("", "media between phones by public addresses", (*_FROM_INSIDE, *to_media_map)),
+            Rule("", "media between phones by public addresses", (*FROM_INSIDE, *to_media_map)),
         ],
         "postrouting": [
             *ipsec_out,
             # On the way out only: a network that isn't NATed there may hold the phones that talk by public addresses.
-            Rule("", "networks that aren't NATed", (*to_outside, _DESTINATION, nft.is_in(_EXCEPT), nft.leave())),
-            Rule("", "leave from the mapping's port", (*to_outside, *_BY_SOURCE, nft.look_up(SNAT_MAP), _SNAT)),
+            Rule("", "networks that aren't NATed", (*to_outside, _DESTINATION, nft.is_in(EXCEPT), nft.leave())),
+            Rule("", "leave from the mapping's port", (*to_outside, *BY_SOURCE, nft.look_up(SNAT_MAP), _SNAT)),
             Rule(
                 "",
                 "the same to a phone by its public address",
-                (*_TO_INSIDE, *_TRANSLATED, *_BY_SOURCE, nft.look_up(SNAT_MAP), _SNAT),
+                (*TO_INSIDE, *TRANSLATED, *BY_SOURCE, nft.look_up(SNAT_MAP), _SNAT),
             ),
         ],
         "forward": [
-            Rule("", "other protocols", (_LOAD_PROTOCOL, nft.is_in(_PROTOCOLS, invert=True), nft.leave())),
+            Rule("", "other protocols", (LOAD_PROTOCOL, nft.is_in(_PROTOCOLS, invert=True), nft.leave())),
             *ipsec_out,
             *ipsec_in,
-            Rule("", "from phones", (*_FROM_INSIDE, *to_outside, nft.goto("outbound"))),
-            Rule("", "to phones", (*from_outside, *_TO_INSIDE, nft.goto("inbound"))),
-            Rule("", "between phones", (*_FROM_INSIDE, *_TO_INSIDE, *_TRANSLATED, nft.goto("hairpin"))),
+            Rule("", "from phones", (*FROM_INSIDE, *to_outside, nft.goto("outbound"))),
+            Rule("", "to phones", (*from_outside, *TO_INSIDE, nft.goto("inbound"))),
+            Rule("", "between phones", (*FROM_INSIDE, *TO_INSIDE, *TRANSLATED, nft.goto("hairpin"))),
         ],
         "answers": [Rule("", "the ALG's own answers", (*_OUR_REPLY, nft.no_track()))],
         "outbound": [
-            Rule("", "networks that aren't NATed", (_DESTINATION, nft.is_in(_EXCEPT), nft.leave())),
+            Rule("", "networks that aren't NATed", (_DESTINATION, nft.is_in(EXCEPT), nft.leave())),
             Rule("", "to SIP servers", (_DESTINATION_PORT, nft.is_in(_SIP_PORTS), *opened_inside)),
-            Rule("", "from a phone's SIP port", (*_BY_SOURCE, nft.is_in(SIP_PRIVATE), *opened_inside)),
+            Rule("", "from a phone's SIP port", (*BY_SOURCE, nft.is_in(SIP_PRIVATE), *opened_inside)),
         ],
         "inbound": [
-            Rule("", "networks that aren't NATed", (_SOURCE, nft.is_in(_EXCEPT), nft.leave())),
+            Rule("", "networks that aren't NATed", (_SOURCE, nft.is_in(EXCEPT), nft.leave())),
             Rule("", "from SIP servers", (_SOURCE_PORT, nft.is_in(_SIP_PORTS), *opened_outside)),
-            Rule("", "to a phone's SIP port", (*_BY_DESTINATION, nft.is_in(SIP_PRIVATE), *opened_outside)),
+            Rule("", "to a phone's SIP port", (*BY_DESTINATION, nft.is_in(SIP_PRIVATE), *opened_outside)),
         ],
         "hairpin": [
-            Rule("", "from a phone's SIP port", (*_BY_SOURCE, nft.is_in(SIP_PRIVATE), *opened_inside)),
-            Rule("", "to a phone's SIP port", (*_BY_DESTINATION, nft.is_in(SIP_PRIVATE), *opened_inside)),
+            Rule("", "from a phone's SIP port", (*BY_SOURCE, nft.is_in(SIP_PRIVATE), *opened_inside)),
+            Rule("", "to a phone's SIP port", (*BY_DESTINATION, nft.is_in(SIP_PRIVATE), *opened_inside)),
         ],
         "to_alg": [
-            Rule("", "to the ALG, or the next if it comes soon", (*_SERVED, count, queue)),
+            Rule("", "to the ALG, or the next if it comes soon", (*IS_SERVED, count, queue)),
             Rule("", "served by none: on as it is", (count,)),
         ],
     }
@@ -303,7 +316,8 @@ def structure(settings: TableSettings, features: Features, stale_timeouts: Seque
 
 def served(settings: TableSettings) -> list[Message]:
     """Return the messages that bring packets to the queue, or have them be sent again, for `SERVED_S` from now on."""
-    keys = [bytes((protocol,)) for protocol in sorted(set(settings.protocols))]
+    relayed = {TCP} if settings.relay is not None else set()
+    keys = [bytes((protocol,)) for protocol in sorted({*settings.protocols} | relayed)]
     add = nft.elements(nft.NEW_ELEMENT, 0, settings.name, SERVED, [nft.element(key, None, SERVED_S) for key in keys])
     delete = nft.elements(nft.DELETE_ELEMENT, 0, settings.name, SERVED, [nft.element(key) for key in keys])
     # Before Linux 6.12 adding what stands leaves its time as it is.
@@ -318,9 +332,9 @@ def without_queue(settings: TableSettings, features: Features) -> list[Message]:
     nothing is dropped.
     """
     name = settings.name
-    forward = [chain for chain, _, hook, _ in _BASE_CHAINS if hook == _FORWARD]
+    forward = [chain for chain, _, hook, _ in _BASE_CHAINS if hook == FORWARD]
     chains = (*forward, *_PLAIN_CHAINS)
-    waiting = [Rule("to_alg", "to the next ALG, if it comes soon", (*_SERVED, nft.drop()))]
+    waiting = [Rule("to_alg", "to the next ALG, if it comes soon", (*IS_SERVED, nft.drop()))]
     # Whether the table has timeout policies is nothing that matters then.
     left = [rule for rule in rules(settings, features._replace(ct_timeout=False)) if rule.chain in chains]
     left = [rule for rule in left if rule.chain != "to_alg"] + ([] if settings.observing else waiting)
@@ -336,7 +350,7 @@ def settings_elements(settings: TableSettings) -> list[Message]:
         (_PROTOCOLS, [nft.element(bytes((protocol,))) for protocol in sorted(set(settings.protocols))]),
         (_SIP_PORTS, [nft.element(_PORT.pack(port)) for port in sorted(set(settings.ports))]),
         (_INSIDE, [nft.element(interface_name(name)) for name in sorted(set(settings.inside))]),
-        (_EXCEPT, interval(settings.exempt)),
+        (EXCEPT, interval(settings.exempt)),
         (_TRUSTED, interval((*settings.trusted_peers, *anybody))),
     )
     messages = []
@@ -352,16 +366,21 @@ _PROBE: Final = "sipalg_probe"
 
 def probe() -> tuple[tuple[Message, ...], tuple[int, ...]]:
     """Return messages that find out Features when they are tried without commit, and the index of each feature's."""
-    common = (nft.new_table(_PROBE, 0), nft.new_base_chain(_PROBE, "forward", "filter", _FORWARD, 200))
+    chains = (("forward", FORWARD), ("prerouting", PREROUTING))
+    made = (nft.new_base_chain(_PROBE, name, "filter", hook, 200) for name, hook in chains)
+    common = (nft.new_table(_PROBE, 0), *made)
+    tproxy = (nft.load_transparent(), *nft.to_local_socket(bytes(4), 1))
     one_each = (
         nft.new_table(_PROBE + "_owner", nft.OWNER | nft.PERSIST),
         nft.new_rule(_PROBE, "forward", (nft.queue(0, bypass=True),), "queue"),
         nft.new_object(_PROBE, "timeout", nft.CT_TIMEOUT, *nft.udp_timeouts(30, 180)),
-        nft.new_rule(_PROBE, "forward", _IPSEC_OUT, "rt ipsec"),
-        nft.new_rule(_PROBE, "forward", _IPSEC_IN, "meta secpath"),
+        nft.new_rule(_PROBE, "forward", IPSEC_OUT, "rt ipsec"),
+        nft.new_rule(_PROBE, "forward", IPSEC_IN, "meta secpath"),
         nft.new_rule(_PROBE, "forward", (nft.xt_queue(0, bypass=True),), "xt NFQUEUE"),
+        nft.new_rule(_PROBE, "prerouting", tproxy, "tproxy"),
+        nft.new_rule(_PROBE, "forward", (nft.reset(),), "reject"),
     )
-    return common + one_each, tuple(range(2, 2 + len(one_each)))
+    return common + one_each, tuple(range(len(common), len(common) + len(one_each)))
 
 
 def address(host: str) -> bytes:

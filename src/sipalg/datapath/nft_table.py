@@ -16,7 +16,7 @@ import struct
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from sipalg.datapath import netlink, nft_codec, nft_rules
+from sipalg.datapath import netlink, nft_codec, nft_relay, nft_rules
 from sipalg.datapath.netlink import Message, NetlinkError, NetlinkSocket
 from sipalg.datapath.nft_guard import TableGuard
 from sipalg.datapath.nft_rules import (
@@ -122,8 +122,7 @@ class NftTable:
                 raise
             # A table of another version: what it holds can't be kept.
             name = self.settings.name
-            first = [nft_codec.delete_table(name)]
-            self._run(first + nft_rules.structure(self.settings, self.features), commands)
+            self._run([nft_codec.delete_table(name), *self._structure()], commands)
 
     def change(self, settings: TableSettings) -> None:
         """Bring the standing table to other settings (of the same `name`) in one transaction; its mappings stay."""
@@ -140,7 +139,17 @@ class NftTable:
         stale = sorted(set(self._timeout_names()) - wanted)
         if len(stale) <= _MOST_STALE_POLICIES:
             stale = []
-        self._run(nft_rules.structure(self.settings, self.features, stale), commands)
+        self._run(self._structure(stale), commands)
+
+    def _structure(self, stale: Sequence[str] = ()) -> list[Message]:
+        """Return what makes the table, or brings it to our form."""
+        made = nft_rules.structure(self.settings, self.features, stale)
+        return made + nft_relay.structure(self.settings, self.features)
+
+    def end_queue(self) -> list[Message]:
+        """Return the messages that bring nothing to this process any more; the table stays without it."""
+        left = nft_rules.without_queue(self.settings, self.features)
+        return left + nft_relay.without_relay(self.settings, self.features)
 
     def apply(self, commands: Sequence[MapCommand]) -> None:
         """Run all commands or none.
@@ -200,6 +209,11 @@ class NftTable:
         Less those that were received, it is how many went by as plain NAT. 0 without table.
         """
         return self._counter(nft_rules.COUNTER_NAME)
+
+    def tcp_counters(self) -> tuple[int, int, int]:
+        """Count first packets of TCP: those given to the relay, those of them that arrived there, those of TLS."""
+        names = (nft_relay.TO_RELAY_NAME, nft_relay.AT_RELAY_NAME, nft_relay.TLS_NAME)
+        return self._counter(names[0]), self._counter(names[1]), self._counter(names[2])
 
     def packets_from_strangers(self) -> int:
         """Count the packets to a phone's public SIP port whose sender is no peer of it, as above. 0 without table."""
@@ -307,14 +321,15 @@ def find_features(sock: NetlinkSocket) -> Features:
     """Find out what the kernel has, by trying without commit; raises NetlinkError as NftTable does."""
     messages, tried = nft_rules.probe()
     errors = sock.attempt(messages, commit=False)
-    for index in (-1, 0, 1):
+    for index in range(-1, tried[0]):
         if index in errors:
             raise errors[index]
-    owner, queue, timeout, route, secpath, target = (index not in errors for index in tried)
+    owner, queue, timeout, route, secpath, target, tproxy, reject = (index not in errors for index in tried)
     if not queue and not target:
         detail = "the kernel has neither nft's queue expression nor the NFQUEUE target"
         raise NetlinkError(errno.EOPNOTSUPP, -1, detail)
-    return Features(owner, queue, timeout, route, secpath, kernel_release() >= _TIMEOUT_UPDATE)
+    renews = kernel_release() >= _TIMEOUT_UPDATE
+    return Features(owner, queue, timeout, route, secpath, renews, tproxy and reject)
 
 
 def kernel_release() -> tuple[int, int]:

@@ -7,6 +7,7 @@ everybody else.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -152,7 +153,7 @@ class PortsTaken:
                     holders.setdefault((protocol, port), set()).add(source)
             for protocol, names in _FILES.items():
                 for name in names:
-                    for port in _socket_ports(self._proc_net / name):
+                    for port in _socket_ports(self._proc_net / name, self._nat_address if name == "tcp" else ""):
                         fresh[protocol][port] = _SOCKET
         except OSError:
             # Keep what was known; the administrator's rules and reserved ports are in it unless they just changed.
@@ -172,11 +173,17 @@ class PortsTaken:
         }
 
 
-def _socket_ports(path: Path) -> Iterable[int]:
-    """Yield the local ports in a file of /proc/net (proc(5)); none where the kernel has no such file."""
+def _socket_ports(path: Path, host: str = "") -> Iterable[int]:
+    """Yield the local ports in a file of /proc/net (proc(5)); none where the kernel has no such file.
+
+    With `host`, only those on this IPv4 address or on all: the relay has sockets with the addresses of others.
+    """
     try:
         lines = path.read_text().splitlines()[1:]
     except FileNotFoundError:
         return
+    wanted = ("00000000", f"{int.from_bytes(inet_aton(host), sys.byteorder):08X}") if host else ()
     for line in lines:
-        yield int(line.split(None, 2)[1].rpartition(":")[2], 16)
+        address, _, port = line.split(None, 2)[1].rpartition(":")
+        if not wanted or address in wanted:
+            yield int(port, 16)

@@ -44,18 +44,23 @@ class Routes:
 
     def leads_inside(self, host: str) -> bool:
         """Tell whether packets to an IPv4 literal go to one host by an inside interface; False without a route."""
+        return bool(self.inside_interface(host))
+
+    def inside_interface(self, host: str) -> str:
+        """Return the inside interface by which packets go to an IPv4 literal, "" where they don't."""
         header = _ROUTE_HEADER.pack(socket.AF_INET, 32, 0, 0, 0, 0, 0, 0, 0)
         question = Message(_GET_ROUTE, 0, header + netlink.attribute(_DESTINATION, socket.inet_aton(host)))
         try:
-            return any(_leads_to(answer, self._inside) for answer in self._socket.request(question))
+            names = [_interface_of(answer) for answer in self._socket.request(question)]
         except OSError:
-            return False
+            return ""
+        return next((name for name in names if name in self._inside), "")
 
 
-def _leads_to(message: Message, names: frozenset[str]) -> bool:
-    """Whether a route is for one host and goes by one of these interfaces. Raises OSError for one that is gone."""
+def _interface_of(message: Message) -> str:
+    """Return by which interface a route for one host goes, else "". Raises OSError for one that is gone."""
     if message.kind != _NEW_ROUTE or len(message.body) < _ROUTE_HEADER.size:
-        return False
+        return ""
     kind = _ROUTE_HEADER.unpack_from(message.body)[7]
     number = netlink.attributes(message.body, _ROUTE_HEADER.size).get(_INTERFACE, b"")
-    return kind == _UNICAST and socket.if_indextoname(int.from_bytes(number, sys.byteorder)) in names
+    return socket.if_indextoname(int.from_bytes(number, sys.byteorder)) if kind == _UNICAST else ""

@@ -96,6 +96,11 @@ class Alg:
     def receive_datagram(self, datagram: Datagram, now: float) -> Verdict:
         """Decide about one packet. Its commands, if any, are to be run and reported before the next call."""
         self._begin(now)
+        return self._pass(datagram, STREAM) if datagram.protocol != UDP else self._decide(datagram, 1)
+
+    def receive_message(self, datagram: Datagram, now: float) -> Verdict:
+        """Decide about one whole message of a TCP stream in the same way; the phone's end is what `home_of` gave."""
+        self._begin(now)
         return self._decide(datagram, 1)
 
     def commands_done(self, token: int, now: float) -> None:
@@ -107,8 +112,8 @@ class Alg:
     def commands_failed(self, token: int, index: int, reason: str, now: float) -> Verdict:
         """The kernel refused command `index`, and nothing of the transaction stands: here is what to do instead.
 
-        The verdict may carry new commands under a new token: another port, or the same without the refused flow. The
-        message passes as it came when that was tried often enough. An unknown token gives an empty accept.
+        The verdict may carry new commands under a new token: another port, or the same without the refused flow. When
+        that was tried often enough the message passes as it came. An unknown token gives an empty accept.
         """
         pending = self._pending
         if pending is None or pending.token != token:
@@ -247,8 +252,6 @@ class Alg:
 
     def _decide(self, datagram: Datagram, attempt: int) -> Verdict:
         """Edit a message, or find the reason to let it pass."""
-        if datagram.protocol != UDP:
-            return self._pass(datagram, STREAM)
         message = parse(datagram.payload)
         if isinstance(message, str):
             if message == KEEP_ALIVE and self._passage.keep_alive(datagram):
@@ -280,8 +283,7 @@ class Alg:
         if edits:
             parts.append(payload[position:])
             payload = b"".join(parts)
-            action = REPLACE
-            reason = ""
+            action, reason = REPLACE, ""
         else:
             self.reasons[reason] += 1
         transaction = self._transaction

@@ -142,7 +142,7 @@ class DirectMedia:
             return None
         source, destination = datagram.source, datagram.destination
         # Another phone was asked by its public address.
-        phone = self._mappings.entries.get((UDP, destination))
+        phone = self._mappings.entries.get((datagram.protocol, destination))
         asked = destination if phone is None else phone.mapping.public
         reply = Reply(response, asked, Endpoint(source.host, path[1] or source.port))
         return Refusal(DIRECT_MEDIA_REFUSED, reply, _key(message, datagram, message.method))

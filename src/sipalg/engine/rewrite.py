@@ -62,6 +62,7 @@ class Headers:
         """
         data = message.data
         source_port = datagram.source.port
+        of_stream = datagram.protocol == TCP
         edits: list[Change] = []
         contacts: list[Place] = []
         for begin, places in fields_with(message, own):
@@ -71,9 +72,9 @@ class Headers:
                 kind, host, port, start, end, with_port, default_port, over_stream, _ = place
                 if host != own or not _LOWEST <= port <= MAX_PORT or (kind == VIA and message.status):
                     continue
-                if port == source_port and entry is not None and not over_stream:
+                if port == source_port and entry is not None and over_stream == of_stream:
                     named = entry
-                elif kind == VIA and over_stream:
+                elif kind == VIA and over_stream != of_stream:
                     continue
                 else:
                     found = self._map(transaction, datagram, entry, port, TCP if over_stream else UDP)
@@ -113,14 +114,14 @@ class Headers:
         """
         source = datagram.source
         if entry is None:
-            entry = self._mappings.open(transaction, UDP, source, "sip", datagram.in_interface)
-        if entry is None or (port == source.port and protocol == UDP):
+            entry = self._mappings.open(transaction, datagram.protocol, source, "sip", datagram.in_interface)
+        if entry is None or (port == source.port and protocol == datagram.protocol):
             return None if entry is None else (entry, entry)
         named = self._mappings.open(transaction, protocol, Endpoint(source.host, port), "sip", datagram.in_interface)
         if named is None:
             return None
         self._mappings.touch(transaction, named.key)
-        if (UDP, datagram.destination) not in self._mappings.entries:
+        if (datagram.protocol, datagram.destination) not in self._mappings.entries:
             self._peers.admit(transaction, named, datagram.destination)
             if protocol == UDP:
                 self._peers.establish(transaction, named, datagram.destination)
@@ -243,7 +244,8 @@ class Headers:
         start, end = rport
         if end and int(data[start:end]) == recipient.public_port:
             edits.append((start, end - start, recipient.private_port, "via-rport"))
-        elif end and host == advertised:
+        elif end and host == advertised and recipient.key[0] == UDP:
+            # A connection may have any port.
             self._note_seen_as(ANOTHER_PORT)
 
     def _note_seen_as(self, seen: bytes) -> None:

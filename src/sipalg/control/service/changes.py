@@ -65,6 +65,7 @@ class Changes:
         service.driver.run_commands(service.alg.change_settings(engine, time.monotonic()))
         if settings.public != before.public:
             service.follow_address()
+        service.tcp.follow()
         service.driver.on_edits = service.tell_edits if settings.log_edits else None
         self._follow(before, settings)
         service.look_for_warnings()
@@ -105,7 +106,8 @@ class Changes:
         table = self._service.table
         # To observe changes nothing, the lifetime of flows included.
         timeouts = self._features.ct_timeout and settings.mode == "enforce"
-        wanted = parts.table_settings(settings, parts.unreplied_timeout_s(), exempt)
+        relay = self._service.tcp.rules(settings)
+        wanted = replace(parts.table_settings(settings, parts.unreplied_timeout_s(), exempt), relay=relay)
         before = table.features
         if (wanted, timeouts) == (table.settings, before.ct_timeout):
             return
@@ -115,6 +117,11 @@ class Changes:
         except NetlinkError as error:
             table.features = before
             raise ChangeRefusedError(f"the kernel refuses the rules: {error.strerror}; nothing was changed") from None
+
+    def follow_tcp(self) -> None:
+        """Have new TCP connections come to the relay, or no more. Raises NetlinkError."""
+        service = self._service
+        service.table.change(replace(service.table.settings, relay=service.tcp.rules(service.settings)))
 
     def _follow(self, before: Settings, settings: Settings) -> None:
         """Have what stands follow: port forwards, flows, and the whole state where observing begins or ends."""

@@ -63,6 +63,8 @@ class Report:
             )
         if service.journal.failed:
             warnings.append("the journal beside the control socket can't be written: a restart forgets calls")
+        if service.tcp.warning:
+            warnings.append(service.tcp.warning)
         faults = self._faults()
         if faults:
             warnings.append(f"{_some(faults, 'fault')} of sipalg itself, see the log; packets passed unchanged")
@@ -104,6 +106,7 @@ class Report:
             "packets_not_let_in": {"from_unknown_peers": strangers},
             "packets_that_hold_no_datagram": dict(driver.not_asked),
             "commands_that_the_kernel_refused": dict(driver.commands_failed),
+            **service.tcp.counters(),
             "queue": {
                 "waiting": queue.waiting,
                 "passed_unseen": unseen,
@@ -115,7 +118,8 @@ class Report:
     def _faults(self) -> int:
         """Return how often sipalg itself went wrong."""
         service = self._service
-        return service.driver.log.total + service.loop.log.total + service.ports.log.total
+        relay = 0 if service.tcp.relay is None else service.tcp.relay.log.total
+        return service.driver.log.total + service.loop.log.total + service.ports.log.total + relay
 
     def connections(self) -> dict[str, Any]:
         """Answer `connections`."""
@@ -162,6 +166,7 @@ class Report:
             "except": [str(network) for network in chosen.exempt],
             "except_by_the_rules": [str(network) for network in settings.exempt if network not in chosen.exempt],
             "sip_timeout_s": chosen.sip_timeout_s,
+            **service.tcp.facts(),
             "uptime_s": round(time.monotonic() - self._started, 3),
             "packets_s": round(service.driver.packets_s, 6),
             "commands_s": round(service.driver.commands_s, 6),

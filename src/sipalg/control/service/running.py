@@ -28,12 +28,13 @@ from sipalg.control.service.journal import INTERVAL_S, Journal, journal_of
 from sipalg.control.service.notify import Notifier
 from sipalg.control.service.report import Report
 from sipalg.control.service.rules import RulesWatch
+from sipalg.control.service.tcp import Tcp
 from sipalg.control.service.tracing import trace_line
 from sipalg.control.service.unseen import Unseen
 from sipalg.control.settings.model import Settings
 from sipalg.control.settings.options import Options
 from sipalg.control.socket.server import ControlServer
-from sipalg.datapath import addresses, nat_address, nft_rules
+from sipalg.datapath import addresses, nat_address
 from sipalg.datapath.addresses import AddressWatch
 from sipalg.datapath.admin_model import PortRange
 from sipalg.datapath.admin_rules import AdminRules, read_admin_rules
@@ -58,6 +59,8 @@ _LOG = logging.getLogger("sipalg")
 _FORGET_S: Final = 60.0
 #: How long flows that a mapping's end or beginning made untrue may live on: one search for all of them.
 _TIDY_S: Final = 1.0
+#: How often TCP's connections are looked after.
+_LOOK_S: Final = 1.0
 #: How often the table is told that somebody serves it; when that stops, for whatever reason, SIP becomes plain NAT.
 _SERVE_S: Final = 1.0
 #: How often the queue is emptied at the end, at most: more can only come in a flood.
@@ -109,7 +112,8 @@ class Service:
             exempt = self.exempt_networks(settings)
             engine = parts.engine_settings(settings, self.nat_address, parts.stream_timeout_s(), exempt)
             self.alg = Alg(engine, self.ports)
-            self.alg.direct.set_inside(stack.enter_context(Routes(settings.inside)).leads_inside)
+            self.routes = stack.enter_context(Routes(settings.inside))
+            self.alg.direct.set_inside(self.routes.leads_inside)
             with NetlinkSocket() as probe:
                 features = find_features(probe)
             self.changes = Changes(self, features)
@@ -125,6 +129,8 @@ class Service:
             self.driver = Driver(
                 self.alg, way, executor, inside, observe=observing, on_event=self.tell, on_edits=on_edits
             )
+            self.tcp = Tcp(self)
+            stack.callback(self.tcp.stop)
             self.inherited = InheritedMedia(self.alg, self.conntrack)
             self.journal = Journal(journal_of(options.socket), self.alg.records)
             self.adoption = Adoption(self)
@@ -154,6 +160,8 @@ class Service:
         """Write the rules, take over what exists, and begin with the packets. Raises NetlinkError."""
         # What is made here stays, and packets wait.
         gc.disable()
+        self.tcp.begin()
+        self.table.settings = replace(self.table.settings, relay=self.tcp.rules(self.settings))
         self.adoption.all()
         self._tell_exempt()
         for event in self.alg.take_events():
@@ -185,7 +193,7 @@ class Service:
         self._closing.close()
         # Only now, because while our socket owned the table no other could have changed it, this one included.
         with contextlib.suppress(OSError), NetlinkSocket() as netlink:
-            netlink.transaction(nft_rules.without_queue(self.table.settings, self.table.features))
+            netlink.transaction(self.table.end_queue())
 
     def _finish(self) -> None:
         """Decide on what waits; what comes after that is to wait for the next process, or be sent again to it."""
@@ -208,6 +216,7 @@ class Service:
         loop.every(_FORGET_S, self.standing.forget_ended)
         loop.every(_FORGET_S, self.driver.interfaces.forget)
         loop.every(_TIDY_S, self._tidy)
+        loop.every(_LOOK_S, self.tcp.look)
         loop.every(_COUNT_S, self.unseen.look)
         loop.every(INTERVAL_S, self._keep_journal)
         loop.every(adoption.INTERVAL_S, self.adoption.go_on)
@@ -234,6 +243,7 @@ class Service:
             if mapping not in self.forwards:
                 self.driver.run_commands(self.alg.disown(mapping, now))
         self.adoption.forwards(mapping for mapping in self.forwards if mapping not in before)
+        self.tcp.try_again()
         self.driver.report_events()
         _LOG.info("rules-changed forwards=%d source_nat=%d", len(rules.forwards), len(rules.source_nat))
 
@@ -320,6 +330,7 @@ class Service:
         observing = self.settings.mode == "observe"
         if before and not observing and all(one.host != before for one in addresses.addresses()):
             self.conntrack.end_all(before)
+        self.tcp.follow()
         self.forwards = list(takeover.forwards(self.rules, address, self.settings.ports))
         self.adoption.forwards(self.forwards)
         self.driver.report_events()

@@ -95,8 +95,6 @@ def _notes(path: Path, settings: Settings) -> Iterator[str]:
     """Yield what a file lacks though nothing in it is wrong."""
     for key, what in lacking(settings).items():
         yield f"{path}: {key}: {what}, here or as --{key}"
-    if settings.tcp == "relay":
-        yield f"{path}: tcp: the relay isn't built yet, and SIP over TCP is plain NAT; allowed: relay or plain"
 
 
 def _print(what: str | dict[str, Any]) -> None:

@@ -55,8 +55,8 @@ class Settings:
     direct_signalling: bool = False
     #: `call-timeout`: how long a call without SIP and session timer keeps its media, 10 s to 30 days; four hours.
     call_timeout_s: float = 14400.0
-    #: `tcp`: what happens to SIP over TCP. Plain NAT: the relay isn't built yet.
-    tcp: Literal["relay", "plain"] = "plain"
+    #: `tcp`: what happens to SIP over TCP: it goes through a relay and is translated, or is plain NAT.
+    tcp: Literal["relay", "plain"] = "relay"
     #: `captures`: the directory of captures.
     captures: Path = DEFAULT_CAPTURES
     #: `queue`: the number of the kernel's packet queue, 0–65535.

@@ -148,7 +148,7 @@ _ALL: Final = (
         values.one_of("relay", "plain"),
         str,
         "relay or plain",
-        "what happens to SIP over TCP; relay isn't built yet, and is plain NAT too",
+        "what happens to SIP over TCP: translated in a relay, or plain NAT",
     ),
     Property("captures", "captures", values.directory, str, "an absolute path", "the directory of captures"),
     Property(

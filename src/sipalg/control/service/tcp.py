@@ -1,0 +1,182 @@
+"""SIP over TCP as a part of the service: the relay, the routing rule that it needs, or why there is none.
+
+Off the messages' way: at start and at changes this finds out whether the relay can be there, and has the rules say so;
+each second it looks whether the administrator's filter lets connections through to it. Where anything is missing, TCP
+is plain NAT, and one line tells why.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import resource
+from typing import TYPE_CHECKING, Any, Final
+
+from sipalg.control.settings.model import Settings
+from sipalg.datapath import policy_route
+from sipalg.datapath.nft_rules import RelayRules
+from sipalg.datapath.policy_route import NoRoomError, Place
+from sipalg.datapath.relay import MAX_CONNECTIONS, Relay
+
+if TYPE_CHECKING:
+    from sipalg.control.service.running import Service
+
+_LOG = logging.getLogger("sipalg")
+
+#: Descriptors that the rest of the program has at most.
+_OTHER_DESCRIPTORS: Final = 512
+#: How many looks in a row a first packet may be on its way from our rule to the next, which takes microseconds.
+_PATIENT_LOOKS: Final = 2
+
+
+class Tcp:
+    """The relay of one service. `why` is why TCP is plain NAT, "" while it is relayed or needn't be."""
+
+    def __init__(self, service: Service) -> None:
+        self.why = ""
+        self.relay: Relay | None = None
+        self._service = service
+        self._place: Place | None = None
+        #: How many of the first packets that were handed over didn't arrive when that was last told.
+        self._lost = 0
+        self._lost_looks = 0
+
+    def begin(self) -> None:
+        """Take away what an earlier process left, before rules are written. Never raises."""
+        if self._service.settings.mode == "enforce":
+            with contextlib.suppress(OSError):
+                policy_route.remove()
+
+    def rules(self, settings: Settings) -> RelayRules | None:
+        """Return what the rules are to say under these settings; the relay is made where it is needed first."""
+        wanted = settings.tcp == "relay" and settings.mode == "enforce"
+        if wanted and self.relay is None:
+            self.why = self._make(settings)
+            if self.why:
+                _LOG.warning("warning: %s", self.warning)
+        elif not wanted:
+            self.why = ""
+        if self.relay is None or self._place is None:
+            return None
+        return RelayRules(self.relay.port, self._place.bit, opening=wanted and not self.why)
+
+    @property
+    def warning(self) -> str:
+        """Why TCP is plain NAT, as one line, "" if it isn't or is meant to be."""
+        return f"SIP over TCP isn't translated: {self.why}" if self.why else ""
+
+    def follow(self) -> None:
+        """Go by the service's address and settings; connections from another address end."""
+        if self.relay is None:
+            return
+        self.relay.sip_timeout_s = self._service.settings.sip_timeout_s
+        before, self.relay.nat_address = self.relay.nat_address, self._service.nat_address
+        if before and before != self.relay.nat_address:
+            self.relay.end_all("the outside address is gone")
+
+    def look(self) -> None:
+        """Look after connections, and whether they get here at all; each second."""
+        if self.relay is None:
+            return
+        self.relay.look()
+        if not self.why:
+            self._look_for_lost()
+
+    def try_again(self) -> None:
+        """Have new connections come here again, after the administrator changed his rules."""
+        if self.relay is not None and self.why:
+            self.why = ""
+            self._lost_looks = 0
+            self._change_rules()
+
+    def stop(self) -> None:
+        """End connections, and take the routing rule away. Never raises."""
+        if self.relay is None:
+            return
+        self.relay.close()
+        self.relay = None
+        with contextlib.suppress(OSError):
+            policy_route.remove()
+
+    def facts(self) -> dict[str, Any]:
+        """Return what `status` shows."""
+        relay = self.relay
+        opening = relay is not None and not self.why and self._service.settings.tcp == "relay"
+        connections = [] if relay is None else list(relay.connections)
+        return {
+            "tcp": "relay" if opening else "plain",
+            "tcp_why": self.why,
+            "tcp_connections": len(connections),
+        }
+
+    def counters(self) -> dict[str, Any]:
+        """Return what is counted of TCP."""
+        relay = self.relay
+        table = self._service.table
+        handed, arrived, tls = table.tcp_counters() if table.exists() else (0, 0, 0)
+        return {
+            "tcp_connections": {} if relay is None else dict(relay.counts),
+            "tcp_streams_untouched": {} if relay is None else dict(relay.unframed),
+            "tcp_messages": dict(self._service.driver.messages),
+            "tcp_first_packets": {"to_the_relay": handed, "arrived": arrived, "tls_untouched": tls},
+        }
+
+    def _make(self, settings: Settings) -> str:
+        """Make the relay and its routing rule; returns why that can't be."""
+        service = self._service
+        if not service.table.features.relay:
+            return "the kernel lacks nft's tproxy, socket or reject expression"
+        try:
+            place = policy_route.choose(*policy_route.rules_and_tables())
+            relay = Relay(
+                service.loop,
+                service.driver,
+                service.alg.public_of,
+                service.routes.inside_interface,
+                settings.outside,
+                service.tell,
+            )
+        except NoRoomError as error:
+            return str(error)
+        except OSError as error:
+            return f"no listening socket, or no look at the routing rules: {error.strerror}"
+        try:
+            policy_route.add(place, (*settings.inside, settings.outside))
+        except OSError as error:
+            relay.close()
+            return f"the kernel refuses the routing rule: {error.strerror}"
+        _raise_limit()
+        self.relay, self._place = relay, place
+        self.follow()
+        relay.start()
+        return ""
+
+    def _look_for_lost(self) -> None:
+        """Find out whether the administrator's filter of local packets drops what is handed to the relay."""
+        handed, arrived, _ = self._service.table.tcp_counters()
+        lost = handed - arrived
+        self._lost_looks = self._lost_looks + 1 if lost > self._lost else 0
+        if self._lost_looks < _PATIENT_LOOKS or self._place is None:
+            return
+        self._lost, self._lost_looks = lost, 0
+        bit = f"{self._place.bit:#010x}"
+        self.why = f"the INPUT filter drops it; let it in with: meta mark & {bit} == {bit} accept"
+        _LOG.warning("warning: %s", self.warning)
+        self._change_rules()
+
+    def _change_rules(self) -> None:
+        service = self._service
+        try:
+            service.changes.follow_tcp()
+        except OSError as error:
+            _LOG.error("tcp-rules-not-changed why=%r", str(error))
+
+
+def _raise_limit() -> None:
+    """Let the process have as many descriptors as there may be connections, two each, as far as it is allowed to."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = 2 * MAX_CONNECTIONS + _OTHER_DESCRIPTORS
+    allowed = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    if soft != resource.RLIM_INFINITY and soft < allowed:
+        with contextlib.suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))

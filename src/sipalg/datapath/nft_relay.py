@@ -1,0 +1,225 @@
+"""Our table's rules for SIP over TCP: which connections come to the relay, and that the administrator judges them.
+
+A new connection's first SYN goes through the forward hook as ever; if the administrator's filter lets it by, it is
+noted here and dropped, and its repetition a second later is handed to the relay's listening socket. From then on the
+connection's packets are those of local sockets, and find them by mark and routing rule. A process that is gone renews
+nothing, so that new connections are plain NAT soon; what is left of its own gets a reset. nft_table sends all this.
+Source: Documentation/networking/tproxy.rst, net/netfilter/nft_tproxy.c, nft_socket.c.
+"""
+
+from __future__ import annotations
+
+import socket
+from typing import Final
+
+from sipalg.datapath import nft_codec as nft
+from sipalg.datapath.netlink import Message
+from sipalg.datapath.nft_rules import (
+    BY_DESTINATION,
+    BY_SOURCE,
+    EXCEPT,
+    FORWARD,
+    FROM_INSIDE,
+    INPUT,
+    IPSEC_IN,
+    IPSEC_OUT,
+    IS_SERVED,
+    LOAD_PROTOCOL,
+    PREROUTING,
+    SERVED,
+    SIP_PRIVATE,
+    TO_INSIDE,
+    TRANSLATED,
+    Features,
+    Rule,
+    TableSettings,
+    interface_name,
+)
+from sipalg.engine.verdict import TCP
+
+#: Connections whose first SYN the administrator's filter has let by, for as long as it is repeated.
+JUDGED: Final = "tcp_judged"
+#: Connections of the relay as their phones see them: what the relay leaves behind is known by it.
+RELAYED: Final = "tcp_relayed"
+_PORTS: Final = "tcp_ports"
+#: SIP over TLS (RFC 3261 §19.1.2): nobody can read it here, so it isn't taken.
+TLS_PORT: Final = 5061
+#: A SYN is repeated after 1, 3 and 7 s (tcp_syn_retries, RFC 6298 §2); after that the connection is judged anew.
+_JUDGED_S: Final = 10.0
+#: How long a relayed connection is remembered after its last packet: as RFC 5382 REQ-5 has it, 2 hours 4 minutes.
+_RELAYED_S: Final = 7440.0
+#: New connections at once, and connections in all; beyond, they are plain NAT.
+_MOST_JUDGED: Final = 4096
+_MOST_RELAYED: Final = 65536
+
+#: SYNs handed to the relay's socket, and those of them that came through the administrator's INPUT chain.
+TO_RELAY_NAME: Final = "tcp_to_relay"
+AT_RELAY_NAME: Final = "tcp_at_relay"
+#: New connections to the port of SIP over TLS, left alone.
+TLS_NAME: Final = "tcp_tls_untouched"
+
+_LISTENS_AT: Final = "127.0.0.1"
+_CONNECTION: Final = (nft.concatenated(nft.IPV4_ADDRESS, nft.PORT, nft.IPV4_ADDRESS, nft.PORT), 16)
+_SETS: Final = (
+    (JUDGED, nft.TIMEOUT | nft.DYNAMIC, _CONNECTION, _MOST_JUDGED),
+    (RELAYED, nft.TIMEOUT | nft.DYNAMIC, _CONNECTION, _MOST_RELAYED),
+    (_PORTS, 0, (nft.PORT, 2), 0),
+)
+#: Identities of sets are unique in a transaction, and nft_rules counts from 1.
+_FIRST_IDENTITY: Final = 100
+#: After every destination NAT (-100), where a packet has the addresses that the forward hook sees too.
+_BASE_CHAINS: Final = (
+    ("tcp_relay", "filter", PREROUTING, -90),
+    ("tcp_forward", "filter", FORWARD, 200),
+    ("tcp_input", "filter", INPUT, 200),
+)
+_JUDGE: Final = "tcp_judge"
+
+_THIS_CONNECTION: Final = (
+    nft.load_payload(1, 12, 4),
+    nft.load_payload(2, 0, 2, 1),
+    nft.load_payload(1, 16, 4, 2),
+    nft.load_payload(2, 2, 2, 3),
+)
+_OF_TCP: Final = (LOAD_PROTOCOL, nft.is_equal(bytes((TCP,))))
+_NOT_TCP: Final = (LOAD_PROTOCOL, nft.is_not_equal(bytes((TCP,))))
+#: TCP's flags without PSH, URG and those of ECN: FIN, SYN, RST, ACK.
+_FLAGS: Final = (nft.load_payload(2, 13, 1), nft.mask_byte(0x17))
+_SYN: Final = b"\x02"
+_FIRST: Final = (*_FLAGS, nft.is_equal(_SYN))
+_NOT_FIRST: Final = (*_FLAGS, nft.is_not_equal(_SYN))
+_OURS: Final = (nft.load_transparent(), nft.is_equal(b"\1"))
+_TO_PORTS: Final = (nft.load_payload(2, 2, 2), nft.is_in(_PORTS))
+_SOURCE: Final = nft.load_payload(1, 12, 4)
+_DESTINATION: Final = nft.load_payload(1, 16, 4)
+
+
+def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
+    """Return the rules in their order, none without a relay."""
+    relay = settings.relay
+    if relay is None:
+        return ()
+    mark = nft.set_mark(relay.mark)
+    to_relay = nft.use_object(nft.COUNTER, TO_RELAY_NAME)
+    hand_over = (to_relay, *nft.to_local_socket(socket.inet_aton(_LISTENS_AT), relay.port), *mark, nft.accept())
+    at_relay = (nft.load_meta(3), nft.mask(relay.mark), nft.is_not_equal(bytes(4)))
+    ipsec_in = [Rule("", "never what came out of a tunnel", (*IPSEC_IN, nft.leave()))] if features.secpath else []
+    by_chain = {
+        "tcp_relay": [
+            Rule("", "other protocols", (*_NOT_TCP, nft.leave())),
+            *ipsec_in,
+            *_standing(settings),
+            Rule("", "let by: to the relay", (*_FIRST, *_THIS_CONNECTION, nft.is_in(JUDGED), *hand_over)),
+        ],
+        "tcp_forward": [*_forward(features), *(_new(settings) if relay.opening else [])],
+        "tcp_input": [
+            Rule(
+                "",
+                "came through the filter of local packets",
+                (*_OF_TCP, *at_relay, *_FIRST, nft.use_object(nft.COUNTER, AT_RELAY_NAME)),
+            )
+        ],
+        _JUDGE: [
+            Rule(
+                "",
+                "its repetition goes to the relay",
+                (*_THIS_CONNECTION, nft.note_in(JUDGED, _JUDGED_S), nft.drop()),
+            )
+        ],
+    }
+    return _in_chains(by_chain)
+
+
+def _standing(settings: TableSettings) -> list[Rule]:
+    """Return the rules by which packets find the sockets that they are for."""
+    if settings.relay is None:
+        return []
+    note = nft.note_in(RELAYED, _RELAYED_S, renew=True)
+    return [
+        Rule("", "note the relay's connections", (*FROM_INSIDE, *_OURS, *_THIS_CONNECTION, note)),
+        Rule("", "the relay's connections", (*_OURS, *nft.set_mark(settings.relay.mark), nft.accept())),
+    ]
+
+
+def _forward(features: Features) -> list[Rule]:
+    """Return the rules for what is forwarded and isn't a new connection."""
+    ipsec = [Rule("", "never what goes into a tunnel", (*IPSEC_OUT, nft.leave()))] if features.route_ipsec else []
+    ipsec += [Rule("", "never what came out of a tunnel", (*IPSEC_IN, nft.leave()))] if features.secpath else []
+    left_behind = (*FROM_INSIDE, *_NOT_FIRST, *_THIS_CONNECTION, nft.is_in(RELAYED), nft.reset())
+    return [
+        Rule("", "other protocols", (*_NOT_TCP, nft.leave())),
+        *ipsec,
+        Rule("", "of a relay that is gone", left_behind),
+        Rule("", "not a first packet", (*_NOT_FIRST, nft.leave())),
+    ]
+
+
+def _new(settings: TableSettings) -> list[Rule]:
+    """Return the rules for a new connection that the administrator's filter has let by."""
+    outside = interface_name(settings.outside)
+    from_outside = (nft.load_meta(6), nft.is_equal(outside))
+    outward = (*FROM_INSIDE, nft.load_meta(7), nft.is_equal(outside))
+    inward = (*from_outside, *TO_INSIDE)
+    around = (*FROM_INSIDE, *TO_INSIDE, *TRANSLATED)
+    tls = (nft.load_payload(2, 2, 2), nft.is_equal(TLS_PORT.to_bytes(2, "big")))
+    judge = nft.goto(_JUDGE)
+    return [
+        Rule("", "TLS, which nobody can read", (*tls, nft.use_object(nft.COUNTER, TLS_NAME), nft.leave())),
+        Rule("", "no process: plain NAT", (LOAD_PROTOCOL, nft.is_in(SERVED, invert=True), nft.leave())),
+        Rule("", "networks that aren't NATed", (*outward, _DESTINATION, nft.is_in(EXCEPT), nft.leave())),
+        Rule("", "networks that aren't NATed", (*from_outside, _SOURCE, nft.is_in(EXCEPT), nft.leave())),
+        Rule("", "to SIP servers", (*outward, *_TO_PORTS, judge)),
+        Rule("", "from a phone's SIP port", (*outward, *BY_SOURCE, nft.is_in(SIP_PRIVATE), judge)),
+        Rule("", "to a phone's SIP port", (*inward, *BY_DESTINATION, nft.is_in(SIP_PRIVATE), judge)),
+        Rule("", "to a phone's SIP port from inside", (*around, *BY_DESTINATION, nft.is_in(SIP_PRIVATE), judge)),
+    ]
+
+
+def _in_chains(by_chain: dict[str, list[Rule]]) -> tuple[Rule, ...]:
+    return tuple(rule._replace(chain=chain) for chain, of_chain in by_chain.items() for rule in of_chain)
+
+
+def structure(settings: TableSettings, features: Features) -> list[Message]:
+    """Return the messages that add all this to the table, or bring it to these settings; without a relay it is empty.
+
+    They come behind those of `nft_rules.structure`, in the same transaction.
+    """
+    name = settings.name
+    messages = [
+        nft.new_set(name, set_name, _FIRST_IDENTITY + place, flags, key, size=size)
+        for place, (set_name, flags, key, size) in enumerate(_SETS)
+    ]
+    counters = (TO_RELAY_NAME, AT_RELAY_NAME, TLS_NAME)
+    messages += [nft.new_object(name, counter, nft.COUNTER) for counter in counters]
+    messages += [nft.new_base_chain(name, *chain) for chain in _BASE_CHAINS]
+    messages.append(nft.new_chain(name, _JUDGE))
+    messages += _flush(name)
+    messages += _written(name, rules(settings, features))
+    messages.append(nft.flush_set(name, _PORTS))
+    ports = [nft.element(port.to_bytes(2, "big")) for port in sorted({*settings.ports} - {TLS_PORT})]
+    if ports:
+        messages.append(nft.elements(nft.NEW_ELEMENT, 0, name, _PORTS, ports))
+    return messages
+
+
+def without_relay(settings: TableSettings, features: Features) -> list[Message]:
+    """Return the messages that bring no connection to a relay any more: its process ends.
+
+    A new connection's first SYN is dropped while SERVED still holds, since the next process may be there when it is
+    repeated. What is left of the relay's own connections still finds its sockets, or gets a reset.
+    """
+    by_chain = {"tcp_relay": [Rule("", "other protocols", (*_NOT_TCP, nft.leave())), *_standing(settings)]}
+    by_chain["tcp_forward"] = _forward(features)
+    if settings.relay is not None and settings.relay.opening and not settings.observing:
+        by_chain["tcp_forward"] += _new(settings)
+        by_chain[_JUDGE] = [Rule("", "to the next ALG, if it comes soon", (*IS_SERVED, nft.drop()))]
+    left = _in_chains(by_chain) if settings.relay is not None else ()
+    return [*_flush(settings.name), *_written(settings.name, left)]
+
+
+def _flush(name: str) -> list[Message]:
+    return [nft.flush_chain(name, chain) for chain in (*(chain for chain, *_ in _BASE_CHAINS), _JUDGE)]
+
+
+def _written(name: str, of_chains: tuple[Rule, ...]) -> list[Message]:
+    return [nft.new_rule(name, rule.chain, rule.expressions, rule.comment) for rule in of_chains]

@@ -1,0 +1,176 @@
+"""The relay for SIP over TCP: takes connections that the kernel hands to it, and sees that each is looked after.
+
+In the packets' loop, since the engine is one and has no locks: what is ready is read once, a piece at most as large as
+a datagram, and packets get their turn in between. On a message's way this stands between the kernel's sockets and the
+driver. Which connections come here is decided by rules (nft_relay) and the administrator's filter.
+"""
+
+from __future__ import annotations
+
+import logging
+import socket
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Final, Protocol
+
+from sipalg.datapath.loop import FaultLog
+from sipalg.datapath.relay_connection import Connection, Ends
+from sipalg.datapath.relay_leg import Watcher
+from sipalg.engine.verdict import TCP, Datagram, Endpoint, Event
+
+_LOG = logging.getLogger(__name__)
+
+#: Connections taken at once, before others get their turn.
+_ACCEPT_AT_ONCE: Final = 16
+_BACKLOG: Final = 1024
+#: Connections in all, and of one inside host: a large PBX has some; more is a flood. Each may hold 400 kB.
+MAX_CONNECTIONS: Final = 2048
+MAX_CONNECTIONS_PER_HOST: Final = 256
+_LISTENS_AT: Final = "127.0.0.1"
+_IP_TRANSPARENT: Final = 19
+
+
+class Deciding(Protocol):
+    """What the relay asks of `driver.Driver`."""
+
+    def decide_message(self, datagram: Datagram) -> tuple[bytes, bytes]:
+        """Decide on one message of a stream; what goes on, and what its sender is answered."""
+
+    def report_events(self) -> None:
+        """Tell what happened."""
+
+
+class Relay:
+    """The listening socket and its connections; `interface_of` names the inside interface that a host is behind."""
+
+    def __init__(
+        self,
+        loop: Watcher,
+        driver: Deciding,
+        public_of: Callable[[int, Endpoint], Endpoint | None],
+        interface_of: Callable[[str], str],
+        outside: str,
+        on_event: Callable[[Event], None],
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """Listen, on a port that the kernel chooses. Raises OSError, EPERM without CAP_NET_ADMIN."""
+        self.loop = loop
+        self.clock = clock
+        self.nat_address = ""
+        self.sip_timeout_s = 3600.0
+        self.connections: dict[Connection, None] = {}
+        self.log = FaultLog(clock)
+        #: What became of connections: `accepted`, `refused`, and of streams, by reason.
+        self.counts: defaultdict[str, int] = defaultdict(int)
+        self.unframed: defaultdict[str, int] = defaultdict(int)
+        self._driver = driver
+        self._public_of = public_of
+        self._interface_of = interface_of
+        self._outside = outside
+        self._on_event = on_event
+        self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        try:
+            self._socket.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
+            self._socket.bind((_LISTENS_AT, 0))
+            self._socket.listen(_BACKLOG)
+        except OSError:
+            self._socket.close()
+            raise
+        self.port: int = self._socket.getsockname()[1]
+
+    def start(self) -> None:
+        """Begin to take connections."""
+        self.loop.watch(self._socket, self.accept)
+
+    def close(self) -> None:
+        """End all connections, and listen no more."""
+        self.end_all("stopped")
+        self.loop.unwatch(self._socket)
+        self._socket.close()
+
+    def end_all(self, why: str) -> None:
+        """End all connections with a reset, so that both ends know at once."""
+        for connection in list(self.connections):
+            connection.close(why)
+
+    def look(self) -> None:
+        """Do what time asks for, each second."""
+        now = self.clock()
+        for connection in list(self.connections):
+            connection.look(now)
+        self._driver.report_events()
+
+    def accept(self, _events: int = 0) -> None:
+        """Take the connections that wait."""
+        for _ in range(_ACCEPT_AT_ONCE):
+            try:
+                accepted, opener = self._socket.accept()
+            except BlockingIOError:
+                return
+            except OSError as error:
+                # Too many descriptors, or one that is gone already: the others are tried again soon.
+                _LOG.warning("connection-not-taken why=%r", str(error))
+                return
+            self._take(accepted, Endpoint(*opener))
+
+    def _take(self, accepted: socket.socket, opener: Endpoint) -> None:
+        target = Endpoint(*accepted.getsockname())
+        if target.host == _LISTENS_AT:
+            # A local program that connects to the relay itself.
+            accepted.close()
+            return
+        inside = self._interface_of(opener.host)
+        ends = Ends(
+            opener,
+            target,
+            inside or self._outside,
+            self._interface_of(target.host) or self._outside,
+            bool(inside),
+        )
+        if self._too_many(opener.host):
+            self.counts["refused"] += 1
+            self._tell("tcp-refused", ends, why="too many connections")
+            accepted.close()
+            return
+        try:
+            connection = Connection(self, accepted, ends)
+        except OSError:
+            accepted.close()
+            return
+        self.counts["accepted"] += 1
+        if not connection.over:
+            self.connections[connection] = None
+            self._tell("tcp-opened", ends)
+
+    def _too_many(self, host: str) -> bool:
+        of_host = sum(connection.ends.opener.host == host for connection in self.connections)
+        return len(self.connections) >= MAX_CONNECTIONS or of_host >= MAX_CONNECTIONS_PER_HOST
+
+    # What a connection asks.
+
+    def decide(self, datagram: Datagram) -> tuple[bytes, bytes]:
+        """Return what goes on in a message's place, and what its sender is answered."""
+        decided = self._driver.decide_message(datagram)
+        self._driver.report_events()
+        return decided
+
+    def public_of(self, private: Endpoint) -> Endpoint | None:
+        """Return the public address that a phone's TCP address is mapped to."""
+        return self._public_of(TCP, private)
+
+    def broken(self, connection: Connection, reason: str) -> None:
+        """Count a stream that isn't framed any more, and tell of one that was SIP."""
+        self.unframed[reason] += 1
+        if connection.forth.messages or connection.back.messages:
+            self._tell("tcp-untranslated", connection.ends, why=reason)
+
+    def ended(self, connection: Connection, why: str) -> None:
+        """Forget a connection."""
+        if connection in self.connections:
+            del self.connections[connection]
+            self._tell("tcp-closed", connection.ends, why=why)
+
+    def _tell(self, name: str, ends: Ends, **facts: str) -> None:
+        pairs = {"opener": str(ends.opener), "target": str(ends.target), **facts}
+        self._on_event(Event(name, tuple(pairs.items())))

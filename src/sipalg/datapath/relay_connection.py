@@ -1,0 +1,273 @@
+"""One relayed connection: two sockets, a framer for each direction, and the engine asked about each whole message.
+
+The middle of a message's way over TCP. Whoever opened the connection has it with the relay, which has another with
+whom it wanted, from the public address on the way out and from the server's own on the way in. A connection that
+doesn't begin as SIP, or that stops being framed, is only handed through. Nothing here raises or waits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import socket
+from collections.abc import Callable
+from typing import Final, NamedTuple, Protocol
+
+from sipalg.codec.stream import NOT_SIP, Framer
+from sipalg.datapath.loop import READ, WRITE, FaultLog
+from sipalg.datapath.relay_leg import FULL_BYTES, Leg, Watcher
+from sipalg.engine.streams import home_of
+from sipalg.engine.verdict import TCP, Datagram, Endpoint
+
+#: How long the phone may take for its first message before the connection goes on without: some protocols let the
+#: server speak first, and no phone waits.
+FIRST_WORD_S: Final = 1.0
+#: How long the beginning of a message waits for its rest: of the first, which may be no message at all, and of others,
+#: as long as a transaction (RFC 3261 §17, 64 × T1). Then it goes on as it is, and what follows too.
+FIRST_REST_S: Final = 5.0
+REST_S: Final = 32.0
+#: How long a connection that one end has closed may be silent: the kernel's own time for it (tcp_timeout_fin_wait).
+HALF_CLOSED_S: Final = 120.0
+#: How long one that isn't SIP may be silent: RFC 5382 REQ-5, 2 hours 4 minutes.
+UNTOUCHED_IDLE_S: Final = 7440.0
+
+_IP_TRANSPARENT: Final = 19
+_TAKEN: Final = (errno.EADDRINUSE, errno.EADDRNOTAVAIL)
+
+
+class Ends(NamedTuple):
+    """Who opened the connection and to where, and the interfaces that they are at; `from_inside` is who opened it."""
+
+    opener: Endpoint
+    target: Endpoint
+    opener_interface: str
+    target_interface: str
+    from_inside: bool
+
+
+class Hub(Protocol):
+    """What a connection asks of the relay."""
+
+    loop: Watcher
+    log: FaultLog
+    nat_address: str
+    sip_timeout_s: float
+
+    def clock(self) -> float:
+        """Return the time."""
+
+    def decide(self, datagram: Datagram) -> tuple[bytes, bytes]:
+        """Return what goes on in a message's place, and what its sender is answered, b"" for nothing."""
+
+    def public_of(self, private: Endpoint) -> Endpoint | None:
+        """Return the public address that a phone's TCP address is mapped to."""
+
+    def broken(self, connection: Connection, reason: str) -> None:
+        """Take note that one direction isn't framed any more."""
+
+    def ended(self, connection: Connection, why: str) -> None:
+        """Take note that it is over."""
+
+
+class Connection:
+    """One connection; `home` is the phone's address by which the engine knows it, where the phone opened it."""
+
+    def __init__(self, hub: Hub, accepted: socket.socket, ends: Ends) -> None:
+        """Go on with an accepted connection. Raises OSError where it is gone already."""
+        self.ends = ends
+        self.home = ends.opener
+        self.began = self.last_word = hub.clock()
+        self.forth = Framer()
+        self.back = Framer()
+        self.over = False
+        self._hub = hub
+        self._opener = Leg(hub.loop, accepted, self._opener_ready)
+        self._onward: Leg | None = None
+        #: What goes onwards before there is a connection to there.
+        self._early = bytearray()
+        self._held_since = self.began
+        #: Whether `home` is settled: by the phone's first message, and where it didn't open the connection at once.
+        self._named = not ends.from_inside
+        if ends.from_inside:
+            self._opener.watch(reading=True)
+        else:
+            self._guarded(self._connect)
+
+    def look(self, now: float) -> None:
+        """Do what time asks for: connect without a first word, wait for the rest no longer, end in silence."""
+        self._guarded(lambda: self._look(now))
+
+    def close(self, why: str, *, reset: bool = True) -> None:
+        """End it at both ends."""
+        if self.over:
+            return
+        self.over = True
+        for leg in (self._opener, self._onward):
+            if leg is not None:
+                with contextlib.suppress(OSError):
+                    leg.close(reset=reset)
+        self._hub.ended(self, why)
+
+    @property
+    def untouched(self) -> str:
+        """Why neither direction is looked at, "" where one is."""
+        return self.forth.broken if self.forth.broken and self.back.broken else ""
+
+    def _guarded(self, step: Callable[[], None]) -> None:
+        try:
+            step()
+        except OSError as error:
+            self.close(error.strerror or "gone")
+        except Exception:
+            self._hub.log.exception("relay", "connection-closed")
+            self.close("fault")
+
+    def _opener_ready(self, events: int) -> None:
+        self._guarded(lambda: self._ready(self._opener, events))
+
+    def _onward_ready(self, events: int) -> None:
+        leg = self._onward
+        if leg is not None:
+            self._guarded(lambda: self._ready(leg, events))
+
+    def _ready(self, leg: Leg, events: int) -> None:
+        if events & WRITE:
+            leg.check_connected()
+            leg.flush()
+        if events & READ and leg.connected and not leg.ended and not self._other_is_full(leg):
+            data = leg.read()
+            if data or leg.ended:
+                self.last_word = self._hub.clock()
+                self._take(leg, data)
+        self._settle()
+
+    def _take(self, leg: Leg, data: bytes) -> None:
+        """Hand on what one end has sent: whole messages through the engine, all else as it is."""
+        forth = leg is self._opener
+        framer = self.forth if forth else self.back
+        was_broken, held = framer.broken, framer.held_bytes
+        for piece in framer.feed(data):
+            going_on, answer = piece.data, b""
+            if piece.is_message or not framer.broken:
+                if forth and piece.is_message and not self._named:
+                    self._named = True
+                    self.home = home_of(piece.data, self.home)
+                going_on, answer = self._hub.decide(self._datagram(going_on, forth=forth))
+            self._send(going_on, forth=forth)
+            if answer:
+                leg.send(answer)
+            held = 0
+        if framer.held_bytes and not held:
+            self._held_since = self.last_word
+        if framer.broken and not was_broken:
+            self._note_broken(framer)
+        if leg.ended:
+            self._send(framer.give_up(), forth=forth)
+        if self._onward is None and (self.forth.messages or self.forth.broken):
+            self._connect()
+
+    def _datagram(self, payload: bytes, *, forth: bool) -> Datagram:
+        ends = self.ends
+        if forth:
+            return Datagram(payload, self.home, ends.target, TCP, ends.opener_interface)
+        return Datagram(payload, ends.target, self.home, TCP, ends.target_interface)
+
+    def _note_broken(self, framer: Framer) -> None:
+        self._hub.broken(self, framer.broken)
+        if framer is self.forth and framer.broken == NOT_SIP and not framer.messages:
+            # What isn't SIP one way isn't SIP the other way.
+            self._send(self.back.give_up(NOT_SIP), forth=False)
+
+    def _send(self, data: bytes, *, forth: bool) -> None:
+        if not data:
+            return
+        if not forth:
+            self._opener.send(data)
+        elif self._onward is None:
+            self._early += data
+        else:
+            self._onward.send(data)
+
+    def _other_is_full(self, leg: Leg) -> bool:
+        if leg is not self._opener:
+            return self._opener.full
+        return len(self._early) >= FULL_BYTES if self._onward is None else self._onward.full
+
+    def _settle(self) -> None:
+        """Hand on the ends of the streams, wait for what comes next, or end."""
+        onward = self._onward
+        if self.over:
+            return
+        if onward is None:
+            if self._opener.ended:
+                self.close("closed without a word", reset=False)
+            else:
+                self._opener.watch(reading=not self._other_is_full(self._opener))
+            return
+        if self._opener.ended:
+            onward.finish()
+        if onward.ended:
+            self._opener.finish()
+        if self._opener.done and onward.done:
+            self.close("closed", reset=False)
+            return
+        self._opener.watch(reading=not onward.full)
+        onward.watch(reading=not self._opener.full)
+
+    def _look(self, now: float) -> None:
+        if self._onward is None and now - self.began >= FIRST_WORD_S:
+            self._connect()
+        for framer, forth in ((self.forth, True), (self.back, False)):
+            patience_s = REST_S if framer.messages else FIRST_REST_S
+            if framer.held_bytes and now - self._held_since >= patience_s:
+                self._send(framer.give_up(), forth=forth)
+                self._note_broken(framer)
+        self._settle()
+        silent_s = now - self.last_word
+        if self._opener.ended or (self._onward is not None and self._onward.ended):
+            allowed_s = HALF_CLOSED_S
+        elif self.untouched:
+            allowed_s = max(UNTOUCHED_IDLE_S, self._hub.sip_timeout_s)
+        else:
+            allowed_s = self._hub.sip_timeout_s
+        if silent_s > allowed_s and (self._opener.ended or self.untouched or self._unneeded()):
+            self.close("silent")
+
+    def _unneeded(self) -> bool:
+        """Whether no mapping lives for which the connection would be kept: no contact, no call."""
+        phone = self.home if self.ends.from_inside else self.ends.target
+        return self._hub.public_of(phone) is None
+
+    def _connect(self) -> None:
+        """Connect onwards: outwards from the public address, inwards from the server's own."""
+        if self.ends.from_inside:
+            public = self._hub.public_of(self.home)
+            wanted = public if public is not None else Endpoint(self._hub.nat_address, 0)
+            try:
+                sock = self._connected_from(wanted)
+            except OSError as error:
+                if error.errno not in _TAKEN or not wanted.port:
+                    raise
+                # Another connection to there has the port, or had it a moment ago.
+                sock = self._connected_from(wanted._replace(port=0))
+        else:
+            sock = self._connected_from(Endpoint(self.ends.opener.host, 0))
+        self._onward = Leg(self._hub.loop, sock, self._onward_ready, connected=False)
+        self._onward.send(bytes(self._early))
+        self._early.clear()
+        self._settle()
+
+    def _connected_from(self, local: Endpoint) -> socket.socket:
+        """Return a socket that connects to the target; `local` may be an address that isn't the router's."""
+        sock = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
+        try:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if local.host:
+                sock.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
+                sock.bind(local)
+            with contextlib.suppress(BlockingIOError):
+                sock.connect(self.ends.target)
+        except BaseException:
+            sock.close()
+            raise
+        return sock
