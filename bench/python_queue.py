@@ -29,6 +29,8 @@ class NullEngine:
         del now
         return Verdict(self._action, datagram.payload, (), (), "", 0)
 
+    receive_message = receive_datagram
+
     def commands_done(self, token: int, now: float) -> None:
         """Never called: there are no commands."""
 

@@ -25,6 +25,7 @@ from sipalg.engine.verdict import (
     ACCEPT,
     DROP,
     REPLACE,
+    TCP,
     UDP,
     CloseMapping,
     Command,
@@ -63,6 +64,8 @@ class Alg:
         assert now == 1000.0
         self.seen.append(datagram)
         return self.answer(datagram)
+
+    receive_message = receive_datagram
 
     def commands_done(self, token: int, now: float) -> None:
         self.told.append(("done", token, now))
@@ -187,6 +190,47 @@ class Router:
 @pytest.fixture
 def router() -> Router:
     return Router()
+
+
+def over_tcp(payload: bytes = b"message") -> Datagram:
+    return Datagram(payload, PHONE, SERVER, TCP, "lan0")
+
+
+def test_a_message_over_tcp_goes_on_as_the_engine_has_it(router: Router) -> None:
+    told: list[bytes] = []
+    router.driver.on_message = lambda datagram, verdict, _: told.append(datagram.payload + verdict.payload)
+    assert router.driver.decide_message(over_tcp()) == (b"message", b"")
+    mapping = OpenMapping(Mapping(TCP, PHONE, Endpoint("203.0.113.1", 5060), "sip"), 60.0)
+    router.alg.answer = lambda _: replaced(b"other")._replace(commands=(mapping,), token=3)
+    assert router.driver.decide_message(over_tcp()) == (b"other", b"")
+    assert router.runner.ran[-1] == ((mapping,), None), "its flow is the relay's own, and untranslated"
+    assert ("done", 3, 1000.0) in router.alg.told
+    router.driver.report_events()
+    assert told == [b"messagemessage", b"messageother"]
+    assert router.driver.messages == {"received": 2, "replaced": 1}
+
+
+def test_what_the_engine_answers_to_a_message_over_tcp_is_not_sent_as_a_datagram(router: Router) -> None:
+    reply = Reply(b"488", SERVER, PHONE)
+    router.alg.answer = lambda datagram: Verdict(DROP, datagram.payload, (), (reply,), "direct-media-refused", 1)
+    assert router.driver.decide_message(over_tcp()) == (b"", b"488")
+    assert router.runner.ran[-1] == ((), None)
+    assert router.driver.messages["dropped"] == 1
+
+
+def test_a_fault_lets_a_message_over_tcp_go_as_it_came(router: Router) -> None:
+    def fail(_datagram: Datagram) -> Verdict:
+        raise ZeroDivisionError
+
+    router.alg.answer = fail
+    assert router.driver.decide_message(over_tcp()) == (b"message", b"")
+    assert (router.driver.messages["failed"], router.driver.log.total) == (1, 1)
+
+
+def test_an_observer_changes_no_message_over_tcp() -> None:
+    router = Router(observe=True)
+    router.alg.answer = lambda _: replaced(b"other")
+    assert router.driver.decide_message(over_tcp()) == (b"message", b"")
 
 
 def packet_of(payload: bytes, source: Endpoint = PHONE, destination: Endpoint = SERVER, fragment: int = 0) -> bytes:

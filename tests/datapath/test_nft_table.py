@@ -369,15 +369,22 @@ def test_only_tables_that_others_can_take_away_have_a_guard(table: NftTable, ker
 
 def test_features_are_what_the_kernel_takes(kernel: FakeKernel) -> None:
     assert NftTable(SETTINGS).features[:5] == (True, True, True, True, True)
-    kernel.answer = lambda _: dict.fromkeys((2, 3, 4, 5, 6), errno.ENOENT)
+    kernel.answer = lambda _: dict.fromkeys((3, 4, 5, 6, 7), errno.ENOENT)
     assert NftTable(SETTINGS).features[:5] == (False, False, False, False, False)
     assert kernel.committed == [False, False]
+
+
+@pytest.mark.parametrize("lacking", [9, 10])
+def test_a_relay_needs_all_of_its_expressions(kernel: FakeKernel, lacking: int) -> None:
+    assert NftTable(SETTINGS).features.relay
+    kernel.answer = lambda _: {lacking: errno.ENOENT}
+    assert not NftTable(SETTINGS).features.relay
 
 
 @pytest.mark.parametrize(
     ("errors", "code"),
     [
-        ({3: errno.ENOENT, 7: errno.ENOENT}, errno.EOPNOTSUPP),
+        ({4: errno.ENOENT, 8: errno.ENOENT}, errno.EOPNOTSUPP),
         ({-1: errno.EPERM}, errno.EPERM),
         ({1: errno.ENOENT}, errno.ENOENT),
     ],

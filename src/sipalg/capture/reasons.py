@@ -23,7 +23,7 @@ OF_MESSAGES: Final[dict[str, str]] = {
     policy.NAT_AWARE: "its phone knows about the NAT: its Contact was the public address as it came",
     policy.NOT_NATTED: "the router's rules don't translate this sender's packets",
     policy.PRIVILEGED_PORT: "its phone sends from a port below 1024, and no mapping is made for those",
-    policy.STREAM: "it came over TCP, which isn't translated",
+    policy.STREAM: "it is a segment of a TCP stream, and no whole message",
     policy.FIELD_TWICE: "its Call-ID, CSeq, From or To is there twice, so that it isn't certain whose call it is",
     policy.EMPTY_PARAMETER: "a field to be edited has an empty parameter, which not everybody reads alike",
     policy.DISABLED: "the ALG is disabled, and it belongs to nothing that stands (disabled=yes)",

@@ -208,16 +208,18 @@ class NftTable:
 
         Less those that were received, it is how many went by as plain NAT. 0 without table.
         """
-        return self._counter(nft_rules.COUNTER_NAME)
+        return self._counters().get(nft_rules.COUNTER_NAME, 0)
 
     def tcp_counters(self) -> tuple[int, int, int]:
         """Count first packets of TCP: those given to the relay, those of them that arrived there, those of TLS."""
+        counts = self._counters()
         names = (nft_relay.TO_RELAY_NAME, nft_relay.AT_RELAY_NAME, nft_relay.TLS_NAME)
-        return self._counter(names[0]), self._counter(names[1]), self._counter(names[2])
+        handed, arrived, tls = (counts.get(name, 0) for name in names)
+        return handed, arrived, tls
 
     def packets_from_strangers(self) -> int:
         """Count the packets to a phone's public SIP port whose sender is no peer of it, as above. 0 without table."""
-        return self._counter(nft_rules.STRANGERS_NAME)
+        return self._counters().get(nft_rules.STRANGERS_NAME, 0)
 
     def remove(self) -> None:
         """Remove the table with all its mappings. One that is gone is no error."""
@@ -298,13 +300,14 @@ class NftTable:
                 return set()
             raise
 
-    def _counter(self, name: str) -> int:
+    def _counters(self) -> dict[str, int]:
+        """Return the table's counters of packets by name."""
+        counts = {}
         for message in self._objects(nft_codec.COUNTER):
             found = netlink.attributes(message.body, 4)
-            if netlink.string(found.get(nft_codec.OBJECT_NAME, b"")) == name:
-                packets = netlink.attributes(found.get(nft_codec.OBJECT_DATA, b"")).get(2, b"")
-                return netlink.number(packets)
-        return 0
+            packets = netlink.attributes(found.get(nft_codec.OBJECT_DATA, b"")).get(2, b"")
+            counts[netlink.string(found.get(nft_codec.OBJECT_NAME, b""))] = netlink.number(packets)
+        return counts
 
     def _objects(self, kind: int) -> list[Message]:
         return self._netlink.request(nft_codec.get_objects(self.settings.name, kind))

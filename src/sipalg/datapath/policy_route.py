@@ -97,9 +97,7 @@ def add(place: Place, interfaces: Iterable[str]) -> None:
     Nothing is left where it raises.
     """
     wanted = [Message(_NEW_ROUTE, netlink.CREATE | netlink.EXCLUSIVE, _route_body(place.table))]
-    wanted += [
-        Message(_NEW_RULE, netlink.CREATE | netlink.EXCLUSIVE, _rule_body(place, name)) for name in interfaces
-    ]
+    wanted += [Message(_NEW_RULE, netlink.CREATE | netlink.EXCLUSIVE, _rule_body(place, name)) for name in interfaces]
     with NetlinkSocket(NETLINK_ROUTE) as sock:
         results = sock.acknowledge(wanted)
     refused = next(((index, number) for index, number in enumerate(results) if number), None)

@@ -48,10 +48,13 @@ class Ends(NamedTuple):
 class Hub(Protocol):
     """What a connection asks of the relay."""
 
-    loop: Watcher
     log: FaultLog
     nat_address: str
     sip_timeout_s: float
+
+    @property
+    def loop(self) -> Watcher:
+        """Where sockets are watched."""
 
     def clock(self) -> float:
         """Return the time."""
@@ -163,7 +166,7 @@ class Connection:
             self._note_broken(framer)
         if leg.ended:
             self._send(framer.give_up(), forth=forth)
-        if self._onward is None and (self.forth.messages or self.forth.broken):
+        if self._onward is None and (self.forth.messages or self._early):
             self._connect()
 
     def _datagram(self, payload: bytes, *, forth: bool) -> Datagram:
@@ -263,7 +266,9 @@ class Connection:
         try:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             if local.host:
-                sock.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
+                with contextlib.suppress(PermissionError):
+                    # Without the right to, an address of the router's own is all that can be had.
+                    sock.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
                 sock.bind(local)
             with contextlib.suppress(BlockingIOError):
                 sock.connect(self.ends.target)

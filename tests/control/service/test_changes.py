@@ -21,7 +21,7 @@ from sipalg.control.settings.options import Options
 from sipalg.control.settings.properties import with_texts
 from sipalg.datapath.admin_conclusions import AdminRules
 from sipalg.datapath.netlink import NetlinkError
-from sipalg.datapath.nft_rules import Features, TableSettings
+from sipalg.datapath.nft_rules import Features, RelayRules, TableSettings
 from sipalg.datapath.nft_table import Elements, StandingMapping
 from sipalg.datapath.preflight import Finding
 from sipalg.engine.alg import Alg
@@ -82,6 +82,8 @@ class World(SimpleNamespace):
         self.ports = SimpleNamespace(reserve=lambda *what: self.reserved.extend(what), configure=lambda *_: None)
         self.journal = SimpleNamespace(close=lambda: self.adopted.append("journal closed"), begin=lambda: None)
         self.inherited = SimpleNamespace(take=lambda flows: self.adopted.append(f"inherited {flows}"))
+        self.relay_rules: RelayRules | None = None
+        self.tcp = SimpleNamespace(rules=lambda _: self.relay_rules, follow=lambda: None)
         self.events: list[Event] = []
         self.tell = self.events.append
         self.tell_edits = lambda *_: None

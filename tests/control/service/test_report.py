@@ -82,6 +82,12 @@ class Service:
         self.inherited: list[int] = []
         self.journal = SimpleNamespace(failed=False)
         self.ports = SimpleNamespace(log=log)
+        self.tcp = SimpleNamespace(
+            relay=None,
+            warning="",
+            facts=lambda: {"tcp": "relay", "tcp_why": "", "tcp_connections": 2},
+            counters=lambda: {"tcp_connections": {"accepted": 3}},
+        )
 
     @property
     def settings(self) -> Settings:
@@ -181,6 +187,17 @@ def test_the_facts(service: Service) -> None:
     answers = report_on(service).answers()
     assert answers["mappings"]() == {"mode": "enforce", "mappings": []}
     assert answers["calls"]() == {"mode": "enforce", "calls": []}
+
+
+def test_why_tcp_is_not_translated_is_a_warning(service: Service) -> None:
+    answer = status(report_on(service))
+    assert (answer["status"]["tcp"], answer["status"]["tcp_connections"]) == ("relay", 2)
+    assert answer["counters"]["tcp_connections"] == {"accepted": 3}
+    service.tcp.warning = "SIP over TCP isn't translated: no room"
+    service.tcp.relay = SimpleNamespace(log=SimpleNamespace(total=2))
+    answer = status(report_on(service))
+    assert service.tcp.warning in answer["warnings"]
+    assert answer["status"]["faults"] == 2
 
 
 def test_metrics_are_the_numbers_of_status_without_its_lists(service: Service) -> None:

@@ -1,0 +1,213 @@
+"""TCP as a part of the service: when there is a relay, why there is none, and what the rules are told."""
+
+from __future__ import annotations
+
+import errno
+import resource
+from dataclasses import replace
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any, cast
+
+import pytest
+
+from sipalg.control.service import tcp as module
+from sipalg.control.settings.model import Settings
+from sipalg.control.service.tcp import Tcp
+from sipalg.datapath import policy_route
+from sipalg.datapath.nft_rules import RelayRules
+from sipalg.datapath.policy_route import NoRoomError, Place
+
+if TYPE_CHECKING:
+    from sipalg.control.service.running import Service
+
+ROUTER = Settings(inside=("lan0",), outside="wan0")
+PLACE = Place(50, 50600, 0x02000000)
+
+
+class FakeRelay:
+    port = 4000
+
+    def __init__(self, *_: object) -> None:
+        self.nat_address = ""
+        self.sip_timeout_s = 0.0
+        self.connections = [1, 2]
+        self.counts = {"accepted": 2}
+        self.unframed = {"not-sip": 1}
+        self.said: list[str] = []
+
+    def start(self) -> None:
+        self.said.append("start")
+
+    def close(self) -> None:
+        self.said.append("close")
+
+    def look(self) -> None:
+        self.said.append("look")
+
+    def end_all(self, why: str) -> None:
+        self.said.append(why)
+
+
+class World(SimpleNamespace):
+    """As much of a service as TCP asks for, and the routing rules as words."""
+
+    tcp: Tcp
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.settings = ROUTER
+        self.nat_address = "203.0.113.1"
+        self.counters = (0, 0, 0)
+        self.table = SimpleNamespace(
+            features=SimpleNamespace(relay=True), tcp_counters=lambda: self.counters, exists=lambda: True
+        )
+        self.driver = SimpleNamespace(messages={"received": 3})
+        self.alg = SimpleNamespace(public_of=None)
+        self.routes = SimpleNamespace(inside_interface=None)
+        self.loop = self.tell = None
+        self.changed: list[RelayRules | None] = []
+        self.changes = SimpleNamespace(follow_tcp=lambda: self.changed.append(self.tcp.rules(self.settings)))
+        self.tcp = Tcp(cast("Service", self))
+        self.route: list[str] = []
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> World:
+    world = World()
+    monkeypatch.setattr(module, "Relay", FakeRelay)
+    monkeypatch.setattr(policy_route, "rules_and_tables", lambda: ([], set()))
+    monkeypatch.setattr(policy_route, "add", lambda place, names: world.route.append(f"{place.table} {names}"))
+    monkeypatch.setattr(policy_route, "remove", lambda: world.route.append("removed"))
+    monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
+    return world
+
+
+def relay_of(world: World) -> FakeRelay:
+    assert world.tcp.relay is not None
+    return cast("FakeRelay", world.tcp.relay)
+
+
+def test_it_is_made_where_it_is_wanted(world: World) -> None:
+    world.tcp.begin()
+    assert world.tcp.rules(ROUTER) == RelayRules(4000, 0x02000000)
+    assert world.tcp.rules(ROUTER) == RelayRules(4000, 0x02000000), "made once"
+    assert world.route == ["removed", "50600 ('lan0', 'wan0')"]
+    assert (relay_of(world).nat_address, relay_of(world).sip_timeout_s) == ("203.0.113.1", 3600.0)
+    assert world.tcp.facts() == {"tcp": "relay", "tcp_why": "", "tcp_connections": 2}
+    counted = world.tcp.counters()
+    assert counted["tcp_connections"] == {"accepted": 2}
+    assert counted["tcp_streams_untouched"] == {"not-sip": 1}
+    assert counted["tcp_messages"] == {"received": 3}
+    world.tcp.stop()
+    world.tcp.stop()
+    assert world.route[2:] == ["removed"]
+    assert world.tcp.facts()["tcp"] == "plain"
+
+
+@pytest.mark.parametrize("settings", [replace(ROUTER, tcp="plain"), replace(ROUTER, mode="observe")])
+def test_what_stands_stays_when_it_is_not_wanted_any_more(world: World, settings: Settings) -> None:
+    assert world.tcp.rules(settings) is None
+    assert world.tcp.counters()["tcp_connections"] == {}
+    world.tcp.look()
+    world.tcp.follow()
+    world.tcp.rules(ROUTER)
+    assert world.tcp.rules(settings) == RelayRules(4000, 0x02000000, opening=False)
+    assert world.tcp.warning == ""
+
+
+def test_an_observer_touches_nothing(world: World) -> None:
+    world.settings = replace(ROUTER, mode="observe")
+    world.tcp.begin()
+    assert world.route == []
+
+
+def fail(error: Exception) -> Any:
+    def failing(*_: object) -> None:
+        raise error
+
+    return failing
+
+
+@pytest.mark.parametrize(
+    ("where", "error", "told"),
+    [
+        ("choose", NoRoomError("no table is free"), "no table is free"),
+        ("rules_and_tables", OSError(errno.EPERM, "Not permitted"), "no listening socket, or no look at the routing"),
+        ("add", OSError(errno.EOPNOTSUPP, "Not supported"), "the kernel refuses the routing rule: Not supported"),
+    ],
+)
+def test_what_it_lacks_is_told(
+    world: World, monkeypatch: pytest.MonkeyPatch, where: str, error: Exception, told: str
+) -> None:
+    monkeypatch.setattr(policy_route, where, fail(error))
+    assert world.tcp.rules(ROUTER) is None
+    assert world.tcp.warning.startswith(f"SIP over TCP isn't translated: {told}")
+    assert world.tcp.facts()["tcp"] == "plain"
+    world.tcp.try_again()
+    assert world.changed == []
+    assert world.tcp.rules(replace(ROUTER, tcp="plain")) is None
+    assert world.tcp.warning == "", "it isn't asked for any more"
+
+
+def test_a_kernel_without_tproxy(world: World) -> None:
+    world.table.features.relay = False
+    assert world.tcp.rules(ROUTER) is None
+    assert "tproxy" in world.tcp.warning
+
+
+def test_a_filter_that_keeps_connections_from_it_is_found(world: World) -> None:
+    world.tcp.rules(ROUTER)
+    world.counters = (5, 5, 0)
+    world.tcp.look()
+    world.counters = (6, 5, 0)
+    world.tcp.look()
+    assert world.tcp.why == "", "it may be on its way"
+    world.tcp.look()
+    assert "INPUT filter drops it; let it in with: meta mark & 0x02000000 == 0x02000000 accept" in world.tcp.warning
+    assert world.changed == [RelayRules(4000, 0x02000000, opening=False)]
+    world.tcp.look()
+    assert len(world.changed) == 1
+    world.tcp.try_again()
+    assert world.changed[1:] == [RelayRules(4000, 0x02000000)]
+    for _ in range(3):
+        world.tcp.look()
+    assert world.tcp.why == "", "what was lost once counts once"
+
+
+def test_rules_that_cannot_be_changed_are_a_line_in_the_log(world: World, caplog: pytest.LogCaptureFixture) -> None:
+    world.tcp.rules(ROUTER)
+    world.changes.follow_tcp = fail(OSError(errno.ENOENT, "gone"))
+    world.counters = (1, 0, 0)
+    for _ in range(2):
+        world.tcp.look()
+    assert "tcp-rules-not-changed" in caplog.text
+
+
+def test_another_address_ends_what_came_from_the_former(world: World) -> None:
+    world.tcp.rules(ROUTER)
+    world.tcp.follow()
+    assert relay_of(world).said == ["start"]
+    world.nat_address = "203.0.113.2"
+    world.tcp.follow()
+    assert relay_of(world).said[1:] == ["the outside address is gone"]
+    assert relay_of(world).nat_address == "203.0.113.2"
+
+
+@pytest.mark.parametrize(
+    ("limits", "wanted"),
+    [
+        ((1024, 524288), [(4608, 524288)]),
+        ((1024, 2048), [(2048, 2048)]),
+        ((1024, resource.RLIM_INFINITY), [(4608, resource.RLIM_INFINITY)]),
+        ((8192, 524288), []),
+        ((resource.RLIM_INFINITY, resource.RLIM_INFINITY), []),
+    ],
+)
+def test_there_are_descriptors_for_all_connections(
+    world: World, monkeypatch: pytest.MonkeyPatch, limits: tuple[int, int], wanted: list[tuple[int, int]]
+) -> None:
+    asked: list[tuple[int, int]] = []
+    monkeypatch.setattr(resource, "getrlimit", lambda _: limits)
+    monkeypatch.setattr(resource, "setrlimit", lambda _, pair: asked.append(pair))
+    world.tcp.rules(ROUTER)
+    assert asked == wanted

@@ -1,0 +1,80 @@
+"""The rules for TCP: they refer only to what the table has, judge what is new, and leave little at the end."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+from tests.datapath.test_nft_rules import ALL, NONE, SETTINGS, names, of_kind
+
+from sipalg.datapath import netlink, nft_codec, nft_relay, nft_rules
+from sipalg.datapath.nft_rules import Features, RelayRules
+
+RELAY = replace(SETTINGS, relay=RelayRules(4000, 0x02000000))
+
+
+@pytest.mark.parametrize("features", [ALL, NONE])
+@pytest.mark.parametrize("opening", [True, False])
+def test_rules_refer_only_to_what_the_table_has(features: Features, opening: bool) -> None:
+    settings = replace(RELAY, relay=RelayRules(4000, 0x02000000, opening))
+    messages = nft_rules.structure(settings, features) + nft_relay.structure(settings, features)
+    sets = {netlink.string(one[2]) for one in of_kind(messages, nft_codec.NEW_SET)}
+    identities = [one[10] for one in of_kind(messages, nft_codec.NEW_SET)]
+    objects = {netlink.string(one[2]) for one in of_kind(messages, nft_codec.NEW_OBJECT)}
+    chains = {netlink.string(one[3]) for one in of_kind(messages, nft_codec.NEW_CHAIN)}
+    assert len(set(identities)) == len(identities)
+    for rule in nft_relay.rules(settings, features):
+        assert rule.chain in chains
+        assert 0 < len(rule.comment) <= 120
+        for name, subject in names(rule.expressions):
+            if name in ("lookup", "objref"):
+                assert subject in sets | objects
+
+
+def test_without_a_relay_the_chains_are_empty() -> None:
+    assert nft_relay.rules(SETTINGS, ALL) == ()
+    assert of_kind(nft_relay.structure(SETTINGS, ALL), nft_codec.NEW_RULE) == []
+    assert of_kind(nft_relay.without_relay(SETTINGS, ALL), nft_codec.NEW_RULE) == []
+
+
+def comments(messages: list[netlink.Message]) -> list[str]:
+    return [netlink.string(one[7][2:]) for one in of_kind(messages, nft_codec.NEW_RULE)]
+
+
+def test_a_relay_that_takes_nothing_new_keeps_what_stands() -> None:
+    closing = replace(RELAY, relay=RelayRules(4000, 0x02000000, opening=False))
+    told = comments(nft_relay.structure(closing, ALL))
+    assert "the relay's connections" in told
+    assert "to SIP servers" not in told
+    assert "to SIP servers" in comments(nft_relay.structure(RELAY, ALL))
+
+
+def test_when_it_ends_new_connections_wait_for_the_next_and_old_ones_are_reset() -> None:
+    told = comments(nft_relay.without_relay(RELAY, ALL))
+    assert "of a relay that is gone" in told
+    assert "to the next ALG, if it comes soon" in told
+    assert "let by: to the relay" not in told
+    quiet = comments(nft_relay.without_relay(replace(RELAY, observing=True), ALL))
+    assert "to the next ALG, if it comes soon" not in quiet
+
+
+def test_tls_is_left_alone() -> None:
+    def ports(settings: nft_rules.TableSettings) -> list[bytes]:
+        messages = nft_relay.structure(settings, ALL)
+        found = []
+        for one in of_kind(messages, nft_codec.NEW_ELEMENT):
+            for _, member in netlink.each_attribute(one[nft_codec.LIST_ELEMENTS]):
+                key = netlink.attributes(member)[nft_codec.ELEMENT_KEY]
+                found.append(netlink.attributes(key)[nft_codec.DATA_VALUE])
+        return found
+
+    assert ports(RELAY) == [(5060).to_bytes(2, "big")]
+    assert ports(replace(RELAY, ports=(5061,))) == []
+    assert ports(replace(RELAY, ports=(5061, 5080, 5060))) == [b"\x13\xc4", b"\x13\xd8"]
+
+
+def test_a_process_serves_tcp_as_well() -> None:
+    def served(settings: nft_rules.TableSettings) -> int:
+        return len(of_kind(nft_rules.served(settings), nft_codec.NEW_ELEMENT)[0][nft_codec.LIST_ELEMENTS])
+
+    assert served(RELAY) == 2 * served(SETTINGS)

@@ -1,0 +1,177 @@
+"""The relay: which connections it takes, how it knows their sides, how many there may be."""
+
+from __future__ import annotations
+
+import errno
+import socket
+from collections.abc import Iterator
+
+import pytest
+from tests.datapath.streams import Clock
+
+from sipalg.datapath import relay as module
+from sipalg.datapath.loop import Loop
+from sipalg.datapath.relay import Relay
+from sipalg.datapath.relay_connection import Connection, Ends
+from sipalg.engine.verdict import TCP, Datagram, Endpoint, Event
+
+PHONE = Endpoint("10.0.0.1", 5060)
+OPTIONS = b"OPTIONS sip:b@h SIP/2.0\r\nVia: SIP/2.0/TCP 10.0.0.1\r\nContent-Length: 0\r\n\r\n"
+
+
+class Driver:
+    def __init__(self) -> None:
+        self.asked: list[Datagram] = []
+        self.reports = 0
+
+    def decide_message(self, datagram: Datagram) -> tuple[bytes, bytes]:
+        self.asked.append(datagram)
+        return datagram.payload, b""
+
+    def report_events(self) -> None:
+        self.reports += 1
+
+
+class World:
+    """A relay in a loop; connections come to it as if the kernel had handed them over."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        # What a transparent socket's own address says is whom its opener wanted: here, the relay itself.
+        monkeypatch.setattr(module, "_LISTENS_AT", "127.0.0.2")
+        monkeypatch.setattr(module, "_IP_TRANSPARENT", socket.IP_TTL)
+        self.clock = Clock()
+        self.loop = Loop(self.clock)
+        self.driver = Driver()
+        self.events: list[Event] = []
+        self.inside = {"127.0.0.1": "lan0"}
+        public = Endpoint("203.0.113.1", 5060)
+        self.relay = Relay(
+            self.loop,
+            self.driver,
+            lambda protocol, _: public if protocol == TCP else None,
+            lambda host: self.inside.get(host, ""),
+            "wan0",
+            self.events.append,
+            self.clock,
+        )
+        monkeypatch.setattr(module, "_LISTENS_AT", "127.0.0.1")
+        self.relay.start()
+        self.phones: list[socket.socket] = []
+
+    def connect(self) -> socket.socket:
+        phone = socket.create_connection(("127.0.0.2", self.relay.port), source_address=("127.0.0.1", 0))
+        self.phones.append(phone)
+        self.loop.step(0.01)
+        return phone
+
+    @property
+    def names(self) -> list[str]:
+        return [event.name for event in self.events]
+
+
+@pytest.fixture
+def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    world = World(monkeypatch)
+    yield world
+    world.relay.close()
+    for phone in world.phones:
+        phone.close()
+    world.loop.close()
+
+
+def the_only(world: World) -> Connection:
+    (connection,) = world.relay.connections
+    return connection
+
+
+def test_a_connection_is_taken_told_and_forgotten(world: World) -> None:
+    phone = world.connect()
+    ends = the_only(world).ends
+    assert ends.opener == Endpoint(*phone.getsockname())
+    assert ends.target == Endpoint("127.0.0.2", world.relay.port)
+    assert ends[2:] == ("lan0", "wan0", True)
+    phone.close()
+    world.loop.step(0.01)
+    assert world.names == ["tcp-opened", "tcp-closed"]
+    assert not world.relay.connections
+    assert world.relay.counts == {"accepted": 1}
+
+
+def test_who_is_not_inside_is_outside(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[Ends] = []
+
+    def gone(_relay: Relay, _accepted: socket.socket, ends: Ends) -> Connection:
+        seen.append(ends)
+        raise OSError(errno.ENOTCONN, "gone")
+
+    monkeypatch.setattr(module, "Connection", gone)
+    world.inside = {"127.0.0.2": "lan1"}
+    world.connect()
+    assert seen[0][2:] == ("wan0", "lan1", False)
+    assert not world.relay.connections
+
+
+def test_local_programs_get_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LISTENS_AT", "127.0.0.2")
+    phone = world.connect()
+    assert phone.recv(1) == b""
+    assert not world.relay.connections
+    assert world.names == []
+
+
+@pytest.mark.parametrize("limit", ["MAX_CONNECTIONS", "MAX_CONNECTIONS_PER_HOST"])
+def test_there_are_limits(world: World, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
+    monkeypatch.setattr(module, limit, 1)
+    world.connect()
+    refused = world.connect()
+    assert refused.recv(1) == b""
+    assert world.names == ["tcp-opened", "tcp-refused"]
+    assert world.relay.counts == {"accepted": 1, "refused": 1}
+
+
+def test_messages_go_to_the_driver_and_what_happened_is_told(world: World) -> None:
+    phone = world.connect()
+    connection = the_only(world)
+    assert world.relay.public_of(PHONE) == Endpoint("203.0.113.1", 5060)
+    assert world.relay.decide(Datagram(OPTIONS, PHONE, PHONE, TCP, "lan0")) == (OPTIONS, b"")
+    assert world.driver.reports == 1
+    world.relay.broken(connection, "not-sip")
+    connection.forth.messages = 1
+    world.relay.broken(connection, "content-length-missing")
+    assert world.names == ["tcp-opened", "tcp-untranslated"]
+    assert world.relay.unframed == {"not-sip": 1, "content-length-missing": 1}
+    phone.close()
+
+
+def test_each_second_connections_are_looked_after(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    world.connect()
+    looked: list[float] = []
+    monkeypatch.setattr(the_only(world), "look", looked.append)
+    world.relay.look()
+    assert looked == [world.clock.now]
+    assert world.driver.reports == 1
+
+
+def test_at_the_end_everybody_hears_of_it(world: World) -> None:
+    phone = world.connect()
+    world.relay.end_all("the outside address is gone")
+    with pytest.raises(ConnectionResetError):
+        phone.recv(1)
+    assert world.events[-1].facts[-1] == ("why", "the outside address is gone")
+
+
+def test_without_descriptors_it_waits(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Full:
+        def accept(self) -> None:
+            raise OSError(errno.EMFILE, "Too many open files")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(world.relay, "_socket", Full())
+        world.relay.accept()
+    assert not world.relay.connections
+
+
+def test_what_cannot_listen_leaves_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_LISTENS_AT", "203.0.113.77")
+    with pytest.raises(OSError, match="assign"):
+        Relay(world.loop, world.driver, lambda *_: None, lambda _: "", "wan0", world.events.append)
