@@ -37,6 +37,7 @@ def register(via: str = f"SIP/2.0/TCP {P}", contact: str = f"<sip:a@{P};transpor
         (register(via=f"SIP/2.0/TCP {P}:5080", contact=""), Endpoint(P, 5080)),
         (register(via=f"SIP/2.0/TCP {P}:22", contact=f"<sip:a@{P}:80;transport=tcp>"), SOURCE),
         (register(via="SIP/2.0/TCP 192.168.33.99", contact="<sip:a@192.168.33.99;transport=tcp>"), SOURCE),
+        (register(via=f"SIP/2.0/TCP {P}\r\nPath: <sip:{P}:5090;transport=tcp>\r\nX: ", contact=""), HOME),
         (b"SIP/2.0 200 OK\r\nVia: SIP/2.0/TCP 192.168.33.10\r\nContent-Length: 0\r\n\r\n", SOURCE),
         (b"GET / HTTP/1.1\r\n\r\n", SOURCE),
     ],
