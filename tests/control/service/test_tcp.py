@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from sipalg.control.service import tcp as module
-from sipalg.control.settings.model import Settings
 from sipalg.control.service.tcp import Tcp
+from sipalg.control.settings.model import Settings
 from sipalg.datapath import policy_route
 from sipalg.datapath.nft_rules import RelayRules
 from sipalg.datapath.policy_route import NoRoomError, Place
