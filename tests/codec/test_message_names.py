@@ -8,6 +8,7 @@ from sipalg.codec.message import (
     Identity,
     Message,
     address_of_record,
+    call_id_of,
     cseq_method,
     expires_s,
     has_star,
@@ -57,6 +58,7 @@ def test_identity(lines: tuple[bytes, ...]) -> None:
     message = header(*lines)
     assert identify(message) == Identity(b"x@192.168.33.10", 7, b"INVITE", b"1", b"2")
     assert cseq_method(message) == b"INVITE"
+    assert call_id_of(message) == b"x@192.168.33.10"
 
 
 @pytest.mark.parametrize(
@@ -72,6 +74,7 @@ def test_identity(lines: tuple[bytes, ...]) -> None:
 def test_names_that_are_missing(lines: tuple[bytes, ...]) -> None:
     message = header(*lines)
     assert identify(message) == Identity(b"", 0, b"", b"", b"")
+    assert call_id_of(message) == b""
     assert cseq_method(message) == b""
 
 

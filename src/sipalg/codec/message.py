@@ -71,6 +71,7 @@ _IDENTITY: Final = re.compile(
     rb"|[Ff](?i:rom)?[ \t]*:([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)"
     rb"|[Tt][Oo]?[ \t]*:([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*))"
 )
+_PLAIN_CALL_ID: Final = b"\nCall-ID: "
 _CSEQ_METHOD: Final = re.compile(rb"\n[Cc](?i:seq)[ \t]*:" + _LWS + rb"[0-9]{1,10}(?=\s)" + _LWS + rb"([^\s]+)")
 _TO: Final = re.compile(rb"\n[Tt][Oo]?[ \t]*:[ \t]*([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)")
 _TAG: Final = re.compile(rb";\s*(?i:tag)\s*=\s*([^\s;,]+)")
@@ -87,6 +88,10 @@ NO_END_OF_HEADERS: Final = "no-end-of-headers"
 LENGTH_MALFORMED: Final = "content-length-malformed"
 LENGTH_TWICE: Final = "content-length-twice"
 LENGTH_BEYOND: Final = "content-length-beyond-datagram"
+TOO_LONG: Final = "message-too-long"
+
+#: The longest message that is read, in bytes: what a UDP datagram may hold (RFC 3261 §18.1.1), over TCP too.
+MAX_MESSAGE_BYTES: Final = 65535
 
 
 class Message(NamedTuple):
@@ -129,6 +134,8 @@ class Identity(NamedTuple):
 
 def parse(data: bytes) -> Message | str:
     """Frame a datagram's payload; a str is the reason why it can't be (one of the constants above). Never raises."""
+    if len(data) > MAX_MESSAGE_BYTES:
+        return TOO_LONG
     head = data.find(b"\n")
     if head <= 1:
         head = data.find(b"\n", len(data) - len(data.lstrip(b"\r\n")))
@@ -253,6 +260,16 @@ def identify(message: Message) -> Identity:
         else:
             to_tag = to_tag or _TAGS[match[5]]
     return new(Identity, (call_id, number, method, from_tag, to_tag, ambiguous))
+
+
+def call_id_of(message: Message) -> bytes:
+    """Call-ID, b"" where there is none: what `identify` reads, at less cost where it is written as nearly all do."""
+    start = message.data.find(_PLAIN_CALL_ID, message.head, message.head_end)
+    if start < 0:
+        return identify(message).call_id
+    start += len(_PLAIN_CALL_ID)
+    words = message.data[start : message.data.find(b"\n", start)].split(None, 1)
+    return words[0] if words else identify(message).call_id
 
 
 def cseq_method(message: Message) -> bytes:

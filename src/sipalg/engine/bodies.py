@@ -7,6 +7,8 @@ Sources: RFC 3261 §20.14 (Content-Length), RFC 5621 (several bodies), RFC 2046 
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from sipalg.codec.body import Part, Span
 from sipalg.codec.message import Message
 from sipalg.engine import rewrite_sdp
@@ -45,14 +47,27 @@ def outward(
     return _together(message, parts, bodies)
 
 
-def inward(mappings: Mappings, message: Message, parts: list[Part], advertised: bytes, in_interface: str) -> Body:
-    """Edit all descriptions of a message for the phone on `in_interface`."""
+def inward(
+    mappings: Mappings,
+    message: Message,
+    parts: list[Part],
+    advertised: bytes,
+    in_interface: str,
+    is_inside: Callable[[bytes, float], bool],
+    now: float,
+) -> Body:
+    """Edit all descriptions of a message for the phone on `in_interface`.
+
+    Nothing is opened towards an address that `is_inside` at `now`.
+    """
     data = message.data
     start, end, lengths, is_early = parts[0]
     if len(parts) == 1 and not lengths and not is_early:
-        return _with_length(message, rewrite_sdp.inward(mappings, data, (start, end), advertised, in_interface))
-    spans = [(part.start, part.end) for part in parts]
-    bodies = [rewrite_sdp.inward(mappings, data, span, advertised, in_interface) for span in spans]
+        body = rewrite_sdp.inward(mappings, data, (start, end), advertised, in_interface, is_inside, now)
+        return _with_length(message, body)
+    bodies = []
+    for start, end, _, _ in parts:
+        bodies.append(rewrite_sdp.inward(mappings, data, (start, end), advertised, in_interface, is_inside, now))
     return _together(message, parts, bodies)
 
 

@@ -8,21 +8,32 @@ Source: RFC 3261 §10.2 and §10.3.
 
 from __future__ import annotations
 
+import math
 from typing import Final, NamedTuple, TypeVar
 
+from sipalg.codec.address import reference
 from sipalg.codec.fields import Place
 from sipalg.codec.message import (
     CONTACT,
     Identity,
     Message,
     address_of_record,
+    call_id_of,
     expires_s,
     find_field,
     has_star,
     identify,
 )
 from sipalg.engine.mappings import MappingKey, Mappings
-from sipalg.engine.policy import LINGER_S, MAX_CONTACT_S, MAX_CONTACTS_PER_MAPPING, patience_s
+from sipalg.engine.policy import (
+    LINGER_S,
+    MAX_CONTACT_S,
+    MAX_CONTACTS_PER_MAPPING,
+    MAX_NAME_BYTES,
+    MAX_REGISTERS_PER_HOST,
+    MAX_REMOVALS,
+    patience_s,
+)
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
 
@@ -33,6 +44,7 @@ Member = TypeVar("Member")
 Line = tuple[str, bytes, str]
 ContactKey = tuple[MappingKey, bytes, str]
 
+_NOTHING: Final[dict[bytes, float]] = {}
 #: What a Contact without any lifetime gets (RFC 3261 §10.2).
 _DEFAULT_EXPIRES_S: Final = 3600
 
@@ -54,7 +66,8 @@ class Lifetime(NamedTuple):
 class Contacts:
     """Contacts: `expires_at` and `lifetimes` by contact, `lines` (mappings by line), `by_mapping` (the reverse).
 
-    `leaving` are the REGISTERs that take contacts back.
+    `leaving` are the REGISTERs that take contacts back, `asked` when each phone sent its last REGISTER of each
+    Call-ID: nobody who can't know that is taken for a registrar.
     """
 
     def __init__(self, settings: Settings, mappings: Mappings) -> None:
@@ -65,14 +78,17 @@ class Contacts:
         self.lines: dict[Line, tuple[MappingKey, ...]] = {}
         self.by_mapping: dict[MappingKey, tuple[Line, ...]] = {}
         self.leaving: dict[tuple[str, bytes, int], float] = {}
+        self.asked: dict[str, dict[bytes, float]] = {}
+        #: Until then an earlier process may have seen the REGISTER, monotonic seconds.
+        self._lenient_until = -math.inf
 
-    def follow_request(
-        self, transaction: Transaction, message: Message, places: list[Place], phone: str
-    ) -> None:
-        """Note a REGISTER of an inside phone that takes contacts back; `places` are its own ones.
+    def follow_request(self, transaction: Transaction, message: Message, places: list[Place], phone: str) -> None:
+        """Note a REGISTER of an inside phone, above all one that takes contacts back.
 
-        Only its 2xx carries it out. A REGISTER without Contacts is a query and changes nothing.
+        `places` are its own contacts. Only its 2xx carries it out. A REGISTER without Contacts is a query and changes
+        nothing.
         """
+        self._note_asked(transaction, message, phone)
         if places:
             for place in places:
                 lifetime_s = place[8]
@@ -83,6 +99,9 @@ class Contacts:
         elif not has_star(message):
             return
         asked = _asked(identify(message), phone)
+        if len(self.leaving) >= MAX_REMOVALS or len(asked[1]) > MAX_NAME_BYTES:
+            transaction.tell("too-many-removals", private=phone)
+            return
         transaction.put(self.leaving, asked, transaction.now + LINGER_S)
         transaction.wake(transaction.now + LINGER_S, ("leaving", asked))
 
@@ -91,29 +110,35 @@ class Contacts:
     ) -> None:
         """Take a 2xx to REGISTER at its word: what it lists of the phone's own contacts is registered.
 
+        It counts only if the phone has sent a REGISTER with this Call-ID within the last 32 s, for as long as it waits
+        for an answer itself (RFC 3261 §17.1.2.2, timer F).
+
         A contact ends here only if the phone asked for it: what a registrar merely doesn't list runs out, so that
         nobody who can only guess ends a registration. A 2xx without any Contact comes from a registrar that doesn't
         list, and renews, unless it answers a removal.
         """
+        if not self._was_asked(message, phone, transaction.now):
+            transaction.tell("unasked-answer", private=phone, registrar=registrar)
+            return
         line = (phone, address_of_record(message), registrar)
         removal = bool(self.leaving) and _asked(identify(message), phone) in self.leaving
         kept = []
-        for key, lifetime_s in listed:
+        for contact, lifetime_s in listed:
             if lifetime_s is None:
                 general_s = expires_s(message)
                 lifetime_s = _DEFAULT_EXPIRES_S if general_s is None else general_s
             if lifetime_s:
-                kept.append(key)
-            self._grant(transaction, line, key, lifetime_s)
+                kept.append(contact)
+            self._grant(transaction, line, contact, lifetime_s)
         if removal:
             # Its answer may come again, after the phone has registered anew: it counts once.
             transaction.remove(self.leaving, _asked(identify(message), phone))
-            for key in self.lines.get(line, ()):
-                if key not in kept:
-                    self._end(transaction, line, key, parting=True)
+            for contact in self.lines.get(line, ()):
+                if contact not in kept:
+                    self._end(transaction, line, contact, parting=True)
         elif not listed and line in self.lines and find_field(message, CONTACT) is None:
-            for key in self.lines[line]:
-                self._grant(transaction, line, key, expires_s(message) or 0)
+            for contact in self.lines[line]:
+                self._grant(transaction, line, contact, expires_s(message) or 0)
 
     def look_after(self, transaction: Transaction, line: Line, key: MappingKey) -> None:
         """Handle a contact's timer: end it where nothing renewed it."""
@@ -155,6 +180,8 @@ class Contacts:
             transaction.remove(self.lifetimes, (key, line[1], line[2]))
             _take(transaction, self.lines, line, key)
         transaction.remove(self.by_mapping, key)
+        if reference(key[1].host) not in self._mappings.hosts:
+            transaction.remove(self.asked, key[1].host)
 
     def lifetime_of(self, key: MappingKey, registrar: str) -> Lifetime:
         """The shortest lifetime of a mapping's contacts at a registrar, the longest time between grants; 0 if none."""
@@ -166,6 +193,32 @@ class Contacts:
                 longest_s = max(longest_s, known.longest_s)
         return Lifetime(granted_s, longest_s)
 
+    def be_lenient(self, now: float) -> None:
+        """Take answers at their word for as long as the REGISTERs of an earlier process may be answered."""
+        self._lenient_until = now + LINGER_S
+
+    def _was_asked(self, message: Message, phone: str, now: float) -> bool:
+        """Whether an answer's REGISTER was sent, as its Call-ID shows, which nobody who didn't see it can know."""
+        if now <= self._lenient_until:
+            return True
+        return self.asked.get(phone, _NOTHING).get(call_id_of(message), -math.inf) >= now - LINGER_S
+
+    def _note_asked(self, transaction: Transaction, message: Message, phone: str) -> None:
+        """Note when a phone asked a registrar; of too many Call-IDs the one not used for longest is forgotten.
+
+        It isn't undone with a message that the kernel refuses: that leaves all the same.
+        """
+        asked = self.asked.get(phone)
+        if asked is None:
+            asked = {}
+            transaction.put(self.asked, phone, asked)
+        call_id = call_id_of(message)
+        if len(call_id) > MAX_NAME_BYTES:
+            return
+        if asked.pop(call_id, None) is None and len(asked) >= MAX_REGISTERS_PER_HOST:
+            del asked[next(iter(asked))]
+        asked[call_id] = transaction.now
+
     def _grant(self, transaction: Transaction, line: Line, key: MappingKey, lifetime_s: int) -> None:
         """Begin or renew a contact; a lifetime of 0 renews nothing."""
         if not lifetime_s:
@@ -176,7 +229,7 @@ class Contacts:
         if before is None:
             before = expires_at
             lines = self.by_mapping.get(key, ())
-            if len(lines) >= MAX_CONTACTS_PER_MAPPING:
+            if len(lines) >= MAX_CONTACTS_PER_MAPPING or len(line[1]) > MAX_NAME_BYTES:
                 transaction.tell("too-many-contacts", private=key[1], registrar=line[2])
                 return
             self._enter(transaction, line, key)

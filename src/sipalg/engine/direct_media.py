@@ -10,6 +10,7 @@ Sources: RFC 3261 §14 (re-INVITE), §17.1.1.3 (the ACK's branch), §17.2.1 (32 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
@@ -22,7 +23,9 @@ from sipalg.engine.mappings import Mappings
 from sipalg.engine.policy import (
     DIRECT_MEDIA_REFUSED,
     LINGER_S,
+    MAX_OUTSIDE_HOSTS,
     MAX_REFUSALS,
+    OUTSIDE_HOSTS_S,
     REFUSAL_ACKNOWLEDGED,
     SDP_OF_ANOTHER,
 )
@@ -66,6 +69,8 @@ class DirectMedia:
         #: No port of anybody's: what a description is read with first.
         self.nobody = Others(self._is_inside, lambda _: False)
         self._asked: Callable[[str], bool] = lambda _: False
+        #: Addresses that weren't inside when that was asked, and until when they aren't asked about again.
+        self._outside: dict[bytes, float] = {}
 
     def change(self, settings: Settings) -> None:
         """Go by other settings from the next message on."""
@@ -74,6 +79,23 @@ class DirectMedia:
     def set_inside(self, is_inside: Callable[[str], bool]) -> None:
         """Have `is_inside` asked whether an IP literal is an inside host's, for those that have no mapping."""
         self._asked = is_inside
+        self._outside.clear()
+
+    def is_inside_lately(self, host: bytes, now: float) -> bool:
+        """Whether an address that the outside names for media is an inside host's; for 10 s an outside one stays so.
+
+        The kernel is asked, and media servers are few.
+        """
+        if host in self._mappings.hosts:
+            return True
+        if self._outside.get(host, -math.inf) > now:
+            return False
+        if self._is_inside(host):
+            return True
+        if len(self._outside) >= MAX_OUTSIDE_HOSTS:
+            self._outside.clear()
+        self._outside[host] = now + OUTSIDE_HOSTS_S
+        return False
 
     def answer_again(self, message: Message, datagram: Datagram) -> Refusal | None:
         """What a message of an inside host gets that repeats a refused request, or is the ACK to its refusal."""

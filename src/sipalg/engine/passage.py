@@ -27,13 +27,18 @@ from sipalg.engine.policy import (
     EMPTY_PARAMETER,
     EXEMPT,
     FIELD_TWICE,
+    MAX_HEADER_LINES,
+    MAX_NAME_BYTES,
     MAX_NAT_AWARE,
+    NAME_TOO_LONG,
     NAT_AWARE,
     NO_FREE_PORT,
     NO_MAPPING,
     NO_PUBLIC_ADDRESS,
     PRIVILEGED_PORT,
     SDP_OF_ANOTHER,
+    TOO_MANY_LINES,
+    TOO_MANY_MAPPINGS,
 )
 from sipalg.engine.rewrite import Headers
 from sipalg.engine.settings import Settings
@@ -42,6 +47,8 @@ from sipalg.engine.verdict import Change, Datagram, Endpoint
 
 #: A NamedTuple's own constructor costs twice as much.
 new: Final = tuple.__new__
+#: A header line has at least a name, a colon and its end: shorter headers needn't be counted.
+_LONG_HEADER_BYTES: Final = 3 * MAX_HEADER_LINES
 _METHODS_OF_CALLS: Final = CALL_METHODS | {b"CANCEL"}
 #: Remembered answers to "is this remote address excepted?"; a flood of addresses empties it.
 _EXEMPT_CACHE: Final = 4096
@@ -79,10 +86,18 @@ class Passage:
 
         A str is the reason why it passes as it came, a refusal what is done in its place.
         """
+        if (
+            message.head_end - message.head > _LONG_HEADER_BYTES
+            and message.data.count(b"\n", message.head, message.head_end) > MAX_HEADER_LINES
+        ):
+            return TOO_MANY_LINES
         if self.settings.disabled:
             return self._serve_to_the_end(message, datagram)
         if datagram.in_interface in self.settings.inside_interfaces:
-            return self._outward(message, datagram)
+            found = self._outward(message, datagram)
+            if found == NO_FREE_PORT and self.mappings.is_full(datagram.source.host):
+                return TOO_MANY_MAPPINGS
+            return found
         return self._inward(message, datagram)
 
     def keep_alive(self, datagram: Datagram) -> bool:
@@ -198,8 +213,9 @@ class Passage:
         if is_register:
             self.contacts.follow_request(transaction, message, contacts, source.host)
         elif (message.method or _answered(message)) in CALL_METHODS:
-            if not self._follow_call(message, entry, ends, destination.host, from_inside=True):
-                return FIELD_TWICE
+            doubt = self._follow_call(message, entry, ends, destination.host, from_inside=True)
+            if doubt:
+                return doubt
             if recipient is not None:
                 self._follow_call(message, recipient, None, source.host, from_inside=False)
         elif message.method == b"OPTIONS":
@@ -229,31 +245,35 @@ class Passage:
         if sdp:
             if _has_empty_parameter(message):
                 return EMPTY_PARAMETER
-            body = bodies.inward(self.mappings, message, sdp, recipient.public_host, recipient.in_interface)
+            place = (self.mappings, message, sdp, recipient.public_host, recipient.in_interface)
+            body = bodies.inward(*place, self.direct.is_inside_lately, transaction.now)
             edits += body.edits
             ends = body.ends
         method = message.method or _answered(message)
         if method in CALL_METHODS:
-            if not self._follow_call(message, recipient, ends, source.host, from_inside=False):
-                return FIELD_TWICE
+            doubt = self._follow_call(message, recipient, ends, source.host, from_inside=False)
+            if doubt:
+                return doubt
         elif method == b"REGISTER" and 200 <= message.status < 300:
             self.contacts.follow_answer(transaction, message, contacts, destination.host, source.host)
         elif message.method == b"OPTIONS":
             self.lifetimes.keep_alive(transaction, recipient.key, source.host)
         return edits
 
-    def _follow_call(self, message: Message, entry: Entry, ends: Ends | None, peer: str, *, from_inside: bool) -> bool:
-        """Let the calls take note of a message that may belong to one; False if it says twice to which."""
+    def _follow_call(self, message: Message, entry: Entry, ends: Ends | None, peer: str, *, from_inside: bool) -> str:
+        """Let the calls take note of a message that may belong to one; a reason if it has to pass for its names."""
         identity = identify(message)
         if identity.ambiguous:
-            return False
+            return FIELD_TWICE
+        if len(identity.call_id) + len(identity.from_tag) + len(identity.to_tag) > MAX_NAME_BYTES:
+            return NAME_TOO_LONG
         step = new(Step, (identity.method, message.status, identity.number, from_inside, ends, entry.key, peer))
         call = self.calls.follow(self.transaction, message, identity, step)
         if 200 <= message.status < 300 and identity.method in SESSION_METHODS:
             self.lifetimes.session(self.transaction, entry.key, peer, float(session_expires_s(message)))
         if ends is not None and not self.settings.direct_media:
             self._admit_sources(call)
-        return True
+        return ""
 
     def _admit_sources(self, call: DialogKey) -> None:
         """Let media in to a call from where it may come with `sip-direct-media=no`, whatever ports the SDP names."""

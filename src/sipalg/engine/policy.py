@@ -27,6 +27,11 @@ MAX_DIALOGS: Final = 65536
 MAX_PEERS_PER_MAPPING: Final = 64
 #: Lines (addresses of record at registrars) that one socket may register: a PBX's trunk with its numbers.
 MAX_CONTACTS_PER_MAPPING: Final = 1024
+#: Call-IDs of REGISTERs that the answers to one inside host are known by: a PBX's trunk with its numbers, four times.
+MAX_REGISTERS_PER_HOST: Final = 4096
+#: Outside media addresses that are known not to be inside hosts', and for how long: else the kernel is asked.
+MAX_OUTSIDE_HOSTS: Final = 4096
+OUTSIDE_HOSTS_S: Final = 10.0
 #: How long a contact may be granted at the most, seconds: a week, so that no answer holds a mapping for years.
 MAX_CONTACT_S: Final = 7 * 86400
 #: Keep-alives in a row that are believed in: two OPTIONS may be chance.
@@ -45,6 +50,15 @@ ANOTHER_PORT: Final = b"another port"
 MAX_REFUSALS: Final = 4096
 #: Addresses that the outside may name for one call's media before it stands: a dozen forks and media servers.
 MAX_SOURCES: Final = 16
+#: Lines of a message's header: a hundred proxies, each with a Via and a Record-Route, and what ends write.
+MAX_HEADER_LINES: Final = 512
+#: Addresses of ours in one message's header, each of which may need a port: a phone has a handful, a PBX's list more.
+MAX_ADDRESSES: Final = 64
+#: Length of Call-ID and tags together, and of an address of record, bytes: they are kept for as long as a call or a
+#: contact stands, and what devices write is shorter than a line.
+MAX_NAME_BYTES: Final = 1024
+#: REGISTERs that take contacts back and wait for their answers, 32 s each: a whole office that is switched off.
+MAX_REMOVALS: Final = 16384
 #: m= lines that are looked at: more is no call (audio, video, slides, text, fax, data and their refused remains).
 MAX_MEDIA_SECTIONS: Final = 32
 #: Candidates that are looked at: a phone has two for each line, RTP's and RTCP's.
@@ -71,6 +85,10 @@ NAT_AWARE: Final = "nat-aware"
 NOT_NATTED: Final = "not-natted"
 PRIVILEGED_PORT: Final = "source-port-privileged"
 STREAM: Final = "stream-transport"
+TOO_MANY_LINES: Final = "too-many-header-lines"
+TOO_MANY_ADDRESSES: Final = "too-many-addresses"
+NAME_TOO_LONG: Final = "name-too-long"
+TOO_MANY_MAPPINGS: Final = "too-many-mappings"
 FIELD_TWICE: Final = "field-twice"
 EMPTY_PARAMETER: Final = "empty-parameter"
 DISABLED: Final = "disabled"

@@ -40,6 +40,7 @@ def resume(passage: Passage, records: Iterable[PlainRecord], standing: Collectio
     The kernel's own mappings and the port forwards are in the tables already. The commands open again what it has
     lost.
     """
+    passage.contacts.be_lenient(passage.transaction.now)
     by_kind: dict[str, list[PlainRecord]] = {kind: [] for kind in KINDS}
     for record in records:
         by_kind.get(record.kind, []).append(record)

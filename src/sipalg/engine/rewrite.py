@@ -19,7 +19,7 @@ from sipalg.codec.uri import UriSpan, parse_list
 from sipalg.engine.contacts import Granted
 from sipalg.engine.mappings import Entry, MappingKey, Mappings
 from sipalg.engine.peers import Peers
-from sipalg.engine.policy import ANOTHER_PORT, MAX_SEEN_AS, NAT_AWARE, NO_FREE_PORT
+from sipalg.engine.policy import ANOTHER_PORT, MAX_ADDRESSES, MAX_SEEN_AS, NAT_AWARE, NO_FREE_PORT, TOO_MANY_ADDRESSES
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import TCP, UDP, Change, Datagram, Endpoint
 
@@ -68,6 +68,8 @@ class Headers:
         for begin, places in fields_with(message, own):
             if len(places) > 1 and _names_bad_port(places, own):
                 continue
+            if len(places) + len(edits) > MAX_ADDRESSES:
+                return TOO_MANY_ADDRESSES
             for place in places:
                 kind, host, port, start, end, with_port, default_port, over_stream, _ = place
                 if host != own or not _LOWEST <= port <= MAX_PORT or (kind == VIA and message.status):

@@ -9,6 +9,7 @@ Sources: RFC 8866 §5, RFC 3264 §5 and §8.4, RFC 3605, RFC 3550 §11 (even RTP
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from typing import Final, NamedTuple
 
 from sipalg.codec import ice
@@ -161,8 +162,19 @@ def _outward(
     return Body(edits, tuple(ends))
 
 
-def inward(mappings: Mappings, data: bytes, span: tuple[int, int], advertised: bytes, in_interface: str) -> Body:
-    """Edit a description for the phone on `in_interface`; what can't be read, or only by halves, stays as it is."""
+def inward(
+    mappings: Mappings,
+    data: bytes,
+    span: tuple[int, int],
+    advertised: bytes,
+    in_interface: str,
+    is_inside: Callable[[bytes, float], bool],
+    now: float,
+) -> Body:
+    """Edit a description for the phone on `in_interface`; what can't be read, or only by halves, stays as it is.
+
+    Nothing is opened towards an address that `is_inside` at `now`, whether it has a mapping or not, nor towards ours.
+    """
     description = parse(data, *span)
     if isinstance(description, str) or len(description.media) > MAX_MEDIA_SECTIONS:
         return _UNTOUCHED
@@ -185,12 +197,14 @@ def inward(mappings: Mappings, data: bytes, span: tuple[int, int], advertised: b
         elif all(is_unspecified(address.host) for address in connections):
             ends.append(HELD_END)
         elif not _all_are(connections, advertised):
-            # An address that is a phone's of ours is no way out: nothing is opened towards it.
             host = connections[0].host
-            ours = host in mappings.hosts or (
-                is_reference(host) and mappings.of_public(UDP, media.port, host) is not None
-            )
-            ends.append(NO_END if ours else _outside_end(media, host))
+            end = _outside_end(media, host)
+            rtcp_host = media.rtcp_host or host
+            for named in (host,) if rtcp_host == host else (host, rtcp_host):
+                ours = named == advertised or is_inside(named, now)
+                if ours or (is_reference(named) and mappings.of_public(UDP, media.port, named) is not None):
+                    end = NO_END
+            ends.append(end)
         else:
             ends.append(NO_END)
             private = _private_section(mappings, media, advertised, in_interface, edits)

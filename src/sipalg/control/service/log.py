@@ -26,7 +26,8 @@ _PLAIN_VALUE: Final = re.compile(r"[A-Za-z0-9_.:;@/,+*<>\[\]()-]+")
 _PRIORITIES: Final = ((logging.ERROR, "<3>"), (logging.WARNING, "<4>"), (logging.INFO, "<6>"))
 #: Events that a person should do something about.
 _WARNINGS: Final = frozenset(
-    {"address-lost", "sip-timeout-too-short", "too-many-peers", "too-many-contacts", "too-many-calls"}
+    {"address-lost", "sip-timeout-too-short"}
+    | {f"too-many-{what}" for what in ("peers", "contacts", "calls", "removals")}
 )
 _LINES_A_SECOND: Final = 200
 _FRAMES_SHOWN: Final = 4
