@@ -71,6 +71,7 @@ _IDENTITY: Final = re.compile(
     rb"|[Ff](?i:rom)?[ \t]*:([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)"
     rb"|[Tt][Oo]?[ \t]*:([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*))"
 )
+_CALL_ID: Final = re.compile(rb"\n(?:[Cc](?i:all-id)|[Ii])[ \t]*:" + _LWS + rb"([^\s]+)")
 _PLAIN_CALL_ID: Final = b"\nCall-ID: "
 _CSEQ_METHOD: Final = re.compile(rb"\n[Cc](?i:seq)[ \t]*:" + _LWS + rb"[0-9]{1,10}(?=\s)" + _LWS + rb"([^\s]+)")
 _TO: Final = re.compile(rb"\n[Tt][Oo]?[ \t]*:[ \t]*([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)")
@@ -265,11 +266,13 @@ def identify(message: Message) -> Identity:
 def call_id_of(message: Message) -> bytes:
     """Call-ID, b"" where there is none: what `identify` reads, at less cost where it is written as nearly all do."""
     start = message.data.find(_PLAIN_CALL_ID, message.head, message.head_end)
-    if start < 0:
-        return identify(message).call_id
-    start += len(_PLAIN_CALL_ID)
-    words = message.data[start : message.data.find(b"\n", start)].split(None, 1)
-    return words[0] if words else identify(message).call_id
+    if start >= 0:
+        start += len(_PLAIN_CALL_ID)
+        text = message.data[start : message.data.find(b"\r\n", start)]
+        if text and b" " not in text and b"\t" not in text and b"\n" not in text:
+            return text
+    match = _CALL_ID.search(message.data, 0, message.head_end)
+    return match[1] if match else b""
 
 
 def cseq_method(message: Message) -> bytes:
