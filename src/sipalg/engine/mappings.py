@@ -14,7 +14,7 @@ from typing import Final, Literal, NamedTuple
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, MAX_PORT, is_reference, literal, reference
 from sipalg.codec.memory import SAME
 from sipalg.engine import outside
-from sipalg.engine.policy import LINGER_S, MAX_MAPPINGS, MAX_MAPPINGS_PER_HOST, MAX_PORTS_PER_SECTION, MEDIA_LEASE_S
+from sipalg.engine.policy import LINGER_S, MAX_MAPPINGS, MAX_MAPPINGS_PER_HOST, MEDIA_LEASE_S
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import (
@@ -358,12 +358,6 @@ class Mappings:
             and self.refused.get(key, 0.0) <= now
             and not (shared and self.ports_taken(key[0], key[1]))
         )
-
-    def is_full(self, host: str) -> bool:
-        """Whether a phone, or all phones together, have as many mappings as they may, but for a media section's."""
-        size = 2 * MAX_PORTS_PER_SECTION
-        mine = self.hosts.get(reference(host), 0)
-        return mine + size > MAX_MAPPINGS_PER_HOST or len(self.entries) + size > MAX_MAPPINGS
 
     def _free_block(
         self, transaction: Transaction, protocol: int, first: Endpoint, size: int, *, even: bool

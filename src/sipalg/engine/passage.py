@@ -28,8 +28,11 @@ from sipalg.engine.policy import (
     EXEMPT,
     FIELD_TWICE,
     MAX_HEADER_LINES,
+    MAX_MAPPINGS,
+    MAX_MAPPINGS_PER_HOST,
     MAX_NAME_BYTES,
     MAX_NAT_AWARE,
+    MAX_PORTS_PER_SECTION,
     NAME_TOO_LONG,
     NAT_AWARE,
     NO_FREE_PORT,
@@ -95,7 +98,7 @@ class Passage:
             return self._serve_to_the_end(message, datagram)
         if datagram.in_interface in self.settings.inside_interfaces:
             found = self._outward(message, datagram)
-            if found == NO_FREE_PORT and self.mappings.is_full(datagram.source.host):
+            if found == NO_FREE_PORT and self._is_full(datagram.source.host):
                 return TOO_MANY_MAPPINGS
             return found
         return self._inward(message, datagram)
@@ -294,6 +297,12 @@ class Passage:
             self.transaction.note(self.nat_aware, oldest)
         self.nat_aware[key] = True
         self.transaction.note(self.nat_aware, key)
+
+    def _is_full(self, host: str) -> bool:
+        """Whether a phone, or all phones together, have as many mappings as they may, but for a media section's."""
+        size = 2 * MAX_PORTS_PER_SECTION
+        mine = self.mappings.hosts.get(reference(host), 0)
+        return mine + size > MAX_MAPPINGS_PER_HOST or len(self.mappings.entries) + size > MAX_MAPPINGS
 
     def _is_exempt(self, host: str) -> bool:
         """Whether a remote address is one that the administrator doesn't have NATed."""
