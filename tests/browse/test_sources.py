@@ -5,9 +5,9 @@ from pathlib import Path
 import pytest
 from tests.analysis.conftest import Talk, Write
 
-from sipalg.analysis import files
 from sipalg.analysis.files import Captures
 from sipalg.browse.sources import CapturedCalls
+from sipalg.capture import progress
 
 ALL = frozenset({"reg@x", "call@x"})
 
@@ -29,7 +29,7 @@ def test_messages_are_the_same_kept_or_read_again(talk: Talk, write: Write, most
 def test_no_bar_is_drawn_over_the_screen(
     capture: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(files, "BAR_FROM_BYTES", 1)
+    monkeypatch.setattr(progress, "BAR_FROM_BYTES", 1)
     monkeypatch.setattr("sys.stderr.isatty", lambda: True, raising=False)
     calls = CapturedCalls(Captures([capture]), 0)
     assert capture.name in capsys.readouterr().err
