@@ -86,7 +86,7 @@ _sipalg() {
         calls)
             options='--device --interactive --call --message --diff --export --svg --html --json --socket --help'
             ;;
-        trace) options='--count --socket --help' ;;
+        trace) options='--count --json --socket --help' ;;
         metrics) options='--listen --socket --help' ;;
         sniffer)
             options='--json --socket --config --help'

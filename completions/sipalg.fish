@@ -53,6 +53,7 @@ complete -c sipalg -n $run -l allow-offload -d 'Start although a flow table carr
 set -l trace '__fish_seen_subcommand_from trace'
 complete -c sipalg -n $trace -F
 complete -c sipalg -n $trace -x -l count -d 'End after so many messages'
+complete -c sipalg -n $trace -l json -d 'A JSON object a message'
 complete -c sipalg -n $trace -r -l socket -d 'The control socket'
 
 set -l metrics '__fish_seen_subcommand_from metrics'

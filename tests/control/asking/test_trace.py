@@ -17,7 +17,9 @@ from sipalg import cli
 from sipalg.capture.reading import open_capture
 from sipalg.capture.records import read_blocks
 from sipalg.codec.datagram import checksums_right, parse_udp
+from sipalg.control.asking import trace
 from sipalg.control.asking.trace import notes, packets, shown
+from sipalg.control.socket.client import ControlError
 
 BEFORE = b"REGISTER sip:x SIP/2.0\r\nVia: SIP/2.0/UDP 192.168.20.9\r\n\r\n"
 AFTER = BEFORE.replace(b"192.168.20.9", b"75.1.1.1:1024")
@@ -98,15 +100,41 @@ def alg(tmp_path: Path) -> Iterator[Callable[..., Path]]:
 
 
 def test_lines_are_shown(alg: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
-    assert cli.main(["trace", "--socket", str(alg(line(), REFUSED))]) == 0
+    assert cli.main(["trace", "--socket", str(alg(line(), REFUSED))]) == 1
     output = capsys.readouterr()
     assert output.out.count("REGISTER sip:x SIP/2.0") == 2
-    assert output.err == "sipalg: 2 messages\n"
+    assert output.err == "sipalg: the ALG has ended, after 2 messages\n"
+
+
+def test_lines_as_json(alg: Callable[..., Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["trace", "--json", "--count", "2", "--socket", str(alg(line(), REFUSED))]) == 0
+    first, second = map(json.loads, capsys.readouterr().out.splitlines())
+    assert first["time"] == "2023-11-14T22:13:20.123456789Z"
+    assert first["before"] == {
+        "source": "192.168.20.9:5060",
+        "destination": "198.51.100.2:5060",
+        "text": BEFORE.decode(),
+    }
+    assert (first["after"]["source"], first["edits"][0]["rule"]) == ("75.1.1.1:1024", "via")
+    assert (second["after"], second["reason"]) == (None, "direct-media-refused")
+
+
+def test_an_alg_that_breaks_off_is_told(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def broken(_path: Path, _command: str) -> Iterator[dict[str, Any]]:
+        yield {"ok": True}
+        yield line()
+        raise ControlError("sipalg (pid 7) broke the connection: Connection reset by peer")
+
+    monkeypatch.setattr(trace, "follow", broken)
+    assert cli.main(["trace"]) == 1
+    assert capsys.readouterr().err == "sipalg: the ALG has ended, after 1 message\n"
 
 
 def test_one_file_has_both_sides(alg: Callable[..., Path], tmp_path: Path) -> None:
     target = tmp_path / "both.pcapng"
-    assert cli.main(["trace", str(target), "--socket", str(alg(line(), REFUSED))]) == 0
+    assert cli.main(["trace", str(target), "--socket", str(alg(line(), REFUSED))]) == 1
     found = read_blocks(io.BytesIO(target.read_bytes()))
     assert [(one.interface, one.comment) for one in found] == [
         ("before", ""),
@@ -121,14 +149,14 @@ def test_two_files_correspond_by_number(
     names = [str(tmp_path / name) for name in ("before.pcap", "after.pcap")]
     left_out = {"event": "events-left-out", "time": 1, "facts": {"count": "7"}}
     socket_path = alg(line(), REFUSED, left_out, line(edits=[]))
-    assert cli.main(["trace", *names, "--socket", str(socket_path)]) == 0
+    assert cli.main(["trace", *names, "--socket", str(socket_path)]) == 1
     sides = []
     for name in names:
         with open_capture(Path(name)) as source:
             sides.append([parse_udp(frame.data) for frame in source])
     assert [[one.payload for one in side if not isinstance(one, str)] for side in sides] == [[BEFORE] * 2, [AFTER] * 2]
     assert capsys.readouterr().err == (
-        "sipalg: 3 messages, 7 came faster than they were read and are missing\n"
+        "sipalg: the ALG has ended, after 3 messages, 7 came faster than they were read and are missing\n"
     )
 
 
@@ -174,7 +202,8 @@ def test_what_cannot_be_is_one_line(
     assert len(error) == 2
 
 
-@pytest.mark.parametrize("words", [["a", "b", "c"], ["a", "a"], ["--count", "0"], ["--count", "x"]])
+@pytest.mark.parametrize("words", [["a", "b", "c"], ["a", "a"], ["a", "./a"], ["--json", "a"],
+                                  ["--count", "0"], ["--count", "x"], ["--count", "1000000000"]])  # fmt: skip
 def test_arguments_that_cannot_be(words: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         cli.main(["trace", *words])

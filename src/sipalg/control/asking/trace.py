@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import json
 import os
+import re
 import signal
 import sys
 import time
@@ -24,7 +26,7 @@ from typing import Any, BinaryIO, Final, NoReturn
 from sipalg.capture.records import NS_PER_S, Captured, Format, Pcap, Pcapng
 from sipalg.codec.datagram import fill_checksums, host_bytes
 from sipalg.control.asking.columns import text_of
-from sipalg.control.socket.client import ControlError, follow, socket_path
+from sipalg.control.socket.client import SOCKET_HELP, ControlError, follow, socket_path
 from sipalg.control.socket.events import LEFT_OUT
 from sipalg.control.socket.server import TRACE
 
@@ -44,21 +46,27 @@ def configure(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("files", nargs="*", type=Path, metavar="FILE", help="a pcapng file for both sides, or BEFORE and AFTER (pcap)")
     add("--count", type=_count, metavar="NUMBER", help="end after so many messages (default: at Ctrl-C)")
-    add("--socket", metavar="PATH", help="the ALG's control socket (default: $SIPALG_SOCKET or /run)")
+    add("--json", action="store_true", help="show each message as a JSON object in a line of its own")
+    add("--socket", metavar="PATH", help=SOCKET_HELP)
 
 
 def _count(text: str) -> int:
-    if not (text.isascii() and text.isdigit() and int(text[:10]) > 0):
-        raise argparse.ArgumentTypeError(f"{text!r} is no number of messages; an example: 10")
-    return int(text[:10])
+    if not (re.fullmatch(r"[0-9]{1,9}", text) and int(text)):
+        raise argparse.ArgumentTypeError(f"{text[:20]!r} is no number of messages; one from 1 to 999999999 is")
+    return int(text)
 
 
 def main(args: argparse.Namespace) -> int:
-    """Show or write messages until the end, and return 0; or one line on stderr and 2 where there is no ALG."""
+    """Show or write messages until the end that was asked for, and return 0.
+
+    1 where the ALG went before that, 2 with one line on stderr where there is none or a file can't be written.
+    """
     if len(args.files) > len(("before", "after")):
         args.parser.error("FILE is one file for both sides, or BEFORE and AFTER")
-    if len(args.files) != len(set(args.files)):
+    if len(args.files) != len({path.resolve() for path in args.files}):
         args.parser.error("BEFORE and AFTER are the same file")
+    if args.json and args.files:
+        args.parser.error("--json is for what is shown: leave it or the files out")
     # A supervisor's SIGTERM ends it as Ctrl-C does.
     before = signal.signal(signal.SIGTERM, _interrupt)
     try:
@@ -70,11 +78,12 @@ def main(args: argparse.Namespace) -> int:
 
 def _trace(args: argparse.Namespace) -> int:
     seen = left_out = 0
+    gone = ""
     try:
         with closing(follow(socket_path(args.socket), TRACE)) as stream:
             next(stream)
-            with closing(_sink(args.files)) as sink, contextlib.suppress(KeyboardInterrupt):
-                for line in stream:
+            with closing(_sink(args)) as sink, contextlib.suppress(KeyboardInterrupt):
+                for line in _until_it_breaks(stream):
                     if line.get("event") == LEFT_OUT:
                         left_out += int(line["facts"]["count"])
                         continue
@@ -85,12 +94,20 @@ def _trace(args: argparse.Namespace) -> int:
                     signal.pthread_sigmask(signal.SIG_UNBLOCK, _ENDING)
                     if seen == args.count:
                         break
+                else:
+                    gone = "the ALG has ended, after "
     except (ControlError, _FileError) as error:
         sys.stderr.write(f"sipalg: {error}\n")
         return 2
     missed = f", {left_out} came faster than they were read and are missing" if left_out else ""
-    sys.stderr.write(f"sipalg: {seen} {'message' if seen == 1 else 'messages'}{missed}\n")
-    return 0
+    sys.stderr.write(f"sipalg: {gone}{seen} {'message' if seen == 1 else 'messages'}{missed}\n")
+    return 1 if gone else 0
+
+
+def _until_it_breaks(stream: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Yield what comes of a stream that has begun; an ALG that was killed may break it in any way."""
+    with contextlib.suppress(ControlError):
+        yield from stream
 
 
 def _interrupt(_number: int, _frame: FrameType | None) -> NoReturn:
@@ -111,6 +128,15 @@ class Lines:
 
     def close(self) -> None:
         """Nothing is held."""
+
+
+class Objects(Lines):
+    """Messages as JSON, an object a line."""
+
+    def take(self, line: Mapping[str, Any]) -> None:
+        """Show a message."""
+        sys.stdout.write(json.dumps(as_facts(line)) + "\n")
+        sys.stdout.flush()
 
 
 class Files:
@@ -158,8 +184,30 @@ class Files:
             raise _FileError(f"{file.name}: the disk took only a part; what is before it is whole")
 
 
-def _sink(paths: Sequence[Path]) -> Lines | Files:
-    return Files(paths) if paths else Lines()
+def _sink(args: argparse.Namespace) -> Lines | Files:
+    if args.files:
+        return Files(args.files)
+    return Objects() if args.json else Lines()
+
+
+def as_facts(line: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a message as facts; texts of messages have backslashes for what isn't UTF-8, `after` may be None."""
+    second, rest_ns = divmod(line["time_ns"], NS_PER_S)
+    return {
+        "time": time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)) + f".{rest_ns:09}Z",
+        "interface": line["interface"],
+        "action": line["action"],
+        "reason": line["reason"],
+        "made": line["made"],
+        "before": _facts_of(line["before"]),
+        "after": line["after"] and _facts_of(line["after"]),
+        "edits": line["edits"],
+    }
+
+
+def _facts_of(side: Mapping[str, Any]) -> dict[str, str]:
+    text = b64decode(side["payload"]).decode("utf-8", "backslashreplace")
+    return {"source": _end(side["source"]), "destination": _end(side["destination"]), "text": text}
 
 
 def packets(line: Mapping[str, Any]) -> tuple[Captured, Captured | None]:
