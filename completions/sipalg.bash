@@ -91,7 +91,7 @@ _sipalg() {
         sniffer)
             options='--json --socket --config --help'
             if [[ $word != -* ]]; then
-                options='set print start stop save quick reset packet protocol host connection'
+                options='set print get export start stop save quick reset packet protocol host connection'
             fi
             ;;
         file)

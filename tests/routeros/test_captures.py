@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -38,6 +39,10 @@ def test_files_as_a_command(captures: Path, capfdbinary: pytest.CaptureFixture[b
     assert capfdbinary.readouterr().out == b"\xd4\xc3"
     assert cli.main(["file", "get", "a.pcap", "--output", str(tmp_path / "got")]) == 0
     assert (tmp_path / "got").read_bytes() == b"\xd4\xc3"
+    assert capfdbinary.readouterr().out == b""
+    assert cli.main(["file", "ge", "a.pcap", "--json", "--output", str(tmp_path / "got")]) == 0
+    answer = json.loads(capfdbinary.readouterr().out)
+    assert answer == {"name": "a.pcap", "output": str(tmp_path / "got"), "size": 2}
     assert cli.main(["file", "remove", "a.pcap"]) == 0
     assert list(captures.iterdir()) == []
 
@@ -55,6 +60,7 @@ def test_a_capture_is_not_written_over_itself(captures: Path, capsys: pytest.Cap
 @pytest.mark.parametrize(
     ("words", "told"),
     [
+        (["get", "a", "--json"], "a capture isn't JSON; with --json, use --output a"),
         (["get"], "get takes one file's name"),
         (["get", "a", "b"], "get takes one file's name"),
         (["get", "gone"], "no such file gone"),
@@ -72,6 +78,15 @@ def test_what_cannot_be_is_one_line(
     error = capsys.readouterr().err
     assert told in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize(("words", "told"), [(["bogus"], "'bogus'; there are print, remove, get"), (["g o"], "'g o'")])
+@pytest.mark.usefixtures("captures")
+def test_other_commands_are_refused(words: list[str], told: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["file", *words])
+    assert ended.value.code == 2
+    assert f"there is no command {told}" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("captures")

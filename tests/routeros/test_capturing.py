@@ -57,6 +57,26 @@ def test_settings_are_set_shown_and_reset(router: Router, captures: Path) -> Non
     assert not do(router, "/tool sniffer reset").changed
 
 
+def test_the_runs_file_is_told_whatever_is_set_now(router: Router, captures: Path) -> None:
+    do(router, "/tool sniffer set file-name=later.pcap")
+    state = {"file": "before-ALG.pcap", "running": False, "packets": 3}
+    Runs(captures).captures.put_hidden(STATE_FILE, json.dumps(state).encode())
+    assert "                           file: before-ALG.pcap" in lines(router, "/tool sniffer print")
+    assert lines(router, "/tool sniffer get file") == ["before-ALG.pcap"]
+    assert lines(router, "/tool sniffer get file-name") == ["later.pcap"]
+    (line,) = lines(router, "/tool sniffer print as-value")
+    assert "file-name=later.pcap;" in line
+    assert ";file=before-ALG.pcap;" in line
+    assert lines(router, "/export")[-2:] == ["/tool sniffer", "set file-name=later.pcap"]
+    assert "/tool sniffer" not in lines(router, "/ip export")
+
+
+def test_settings_that_cannot_be_read_are_told(router: Router, captures: Path) -> None:
+    captures.write_text("no directory")
+    with pytest.raises(RefusedError, match="Not a directory"):
+        do(router, "/tool export")
+
+
 @pytest.mark.parametrize(
     ("line", "told"),
     [

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from sipalg.control.settings.model import Settings
 from sipalg.control.settings.properties import texts
 from sipalg.routeros import grammar, listing
-from sipalg.routeros.listing import Row
+from sipalg.routeros.listing import Row, Section
 from sipalg.routeros.menus import MENUS
 
 SERVICE_PORT = MENUS["ip", "firewall", "service-port"]
@@ -122,14 +122,14 @@ def test_json_has_restful_names() -> None:
 def test_an_export_is_a_script_that_makes_the_settings() -> None:
     settings = texts(Settings(("lan0",), "wan0", captures=Settings().captures / "a b"))
     for one_line in (False, True):
-        lines = list(listing.export("a date", SERVICE_PORT, "sip", settings, one_line=one_line))
+        lines = list(listing.export("a date", [Section(SERVICE_PORT, "sip", settings)], one_line=one_line))
         assert lines[0] == "# a date"
         assert all(len(line) <= listing.WIDTH for line in lines) or one_line
         *_, last = grammar.read("\n".join(lines))
         assert isinstance(last, grammar.Call)
         assert last.values == settings
     assert len(lines) == 2
-    assert list(listing.export("a date", SERVICE_PORT, "sip", {}, one_line=False)) == ["# a date"]
+    assert list(listing.export("a date", [Section(SERVICE_PORT, "sip", {})], one_line=False)) == ["# a date"]
 
 
 def test_what_strangers_sent_moves_no_cursor() -> None:

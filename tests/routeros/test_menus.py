@@ -59,4 +59,4 @@ def test_the_sniffer_has_all_its_properties_and_quick_its_filters() -> None:
     assert {f"filter-{one.name}" for one in commands["quick"].named} - {"filter-duration"} == {
         key for key in SNIFFER if key.startswith("filter-")
     } - {"filter-stream"}
-    assert list(commands) == ["print", "set", "start", "stop", "save", "quick", "reset"]
+    assert list(commands) == ["print", "set", "get", "export", "start", "stop", "save", "quick", "reset"]

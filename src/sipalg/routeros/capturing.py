@@ -14,7 +14,9 @@ from datetime import datetime
 from typing import Any, Final
 
 from sipalg.capture.records import NS_PER_S, Captured
+from sipalg.control.asking.columns import text_of
 from sipalg.routeros.grammar import Call
+from sipalg.routeros.menus import RUN
 from sipalg.routeros.router import RefusedError, Router
 from sipalg.sniffer.directory import CapturesError
 from sipalg.sniffer.frames import Seen, look
@@ -27,16 +29,6 @@ from sipalg.sniffer.tap import Tap, TapError
 Found = tuple[Iterable[str], Any, bool, bool]
 Row = dict[str, str]
 
-#: What `print` shows of a run, by RouterOS's words or such.
-_RUN: Final = (
-    ("packets", "packets"),
-    ("dropped", "dropped"),
-    ("memory-packets", "memory_packets"),
-    ("file-packets", "file_packets"),
-    ("file-size", "file_bytes"),
-    ("streamed", "streamed"),
-    ("ended", "ending"),
-)
 _LEFT_OUT: Final = {
     "sniffer-protocols": "protocols",
     "sniffer-hosts": "hosts",
@@ -49,14 +41,35 @@ _QUICK_HEAD: Final = (
 _LOOK_EACH_S: Final = 0.2
 
 
-def _print(_call: Call, router: Router) -> Found:
+def settings(router: Router) -> dict[str, str]:
+    """Return the sniffer's settings as texts. Raises RefusedError."""
+    try:
+        return _runs(router).settings()
+    except CapturesError as error:
+        raise RefusedError(str(error)) from None
+
+
+def _facts(router: Router) -> dict[str, str]:
+    """Return the settings, whether it runs, and what a run has found; `file` is the run's, whatever is set now."""
     runs = _runs(router)
-    settings, state = runs.settings(), runs.state()
-    facts = {**settings, "running": "yes" if state.get("running") else "no"}
+    texts, state = runs.settings(), runs.state()
+    facts = {**texts, "running": "yes" if state.get("running") else "no"}
     if state:
-        facts.update({name: str(state.get(key, "")) for name, key in _RUN})
+        facts.update({name: str(state.get(key, "")) for name, key in RUN})
+    return facts
+
+
+def _print(call: Call, router: Router) -> Found:
+    facts = _facts(router)
+    if "as-value" in call.words:
+        return [";".join(f"{key}={text and text_of('', text)}" for key, text in facts.items())], facts, False, False
     width = max(map(len, facts))
     return [f"{key:>{width}}: {text}".rstrip() for key, text in facts.items()], facts, False, False
+
+
+def _get(call: Call, router: Router) -> Found:
+    text = _facts(router).get(call.values["value-name"], "")
+    return [text], text, False, False
 
 
 def _set(call: Call, router: Router) -> Found:
@@ -88,7 +101,7 @@ def _stop(_call: Call, router: Router) -> Found:
         router.tell("the sniffer isn't running")
     if state:
         router.tell(_summary(state))
-    return (), {key: state.get(key) for _, key in _RUN}, ran, False
+    return (), {key: state.get(key) for _, key in RUN}, ran, False
 
 
 def _save(call: Call, router: Router) -> Found:
@@ -115,9 +128,9 @@ def _summary(state: Mapping[str, Any]) -> str:
 def _quick(call: Call, _router: Router) -> Found:
     values = dict(call.values)
     limit = values.pop("duration", None)
-    settings = settings_of({f"filter-{key}": text for key, text in values.items()})
+    wanted = settings_of({f"filter-{key}": text for key, text in values.items()})
     try:
-        tap = Tap(settings)
+        tap = Tap(wanted)
     except (TapError, ProgramError) as error:
         raise RefusedError(str(error)) from None
     return _passing(tap, seconds(limit) if limit else None), None, False, True
@@ -187,6 +200,7 @@ def _told(action: Callable[[Call, Router], Found]) -> Callable[[Call, Router], F
 
 ACTIONS: Final = {
     "sniffer-print": _told(_print),
+    "sniffer-get": _told(_get),
     "sniffer-set": _told(_set),
     "sniffer-start": _told(_start),
     "sniffer-stop": _told(_stop),

@@ -6,7 +6,7 @@ terminal here. A packet never comes here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from sipalg import __version__
@@ -19,8 +19,22 @@ from sipalg.routeros.grammar import Call, Items
 from sipalg.routeros.listing import Row
 from sipalg.routeros.menus import MENUS, Menu
 from sipalg.routeros.router import Change, RefusedError, Router
+from sipalg.sniffer.settings import DEFAULTS
 
-_SERVICE_PORT: Final = MENUS["ip", "firewall", "service-port"]
+
+class _Section(NamedTuple):
+    """Settings that an export has: of which menu and entry, how they are read, and what they are by default."""
+
+    menu: Menu
+    name: str
+    settings: Callable[[Router], Mapping[str, str]]
+    defaults: Mapping[str, str]
+
+
+_SECTIONS: Final = (
+    _Section(MENUS["ip", "firewall", "service-port"], "sip", Router.settings, texts(Settings())),
+    _Section(MENUS["tool", "sniffer"], "", capturing.settings, DEFAULTS),
+)
 
 
 class Surroundings(NamedTuple):
@@ -92,15 +106,15 @@ def _get(call: Call, router: Router, _around: Surroundings) -> Result:
 
 
 def _export(call: Call, router: Router, around: Surroundings) -> Result:
-    settings = router.settings()
-    if "verbose" not in call.words:
-        defaults = texts(Settings())
-        settings = {key: text for key, text in settings.items() if text != defaults.get(key)}
-    (name,) = _SERVICE_PORT.items
+    below = [section for section in _SECTIONS if section.menu.path[: len(call.menu.path)] == call.menu.path]
+    sections = []
+    for section in below:
+        settings = section.settings(router)
+        if "verbose" not in call.words:
+            settings = {key: text for key, text in settings.items() if text != section.defaults.get(key)}
+        sections.append(listing.Section(section.menu, section.name, settings))
     head = f"{around.date} by sipalg {__version__}"
-    lines = list(
-        listing.export(head, _SERVICE_PORT, name, settings, one_line="terse" in call.words, width=around.width)
-    )
+    lines = list(listing.export(head, sections, one_line="terse" in call.words, width=around.width))
     return Result(lines, "\n".join([*lines, ""]))
 
 

@@ -198,7 +198,7 @@ def _usage(command: Command, menu: Menu) -> str:
     """Say how a command begins, by an example."""
     examples = {
         _NUMBERS: menu.items[0] if menu.items else "0",
-        "value-name": "ports",
+        "value-name": "ports" if menu.items else "file-name",
         "file-name": "file-name=memory.pcapng",
         "name": "before-ALG.pcap",
     }

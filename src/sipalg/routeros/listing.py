@@ -131,20 +131,28 @@ def as_json(menu: Menu, rows: Sequence[Row]) -> list[dict[str, Any]]:
     ]
 
 
-def export(
-    head: str, menu: Menu, name: str, settings: Mapping[str, str], *, one_line: bool, width: int = WIDTH
-) -> Iterator[str]:
-    """Yield the commands that set these settings of the entry `name`, below a line with `head`."""
+class Section(NamedTuple):
+    """A menu's settings in an export, of its entry `name`, "" where it has none."""
+
+    menu: Menu
+    name: str
+    settings: Mapping[str, str]
+
+
+def export(head: str, sections: Sequence[Section], *, one_line: bool, width: int = WIDTH) -> Iterator[str]:
+    """Yield the commands that set these settings, below a line with `head`."""
     yield f"# {head}"
-    if not settings:
-        return
-    place = "/" + " ".join(menu.path)
-    pairs = [f"{key}={quote(value)}" for key, value in settings.items()]
-    if one_line:
-        yield " ".join([place, "set", name, *pairs])
-        return
-    yield place
-    yield from _wrapped(f"set {name} ", pairs, width, _INDENT, " \\")
+    for section in sections:
+        if not section.settings:
+            continue
+        place = "/" + " ".join(section.menu.path)
+        begin = f"set {section.name}".rstrip()
+        pairs = [f"{key}={quote(value)}" for key, value in section.settings.items()]
+        if one_line:
+            yield " ".join([place, begin, *pairs])
+            continue
+        yield place
+        yield from _wrapped(f"{begin} ", pairs, width, _INDENT, " \\")
 
 
 def _wrapped(head: str, parts: Sequence[str], width: int, indent: str, mark: str) -> Iterator[str]:

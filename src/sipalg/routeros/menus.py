@@ -92,6 +92,8 @@ _PRINT_WORDS: Final = (
     Argument("count-only", "only how many entries there are"),
     Argument("without-paging", "as it is: nothing is ever paged"),
 )
+#: Those that make sense where there is only one entry.
+_ONE_PRINT_WORDS: Final = tuple(one for one in _PRINT_WORDS if one.name in ("as-value", "without-paging"))
 _NUMBERS: Final = Argument("numbers", "an entry: its name, its number, or [find …]")
 _ALTERNATIVES: Final = re.compile(r"[\w-]+(?: or [\w-]+)+")
 
@@ -121,6 +123,18 @@ _EXPORT: Final = Command(
 _FILE: Final = Argument("file-name", "the file to write", "a plain name", check=plain_name)
 _NAME: Final = Argument("name", "the file", "a plain name", check=plain_name)
 _SNIFFER: Final = tuple(Argument(one.key, one.help, one.values, one.choices, one.check) for one in SNIFFER.values())
+#: What the sniffer tells of a run, by RouterOS's words or such, and what its state calls it.
+RUN: Final = (
+    ("packets", "packets"),
+    ("dropped", "dropped"),
+    ("memory-packets", "memory_packets"),
+    ("file", "file"),
+    ("file-packets", "file_packets"),
+    ("file-size", "file_bytes"),
+    ("streamed", "streamed"),
+    ("ended", "ending"),
+)
+_FACT_NAME: Final = _VALUE_NAME._replace(choices=(*SNIFFER, "running", *(name for name, _ in RUN)))
 #: `quick` has filters of its own, named without `filter-`.
 _QUICK: Final = (
     *(
@@ -184,13 +198,15 @@ _ALL: Final = (
         ),
         source="connections",
     ),
-    Menu(("tool",), "tools"),
+    Menu(("tool",), "tools", (_EXPORT,)),
     Menu(
         ("tool", "sniffer"),
         "captures what passes",
         (
-            Command("print", "show the settings, and what a run has found", "sniffer-print"),
+            Command("print", "show the settings, and what a run has found", "sniffer-print", words=_ONE_PRINT_WORDS),
             Command("set", "change settings, for the next run", "sniffer-set", named=_SNIFFER, needs_named=True),
+            Command("get", "show one of them", "sniffer-get", (_FACT_NAME,), 1, (_FACT_NAME,)),
+            _EXPORT,
             Command("start", "begin to capture", "sniffer-start"),
             Command("stop", "capture no more", "sniffer-stop"),
             Command("save", "write the packets in memory to a file", "sniffer-save", (_FILE,), 1, (_FILE,)),
