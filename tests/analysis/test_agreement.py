@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from sipalg.analysis.diagnose.command import diagnose
 from sipalg.analysis.diagnose.findings import Wanted
 from sipalg.analysis.diagnose.look import look
 from sipalg.analysis.diagnose.networks import Networks
+from sipalg.analysis.dialogs import CALL
 from sipalg.analysis.files import Captures
 from sipalg.analysis.rtp import Streams
+from sipalg.analysis.selection import conversations
 from sipalg.capture.reading import open_capture
 
 CORPUS = Path(__file__).parents[2] / "../shared/corpora/pcaps"
@@ -38,6 +41,8 @@ STREAMS_MISSED = {
     },
 }
 STREAMS_MORE = {"MichalCab+ISA": {("10.0.2.15:15264", "10.0.2.4:7078")}}
+
+WANTED = Wanted((5060, 5061), 3600.0, Networks())
 
 pytestmark = [
     pytest.mark.skipif(not FOUND, reason="the public captures aren't beside the checkout"),
@@ -69,6 +74,13 @@ def test_messages_and_dialogs(path: Path) -> None:
     assert {message.call_id for message in messages} <= their_calls
 
 
+def test_diagnose_counts_what_calls_counts(path: Path) -> None:
+    rows = conversations(Captures([path]))
+    facts = diagnose([path], WANTED).facts
+    assert facts.messages == sum(row.messages for row in rows)
+    assert facts.call_count == sum(row.kind == CALL for row in rows)
+
+
 def test_streams_of_voice(path: Path) -> None:
     theirs: Counter[tuple[str, str, int, int]] = Counter()
     for line in tshark(path, "-q", "-z", "rtp,streams"):
@@ -80,7 +92,7 @@ def test_streams_of_voice(path: Path) -> None:
     streams = Streams()
     with open_capture(path) as source:
         source.tallies = streams.tallies
-        facts = look(source, Wanted((5060, 5061), 3600.0, Networks()), streams).finish(0, 0)
+        facts = look(source, WANTED, streams).finish(0, 0)
     ours = Counter(
         (str(one.source), str(one.destination), int.from_bytes(one.tally.ssrc, "big"), one.tally.count)
         for one in streams.all

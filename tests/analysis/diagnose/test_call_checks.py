@@ -35,6 +35,18 @@ def test_ack_that_is_sent_but_doesnt_arrive_is_told_apart(tmp_path: Path) -> Non
     assert "its ACK goes to a private address, while the call stands" in finding.text
 
 
+def test_ack_that_goes_to_another_host_than_the_invite_did_is_the_calls(tmp_path: Path) -> None:
+    story = Story()
+    story.request("INVITE", PHONE, SERVER, body=sdp(MEDIA))
+    for _ in range(5):
+        story.response(200, "INVITE", SERVER, PHONE, contact="10.1.1.1:5060", body=sdp(FAR_MEDIA))
+        number = story.request("ACK", PHONE, "10.1.1.1:5060", to_tag="there", uri="sip:b@10.1.1.1")
+        story.wait(3)
+    (finding,) = found(story.diagnosis(tmp_path), "lost-ack")
+    assert "its ACK goes to a private address" in finding.text
+    assert number - 2 in finding.packets
+
+
 def test_ack_to_a_public_address_may_be_lost_too(tmp_path: Path) -> None:
     story = Story()
     story.request("INVITE", PHONE, SERVER, body=sdp(MEDIA))

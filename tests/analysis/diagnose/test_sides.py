@@ -7,9 +7,15 @@ from pathlib import Path
 import pytest
 from tests.analysis.diagnose.story import PHONE, PUBLIC, SERVER, Story, found, host, sdp
 
-from sipalg.analysis.diagnose.awareness import AWARE, UNAWARE, UNTOLD
-from sipalg.analysis.diagnose.command import Diagnosis
+from sipalg.analysis.diagnose.awareness import AWARE, HALF, UNAWARE, UNTOLD
+from sipalg.analysis.diagnose.command import Diagnosis, diagnose
+from sipalg.analysis.diagnose.findings import Wanted
+from sipalg.analysis.diagnose.networks import Networks
 from sipalg.analysis.diagnose.verdict import HARMFUL, NEEDED, NOT_NEEDED, PhoneVerdict, overall
+from sipalg.analysis.files import Captures
+from sipalg.analysis.selection import conversations
+from sipalg.capture.reading import open_capture
+from sipalg.capture.records import Captured, Pcapng
 
 MEDIA, FAR_MEDIA = "192.168.20.100:4000", "207.252.1.148:9000"
 PUBLIC_MEDIA = "75.142.151.49:4000"
@@ -90,6 +96,20 @@ def test_contact_with_another_port_than_the_mappings_is_harmful(tmp_path: Path) 
     assert verdict.why[-1].text.endswith(
         "its Contact says 75.142.151.49:5060, but its packets come from 75.142.151.49:1024: calls to it go nowhere"
     )
+
+
+def test_half_of_it_public_is_a_phones_or_an_algs(tmp_path: Path) -> None:
+    verdict = the_phone(call_outside(PUBLIC, PUBLIC, MEDIA).diagnosis(tmp_path))
+    assert (verdict.aware, verdict.alg) == (HALF, NEEDED)
+    assert "none is at work" not in verdict.why[-1].text
+    assert verdict.why[-1].advice.endswith("capture inside too, and give both files")
+
+
+def test_server_that_repeats_the_phones_address_is_not_behind_a_nat(tmp_path: Path) -> None:
+    story = Story()
+    story.request("INVITE", PUBLIC, SERVER, via=PHONE, contact=PHONE)
+    story.response(200, "INVITE", SERVER, PUBLIC, via=PHONE, contact=PHONE)
+    assert found(story.diagnosis(tmp_path), "server-private") == []
 
 
 def test_contact_port_that_is_answered_at_is_right(tmp_path: Path) -> None:
@@ -231,6 +251,25 @@ def test_call_on_both_sides_is_one_call_with_one_finding(tmp_path: Path) -> None
     assert diagnosis.facts.call_count == 1
     (server,) = diagnosis.facts.servers.values()
     assert (server.requests, bool(server.unanswered), len(diagnosis.facts.flows)) == (2, False, 2)
+
+
+def test_what_trace_writes_is_a_capture_of_both_sides(tmp_path: Path) -> None:
+    story = Sides()
+    story.out("INVITE", media=PUBLIC_MEDIA)
+    story.back("INVITE", media=FAR_MEDIA)
+    kind = Pcapng(101)
+    with open_capture(story.write(tmp_path / "story.pcap")) as source:
+        frames = [frame.data[14:] for frame in source]
+    order = (("inside", 0), ("outside", 1), ("outside", 2), ("inside", 3))
+    packets = [kind.packet(Captured(10**18 + n, frames[n], len(frames[n]), side)) for side, n in order]
+    path = tmp_path / "both.pcapng"
+    path.write_bytes(kind.header() + b"".join(packets))
+    diagnosis = diagnose([path], Wanted((5060, 5061), 3600.0, Networks()))
+    (counted,) = conversations(Captures([path]))
+    assert (diagnosis.facts.call_count, diagnosis.facts.messages) == (1, counted.messages)
+    assert [(phone.phone, phone.seen_as, phone.alg) for phone in diagnosis.phones] == [
+        ("192.168.20.100", (PUBLIC,), NEEDED),
+    ]
 
 
 def test_memory_of_requests_is_bounded(tmp_path: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from sipalg.analysis.diagnose.facts import Call, Facts
-from sipalg.analysis.diagnose.findings import BROKEN, NOTE, WARNING, Finding, Wanted, finding
+from sipalg.analysis.diagnose.findings import BROKEN, NOTE, WARNING, Finding, Wanted, counted, finding
 
 _NS: Final = 1_000_000_000
 #: A 2xx that is repeated for so long, or so often, isn't one lost packet.
@@ -29,7 +29,8 @@ def lost_ack(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
         dropped = bool(call.bye) and low_s <= call.talked_s <= high_s
         end = f"and after {call.talked_s:.0f} s {call.bye_from} hung up" if dropped else "while the call stands"
         if call.acked_private:
-            why, advice = "its ACK goes to a private address", "the answer's Contact is private: see the phones"
+            why = "its ACK goes to a private address"
+            advice = "the answer's Contact is private, and nothing on the way changed it: see phones and servers"
         elif call.acked:
             why, advice = "its ACK doesn't arrive", "see where the ACK goes: the answer's Contact and Record-Route"
         else:
@@ -56,11 +57,11 @@ def sizes(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
     """Say which messages are too big for UDP."""
     del wanted
     if facts.fragmented:
-        text = f"{facts.fragmented.count} messages over UDP don't fit one packet and go in fragments"
+        text = f"{counted(facts.fragmented.count, 'message')} over UDP, too big for one packet, in fragments"
         advice = "fragments are often dropped: use TCP, or leave out codecs and headers"
         yield finding(WARNING, "fragments", text, advice, facts.fragmented)
     if facts.big:
-        text = f"{facts.big.count} messages over UDP are larger than 1300 bytes: a few more, and they are cut"
+        text = f"{counted(facts.big.count, 'message')} over UDP of more than 1300 bytes: a few more, and they are cut"
         yield finding(NOTE, "big-messages", text, "RFC 3261 wants TCP for these; fewer codecs help too", facts.big)
     if facts.cut_short:
         text = "messages claim a longer body than they have"

@@ -32,6 +32,7 @@ class Calls:
         self._networks = networks
         self._media = media
         self._calls: dict[_Key, Call] = {}
+        self._by_caller: dict[tuple[str, Endpoint], Call] = {}
 
     def take(self, message: SipMessage, sdp: SdpWords | None) -> None:
         """Note one message."""
@@ -40,11 +41,14 @@ class Calls:
         hosts = sorted((message.source.host, message.destination.host))
         key = (message.call_id, hosts[0], hosts[1])
         call = self._calls.get(key)
+        if call is None and message.method == "ACK":
+            # It goes to the answer's Contact, which may be anybody's (RFC 3261 §13.2.2.4).
+            call = self._by_caller.get((message.call_id, message.source))
         if call is None:
             if message.method != "INVITE" or message.to_tag:
                 # What began before the capture did can't be judged.
                 return
-            call = self._calls[key] = _begin(message)
+            call = self._calls[key] = self._by_caller[message.call_id, message.source] = _begin(message)
             self._facts.calls.append(call)
         call.last_ns = max(call.last_ns, message.time_ns)
         sender = _sender(call, message)
@@ -62,6 +66,7 @@ class Calls:
                 call.last_ns = self._facts.last_ns
                 self._measure(call)
         self._calls.clear()
+        self._by_caller.clear()
 
     def _request(self, call: Call, message: SipMessage, sdp: SdpWords | None) -> None:
         if message.method == "INVITE":

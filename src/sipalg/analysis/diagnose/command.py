@@ -15,8 +15,9 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from sipalg.analysis.diagnose import call_checks, media_checks, server_checks, timing_checks
+from sipalg.analysis.diagnose.awareness import UNTOLD
 from sipalg.analysis.diagnose.facts import Facts
-from sipalg.analysis.diagnose.findings import EXIT_CODES, Finding, Wanted, once_a_call, some_packets
+from sipalg.analysis.diagnose.findings import EXIT_CODES, Finding, Wanted, counted, once_a_call, some_packets
 from sipalg.analysis.diagnose.inputs import Input, Inputs, OverlapError
 from sipalg.analysis.diagnose.look import look
 from sipalg.analysis.diagnose.networks import Networks
@@ -103,7 +104,8 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
     elif not phones:
         yield "no phone behind a NAT can be told: say with --inside which networks are behind it"
     else:
-        yield f"verdict: ALG {overall(phones)}"
+        alg = overall(phones)
+        yield "verdict: whether an ALG is needed can't be told" if alg == UNTOLD else f"verdict: ALG {alg}"
     for phone in phones[:_MOST_ALIKE]:
         agent = f" ({phone.agent})" if phone.agent else ""
         seen = f", outside {', '.join(phone.seen_as)}" if phone.seen_as else ""
@@ -133,16 +135,12 @@ def _file_lines(diagnosis: Diagnosis) -> Iterator[str]:
     if len(read) > 1:
         for one in sorted(read, key=lambda one: one.first):
             numbers = f", {one.first} to {one.first + one.packets - 1}" if one.first and one.packets else ""
-            yield f"{one.path}: {_counted(one.packets, 'packet')}{numbers}"
+            yield f"{one.path}: {counted(one.packets, 'packet')}{numbers}"
         what = f"{len(read)} files as one, packets numbered as mergecap does"
     yield (
-        f"{what}: {_counted(facts.frames, 'packet')}, {_counted(facts.messages, 'SIP message')}, "
-        f"{_counted(facts.call_count, 'call')}, {_counted(facts.streams, 'RTP stream')}"
+        f"{what}: {counted(facts.frames, 'packet')}, {counted(facts.messages, 'SIP message')}, "
+        f"{counted(facts.call_count, 'call')}, {counted(facts.streams, 'RTP stream')}"
     )
-
-
-def _counted(count: int, what: str) -> str:
-    return f"{count} {what}{'' if count == 1 else 's'}"
 
 
 def _finding_lines(indent: str, before: str, finding: Finding) -> Iterator[str]:

@@ -75,6 +75,11 @@ def some_packets(packets: tuple[int, ...], count: int) -> str:
     return f"packet{'s' if len(packets) > 1 or more else ''} {shown}{more}"
 
 
+def counted(count: int, what: str) -> str:
+    """Return "1 packet", "2 packets"."""
+    return f"{count} {what}{'' if count == 1 else 's'}"
+
+
 def duration(seconds: float) -> str:
     """Return a time as people say it: 45 s, 20 min, 1 h."""
     rounded = round(seconds)

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Final
 
 from sipalg.analysis.diagnose.facts import LOCAL, Facts
-from sipalg.analysis.diagnose.findings import BROKEN, NOTE, WARNING, Finding, Wanted, finding
+from sipalg.analysis.diagnose.findings import BROKEN, NOTE, WARNING, Finding, Wanted, counted, finding
 
 #: Retransmissions that are worth a word: this many, and one of so many requests.
 _FEW_RESENT: Final = 3
@@ -43,7 +43,7 @@ def answers(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
             yield finding(WARNING, "no-answer", text, "look at these packets' answers outside", server.unanswered)
         resent = server.resent.count
         if resent >= _FEW_RESENT and resent * _RESENT_OF >= server.requests:
-            text = f"server {server.end}: {resent} retransmissions of {server.requests} requests"
+            text = f"server {server.end}: {counted(resent, 'retransmission')} of {counted(server.requests, 'request')}"
             yield finding(WARNING, "retransmissions", text, "packets are lost, or answers come late", server.resent)
 
 
@@ -53,7 +53,8 @@ def names_private(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
     for server in facts.servers.values():
         where = [name for name, proof in (("Contact", server.contact_private), ("SDP", server.media_private)) if proof]
         if where:
-            text = f"server {server.end} isn't NAT aware: its {' and '.join(where)} name {server.named}"
+            name = "names" if len(where) == 1 else "name"
+            text = f"server {server.end} isn't NAT aware: its {' and '.join(where)} {name} {server.named}"
             advice = "give the server its public address (externip, external_media_address); no ALG here can know it"
             severity = BROKEN if server.media_private else WARNING
             yield finding(severity, "server-private", text, advice, server.contact_private, server.media_private)
@@ -68,7 +69,7 @@ def encrypted(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
 
 
 def _of(count: int, requests: int) -> str:
-    return f"{count} of {requests} request{'' if requests == 1 else 's'}"
+    return f"{count} of {counted(requests, 'request')}"
 
 
 CHECKS: Final = (ports, answers, names_private, encrypted)

@@ -179,17 +179,19 @@ class Signalling:
         # A registrar's 200 lists the phone's own Contacts (RFC 3261 §10.3).
         if message.cseq_method != "REGISTER":
             for contact in contacts_of(message.frame):
-                if self._names_own_private(contact.host, own):
+                if self._names_own_private(contact.host, own, phone):
                     server.contact_private.add(number)
                     server.named = server.named or contact.host
         for end in sdp.ends if sdp else ():
-            if self._names_own_private(end.host, own):
+            if self._names_own_private(end.host, own, phone):
                 server.media_private.add(number)
                 server.named = server.named or end.host
 
-    def _names_own_private(self, host: str, own: str) -> bool:
-        """Whether a server names an address that can't be reached, and that isn't one of the inside hosts seen."""
-        return host != own and self._networks.is_private(host) and host not in self._facts.phones
+    def _names_own_private(self, host: str, own: str, phone: Phone) -> bool:
+        """Whether a server names an address that can't be reached, and that is no inside host's, seen or named."""
+        if host == own or not self._networks.is_private(host) or host in self._facts.phones:
+            return False
+        return host != phone.named
 
     def _compare(self, message: SipMessage, phone: Phone, via: ViaWords) -> None:
         """Compare an answer's Via with that of the request (RFC 3261 §8.2.6.2: it is the same)."""

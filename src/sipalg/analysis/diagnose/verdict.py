@@ -154,7 +154,10 @@ def _follows(case: _Case, alg: str) -> Finding:
         done = "; ".join(text for text, _ in case.harm)
         text = f"ALG harmful: what changes its messages now does it wrongly: {done}"
         proofs = [proof for _, some in case.harm for proof in some]
-        return finding(BROKEN, "alg-harmful", text, "switch that ALG off, and put a right one in its place", *proofs)
+        advice = "switch that ALG off, and put a right one in its place"
+        if case.aware == UNTOLD and phone.view == OUTSIDE:
+            advice += "; if there is none, the phone itself names that: capture inside too"
+        return finding(BROKEN, "alg-harmful", text, advice, *proofs)
     if alg == NEEDED:
         return _needed(case)
     if alg == UNTOLD:
@@ -197,6 +200,8 @@ def _needed(case: _Case) -> Finding:
     text = "ALG needed: whoever answers to these addresses never reaches it"
     if left is not None:
         text += "; they leave as they are, so none is at work"
+    elif phone.view == OUTSIDE and case.aware == HALF:
+        enable = "the phone knows half of it, or an ALG does half of it: capture inside too, and give both files"
     elif phone.view == OUTSIDE and phone.named:
         text += f"; they come from the public {_host_of(phone)}, so none is at work"
     elif phone.view == INSIDE and (phone.reached or case.heard):
