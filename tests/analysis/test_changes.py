@@ -3,7 +3,7 @@ from __future__ import annotations
 import pytest
 from tests.analysis.exchange import REGISTER, heard, message
 
-from sipalg.analysis.changes import Change, changes, kind_of, masked
+from sipalg.analysis.changes import Change, changes, kind_of, masked, name_of
 
 NEAR = message(REGISTER)[0]
 
@@ -53,3 +53,9 @@ def test_masked_leaves_names_and_versions_alone() -> None:
     assert masked("contact", b" <sip:a@10.0.0.1:5060>, <sip:a@[::1]:7>") == b"<sip:a@@>, <sip:a@@>"
     assert masked("user-agent", b"x/7.6.2b v1.2.3.4a") == b"x/7.6.2b v1.2.3.4a"
     assert kind_of("contact", b"<sip:a@10.0.0.1>", b"<sip:b@10.0.0.1>") == "text"
+
+
+def test_names_for_people() -> None:
+    names = {"call-id": "Call-ID", "cseq": "CSeq", "x-alg": "X-Alg", "start-line": "the first line"}
+    assert name_of("") == "a line without a colon"
+    assert {key: name_of(key) for key in names} == names

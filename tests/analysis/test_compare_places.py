@@ -16,7 +16,7 @@ def test_addresses_and_the_length_that_follows() -> None:
 def test_other_fields_are_named_as_they_are_written() -> None:
     made = NEAR.replace(b"Call-ID: 9", b"Call-ID: 8").replace(b"CSeq: 101", b"CSeq: 102")
     made = made.replace(b"sip:*98", b"sip:*9", 1)
-    assert changed_places(pair_of(NEAR, made)) == (frozenset(), ("start line", "Call-ID", "CSeq"))
+    assert changed_places(pair_of(NEAR, made)) == (frozenset(), ("the first line", "Call-ID", "CSeq"))
     short = [text.replace(b"Supported: replaces", value) for text, value in ((NEAR, b"k: a"), (NEAR, b"k: b"))]
     assert changed_places(pair_of(*short)).others == ("Supported",)
     gone = NEAR.replace(b"Supported: replaces\r\n", b"")
@@ -30,9 +30,14 @@ def test_another_form_is_no_change_of_a_value() -> None:
 
 def test_a_body_of_which_more_than_addresses_changed() -> None:
     made = FAR.replace(b"PCMU", b"PCMA")
-    assert changed_places(pair_of(NEAR, made)) == (ADDRESSES, ("Content-Length", "body"))
+    assert changed_places(pair_of(NEAR, made)) == (ADDRESSES, ("Content-Length", "the body"))
     cut = pair_of(NEAR, made)
     assert changed_places(cut._replace(after=cut.after._replace(whole=False))).others == ("Content-Length",)
+
+
+def test_a_wrong_length_hides_nothing() -> None:
+    made = FAR.replace(b"Content-Length: 1", b"Content-Length: 9")
+    assert changed_places(pair_of(NEAR, made)) == (ADDRESSES, ("Content-Length",))
 
 
 def test_rtcp_that_is_told() -> None:

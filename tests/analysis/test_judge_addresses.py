@@ -83,3 +83,12 @@ def test_the_hosts_that_a_request_names() -> None:
         "Via": own, "Contact": own, "Record-Route": frozenset(("10.0.0.9",)), "o=": own, "c=": own,
     }
     assert hosts_named(heard(b"OPTIONS sip:x SIP/2.0\r\n\r\n")) == {}
+
+
+def test_which_of_several_is_left() -> None:
+    contacts = b", ".join(b"<sip:%c@192.168.20.100>" % name for name in b"abc")
+    near = NEAR.replace(b'"David" <sip:525@192.168.20.100:5060>', contacts)
+    half = contacts.replace(b"a@192.168.20.100", b"a@75.142.151.49:1024")
+    made = FAR.replace(b'"David" <sip:525@75.142.151.49:1024>', half)
+    details = [found.detail for found in judge_addresses(pair_of(near, made))]
+    assert details == [f"Contact {number} of 3 still says 192.168.20.100:5060" for number in (2, 3)]

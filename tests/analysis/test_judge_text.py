@@ -22,9 +22,14 @@ def test_a_call_id_is_told_with_both_texts() -> None:
     assert found(b"@192.168.20.100", b"@75.142.151.49") == [
         Found(
             "call-id-changed",
-            "call-id: 9c8a315e-419d32d1@192.168.20.100 → 9c8a315e-419d32d1@75.142.151.49",
+            "Call-ID: 9c8a315e-419d32d1@192.168.20.100 → 9c8a315e-419d32d1@75.142.151.49",
         )
     ]
+
+
+def test_what_differs_only_in_blanks_is_told_so() -> None:
+    assert found(b"CSeq: 101", b"CSeq:  101") == [Found("spaces-changed", "CSeq: only blanks differ in 101 INVITE")]
+    assert found(b"\r\nCSeq", b"\r\nX-Alg: 1\r\nCSeq") == [Found("field-added", "X-Alg added: 1")]
 
 
 def test_a_tag_isnt_told_twice() -> None:

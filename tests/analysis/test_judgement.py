@@ -168,7 +168,7 @@ def test_a_rewritten_call_id_is_paired_by_other_things_and_said(tmp_path: Path) 
     assert "call-id-paired" in notes(judgement)
     found = next(finding for finding in judgement.findings if finding.rule == "call-id-changed")
     assert (found.before, found.after) == (found.after, found.before)
-    assert found.detail == "call-id: 6894e30c-b1c8d357@192.168.20.100 → 6894e30c-b1c8d357@75.142.151.49"
+    assert found.detail == "Call-ID: 6894e30c-b1c8d357@192.168.20.100 → 6894e30c-b1c8d357@75.142.151.49"
 
 
 def test_a_call_id_without_branches_is_paired_by_cseq_and_from_tag(tmp_path: Path) -> None:
@@ -291,8 +291,35 @@ def test_everything_that_was_changed_is_named(tmp_path: Path) -> None:
         return data
 
     assert judged(tmp_path, through(conversation(), alg)).changed[6:] == (
-        "Content-Length", "User-Agent", "X-ALG", "Call-ID", "body"
+        "Content-Length", "User-Agent", "X-Alg", "Call-ID", "the body"
     )
+
+
+def test_each_kind_of_what_was_seen_has_an_example(tmp_path: Path) -> None:
+    def alg(data: bytes, out: bool) -> bytes:
+        return re.sub(rb"(User-Agent|Supported): [^\r]*", rb"\1: x", data) if out else data
+
+    (found,) = judged(tmp_path, through(conversation(), alg)).findings
+    assert (found.rule, found.times) == ("field-changed", 2)
+    assert (found.detail, found.also) == (
+        "User-Agent: Cisco/SPA504G-7.6.2b → x", ("Supported: replaces → x",)
+    )
+
+
+@pytest.mark.parametrize(
+    ("what", "why"),
+    [
+        ("only Via changed", "leaves private addresses where it changes others"),
+        ("Via not put back", "doesn't put back what it changed"),
+        ("another media port", "writes addresses or ports that aren't the NAT's"),
+        ("branch", "changes what it must not"),
+    ],
+)
+def test_the_result_says_what_kind_of_fault_it_is(what: str, why: str, tmp_path: Path) -> None:
+    assert judged(tmp_path, through(conversation(), POOR[what][0])).why == f"The device {why}."
+    packets = through(conversation(), POOR[what][0])
+    packets[5] = never_out(packets[5])
+    assert judged(tmp_path, packets).why == f"The device {why} and loses what it was given."
 
 
 def test_a_change_that_is_no_address_makes_no_alg(tmp_path: Path) -> None:

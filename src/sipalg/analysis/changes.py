@@ -12,6 +12,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple
 
+from sipalg.analysis.messages import LONG_NAMES
 from sipalg.analysis.said import Field, Said
 
 #: `name`: another spelling of the same field name · `space`: blanks only · `address`: addresses only · `text`: more.
@@ -26,6 +27,16 @@ _ADDRESS: Final = re.compile(
 )
 _NOTED: Final = re.compile(rb"\s*;\s*(?:received\s*=\s*[^;,\s]+|rport(?:\s*=\s*[0-9]*)?)", re.IGNORECASE)
 _BLANKS: Final = re.compile(rb"\s+")
+
+
+_NAMES: Final = {name.lower(): name for name in (*LONG_NAMES.values(), "CSeq", "WWW-Authenticate", "MIME-Version")}
+
+
+def name_of(key: str) -> str:
+    """Return a change's key for people: the field's name as RFC 3261 writes it, `the first line`, `the body`."""
+    if key in ("start-line", "body"):
+        return {"start-line": "the first line", "body": "the body"}[key]
+    return _NAMES.get(key, key.title()) or "a line without a colon"
 
 
 class Change(NamedTuple):

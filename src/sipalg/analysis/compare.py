@@ -168,7 +168,7 @@ def _table(findings: tuple[Finding, ...], width: int, *, coloured: bool) -> Iter
             level = f"{_BOLD['poor']}{level}{_PLAIN}"
         yield f"{level} {finding.rule:{widest}}  {_packets(finding)}"
         # What was seen comes from messages: nothing of it may move the cursor.
-        for text in (text_of(finding.detail.encode()), finding.breaks):
+        for text in (*(text_of(seen.encode()) for seen in (finding.detail, *finding.also)), finding.breaks):
             yield from textwrap.wrap(text, width, initial_indent=_INDENT, subsequent_indent=_INDENT)
 
 
@@ -196,6 +196,7 @@ def as_json(judgement: Judgement) -> dict[str, Any]:
                 "rule": finding.rule,
                 "level": finding.level,
                 "seen": finding.detail,
+                "also_seen": list(finding.also),
                 "times": finding.times,
                 "packets": {"before": list(finding.before), "after": list(finding.after)},
                 "breaks": finding.breaks,

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, NamedTuple
 
-from sipalg.analysis.changes import ADDRESS_FIELDS, changes
+from sipalg.analysis.changes import ADDRESS_FIELDS, changes, name_of
 from sipalg.analysis.judge_addresses import hosts_named
 from sipalg.analysis.judge_sdp import description_of
 from sipalg.analysis.judge_text import body_change
@@ -41,7 +41,6 @@ def changed_places(pair: Pair) -> Places:
         return NOTHING
     addresses: set[str] = set()
     others: list[str] = []
-    written = {field.key: field.name.decode("latin-1").strip() for said in (made, given) for field in said.fields}
     for change in changes(given, made):
         key, kind = change.key, change.kind
         if kind not in _VALUE_KINDS:
@@ -51,13 +50,13 @@ def changed_places(pair: Pair) -> Places:
         elif key == "start-line" and kind == "address":
             addresses.add("Request-URI")
         elif key:
-            name = written.get(key, "start line")
-            others.append(name if name.lower() == key or name == "start line" else key.title())
-    was, now = description_of(given), description_of(made)
+            others.append(name_of(key))
+    # A wrong length doesn't hide what was changed behind it.
+    was, now = (description_of(said, strict=False) for said in (given, made))
     if was is not None and now is not None:
         addresses |= _of_descriptions(was, now)
     if given.whole and made.whole and body_change(given, made) is not None:
-        others.append("body")
+        others.append(name_of("body"))
     return Places(frozenset(addresses), tuple(dict.fromkeys(others)))
 
 

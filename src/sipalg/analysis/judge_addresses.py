@@ -53,9 +53,10 @@ def _outward(given: Said, made: Said) -> Iterator[Found]:
 def _left(rule: str, name: str, before: list[Span], after: list[Span], own: Endpoint) -> Iterator[Found]:
     """Yield the phone's own addresses that are still there."""
     if any(_is_ours(span, own) for span in before):
-        for span in after:
+        for number, span in enumerate(after, 1):
             if _is_ours(span, own):
-                yield Found(rule, f"{name} still says {_text(span)}")
+                which = f"{name} {number} of {len(after)}" if len(after) > 1 else name
+                yield Found(rule, f"{which} still says {_text(span)}")
 
 
 def _is_ours(span: Span, own: Endpoint) -> bool:

@@ -30,11 +30,17 @@ class Section(NamedTuple):
     mux: bool
 
 
-def description_of(said: Said) -> Description | None:
-    """Return the session description of a message, None where there is none that can be read."""
-    if isinstance(said.frame, str):
+def description_of(said: Said, *, strict: bool = True) -> Description | None:
+    """Return the session description of a message, None where there is none that can be read.
+
+    Without `strict` the body of a message that can't be framed is read too, whatever its Content-Length says.
+    """
+    if not isinstance(said.frame, str):
+        start, end = sdp_span(said.frame)
+    elif strict or b"application/sdp" not in b"".join(said.values("content-type")).lower():
         return None
-    start, end = sdp_span(said.frame)
+    else:
+        start, end = len(said.data) - len(said.body), len(said.data)
     found = parse(said.data, start, end) if end else None
     return found if isinstance(found, Description) else None
 

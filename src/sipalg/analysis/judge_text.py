@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from sipalg.analysis.changes import ADDRESS_FIELDS, Change, changes, masked
+from sipalg.analysis.changes import ADDRESS_FIELDS, Change, changes, masked, name_of
 from sipalg.analysis.pairing import Pair
 from sipalg.analysis.said import Said
 from sipalg.analysis.syntax import broken_in
@@ -164,11 +164,14 @@ def _branch(value: bytes) -> bytes:
 
 
 def _shown(change: Change) -> str:
+    name = name_of(change.key)
     if change.kind == "order":
-        return f"{change.key} stands elsewhere"
+        return f"{name} stands elsewhere"
     if change.kind in ("added", "removed"):
-        return f"{change.key} {change.kind}: {_text((change.before or change.after).strip())}"
-    return f"{change.key}: {_text(change.before.strip())} → {_text(change.after.strip())}"
+        return f"{name} {change.kind}: {_text((change.before or change.after).strip())}"
+    if change.kind == "space":
+        return f"{name}: only blanks differ in {_text(change.after.strip())}"
+    return f"{name}: {_text(change.before.strip())} → {_text(change.after.strip())}"
 
 
 def _text(value: bytes) -> str:

@@ -7,8 +7,9 @@ has seen both ends and judges what was between. Pure.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import Final, Literal, NamedTuple
 
 from sipalg.analysis.compare_apart import are_apart, pair_apart
@@ -24,6 +25,18 @@ from sipalg.analysis.said import Said
 from sipalg.analysis.unpaired import Alone, Span, hosts_of, is_hop_by_hop, judge_alone
 
 Result = Literal["none", "good", "poor"]
+
+#: How many kinds of what was seen a finding tells.
+_MOST_EXAMPLES: Final = 4
+
+#: What a poor device does, by the kind of a rule's fault.
+_FAULTS: Final = {
+    "left": "leaves private addresses where it changes others",
+    "undone": "doesn't put back what it changed",
+    "wrong": "writes addresses or ports that aren't the NAT's",
+    "changed": "changes what it must not",
+    "lost": "loses what it was given",
+}
 
 #: Said behind a verdict on captures that have no message in common.
 _APART: Final = (
@@ -42,7 +55,10 @@ class Side:
 
 
 class Finding(NamedTuple):
-    """A rule that was broken, all packets that prove it, by capture, and what was seen the first time."""
+    """A rule that was broken, all packets that prove it, by capture, and what was seen the first time.
+
+    `also` is what was seen of it in other fields or of other kinds, an example each.
+    """
 
     rule: str
     level: Level
@@ -50,6 +66,7 @@ class Finding(NamedTuple):
     times: int
     before: tuple[int, ...]
     after: tuple[int, ...]
+    also: tuple[str, ...] = ()
 
     @property
     def breaks(self) -> str:
@@ -98,7 +115,7 @@ def judge(before: Side, after: Side) -> Judgement:
     places = places_in_order(changed.values())
     poor = any(finding.level == "poor" for finding in findings)
     result: Result = "poor" if poor else "good" if active else "none"
-    why = _why(result, pairing, places, proxy=proxy)
+    why = _why(result, pairing, places, findings, proxy=proxy)
     if apart:
         why += f" {_APART}"
     return Judgement(result, why, places, proxy, pairing, findings, apart)
@@ -130,10 +147,13 @@ class _Seen:
     """Findings in the making: the same rule again adds its packets."""
 
     def __init__(self) -> None:
-        self._found: dict[str, tuple[str, list[tuple[tuple[int, ...], tuple[int, ...]]]]] = {}
+        self._found: dict[str, tuple[dict[str, str], list[tuple[tuple[int, ...], tuple[int, ...]]]]] = {}
 
     def add(self, rule: str, detail: str, before: tuple[int, ...], after: tuple[int, ...]) -> None:
-        self._found.setdefault(rule, (detail, []))[1].append((before, after))
+        examples, packets = self._found.setdefault(rule, ({}, []))
+        # What stands before the first colon says what it is about: an example of each is enough.
+        examples.setdefault(detail.partition(":")[0], detail)
+        packets.append((before, after))
 
     def add_alone(self, alone: Alone) -> None:
         said = alone.said
@@ -145,9 +165,10 @@ class _Seen:
         """Yield the findings, poor ones first, each group in the order of the rules' table."""
         order = {rule: (RULES[rule].level != "poor", number) for number, rule in enumerate(RULES)}
         for rule in sorted(self._found, key=order.__getitem__):
-            detail, packets = self._found[rule]
+            examples, packets = self._found[rule]
+            detail, *also = islice(examples.values(), _MOST_EXAMPLES)
             before, after = (tuple(sorted({n for pair in packets for n in pair[side]})) for side in (0, 1))
-            yield Finding(rule, RULES[rule].level, detail, len(packets), before, after)
+            yield Finding(rule, RULES[rule].level, detail, len(packets), before, after, tuple(also))
 
 
 def _flows(side: Side) -> Flows:
@@ -160,13 +181,22 @@ def _service(pair: Pair) -> tuple[int, int]:
     return pair.given.protocol, far.port
 
 
-def _why(result: Result, pairing: Pairing, changed: tuple[str, ...], *, proxy: bool) -> str:
+def _faults(findings: Iterable[Finding]) -> str:
+    """Say what a poor device does wrong, by the kinds of its faults."""
+    kinds = {RULES[finding.rule].fault for finding in findings if finding.level == "poor"}
+    *first, last = [text for fault, text in _FAULTS.items() if fault in kinds]
+    return " and ".join((", ".join(first), last)) if first else last
+
+
+def _why(
+    result: Result, pairing: Pairing, changed: tuple[str, ...], findings: tuple[Finding, ...], *, proxy: bool
+) -> str:
     """Say the verdict in a sentence."""
     if proxy:
         what = "A SIP proxy is between: it adds its own Via"
         return f"{what}, but does more than a proxy may." if result == "poor" else f"{what}, and is no ALG."
     if result == "poor":
-        return "The device changes or loses what it must not, or leaves undone what it began."
+        return f"The device {_faults(findings)}."
     if result == "good":
         return "The device changes the addresses that have to be changed, and nothing else."
     what = "No address was changed" if changed else "No message was changed"

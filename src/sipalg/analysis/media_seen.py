@@ -135,7 +135,7 @@ def _never_out(flows: Flows, others: Flows, ran: Span) -> Iterator[tuple[FlowKey
 
 def _lost(key: FlowKey, count: Count) -> tuple[str, str]:
     rule = "rtcp-lost" if key.is_rtcp else "media-lost"
-    return rule, f"{count.packets} from {key.source} to {key.destination}"
+    return rule, f"{count.packets} packets from {key.source} to {key.destination}"
 
 
 #: Where the phone's media was told to come from, by its own end and whether it is RTCP, and the first pair that did.

@@ -11,11 +11,16 @@ from typing import Final, Literal, NamedTuple
 Level = Literal["poor", "note"]
 
 
+#: What kind of fault it is: an address left private, not put back, or wrong; a text changed; something lost.
+Fault = Literal["left", "undone", "wrong", "changed", "lost"]
+
+
 class Rule(NamedTuple):
-    """How bad it is, and what breaks in practice."""
+    """How bad it is, what breaks in practice, and what kind of fault it is."""
 
     level: Level
     breaks: str
+    fault: Fault = "changed"
 
 
 RULES: Final[dict[str, Rule]] = {
@@ -27,7 +32,7 @@ RULES: Final[dict[str, Rule]] = {
     ),
     "syntax-broken": Rule(
         "poor",
-        "The far end can't read the message: it answers 400, or nothing at all, and the phone tries on and on.",
+        "Far ends that read strictly, as most servers do, answer 400, or nothing at all, and the phone tries again.",
     ),
     "content-length-wrong": Rule(
         "poor",
@@ -43,47 +48,58 @@ RULES: Final[dict[str, Rule]] = {
         "poor",
         "The server answers to the address in the topmost Via (RFC 3261 §18.2.2), which it can't reach: "
         "registrations and calls time out, except at servers that answer to the source anyhow.",
+        "left",
     ),
     "via-wrong": Rule(
         "poor",
         "The server answers to an address or port that isn't the one the NAT uses: the answers are lost.",
+        "wrong",
     ),
     "via-not-restored": Rule(
         "poor",
         "A phone throws away a response whose topmost Via isn't its own (RFC 3261 §18.1.2): no answer counts.",
+        "undone",
     ),
     "contact-private": Rule(
         "poor",
         "The server sends calls, ACK and BYE to the Contact (RFC 3261 §12.1.1), a private address: the phone "
         "can't be called, and calls drop after 32 seconds or never end.",
+        "left",
     ),
     "contact-wrong": Rule(
         "poor",
         "The server sends calls to an address or port that isn't the NAT's: the phone can't be called.",
+        "wrong",
     ),
     "contact-not-restored": Rule(
         "poor",
         "The phone looks for its own Contact in the registrar's answer, doesn't find it, and registers anew.",
+        "undone",
     ),
     "request-uri-not-restored": Rule(
         "poor",
         "The phone is asked for an address that it doesn't know as its own: many answer 404 and don't ring.",
+        "undone",
     ),
     "route-private": Rule(
         "poor",
         "Later requests of the dialog are sent to a private address on the route: the call can't be ended.",
+        "left",
     ),
     "sdp-connection-private": Rule(
         "poor",
         "The far end sends its voice to a private address: one-way audio (c=, RFC 8866 §5.7).",
+        "left",
     ),
     "sdp-origin-private": Rule(
         "poor",
-        "The SDP is done by half: o= still has the private address; servers that look at it take no media there.",
+        "o= has the private address: servers that compare it with c= refuse the call, or take no media from there.",
+        "left",
     ),
     "sdp-rtcp-private": Rule(
         "poor",
         "RTCP is sent to a private address (a=rtcp, RFC 3605): no quality reports.",
+        "left",
     ),
     "sdp-zero-changed": Rule(
         "poor",
@@ -96,18 +112,22 @@ RULES: Final[dict[str, Rule]] = {
     "media-port-wrong": Rule(
         "poor",
         "The SDP names another address or port than the media really comes from: one-way or no audio.",
+        "wrong",
     ),
     "media-lost": Rule(
         "poor",
         "Voice went in on one side and never came out on the other: one-way or no audio.",
+        "lost",
     ),
     "rtcp-lost": Rule(
         "poor",
         "RTCP went in and never came out: no quality reports, and ends that watch RTCP hang up after a while.",
+        "lost",
     ),
     "rtcp-port-wrong": Rule(
         "poor",
         "RTCP leaves from another port than the SDP says, RTP's + 1 if nothing else: what is sent back is lost.",
+        "wrong",
     ),
     "body-changed": Rule(
         "poor",
@@ -144,7 +164,7 @@ RULES: Final[dict[str, Rule]] = {
     ),
     "field-changed": Rule(
         "poor",
-        "A field that is none of an ALG's business was changed.",
+        "A field that is none of an ALG's business was changed: the far end acts on what the phone never said.",
     ),
     "field-removed": Rule(
         "poor",
@@ -173,6 +193,7 @@ RULES: Final[dict[str, Rule]] = {
     "lost": Rule(
         "poor",
         "What went in never came out: requests time out, and a lost ACK or BYE ends or keeps calls wrongly.",
+        "lost",
     ),
     "not-let-in": Rule(
         "note",
@@ -192,6 +213,6 @@ RULES: Final[dict[str, Rule]] = {
     ),
     "call-id-paired": Rule(
         "note",
-        "The messages were found to be one by other things than the Call-ID.",
+        "Which messages are the same was found by other things than Call-ID and CSeq.",
     ),
 }
