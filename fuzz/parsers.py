@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sipalg.codec import body, headers, message, sdp, uri
+from sipalg.codec import address, body, headers, message, sdp, uri
 
 #: The kinds of field that hold a list of addresses.
 ADDRESS_FIELDS = frozenset(
@@ -73,7 +73,7 @@ def _check_field(kind: int, data: bytes, start: int, end: int) -> None:
     if via is None:
         return
     assert 0 <= via.start < via.end <= len(text)
-    assert text[via.start : via.end].startswith(via.host)
+    _check_host(text[via.start : via.end], via.host)
     for low, high in headers.received_and_rport(data, start + via.end, end):
         assert (low, high) == (0, 0) or start + via.end <= low < high <= end
 
@@ -85,11 +85,16 @@ def _check_uris(uris: Iterable[uri.UriSpan | None], value: bytes) -> None:
         if found is None:
             continue
         assert position <= found.start < found.end <= len(value)
-        assert value[found.start : found.end].startswith(found.host)
+        _check_host(value[found.start : found.end], found.host)
         assert found.expires_s is None or found.expires_s >= 0
         assert found.default_port in (5060, 5061)
         assert isinstance(found.over_stream, bool)
         position = found.end
+
+
+def _check_host(text: bytes, host: bytes) -> None:
+    """Check that a text begins with its host; an IPv6 reference is handed on in its canonical form."""
+    assert text.startswith(host) or address.HOSTS[text[: text.find(b"]") + 1]] == host
 
 
 def _check_description(data: bytes, start: int, end: int) -> None:
@@ -108,12 +113,12 @@ def _check_description(data: bytes, start: int, end: int) -> None:
         if media.rtcp_port_span != sdp.NO_SPAN:
             assert int(_inside(data, media.rtcp_port_span, start, end)) == media.rtcp_port
         if media.rtcp_host_span != sdp.NO_SPAN:
-            assert _inside(data, media.rtcp_host_span, start, end) == media.rtcp_host
+            assert address.SDP_HOSTS[_inside(data, media.rtcp_host_span, start, end)] == media.rtcp_host
         assert isinstance(media.is_udp, bool)
         assert isinstance(media.is_rtp, bool)
         assert len(parsed.connections_of(media)) >= len(media.connections)
-    for address in addresses:
-        assert _inside(data, address.span, start, end) == address.host
+    for named in addresses:
+        assert address.SDP_HOSTS[_inside(data, named.span, start, end)] == named.host
 
 
 def _inside(data: bytes, span: tuple[int, int], start: int, end: int) -> bytes:

@@ -7,12 +7,18 @@ from typing import Final
 
 from fuzz.captures import check_capture
 from fuzz.engine import check_engine
+from fuzz.kernel import check_netlink
 from fuzz.parsers import check_message, check_sdp
+from fuzz.people import check_control
+from fuzz.streams import check_stream
 
 #: name → a function of one input that raises where a rule is broken.
 TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "message": check_message,
     "sdp": check_sdp,
+    "stream": check_stream,
     "engine": check_engine,
+    "netlink": check_netlink,
     "capture": check_capture,
+    "control": check_control,
 }

@@ -12,7 +12,7 @@ from fuzz.targets import TARGETS
 
 ROOT = Path(__file__).resolve().parent.parent
 SEEDS = sorted((ROOT / "fuzz" / "corpus").iterdir())
-SECONDS = 4
+SECONDS = 2
 
 
 @pytest.mark.parametrize("target", TARGETS)
