@@ -81,12 +81,13 @@ def _run(captures: Captures, args: argparse.Namespace) -> int:
         _write_text(followed, coloured=sys.stdout.isatty() and "NO_COLOR" not in os.environ)
     known = len(streams.all())
     damage = captures.damage.get(args.file)
-    if damage:
-        sys.stderr.write(f"sipalg follow: {damage}\n")
     if not known:
-        return _refuse(f"{args.file}: has no UDP packet; capture with the phone's address as filter")
+        return _refuse(damage or f"{args.file}: has no UDP packet; capture with the phone's address as filter")
     if args.stream is not None and args.stream >= known:
-        return _refuse(f"{args.file}: has no UDP stream {args.stream}; give a number from 0 to {known - 1}")
+        missing = f"no UDP stream {args.stream}; give a number from 0 to {known - 1}"
+        return _refuse(f"{damage}; before that it has {missing}" if damage else f"{args.file}: has {missing}")
+    if damage:
+        _refuse(damage)
     return 1 if damage else 0
 
 
