@@ -32,7 +32,10 @@ CALL = frozenset({"call@x"})
 
 def test_rows_of_all_conversations(talk: Talk, write: Write) -> None:
     rows = [as_row(number, one) for number, one in enumerate(conversations(Captures([write(talk)])), 1)]
-    same = {"from": "alice@example.com", "to": "bob@example.com", "failure": "", "private_addresses": [PRIVATE]}
+    same = {
+        "from": "alice@example.com", "to": "bob@example.com", "failure": "", "private_addresses": [PRIVATE],
+        "source": "192.168.33.10:5060", "destination": "203.0.113.50:5070",
+    }  # fmt: skip
     assert rows == [
         {"number": 1, "kind": "registration", "state": "registered", "sip_packets": 2, "call_id": "reg@x", **same},
         {"number": 2, "kind": "call", "state": "ended", "sip_packets": 5, "call_id": "call@x", **same},

@@ -73,7 +73,8 @@ def test_table(capture: str, capsys: pytest.CaptureFixture[str]) -> None:
     head, first, second = out.splitlines()
     assert head.split("  ")[0] == "#"
     assert "first failure" in head
-    assert first.split()[:6] == ["1", "registration", f"alice@{PHONE}", f"bob@{SERVER}", "rejected", "403"]
+    assert first.split()[:4] == ["1", "registration", f"alice@{PHONE}", f"bob@{SERVER}"]
+    assert first.split()[4:8] == [f"{PHONE}:5060", f"{SERVER}:5999", "rejected", "403"]
     assert "no answer" in second
 
 
@@ -86,7 +87,7 @@ def test_what_matters_is_readable_at_80_columns(
     assert head.split("  ")[-1] == "private"
     assert first.split()[1:] == [f"alice@{PHONE}", f"bob@{SERVER}", "rejected", "403", "Never", PHONE]
     assert second.split()[1:] == [f"alice@{PHONE}", f"bob@{SERVER}", "calling", "no", "answer", PHONE]
-    monkeypatch.setenv("COLUMNS", "140")
+    monkeypatch.setenv("COLUMNS", "200")
     head = run(capsys, capture)[1].splitlines()[0]
     assert head.split("  ")[-1].strip() == "call id"
     assert "SIP packets" in head

@@ -167,10 +167,10 @@ def test_wide_terminal_has_the_message_beside_the_ladder(calls: CapturedCalls) -
     ladder = Ladder(calls, frozenset({"call@x"}))
     lines = texts(ladder.draw(160, 20))
     assert len(lines) == 20
-    assert "┃ INVITE sip:bob@example.com SIP/2.0" in lines[2]
+    assert "┃ INVITE sip:bob@example.com SIP/2.0" in lines[3]
     assert all(line[97:98] == "┃" for line in lines)
     ladder.press("end")
-    assert "┃ SIP/2.0 200 OK" in texts(ladder.draw(160, 20))[2]
+    assert "┃ SIP/2.0 200 OK" in texts(ladder.draw(160, 20))[3]
 
 
 def test_colours_tell_answers_apart(talk: Talk, write: Write) -> None:
@@ -194,12 +194,17 @@ def test_text_is_folded_and_nothing_of_it_is_lost(lines: list[str], keys: list[s
     assert all(len(line[0][1]) <= width for line in everything)
 
 
+def test_text_is_folded_behind_blanks() -> None:
+    text = Text("", [("", "one two three"), ("", "aaaaaaaaaaaa b"), ("", "")], frozenset())
+    assert [line[0][1] for line in text.draw(8, 20)] == ["one two ", "three", "aaaaaaaa", "aaaa b", ""]
+
+
 def test_help_names_the_keys() -> None:
     page = help_page(frozenset({"a"}))
     assert page.title() == "Keys"
     assert page.calls() == {"a"}
     assert "Space" in "\n".join(texts(page.draw(80, 40)))
-    assert max(map(len, texts(page.draw(80, 40)))) <= 80
+    assert len(page.draw(80, 40)) == len(page.draw(200, 40))
 
 
 @pytest.mark.parametrize("height", [1, 2, 3, 100])

@@ -92,6 +92,8 @@ def as_row(number: int, one: Conversation) -> dict[str, Any]:
         "kind": one.kind,
         "from": one.caller,
         "to": one.callee,
+        "source": str(one.source),
+        "destination": str(one.destination),
         "state": one.state,
         "failure": one.failure,
         "sip_packets": one.packets,

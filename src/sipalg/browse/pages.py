@@ -6,7 +6,7 @@ knows a terminal. Pure, but for what a source reads. Off a packet's way: this is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import zip_longest
 from typing import Final, Protocol
 
@@ -30,15 +30,15 @@ _BETWEEN: Final = " ┃ "
 HELP: Final = """\
 Calls
   ↑ ↓ j k PgUp PgDn Home End   move
-  Enter                        ladder of the call, or of those that are selected
+  Enter                        ladder of the call, or of those selected
   Space                        select
-  / or F3                      only rows that have a text; an empty one shows all
-  s or F2                      save the packets of the call, or of those that are selected
+  / or F3                      only rows that have a text; without one, all
+  s or F2                      save the packets of it, or of those selected
   q or Esc                     leave
 
 Ladder
   Enter                        the message whole
-  Space                        mark a message; Space on another one compares the two
+  Space                        mark a message; on another one: compare the two
   s or F2                      save the packets of the calls in it
 
 Message
@@ -212,7 +212,7 @@ class Ladder:
         for place in self.cursor.window(len(messages), height - 1):
             style = HERE if place == self.cursor.at else _colour(messages[place])
             lines.append([(style, f"{'*' if place == self.mark else ' '} {texts[place]}")])
-        return lines if left == width else _beside(lines, messages[self.cursor.at], left, height)
+        return lines if left == width else _beside(lines, messages[self.cursor.at], (left, width), height)
 
 
 class Whole:
@@ -250,7 +250,7 @@ class Whole:
         if self._at >= len(messages):
             return []
         message = messages[self._at]
-        texts = text_of_message(message).splitlines()
+        texts = _lines_of(message)
         head = [(HEAD, title_of(message)), ("", ""), (_colour(message), texts[0] if texts else "")]
         self._text.lines = [*head, *(("", text) for text in texts[1:])]
         return self._text.draw(width, height)
@@ -285,10 +285,7 @@ class Text:
 
     def draw(self, width: int, height: int) -> list[Line]:
         """A part of it."""
-        folded: list[Line] = []
-        for style, text in self.lines:
-            plain = text.expandtabs(8)
-            folded += [[(style, plain[at : at + width])] for at in range(0, max(1, len(plain)), max(1, width))]
+        folded: list[Line] = [[(style, piece)] for style, text in self.lines for piece in _folded(text, width)]
         self._page = max(1, height)
         self._top = max(0, min(self._top, len(folded) - height))
         return folded[self._top : self._top + height]
@@ -313,6 +310,16 @@ def help_page(call_ids: frozenset[str]) -> Text:
     return Text("Keys", [("", line) for line in HELP.splitlines()], call_ids)
 
 
+def _folded(text: str, width: int) -> Iterator[str]:
+    """Yield a line in pieces that fit, cut behind a blank where there is one."""
+    rest = text.expandtabs(8)
+    while len(rest) > width:
+        cut = rest.rfind(" ", width // 2, width) + 1 or max(1, width)
+        yield rest[:cut]
+        rest = rest[cut:]
+    yield rest
+
+
 def _texts(row: Row) -> str:
     return "\n".join(text_of(key, value) for key, value in row.items()).lower()
 
@@ -323,11 +330,17 @@ def _colour(message: SipMessage) -> str:
     return "ansiblue" if not status else "ansiyellow" if status < 200 else COME if status < 300 else GONE
 
 
-def _beside(lines: list[Line], message: SipMessage, left: int, height: int) -> list[Line]:
-    """Put a message beside a ladder's lines."""
-    texts = [title_of(message), "", *text_of_message(message).expandtabs(8).splitlines()][:height]
+def _beside(lines: list[Line], message: SipMessage, widths: tuple[int, int], height: int) -> list[Line]:
+    """Put a message beside a ladder's lines; `widths` are the ladder's and that of both."""
+    left, both = widths
+    room = both - left - len(_BETWEEN)
+    texts = [piece for text in (title_of(message), "", *_lines_of(message)) for piece in _folded(text, room)]
     found: list[Line] = []
-    for line, text, _ in zip_longest(lines, texts, range(height)):
+    for line, text, _ in zip_longest(lines, texts[:height], range(height)):
         style, shown = line[0] if line else ("", "")
         found.append([(style, shown[:left].ljust(left)), ("", _BETWEEN + (text or ""))])
     return found
+
+
+def _lines_of(message: SipMessage) -> list[str]:
+    return text_of_message(message).splitlines()

@@ -29,6 +29,8 @@ _DROPPED_LAST: Final = (
     "kept_for_s",
     "purpose",
     "call_id",
+    "destination",
+    "source",
     "sip_packets",
     "kind",
     # A warning says it, too.
