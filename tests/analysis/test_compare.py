@@ -130,7 +130,7 @@ def test_captures_one_after_the_other_are_judged_by_what_the_phone_says(
     assert "Pairs: 3, each of two messages of one phone, since no message is in both captures\n" in out
     assert "Changed: Via, Contact, o=, c=\n" in out
     assert "Call-ID: the same" not in out
-    assert "Result: good ALG. " in out
+    assert "Result: good ALG, by the addresses alone. Where the phone wrote its private address, the right" in out
     assert "The captures aren't of the same time: only the addresses in other messages" in out
     assert compared((paths[1], paths[0]), "--json") == 0
     result = json.loads(capsys.readouterr().out)
@@ -150,16 +150,32 @@ def no_alg(data: bytes) -> bytes:
 
 
 @pytest.mark.parametrize(
-    ("alg", "result", "rules"),
-    [(contact_left, "poor", ["contact-private"]), (another_port, "poor", ["via-wrong", "contact-wrong"]),
-     (no_alg, "none", [])],
+    ("alg", "result", "rules", "why"),
+    [
+        (contact_left, "poor", ["contact-private"], "The device leaves private addresses where it changes others."),
+        (another_port, "poor", ["via-wrong", "contact-wrong"], "The device writes addresses or ports that aren't the"),
+        (no_alg, "none", [], "Private addresses go out as they are. The captures aren't of the same time"),
+    ],
 )
 def test_a_poor_alg_between_captures_of_different_times(
-    alg: Callable[[bytes], bytes], result: str, rules: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    alg: Callable[[bytes], bytes],
+    result: str,
+    rules: list[str],
+    why: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     assert compared(two_days(tmp_path, alg), "--json") == (result == "poor")
     judged = json.loads(capsys.readouterr().out)
     assert ([finding["rule"] for finding in judged["findings"]], judged["result"]) == (rules, result)
+    assert judged["why"].startswith(why)
+
+
+def test_a_nat_aware_phone_on_two_days(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    _, after = two_days(tmp_path)
+    before, _ = write(tmp_path, [replace(packet, near=packet.far) for packet in conversation()])
+    assert compared((before, after), "--show", "none") == 0
+    assert "Result: no ALG, by the addresses alone. No private address was in the messages" in capsys.readouterr().out
 
 
 def test_another_phones_registration_says_nothing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -144,7 +144,7 @@ def as_text(judgement: Judgement, show: str, width: int, *, coloured: bool) -> I
         yield ""
         yield from _table(judgement.findings, min(width, 120), coloured=coloured)
     yield ""
-    result = _RESULTS[judgement.result]
+    result = _RESULTS[judgement.result] + (", by the addresses alone" if judgement.apart else "")
     yield f"Result: {_BOLD[judgement.result] + result + _PLAIN if coloured else result}. {judgement.why}"
 
 

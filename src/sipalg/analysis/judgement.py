@@ -115,9 +115,7 @@ def judge(before: Side, after: Side) -> Judgement:
     places = places_in_order(changed.values())
     poor = any(finding.level == "poor" for finding in findings)
     result: Result = "poor" if poor else "good" if active else "none"
-    why = _why(result, pairing, places, findings, proxy=proxy)
-    if apart:
-        why += f" {_APART}"
+    why = _why_apart(result, pairing, findings) if apart else _why(result, pairing, places, findings, proxy=proxy)
     return Judgement(result, why, places, proxy, pairing, findings, apart)
 
 
@@ -203,6 +201,19 @@ def _why(
     if any(_names_itself(pair) for pair in pairing.pairs):
         return f"{what}, and private addresses go out as they are."
     return f"{what}, and no private address was in them that an ALG would change."
+
+
+def _why_apart(result: Result, pairing: Pairing, findings: tuple[Finding, ...]) -> str:
+    """Say the verdict on captures of different times, which is one on addresses alone."""
+    if result == "poor":
+        what = f"The device {_faults(findings)}."
+    elif result == "good":
+        what = "Where the phone wrote its private address, the right public one stands."
+    elif any(_names_itself(pair) for pair in pairing.pairs):
+        what = "Private addresses go out as they are."
+    else:
+        what = "No private address was in the messages that an ALG would change."
+    return f"{what} {_APART}"
 
 
 def _names_itself(pair: Pair) -> bool:
