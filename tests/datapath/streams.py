@@ -44,6 +44,7 @@ class Hub:
         self.mapped: dict[Endpoint, Endpoint] = {}
         self.reasons: list[str] = []
         self.ends: list[str] = []
+        self.homes: list[Endpoint] = []
         self.answer = b""
         self.decision: Callable[[bytes], bytes] | None = None
 
@@ -60,6 +61,9 @@ class Hub:
 
     def public_of(self, private: Endpoint) -> Endpoint | None:
         return self.mapped.get(private)
+
+    def named(self, connection: Connection) -> None:
+        self.homes.append(connection.home)
 
     def broken(self, _connection: Connection, reason: str) -> None:
         self.reasons.append(reason)

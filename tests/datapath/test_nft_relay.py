@@ -14,9 +14,9 @@ RELAY = replace(SETTINGS, relay=RelayRules(4000, 0x02000000))
 
 
 @pytest.mark.parametrize("features", [ALL, NONE])
-@pytest.mark.parametrize("opening", [True, False])
-def test_rules_refer_only_to_what_the_table_has(features: Features, opening: bool) -> None:
-    settings = replace(RELAY, relay=RelayRules(4000, 0x02000000, opening))
+@pytest.mark.parametrize("open_to", [(True, True), (True, False), (False, True), (False, False)])
+def test_rules_refer_only_to_what_the_table_has(features: Features, open_to: tuple[bool, bool]) -> None:
+    settings = replace(RELAY, relay=RelayRules(4000, 0x02000000, *open_to))
     messages = nft_rules.structure(settings, features) + nft_relay.structure(settings, features)
     sets = {netlink.string(one[2]) for one in of_kind(messages, nft_codec.NEW_SET)}
     identities = [one[10] for one in of_kind(messages, nft_codec.NEW_SET)]
@@ -42,11 +42,18 @@ def comments(messages: list[netlink.Message]) -> list[str]:
 
 
 def test_a_relay_that_takes_nothing_new_keeps_what_stands() -> None:
-    closing = replace(RELAY, relay=RelayRules(4000, 0x02000000, opening=False))
-    told = comments(nft_relay.structure(closing, ALL))
-    assert "the relay's connections" in told
-    assert "to SIP servers" not in told
-    assert "to SIP servers" in comments(nft_relay.structure(RELAY, ALL))
+    def told(outward: bool, inward: bool) -> set[str]:
+        settings = replace(RELAY, relay=RelayRules(4000, 0x02000000, outward, inward))
+        return set(comments(nft_relay.structure(settings, ALL))) & {
+            "the relay's connections",
+            "to SIP servers",
+            "to a phone's SIP port",
+        }
+
+    assert told(False, False) == {"the relay's connections"}
+    assert told(True, False) == {"the relay's connections", "to SIP servers"}
+    assert told(False, True) == {"the relay's connections", "to a phone's SIP port"}
+    assert len(told(True, True)) == 3
 
 
 def test_when_it_ends_new_connections_wait_for_the_next_and_old_ones_are_reset() -> None:

@@ -43,6 +43,7 @@ class World:
         self.loop = Loop(self.clock)
         self.driver = Driver()
         self.events: list[Event] = []
+        self.aliases: dict[tuple[int, Endpoint], Endpoint] = {}
         self.inside = {"127.0.0.1": "lan0"}
         public = Endpoint("203.0.113.1", 5060)
         self.relay = Relay(
@@ -52,6 +53,7 @@ class World:
             lambda host: self.inside.get(host, ""),
             "wan0",
             self.events.append,
+            self.aliases,
             self.clock,
         )
         monkeypatch.setattr(module, "_LISTENS_AT", "127.0.0.1")
@@ -143,6 +145,19 @@ def test_messages_go_to_the_driver_and_what_happened_is_told(world: World) -> No
     phone.close()
 
 
+def test_a_connections_own_port_stands_for_the_phones_address_while_it_stands(world: World) -> None:
+    phone = world.connect()
+    connection = the_only(world)
+    world.relay.named(connection)
+    assert world.aliases == {}
+    connection.home = PHONE
+    world.relay.named(connection)
+    assert world.aliases == {(TCP, connection.ends.opener): PHONE}
+    phone.close()
+    world.loop.step(0.01)
+    assert world.aliases == {}
+
+
 def test_each_second_connections_are_looked_after(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     world.connect()
     looked: list[float] = []
@@ -174,4 +189,4 @@ def test_without_descriptors_it_waits(world: World, monkeypatch: pytest.MonkeyPa
 def test_what_cannot_listen_leaves_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(module, "_LISTENS_AT", "203.0.113.77")
     with pytest.raises(OSError, match="assign"):
-        Relay(world.loop, world.driver, lambda *_: None, lambda _: "", "wan0", world.events.append)
+        Relay(world.loop, world.driver, lambda *_: None, lambda _: "", "wan0", world.events.append, {})

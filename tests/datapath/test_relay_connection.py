@@ -103,6 +103,7 @@ def test_the_first_message_tells_whose_connection_it_is() -> None:
         world.opener.send(own + own.replace(b"5066", b"5077"))
         world.accept()
         assert world.connection.home == Endpoint("127.0.0.1", 5066)
+        assert world.hub.homes == [world.connection.home]
         assert {one.source for one in world.hub.asked} == {Endpoint("127.0.0.1", 5066)}
 
 

@@ -96,6 +96,14 @@ def test_a_contact_for_udp_gets_a_mapping_for_udp() -> None:
     assert ladder.alg.public_of(TCP, HOME) == Endpoint(N, 5060)
 
 
+def test_the_connections_own_port_is_where_the_phone_listens() -> None:
+    ladder = Ladder()
+    ladder.alg.mappings.aliases[TCP, SOURCE] = HOME
+    verdict = outward(ladder, register(contact=f"<sip:a@{SOURCE};transport=tcp>"))
+    assert f"Contact: <sip:a@{N}:5060;transport=tcp>".encode() in verdict.payload
+    assert ladder.mapped == {str(HOME): f"{N}:5060"}
+
+
 def test_a_via_of_another_transport_is_left_alone() -> None:
     verdict = outward(Ladder(), register(via=f"SIP/2.0/UDP {P}:5060"))
     assert f"Via: SIP/2.0/UDP {P}:5060;".encode() in verdict.payload

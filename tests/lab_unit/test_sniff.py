@@ -7,7 +7,7 @@ from struct import pack
 
 from sipalg.engine.verdict import Endpoint
 from sipalg.lab.packets import Wire, read_capture
-from sipalg.lab.sniff import is_udp, write_frame, write_header
+from sipalg.lab.sniff import is_udp_or_tcp, write_frame, write_header
 
 
 def frame(payload: bytes, protocol: int = 17) -> bytes:
@@ -16,11 +16,12 @@ def frame(payload: bytes, protocol: int = 17) -> bytes:
     return bytes(12) + b"\x08\x00" + pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(udp), 1, 0, 64, protocol, 0, *hosts) + udp
 
 
-def test_only_udp_over_ipv4_is_kept() -> None:
-    assert is_udp(frame(b"x"))
-    assert not is_udp(frame(b"x", 6))
-    assert not is_udp(bytes(12) + b"\x08\x06" + bytes(28))
-    assert not is_udp(b"")
+def test_only_udp_and_tcp_over_ipv4_are_kept() -> None:
+    assert is_udp_or_tcp(frame(b"x"))
+    assert is_udp_or_tcp(frame(b"x", 6))
+    assert not is_udp_or_tcp(frame(b"x", 1))
+    assert not is_udp_or_tcp(bytes(12) + b"\x08\x06" + bytes(28))
+    assert not is_udp_or_tcp(b"")
 
 
 def test_each_packet_is_in_the_file_at_once(tmp_path: Path) -> None:

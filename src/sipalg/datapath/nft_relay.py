@@ -52,9 +52,10 @@ _RELAYED_S: Final = 7440.0
 _MOST_JUDGED: Final = 4096
 _MOST_RELAYED: Final = 65536
 
-#: SYNs handed to the relay's socket, and those of them that came through the administrator's INPUT chain.
-TO_RELAY_NAME: Final = "tcp_to_relay"
-AT_RELAY_NAME: Final = "tcp_at_relay"
+#: SYNs handed to the relay's socket, from inside and from outside, and those of them that came through the
+#: administrator's INPUT chain.
+TO_RELAY_NAMES: Final = ("tcp_to_relay_from_inside", "tcp_to_relay_from_outside")
+AT_RELAY_NAMES: Final = ("tcp_at_relay_from_inside", "tcp_at_relay_from_outside")
 #: New connections to the port of SIP over TLS, left alone.
 TLS_NAME: Final = "tcp_tls_untouched"
 
@@ -100,24 +101,31 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
     if relay is None:
         return ()
     mark = nft.set_mark(relay.mark)
-    to_relay = nft.use_object(nft.COUNTER, TO_RELAY_NAME)
-    hand_over = (to_relay, *nft.to_local_socket(socket.inet_aton(_LISTENS_AT), relay.port), *mark, nft.accept())
+    hand_over = (*nft.to_local_socket(socket.inet_aton(_LISTENS_AT), relay.port), *mark, nft.accept())
     at_relay = (nft.load_meta(3), nft.mask(relay.mark), nft.is_not_equal(bytes(4)))
+    from_outside = (nft.load_meta(6), nft.is_equal(interface_name(settings.outside)))
+    sides = tuple(zip((FROM_INSIDE, from_outside), TO_RELAY_NAMES, AT_RELAY_NAMES, strict=True))
     ipsec_in = [Rule("", "never what came out of a tunnel", (*IPSEC_IN, nft.leave()))] if features.secpath else []
     by_chain = {
         "tcp_relay": [
             Rule("", "other protocols", (*_NOT_TCP, nft.leave())),
             *ipsec_in,
             *_standing(settings),
-            Rule("", "let by: to the relay", (*_FIRST, *_THIS_CONNECTION, nft.is_in(JUDGED), *hand_over)),
+            *(
+                Rule(
+                    "",
+                    "let by: to the relay",
+                    (*side, *_FIRST, *_THIS_CONNECTION, nft.is_in(JUDGED), _count(to_relay), *hand_over),
+                )
+                for side, to_relay, _ in sides
+            ),
         ],
-        "tcp_forward": [*_forward(features), *(_new(settings) if relay.opening else [])],
+        "tcp_forward": [*_forward(features), *_new(settings)],
         "tcp_input": [
             Rule(
-                "",
-                "came through the filter of local packets",
-                (*_OF_TCP, *at_relay, *_FIRST, nft.use_object(nft.COUNTER, AT_RELAY_NAME)),
+                "", "came through the filter of local packets", (*_OF_TCP, *side, *at_relay, *_FIRST, _count(arrived))
             )
+            for side, _, arrived in sides
         ],
         _JUDGE: [
             Rule(
@@ -155,7 +163,10 @@ def _forward(features: Features) -> list[Rule]:
 
 
 def _new(settings: TableSettings) -> list[Rule]:
-    """Return the rules for a new connection that the administrator's filter has let by."""
+    """Return the rules for a new connection that the administrator's filter has let by, none if none is wanted."""
+    relay = settings.relay
+    if relay is None or not (relay.outward or relay.inward):
+        return []
     outside = interface_name(settings.outside)
     from_outside = (nft.load_meta(6), nft.is_equal(outside))
     outward = (*FROM_INSIDE, nft.load_meta(7), nft.is_equal(outside))
@@ -163,16 +174,24 @@ def _new(settings: TableSettings) -> list[Rule]:
     around = (*FROM_INSIDE, *TO_INSIDE, *TRANSLATED)
     tls = (nft.load_payload(2, 2, 2), nft.is_equal(TLS_PORT.to_bytes(2, "big")))
     judge = nft.goto(_JUDGE)
+    from_phones = [
+        Rule("", "to SIP servers", (*outward, *_TO_PORTS, judge)),
+        Rule("", "from a phone's SIP port", (*outward, *BY_SOURCE, nft.is_in(SIP_PRIVATE), judge)),
+        Rule("", "to a phone's SIP port from inside", (*around, *BY_DESTINATION, nft.is_in(SIP_PRIVATE), judge)),
+    ]
+    to_phones = [Rule("", "to a phone's SIP port", (*inward, *BY_DESTINATION, nft.is_in(SIP_PRIVATE), judge))]
     return [
-        Rule("", "TLS, which nobody can read", (*tls, nft.use_object(nft.COUNTER, TLS_NAME), nft.leave())),
+        Rule("", "TLS, which nobody can read", (*tls, _count(TLS_NAME), nft.leave())),
         Rule("", "no process: plain NAT", (LOAD_PROTOCOL, nft.is_in(SERVED, invert=True), nft.leave())),
         Rule("", "networks that aren't NATed", (*outward, _DESTINATION, nft.is_in(EXCEPT), nft.leave())),
         Rule("", "networks that aren't NATed", (*from_outside, _SOURCE, nft.is_in(EXCEPT), nft.leave())),
-        Rule("", "to SIP servers", (*outward, *_TO_PORTS, judge)),
-        Rule("", "from a phone's SIP port", (*outward, *BY_SOURCE, nft.is_in(SIP_PRIVATE), judge)),
-        Rule("", "to a phone's SIP port", (*inward, *BY_DESTINATION, nft.is_in(SIP_PRIVATE), judge)),
-        Rule("", "to a phone's SIP port from inside", (*around, *BY_DESTINATION, nft.is_in(SIP_PRIVATE), judge)),
+        *(from_phones if relay.outward else []),
+        *(to_phones if relay.inward else []),
     ]
+
+
+def _count(name: str) -> bytes:
+    return nft.use_object(nft.COUNTER, name)
 
 
 def _in_chains(by_chain: dict[str, list[Rule]]) -> tuple[Rule, ...]:
@@ -189,7 +208,7 @@ def structure(settings: TableSettings, features: Features) -> list[Message]:
         nft.new_set(name, set_name, _FIRST_IDENTITY + place, flags, key, size=size)
         for place, (set_name, flags, key, size) in enumerate(_SETS)
     ]
-    counters = (TO_RELAY_NAME, AT_RELAY_NAME, TLS_NAME)
+    counters = (*TO_RELAY_NAMES, *AT_RELAY_NAMES, TLS_NAME)
     messages += [nft.new_object(name, counter, nft.COUNTER) for counter in counters]
     messages += [nft.new_base_chain(name, *chain) for chain in _BASE_CHAINS]
     messages.append(nft.new_chain(name, _JUDGE))
@@ -210,7 +229,7 @@ def without_relay(settings: TableSettings, features: Features) -> list[Message]:
     """
     by_chain = {"tcp_relay": [Rule("", "other protocols", (*_NOT_TCP, nft.leave())), *_standing(settings)]}
     by_chain["tcp_forward"] = _forward(features)
-    if settings.relay is not None and settings.relay.opening and not settings.observing:
+    if not settings.observing:
         by_chain["tcp_forward"] += _new(settings)
         by_chain[_JUDGE] = [Rule("", "to the next ALG, if it comes soon", (*IS_SERVED, nft.drop()))]
     left = _in_chains(by_chain) if settings.relay is not None else ()

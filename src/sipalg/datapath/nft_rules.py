@@ -104,8 +104,9 @@ class RelayRules(NamedTuple):
 
     port: int
     mark: int
-    #: Whether new connections come to it; those that stand always do.
-    opening: bool = True
+    #: Whether new connections come to it, from inside and from outside; those that stand always do.
+    outward: bool = True
+    inward: bool = True
 
 
 @dataclass(frozen=True, slots=True)

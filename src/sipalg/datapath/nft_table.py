@@ -210,12 +210,11 @@ class NftTable:
         """
         return self._counters().get(nft_rules.COUNTER_NAME, 0)
 
-    def tcp_counters(self) -> tuple[int, int, int]:
-        """Count first packets of TCP: those given to the relay, those of them that arrived there, those of TLS."""
+    def tcp_counters(self) -> dict[str, int]:
+        """Count first packets of TCP, by nft_relay's names: given to the relay, arrived there, of TLS."""
+        names = (*nft_relay.TO_RELAY_NAMES, *nft_relay.AT_RELAY_NAMES, nft_relay.TLS_NAME)
         counts = self._counters()
-        names = (nft_relay.TO_RELAY_NAME, nft_relay.AT_RELAY_NAME, nft_relay.TLS_NAME)
-        handed, arrived, tls = (counts.get(name, 0) for name in names)
-        return handed, arrived, tls
+        return {name: counts.get(name, 0) for name in names}
 
     def packets_from_strangers(self) -> int:
         """Count the packets to a phone's public SIP port whose sender is no peer of it, as above. 0 without table."""

@@ -42,7 +42,10 @@ class Deciding(Protocol):
 
 
 class Relay:
-    """The listening socket and its connections; `interface_of` names the inside interface that a host is behind."""
+    """The listening socket and its connections; `interface_of` names the inside interface that a host is behind.
+
+    `aliases` are the engine's (`Mappings.aliases`).
+    """
 
     def __init__(
         self,
@@ -52,6 +55,7 @@ class Relay:
         interface_of: Callable[[str], str],
         outside: str,
         on_event: Callable[[Event], None],
+        aliases: dict[tuple[int, Endpoint], Endpoint],
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         """Listen, on a port that the kernel chooses. Raises OSError, EPERM without CAP_NET_ADMIN."""
@@ -69,6 +73,7 @@ class Relay:
         self._interface_of = interface_of
         self._outside = outside
         self._on_event = on_event
+        self._aliases = aliases
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         try:
             self._socket.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
@@ -159,6 +164,12 @@ class Relay:
         """Return the public address that a phone's TCP address is mapped to."""
         return self._public_of(TCP, private)
 
+    def named(self, connection: Connection) -> None:
+        """Have the engine know which address a connection from another port of the phone stands for."""
+        opener = connection.ends.opener
+        if connection.home != opener:
+            self._aliases[TCP, opener] = connection.home
+
     def broken(self, connection: Connection, reason: str) -> None:
         """Count a stream that isn't framed any more, and tell of one that was SIP."""
         self.unframed[reason] += 1
@@ -169,6 +180,9 @@ class Relay:
         """Forget a connection."""
         if connection in self.connections:
             del self.connections[connection]
+            opener = connection.ends.opener
+            if all(other.ends.opener != opener for other in self.connections):
+                self._aliases.pop((TCP, opener), None)
             self._tell("tcp-closed", connection.ends, why=why)
 
     def _tell(self, name: str, ends: Ends, **facts: str) -> None:

@@ -65,6 +65,9 @@ class Hub(Protocol):
     def public_of(self, private: Endpoint) -> Endpoint | None:
         """Return the public address that a phone's TCP address is mapped to."""
 
+    def named(self, connection: Connection) -> None:
+        """Take note of the phone's address that a connection stands for."""
+
     def broken(self, connection: Connection, reason: str) -> None:
         """Take note that one direction isn't framed any more."""
 
@@ -155,6 +158,7 @@ class Connection:
                 if forth and piece.is_message and not self._named:
                     self._named = True
                     self.home = home_of(piece.data, self.home)
+                    self._hub.named(self)
                 going_on, answer = self._hub.decide(self._datagram(going_on, forth=forth))
             self._send(going_on, forth=forth)
             if answer:

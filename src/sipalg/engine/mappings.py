@@ -73,6 +73,8 @@ class Mappings:
         self.lease_until: dict[MappingKey, float] = {}
         #: Mappings whose last contact was taken back by its phone: what comes later holds them for 32 s only.
         self.parting: dict[MappingKey, bool] = {}
+        #: Ports of phones' connections, and the address that each stands for (`streams.home_of`).
+        self.aliases: dict[MappingKey, Endpoint] = {}
         #: Ports that the kernel refused, and until when they aren't tried again.
         self.refused: dict[PublicKey, float] = {}
         #: Where the search in media-ports goes on: behind the block that was given last.
@@ -97,14 +99,10 @@ class Mappings:
         return self.entries.get((protocol, Endpoint(literal(host), port)))
 
     def open(
-        self,
-        transaction: Transaction,
-        protocol: int,
-        private: Endpoint,
-        purpose: Purpose,
-        in_interface: str,
+        self, transaction: Transaction, protocol: int, private: Endpoint, purpose: Purpose, in_interface: str
     ) -> Entry | None:
         """Return the mapping of a private address, made if there is none; None if no port is to be had."""
+        private = self.aliases.get((protocol, private), private) if self.aliases else private
         entry = self.entries.get((protocol, private))
         if entry is not None:
             return None if purpose == "direct" and _signals(entry) else entry

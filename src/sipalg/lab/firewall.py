@@ -12,14 +12,16 @@ from typing import Final, Literal
 from sipalg.lab.pbx import MEDIA_PORTS
 from sipalg.lab.topology import ADDRESS, EXEMPT_NETWORK, Topology
 
-#: strict: only established and related come in; loose: what DNAT was asked to let in may come in too; forward: the
+#: strict: only established and related come in; loose: what DNAT was asked to let in may come in too; relay: and what
+#: is marked for the TCP relay may reach the router itself; forward: the
 #: PBX's SIP port as well; server: also its media ports, as a PBX that writes its public address needs them.
-Firewall = Literal["strict", "loose", "forward", "server"]
+Firewall = Literal["strict", "loose", "relay", "forward", "server"]
 
 _MEDIA: Final = "{}-{}".format(*MEDIA_PORTS)
 _EXTRA: Final[dict[Firewall, str]] = {
     "strict": "",
     "loose": "ct status dnat accept",
+    "relay": "ct status dnat accept",
     "forward": f'iifname "wan0" ip daddr {ADDRESS["pbx"]} udp dport 5060 accept',
     "server": f'iifname "wan0" ip daddr {ADDRESS["pbx"]} udp dport {{ 5060, {_MEDIA} }} accept',
 }
@@ -28,6 +30,9 @@ _FORWARDS: Final[dict[Firewall, str]] = {
     "forward": f'iifname "wan0" udp dport 5060 dnat to {ADDRESS["pbx"]}:5060',
     "server": f'iifname "wan0" udp dport {{ 5060, {_MEDIA} }} dnat to {ADDRESS["pbx"]}',
 }
+
+#: What sipalg asks for where the INPUT filter drops what it marks.
+_RELAYED: Final = "meta mark & 0x02000000 == 0x02000000 accept"
 
 _RULES: Final = """\
 flush ruleset
@@ -44,6 +49,7 @@ table ip filter {
         type filter hook input priority filter; policy drop;
         ct state established,related accept
         iifname { "lo", "lan0", "lan1" } accept
+        %(input)s
     }
 }
 
@@ -81,7 +87,8 @@ def rules(firewall: Firewall = "strict", kernel_helper: bool = False) -> str:
     Linux's own SIP helper to every flow towards port 5060, as nftables' wiki shows it.
     """
     extra, forward = _EXTRA[firewall], _FORWARDS.get(firewall, "")
-    text = _RULES % {"exempt": EXEMPT_NETWORK, "extra": extra, "forward": forward}
+    local = _RELAYED if firewall == "relay" else ""
+    text = _RULES % {"exempt": EXEMPT_NETWORK, "extra": extra, "input": local, "forward": forward}
     return text + (_KERNEL_HELPER if kernel_helper else "")
 
 

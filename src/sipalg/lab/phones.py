@@ -55,7 +55,7 @@ snd_path {directory}
 """
 
 _ACCOUNT: Final = (
-    "<sip:{user}@{server}>;auth_user={user};auth_pass={secret};answermode={answer};regint={regint};"
+    "<sip:{user}@{server}{transport}>;auth_user={user};auth_pass={secret};answermode={answer};regint={regint};"
     "audio_codecs=PCMU;ptime=20\n"
 )
 
@@ -69,7 +69,7 @@ class PhoneSettings:
 
     `tone_hz` is what it sends (10–20,000); `rtp_port` the even port that it always offers; `registration_s` the
     lifetime that it asks for, 0 for a phone that doesn't register; `answer` whether it picks up by itself; `server`
-    the address that it registers at.
+    the address that it registers at; `transport` is udp or tcp.
     """
 
     user: str
@@ -80,6 +80,7 @@ class PhoneSettings:
     registration_s: int = 3600
     answer: bool = True
     server: str = SERVER_ADDRESS
+    transport: str = "udp"
 
 
 class Phone:
@@ -174,6 +175,7 @@ class Phone:
         account = _ACCOUNT.format(
             user=settings.user,
             server=settings.server,
+            transport="" if settings.transport == "udp" else f";transport={settings.transport}",
             secret=KEY_PREFIX + settings.user,
             answer="auto" if settings.answer else "manual",
             regint=settings.registration_s,

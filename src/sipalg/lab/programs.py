@@ -156,11 +156,11 @@ class Capture(Program):
     """tcpdump (or what stands for it) on one interface of one host, writing each packet at once to `path`."""
 
     def __init__(self, net: Topology, host: str, interface: str) -> None:
-        """Start capturing UDP on `interface`; it captures when the constructor returns."""
+        """Start capturing UDP and TCP on `interface`; it captures when the constructor returns."""
         self.path = net.directory / f"{host}-{interface}.pcap"
         # Who started it may write into the lab's directory; the user that tcpdump would become may not.
         argv = ["tcpdump", "-i", interface, "-w", str(self.path), "-U", "-n", "-B", BUFFER_KIB, "-Z", "root"]
-        argv += ["--immediate-mode", "udp"]
+        argv += ["--immediate-mode", "udp or tcp"]
         if one_user_only():
             argv = [sys.executable, "-m", "sipalg.lab.sniff", interface, str(self.path)]
         super().__init__(net, host, f"capture-{host}-{interface}", *argv)

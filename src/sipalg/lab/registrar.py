@@ -23,7 +23,7 @@ _CONFIG: Final = """\
 debug=2
 log_stderror=yes
 children=1
-disable_tcp=yes
+%(tcp)s
 auto_aliases=no
 dns=no
 rev_dns=no
@@ -136,15 +136,22 @@ _NAT_HELP: Final = {
 
 
 def start_registrar(
-    net: Topology, record_route: bool = True, nat_help: bool = False, max_expires_s: int = 3600
+    net: Topology,
+    record_route: bool = True,
+    nat_help: bool = False,
+    max_expires_s: int = 3600,
+    *,
+    tcp: bool = False,
 ) -> Program:
     """Start Kamailio on the server and wait until it listens.
 
     `record_route` keeps the proxy on the path of the dialogs' later requests; `nat_help` is `nat=yes` for everybody;
-    `max_expires_s` is the longest lifetime that it grants. Raises LabError if it doesn't come up.
+    `max_expires_s` is the longest lifetime that it grants; with `tcp` it listens there too. Raises LabError if
+    it doesn't come up.
     """
     settings = {
         "address": SERVER_ADDRESS,
+        "tcp": f"tcp_children=1\nlisten=tcp:{SERVER_ADDRESS}:5060" if tcp else "disable_tcp=yes",
         "secret": KEY_PREFIX,
         "max_expires": max_expires_s,
         "services": " ".join(f'if ($rU == "{user}") {{ $rp = {port}; }}' for user, port in SERVICES.items()),

@@ -1,8 +1,8 @@
 """A capture without tcpdump, for where tcpdump can't be: `python -m sipalg.lab.sniff INTERFACE FILE`.
 
 tcpdump insists on becoming another user when it is started as root, and in an unprivileged user namespace there is
-only one. This takes its place there and writes the same file: UDP over IPv4, each packet at once. On a packet's way it
-stands beside one of the router's interfaces.
+only one. This takes its place there and writes the same file: UDP and TCP over IPv4, each packet at once. On a
+packet's way it stands beside one of the router's interfaces.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ _FILE_HEADER: Final = Struct("<IHHiIII")
 _RECORD: Final = Struct("<IIII")
 
 
-def is_udp(frame: bytes) -> bool:
-    """Whether an Ethernet frame holds UDP over IPv4."""
-    return frame[12:14] == b"\x08\x00" and frame[23:24] == b"\x11"
+def is_udp_or_tcp(frame: bytes) -> bool:
+    """Whether an Ethernet frame holds UDP or TCP over IPv4."""
+    return frame[12:14] == b"\x08\x00" and frame[23:24] in (b"\x06", b"\x11")
 
 
 def write_header(file: BinaryIO) -> None:
@@ -49,7 +49,7 @@ def sniff(interface: str, file: BinaryIO) -> None:
         print(f"listening on {interface}", flush=True)
         while True:
             frame = packets.recv(_SNAPLEN_BYTES)
-            if is_udp(frame):
+            if is_udp_or_tcp(frame):
                 write_frame(file, frame, time.time_ns())
 
 

@@ -50,7 +50,7 @@ class Needs:
     `timeouts` are conntrack's for UDP, unreplied and stream, in seconds; `options` go to `sipalg run`; `hosts` are
     those beside the router; `inside` the router's inside interfaces; `record_route` is whether the proxy stays on the
     path, `nat_help` whether it answers to where packets come from; `listen_at` are hosts whose own packets are
-    captured too.
+    captured too; with `tcp` the server listens there as well.
     """
 
     hosts: tuple[str, ...] = ("phone1", "server", "far1")
@@ -61,6 +61,7 @@ class Needs:
     record_route: bool = True
     nat_help: bool = False
     listen_at: tuple[str, ...] = ()
+    tcp: bool = False
 
 
 class Stage:
@@ -90,7 +91,7 @@ class Stage:
             *self._inside, self._outside = captures
             for host in self.needs.listen_at:
                 self._ends[host] = stack.enter_context(Capture(self.net, host, "eth0"))
-            stack.enter_context(start_registrar(self.net, self.needs.record_route, self.needs.nat_help))
+            stack.enter_context(self._registrar())
             stack.callback(self.alg.stop, self._keep is not None)
             if self._keep is not None:
                 stack.callback(self._note_router)
@@ -103,6 +104,9 @@ class Stage:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._stack.close()
+
+    def _registrar(self) -> Program:
+        return start_registrar(self.net, self.needs.record_route, self.needs.nat_help, tcp=self.needs.tcp)
 
     # --- what happens -------------------------------------------------------------------------------------------
 

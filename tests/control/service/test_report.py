@@ -84,8 +84,8 @@ class Service:
         self.ports = SimpleNamespace(log=log)
         self.tcp = SimpleNamespace(
             relay=None,
-            warning="",
-            facts=lambda: {"tcp": "relay", "tcp_why": "", "tcp_connections": 2},
+            warnings=[],
+            facts=lambda: {"tcp": "relay", "tcp_connections": 2},
             counters=lambda: {"tcp_connections": {"accepted": 3}},
         )
 
@@ -193,10 +193,10 @@ def test_why_tcp_is_not_translated_is_a_warning(service: Service) -> None:
     answer = status(report_on(service))
     assert (answer["status"]["tcp"], answer["status"]["tcp_connections"]) == ("relay", 2)
     assert answer["counters"]["tcp_connections"] == {"accepted": 3}
-    service.tcp.warning = "SIP over TCP isn't translated: no room"
+    service.tcp.warnings = ["SIP over TCP isn't translated: no room"]
     service.tcp.relay = SimpleNamespace(log=SimpleNamespace(total=2))
     answer = status(report_on(service))
-    assert service.tcp.warning in answer["warnings"]
+    assert service.tcp.warnings[0] in answer["warnings"]
     assert answer["status"]["faults"] == 2
 
 

@@ -14,6 +14,7 @@ from sipalg.control.service import tcp as module
 from sipalg.control.service.tcp import Tcp
 from sipalg.control.settings.model import Settings
 from sipalg.datapath import policy_route
+from sipalg.datapath.nft_relay import AT_RELAY_NAMES, TO_RELAY_NAMES
 from sipalg.datapath.nft_rules import RelayRules
 from sipalg.datapath.policy_route import NoRoomError, Place
 
@@ -57,12 +58,12 @@ class World(SimpleNamespace):
         super().__init__()
         self.settings = ROUTER
         self.nat_address = "203.0.113.1"
-        self.counters = (0, 0, 0)
+        self.counters = dict.fromkeys((*TO_RELAY_NAMES, *AT_RELAY_NAMES, "tcp_tls_untouched"), 0)
         self.table = SimpleNamespace(
             features=SimpleNamespace(relay=True), tcp_counters=lambda: self.counters, exists=lambda: True
         )
         self.driver = SimpleNamespace(messages={"received": 3})
-        self.alg = SimpleNamespace(public_of=None)
+        self.alg = SimpleNamespace(public_of=None, mappings=SimpleNamespace(aliases={}))
         self.routes = SimpleNamespace(inside_interface=None)
         self.loop = self.tell = None
         self.changed: list[RelayRules | None] = []
@@ -93,7 +94,7 @@ def test_it_is_made_where_it_is_wanted(world: World) -> None:
     assert world.tcp.rules(ROUTER) == RelayRules(4000, 0x02000000), "made once"
     assert world.route == ["removed", "50600 ('lan0', 'wan0')"]
     assert (relay_of(world).nat_address, relay_of(world).sip_timeout_s) == ("203.0.113.1", 3600.0)
-    assert world.tcp.facts() == {"tcp": "relay", "tcp_why": "", "tcp_connections": 2}
+    assert world.tcp.facts() == {"tcp": "relay", "tcp_connections": 2}
     counted = world.tcp.counters()
     assert counted["tcp_connections"] == {"accepted": 2}
     assert counted["tcp_streams_untouched"] == {"not-sip": 1}
@@ -111,8 +112,8 @@ def test_what_stands_stays_when_it_is_not_wanted_any_more(world: World, settings
     world.tcp.look()
     world.tcp.follow()
     world.tcp.rules(ROUTER)
-    assert world.tcp.rules(settings) == RelayRules(4000, 0x02000000, opening=False)
-    assert world.tcp.warning == ""
+    assert world.tcp.rules(settings) == RelayRules(4000, 0x02000000, outward=False, inward=False)
+    assert world.tcp.warnings == []
 
 
 def test_an_observer_touches_nothing(world: World) -> None:
@@ -141,43 +142,48 @@ def test_what_it_lacks_is_told(
 ) -> None:
     monkeypatch.setattr(policy_route, where, fail(error))
     assert world.tcp.rules(ROUTER) is None
-    assert world.tcp.warning.startswith(f"SIP over TCP isn't translated: {told}")
+    assert world.tcp.warnings[0].startswith(f"SIP over TCP isn't translated: {told}")
     assert world.tcp.facts()["tcp"] == "plain"
     world.tcp.try_again()
     assert world.changed == []
     assert world.tcp.rules(replace(ROUTER, tcp="plain")) is None
-    assert world.tcp.warning == "", "it isn't asked for any more"
+    assert world.tcp.warnings == [], "it isn't asked for any more"
 
 
 def test_a_kernel_without_tproxy(world: World) -> None:
     world.table.features.relay = False
     assert world.tcp.rules(ROUTER) is None
-    assert "tproxy" in world.tcp.warning
+    assert "tproxy" in world.tcp.warnings[0]
 
 
 def test_a_filter_that_keeps_connections_from_it_is_found(world: World) -> None:
     world.tcp.rules(ROUTER)
-    world.counters = (5, 5, 0)
+    world.counters |= dict.fromkeys((*TO_RELAY_NAMES, *AT_RELAY_NAMES), 5)
     world.tcp.look()
-    world.counters = (6, 5, 0)
+    world.counters[TO_RELAY_NAMES[1]] = 6
     world.tcp.look()
-    assert world.tcp.why == "", "it may be on its way"
+    assert world.tcp.warnings == [], "it may be on its way"
     world.tcp.look()
-    assert "INPUT filter drops it; let it in with: meta mark & 0x02000000 == 0x02000000 accept" in world.tcp.warning
-    assert world.changed == [RelayRules(4000, 0x02000000, opening=False)]
+    (warning,) = world.tcp.warnings
+    assert "in connections from outside: the INPUT filter drops them" in warning
+    assert warning.endswith("let them in with: meta mark & 0x02000000 == 0x02000000 accept")
+    assert world.changed == [RelayRules(4000, 0x02000000, inward=False)]
+    assert world.tcp.facts()["tcp"] == "relay", "phones' own connections are"
     world.tcp.look()
     assert len(world.changed) == 1
     world.tcp.try_again()
     assert world.changed[1:] == [RelayRules(4000, 0x02000000)]
     for _ in range(3):
         world.tcp.look()
-    assert world.tcp.why == "", "what was lost once counts once"
+    assert world.tcp.warnings == [], "what was lost once counts once"
+    world.tcp.try_again()
+    assert len(world.changed) == 2
 
 
 def test_rules_that_cannot_be_changed_are_a_line_in_the_log(world: World, caplog: pytest.LogCaptureFixture) -> None:
     world.tcp.rules(ROUTER)
     world.changes.follow_tcp = fail(OSError(errno.ENOENT, "gone"))
-    world.counters = (1, 0, 0)
+    world.counters[TO_RELAY_NAMES[0]] = 1
     for _ in range(2):
         world.tcp.look()
     assert "tcp-rules-not-changed" in caplog.text

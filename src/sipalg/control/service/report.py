@@ -63,8 +63,7 @@ class Report:
             )
         if service.journal.failed:
             warnings.append("the journal beside the control socket can't be written: a restart forgets calls")
-        if service.tcp.warning:
-            warnings.append(service.tcp.warning)
+        warnings += service.tcp.warnings
         faults = self._faults()
         if faults:
             warnings.append(f"{_some(faults, 'fault')} of sipalg itself, see the log; packets passed unchanged")

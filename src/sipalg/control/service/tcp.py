@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from sipalg.control.settings.model import Settings
 from sipalg.datapath import policy_route
+from sipalg.datapath.nft_relay import AT_RELAY_NAMES, TO_RELAY_NAMES
 from sipalg.datapath.nft_rules import RelayRules
 from sipalg.datapath.policy_route import NoRoomError, Place
 from sipalg.datapath.relay import MAX_CONNECTIONS, Relay
@@ -25,6 +26,8 @@ _LOG = logging.getLogger("sipalg")
 
 #: Descriptors that the rest of the program has at most.
 _OTHER_DESCRIPTORS: Final = 512
+#: Where connections are opened; in the order of nft_relay's counters.
+_SIDES: Final = ("inside", "outside")
 #: How many looks in a row a first packet may be on its way from our rule to the next, which takes microseconds.
 _PATIENT_LOOKS: Final = 2
 
@@ -37,9 +40,12 @@ class Tcp:
         self.relay: Relay | None = None
         self._service = service
         self._place: Place | None = None
-        #: How many of the first packets that were handed over didn't arrive when that was last told.
-        self._lost = 0
-        self._lost_looks = 0
+        #: From which sides the administrator's INPUT filter lets nothing come, as far as was seen.
+        self._shut: list[str] = []
+        #: How many of the first packets that were handed over, by side, hadn't arrived when that was last told, and at
+        #: how many looks since more of them hadn't.
+        self._lost = dict.fromkeys(_SIDES, 0)
+        self._lost_looks = dict.fromkeys(_SIDES, 0)
 
     def begin(self) -> None:
         """Take away what an earlier process left, before rules are written. Never raises."""
@@ -52,18 +58,25 @@ class Tcp:
         wanted = settings.tcp == "relay" and settings.mode == "enforce"
         if wanted and self.relay is None:
             self.why = self._make(settings)
-            if self.why:
-                _LOG.warning("warning: %s", self.warning)
+            for warning in self.warnings:
+                _LOG.warning("warning: %s", warning)
         elif not wanted:
             self.why = ""
         if self.relay is None or self._place is None:
             return None
-        return RelayRules(self.relay.port, self._place.bit, opening=wanted and not self.why)
+        open_to = [wanted and side not in self._shut for side in _SIDES]
+        return RelayRules(self.relay.port, self._place.bit, *open_to)
 
     @property
-    def warning(self) -> str:
-        """Why TCP is plain NAT, as one line, "" if it isn't or is meant to be."""
-        return f"SIP over TCP isn't translated: {self.why}" if self.why else ""
+    def warnings(self) -> list[str]:
+        """Why TCP, or a part of it, is plain NAT, a line each; none where that is meant."""
+        if self.why:
+            return [f"SIP over TCP isn't translated: {self.why}"]
+        if self._place is None or self._service.settings.tcp != "relay":
+            return []
+        bit = f"{self._place.bit:#010x}"
+        rule = f"the INPUT filter drops them; let them in with: meta mark & {bit} == {bit} accept"
+        return [f"SIP over TCP isn't translated in connections from {side}: {rule}" for side in self._shut]
 
     def follow(self) -> None:
         """Go by the service's address and settings; connections from another address end."""
@@ -79,14 +92,12 @@ class Tcp:
         if self.relay is None:
             return
         self.relay.look()
-        if not self.why:
-            self._look_for_lost()
+        self._look_for_lost()
 
     def try_again(self) -> None:
         """Have new connections come here again, after the administrator changed his rules."""
-        if self.relay is not None and self.why:
-            self.why = ""
-            self._lost_looks = 0
+        if self._shut:
+            self._shut.clear()
             self._change_rules()
 
     def stop(self) -> None:
@@ -101,24 +112,21 @@ class Tcp:
     def facts(self) -> dict[str, Any]:
         """Return what `status` shows."""
         relay = self.relay
-        opening = relay is not None and not self.why and self._service.settings.tcp == "relay"
-        connections = [] if relay is None else list(relay.connections)
+        opening = relay is not None and len(self._shut) < len(_SIDES) and self._service.settings.tcp == "relay"
         return {
             "tcp": "relay" if opening else "plain",
-            "tcp_why": self.why,
-            "tcp_connections": len(connections),
+            "tcp_connections": 0 if relay is None else len(relay.connections),
         }
 
     def counters(self) -> dict[str, Any]:
         """Return what is counted of TCP."""
         relay = self.relay
         table = self._service.table
-        handed, arrived, tls = table.tcp_counters() if table.exists() else (0, 0, 0)
         return {
             "tcp_connections": {} if relay is None else dict(relay.counts),
             "tcp_streams_untouched": {} if relay is None else dict(relay.unframed),
             "tcp_messages": dict(self._service.driver.messages),
-            "tcp_first_packets": {"to_the_relay": handed, "arrived": arrived, "tls_untouched": tls},
+            "tcp_first_packets": table.tcp_counters() if table.exists() else {},
         }
 
     def _make(self, settings: Settings) -> str:
@@ -135,6 +143,7 @@ class Tcp:
                 service.routes.inside_interface,
                 settings.outside,
                 service.tell,
+                service.alg.mappings.aliases,
             )
         except NoRoomError as error:
             return str(error)
@@ -153,16 +162,15 @@ class Tcp:
 
     def _look_for_lost(self) -> None:
         """Find out whether the administrator's filter of local packets drops what is handed to the relay."""
-        handed, arrived, _ = self._service.table.tcp_counters()
-        lost = handed - arrived
-        self._lost_looks = self._lost_looks + 1 if lost > self._lost else 0
-        if self._lost_looks < _PATIENT_LOOKS or self._place is None:
-            return
-        self._lost, self._lost_looks = lost, 0
-        bit = f"{self._place.bit:#010x}"
-        self.why = f"the INPUT filter drops it; let it in with: meta mark & {bit} == {bit} accept"
-        _LOG.warning("warning: %s", self.warning)
-        self._change_rules()
+        counts = self._service.table.tcp_counters()
+        for side, handed, arrived in zip(_SIDES, TO_RELAY_NAMES, AT_RELAY_NAMES, strict=True):
+            lost = counts[handed] - counts[arrived]
+            self._lost_looks[side] = self._lost_looks[side] + 1 if lost > self._lost[side] else 0
+            if self._lost_looks[side] >= _PATIENT_LOOKS:
+                self._lost[side], self._lost_looks[side] = lost, 0
+                self._shut.append(side)
+                _LOG.warning("warning: %s", self.warnings[-1])
+                self._change_rules()
 
     def _change_rules(self) -> None:
         service = self._service

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from sipalg.lab.scenario import Scenario
-from sipalg.lab.scenarios import calls, changes, direct, media, placements, process, restarts, router, timeouts
+from sipalg.lab.scenarios import calls, changes, direct, media, placements, process, restarts, router, tcp, timeouts
 
 SCENARIOS: Final[tuple[Scenario, ...]] = (
     *calls.SCENARIOS,
@@ -14,6 +14,7 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     *direct.SCENARIOS,
     *placements.SCENARIOS,
     *router.SCENARIOS,
+    *tcp.SCENARIOS,
     *process.SCENARIOS,
     *changes.SCENARIOS,
     *restarts.SCENARIOS,
