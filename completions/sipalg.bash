@@ -27,7 +27,7 @@ _sipalg() {
             mapfile -t COMPREPLY < <(compgen -W 'relay plain' -- "$word")
             return
             ;;
-        --sip-direct-media | --sip-direct-signalling | --disabled)
+        --sip-direct-media | --sip-direct-signalling | --media-filter | --disabled)
             mapfile -t COMPREPLY < <(compgen -W 'yes no' -- "$word")
             return
             ;;
@@ -76,7 +76,8 @@ _sipalg() {
         run)
             options='--inside --outside --public --ports --media-ports --reserved-ports --sip-timeout --except'
             options+=' --trusted-peers --mode --socket --queue --log-edits --allow-offload --config --sip-direct-media'
-            options+=' --disabled --inside-servers --sip-direct-signalling --call-timeout --tcp --captures --help'
+            options+=' --disabled --inside-servers --sip-direct-signalling --media-filter --call-timeout --tcp --captures'
+            options+=' --help'
             ;;
         config)
             options='--config --json --help'

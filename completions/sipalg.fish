@@ -44,6 +44,7 @@ complete -c sipalg -n $run -x -l sip-direct-media -a 'yes no' -d 'May media go s
 complete -c sipalg -n $run -x -l disabled -a 'yes no' -d 'No new mapping and no new call'
 complete -c sipalg -n $run -x -l inside-servers -d 'A network of inside proxies'
 complete -c sipalg -n $run -x -l sip-direct-signalling -a 'yes no' -d 'May anybody signal to a phone?'
+complete -c sipalg -n $run -x -l media-filter -a 'yes no' -d 'Once answered, media from the call alone?'
 complete -c sipalg -n $run -x -l call-timeout -d 'How long a call without SIP keeps its media'
 complete -c sipalg -n $run -x -l tcp -a 'relay plain' -d 'What happens to SIP over TCP'
 complete -c sipalg -n $run -r -l captures -d 'The directory of captures'

@@ -174,13 +174,25 @@ def test_serving_gives_its_element_the_whole_time_anew() -> None:
 
 
 def test_without_direct_media_only_a_calls_own_addresses_are_let_in() -> None:
-    def media_rules(*, direct_media: bool) -> list[list[tuple[str, str]]]:
-        rules = nft_rules.rules(replace(SETTINGS, direct_media=direct_media), ALL)
+    def media_rules(*, direct_media: bool, media_filter: bool = False) -> list[list[tuple[str, str]]]:
+        settings = replace(SETTINGS, direct_media=direct_media, media_filter=media_filter)
+        rules = nft_rules.rules(settings, ALL)
         found = [names(rule.expressions) for rule in rules if rule.comment.startswith("media of a call")]
         return [[name for name in rule if name[0] == "lookup"] for rule in found]
 
     assert media_rules(direct_media=True) == [[("lookup", "media_map")]]
-    assert media_rules(direct_media=False) == [[("lookup", "sip_peers"), ("lookup", "media_map")]]
+    from_peers = [("lookup", "sip_peers"), ("lookup", "media_map")]
+    assert media_rules(direct_media=False) == [from_peers]
+    assert media_rules(direct_media=True, media_filter=True) == [from_peers, from_peers]
+
+
+def test_a_calls_media_come_from_anybody_before_its_answer_where_a_peer_says_so() -> None:
+    rules = nft_rules.rules(replace(SETTINGS, media_filter=True), ALL)
+    (rule,) = [rule for rule in rules if rule.comment == "media of a call before its answer, from anybody"]
+    kinds = [name for name, _ in names(rule.expressions)]
+    key = ["meta", "payload", "payload"]
+    assert kinds == ["meta", "cmp", *key, "immediate", "lookup", *key, "lookup", "nat"]
+    assert nft_codec.load_value(bytes(4), 3) in rule.expressions
 
 
 def test_answers_of_our_own_are_kept_from_the_connection_tracker() -> None:

@@ -51,6 +51,8 @@ class Kernel:
     asked_for: set[Flow] = field(default_factory=set)
     #: Whether media mappings let in anybody, or peers only.
     direct_media: bool = True
+    #: Whether they let in peers only even so, of which one may be anybody.
+    media_filter: bool = False
     replies: list[Reply] = field(default_factory=list)
 
     # What the engine wants.
@@ -133,7 +135,8 @@ class Kernel:
         private = self._holder(protocol, public, remote)
         if private is None and not strict:
             for mapping in self.mappings:
-                anybody = mapping.purpose == "media" and self.direct_media
+                anybody = mapping.purpose == "media" and self.direct_media and not self.media_filter
+                anybody = anybody or (self.media_filter and (mapping, ".".join("0000")) in self.peers)
                 admitted = (inside and mapping.purpose != "direct") or anybody or mapping.adopted
                 admitted = admitted or (mapping, remote.host) in self.peers
                 if (mapping.protocol, mapping.public) == (protocol, public) and admitted:

@@ -64,7 +64,11 @@ class Ladder:
         self.taken = set(taken)
         self.alg = Alg(self.settings, self._is_taken)
         self.alg.direct.set_inside(self._is_inside)
-        self.kernel = Kernel(self.settings.nat_address, direct_media=self.settings.direct_media)
+        self.kernel = Kernel(
+            self.settings.nat_address,
+            direct_media=self.settings.direct_media,
+            media_filter=self.settings.media_filter,
+        )
         self.now = 1000.0
         self.kernel.wait_until(self.now)
         self.commands: list[Command] = []
@@ -149,6 +153,7 @@ class Ladder:
     def changes(self, **values: Any) -> None:
         """Have settings changed while it runs."""
         self.run(self.alg.change_settings(replace(self.alg.settings, **values), self.now))
+        self.kernel.media_filter = self.alg.settings.media_filter
 
     def restart(self, *, emptied: bool = False) -> None:
         """Let another process's engine take over; `emptied` says that the kernel's maps were lost meanwhile."""

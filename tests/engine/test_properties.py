@@ -31,10 +31,11 @@ PROTECTED = re.compile(
 LENGTH = re.compile(rb"^(?:content-length|l)[ \t]*:[ \t]*([0-9]+)", re.IGNORECASE | re.MULTILINE)
 
 
-def started(*, direct_media: bool = True) -> Ladder:
+def started(*, direct_media: bool = True, media_filter: bool = False) -> Ladder:
     """A router with two phones that are known, one taken port, and two inside interfaces."""
     interfaces = frozenset(("lan0", "lan1"))
-    ladder = Ladder(10002, inside_networks=(LAN,), inside_interfaces=interfaces, direct_media=direct_media)
+    settings = {"inside_interfaces": interfaces, "direct_media": direct_media, "media_filter": media_filter}
+    ladder = Ladder(10002, inside_networks=(LAN,), **settings)
     for phone in (ladder.phone(P.host), ladder.phone(P2.host)):
         options = b"OPTIONS sip:b@203.0.113.50 SIP/2.0\r\nVia: SIP/2.0/UDP %b\r\nContact: <sip:a@%b>\r\n\r\n"
         phone.sends(options.replace(b"%b", str(phone.endpoint).encode()), ladder.server(S.host))
@@ -79,12 +80,13 @@ def test_no_bytes_raise_or_break_the_rules(script: list[tuple[bytes, Way]]) -> N
     st.lists(st.tuples(messages(), WAYS), min_size=1, max_size=6),
     st.lists(st.integers(0, 700), min_size=6, max_size=6),
     st.booleans(),
+    st.booleans(),
 )
 @settings(max_examples=60)
 def test_any_messages_at_any_times_leave_nothing_behind(
-    script: list[tuple[bytes, Way]], pauses: list[int], direct_media: bool
+    script: list[tuple[bytes, Way]], pauses: list[int], direct_media: bool, media_filter: bool
 ) -> None:
-    ladder = started(direct_media=direct_media)
+    ladder = started(direct_media=direct_media, media_filter=media_filter)
     for (payload, way), pause in zip(script, pauses, strict=False):
         ladder.receive(datagram(payload, way))
         ladder.wait(pause)
@@ -104,12 +106,12 @@ def test_only_addresses_change_and_the_length_stays_exact(payload: bytes, way: W
         assert int(length_after) - int(length_before) == len(after[1]) - len(before[1])
 
 
-@given(messages(), WAYS, st.booleans())
+@given(messages(), WAYS, st.booleans(), st.booleans())
 @settings(max_examples=60)
 def test_a_retransmission_gives_the_same_and_a_second_pass_changes_nothing(
-    payload: bytes, way: Way, direct_media: bool
+    payload: bytes, way: Way, direct_media: bool, media_filter: bool
 ) -> None:
-    ladder = started(direct_media=direct_media)
+    ladder = started(direct_media=direct_media, media_filter=media_filter)
     first = ladder.receive(datagram(payload, way))
     again = ladder.receive(datagram(payload, way))
     assert again.payload == first.payload
@@ -118,12 +120,12 @@ def test_a_retransmission_gives_the_same_and_a_second_pass_changes_nothing(
     assert second.payload == first.payload
 
 
-@given(st.lists(st.tuples(messages(), WAYS), max_size=3), messages(), WAYS, st.booleans())
+@given(st.lists(st.tuples(messages(), WAYS), max_size=3), messages(), WAYS, st.booleans(), st.booleans())
 @settings(max_examples=60)
 def test_a_refused_command_leaves_the_tables_as_they_were(
-    script: list[tuple[bytes, Way]], payload: bytes, way: Way, direct_media: bool
+    script: list[tuple[bytes, Way]], payload: bytes, way: Way, direct_media: bool, media_filter: bool
 ) -> None:
-    ladder = started(direct_media=direct_media)
+    ladder = started(direct_media=direct_media, media_filter=media_filter)
     for earlier, its_way in script:
         ladder.receive(datagram(earlier, its_way))
     alg = ladder.alg

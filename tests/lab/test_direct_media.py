@@ -165,10 +165,11 @@ def test_a_change_takes_effect_at_once_and_in_networks_behind_other_routers_insi
         router.net.run("router", "ip", "route", "del", "10.55.0.0/16")
 
 
-def test_without_direct_media_only_the_calls_own_addresses_send_media(
-    router: Router, phone: socket.socket, server: socket.socket
+@pytest.mark.parametrize("setting", [("--sip-direct-media", "no"), ("--media-filter", "yes")], ids=str)
+def test_only_a_calls_own_addresses_send_media(
+    router: Router, phone: socket.socket, server: socket.socket, setting: tuple[str, str]
 ) -> None:
-    router.run("--sip-direct-media", "no")
+    router.run(*setting)
     Call(phone, server)
     net = router.net
     with net.socket("phone1") as listener, net.socket("server") as near, net.socket("far1") as stranger:

@@ -15,6 +15,7 @@ from sipalg.datapath.netlink import NetlinkError
 from sipalg.datapath.nft_rules import TableSettings
 from sipalg.datapath.nft_table import NftTable
 from sipalg.engine.verdict import (
+    ANYBODY_IPV4,
     UDP,
     AdmitPeer,
     CloseMapping,
@@ -313,6 +314,21 @@ def test_media_is_let_in_from_anybody_until_it_is_closed(net: Topology, table: N
         assert reaches(far, phone, MEDIA.public)
         table.apply([CloseMapping(MEDIA)])
         assert not reaches(later, phone, MEDIA.public, wait_s=0.3)
+
+
+def test_media_filter_lets_anybody_in_until_the_answer_and_then_peers(net: Topology, table: NftTable) -> None:
+    table.change(replace(SETTINGS, media_filter=True))
+    table.apply([OpenMapping(MEDIA, 100)])
+    with bound(net, "phone1", 9000) as phone, bound(net, "far1", 7000) as far, bound(net, "server", 7000) as server:
+        assert not reaches(far, phone, MEDIA.public, wait_s=0.3)
+        table.apply([AdmitPeer(MEDIA, ANYBODY_IPV4, 100)])
+        with bound(net, "far1", 7002) as early:
+            assert reaches(early, phone, MEDIA.public)
+        table.apply([DismissPeer(MEDIA, ANYBODY_IPV4), AdmitPeer(MEDIA, ADDRESS["server"], 100)])
+        with bound(net, "far1", 7004) as later:
+            assert not reaches(later, phone, MEDIA.public, wait_s=0.3)
+        assert reaches(server, phone, MEDIA.public)
+    assert table.elements().peers[0].peer == ADDRESS["server"]
 
 
 def test_what_a_mapping_covers_leaves_from_its_port(net: Topology, table: NftTable) -> None:

@@ -18,7 +18,7 @@ from typing import Final, NamedTuple
 from sipalg.datapath import nft_codec as nft
 from sipalg.datapath.netlink import Message
 from sipalg.datapath.reply import MARK
-from sipalg.engine.verdict import TCP, UDP
+from sipalg.engine.verdict import ANYBODY_IPV4, TCP, UDP
 
 SNAT_MAP: Final = "snat_map"
 DNAT_MAP: Final = "dnat_map"
@@ -26,7 +26,8 @@ MEDIA_MAP: Final = "media_map"
 SIP_PRIVATE: Final = "sip_private"
 #: The keys of DNAT_MAP once more: before Linux 6.9 a rule can't ask a map whether it has a key, and only that.
 SIP_PUBLIC: Final = "sip_public"
-#: Who is let in to a mapping, by its public end: to sip mappings always, to media ones with `sip-direct-media=no`.
+#: Who is let in to a mapping, by its public end: to sip mappings always, to media ones with `sip-direct-media=no` and
+#: with `media-filter=yes`; then 0.0.0.0 is anybody, until the call is answered.
 SIP_PEERS: Final = "sip_peers"
 #: The protocols whose packets a process serves. Only what is in it goes to the queue, so that a process that hangs,
 #: and renews nothing, is in nobody's way for longer than `SERVED_S`.
@@ -130,6 +131,8 @@ class TableSettings:
     direct_signalling: bool = False
     #: May media come from anybody while a call stands, or only from its own addresses?
     direct_media: bool = True
+    #: Or from its own addresses once it is answered, and from anybody before?
+    media_filter: bool = False
     #: Is it an observer that has the queue? Then no packet waits for another process.
     observing: bool = False
     #: How long new SIP flows live in the connection tracker.
@@ -231,6 +234,9 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
     peer = (*BY_DESTINATION, nft.load_payload(1, 12, 4, 3), nft.is_in(SIP_PEERS))
     anybody = Rule("", "media of a call, from anybody", (*from_outside, *to_media_map))
     its_own = Rule("", "media of a call, from its own addresses", (*from_outside, *peer, *to_media_map))
+    unanswered = (*BY_DESTINATION, nft.load_value(address(ANYBODY_IPV4), 3), nft.is_in(SIP_PEERS))
+    early = Rule("", "media of a call before its answer, from anybody", (*from_outside, *unanswered, *to_media_map))
+    of_calls = [its_own, early] if settings.media_filter else [its_own]
     by_chain = {
         "prerouting": [
             *ipsec_in,
@@ -238,7 +244,7 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
             Rule("", "trusted peers reach the phone", (*from_outside, _SOURCE, nft.is_in(_TRUSTED), *to_dnat_map)),
             Rule("", "others don't, and are counted", (*from_outside, *to_nobody)),
             Rule("", "one phone reaches another by its public address", (*FROM_INSIDE, *to_dnat_map)),
-            anybody if settings.direct_media else its_own,
+            *([anybody] if settings.direct_media and not settings.media_filter else of_calls),
             Rule("", "media between phones by public addresses", (*FROM_INSIDE, *to_media_map)),
         ],
         "postrouting": [

@@ -26,6 +26,8 @@ def change(passage: Passage, settings: Settings) -> None:
     if settings.ipv6 != before.ipv6:
         existing.end_lost(passage, ipv6=True)
     passage.change(settings)
+    if settings.media_filter and not before.media_filter:
+        passage.media_sources.follow_all(passage.transaction)
     if settings.sip_timeout_s != before.sip_timeout_s:
         transaction = passage.transaction
         passage.mappings.retime(transaction)

@@ -16,11 +16,12 @@ from sipalg.codec.message import Message, cseq_method, identify, session_expires
 from sipalg.engine import bodies, outside
 from sipalg.engine.calls import Calls
 from sipalg.engine.contacts import Contacts
-from sipalg.engine.dialogs import CALL_METHODS, SESSION_METHODS, DialogKey, Step
+from sipalg.engine.dialogs import CALL_METHODS, SESSION_METHODS, Step
 from sipalg.engine.direct_media import DirectMedia, Others, Refusal
 from sipalg.engine.lifetimes import Lifetimes
 from sipalg.engine.mappings import Entry, MappingKey, Mappings, PortsTaken
 from sipalg.engine.media import Ends
+from sipalg.engine.media_sources import MediaSources
 from sipalg.engine.peers import Peers
 from sipalg.engine.policy import (
     DISABLED,
@@ -71,6 +72,7 @@ class Passage:
         #: Phones whose Contact was public as it came, by source: they are left alone.
         self.nat_aware: dict[tuple[int, Endpoint], bool] = {}
         self.direct = DirectMedia(settings, self.mappings, self.calls)
+        self.media_sources = MediaSources(settings, self.mappings, self.calls, self.peers)
         self._exempt: dict[str, bool] = {}
         self.change(settings)
 
@@ -79,6 +81,7 @@ class Passage:
         self.settings = self.mappings.settings = self.contacts.settings = settings
         self.calls.settings = self.peers.settings = settings
         self.direct.change(settings)
+        self.media_sources.change(settings)
         self.lifetimes.change(self.transaction, settings)
         self.headers.set_advertised(settings.advertised_address)
         self.mappings.advertise_anew()
@@ -274,18 +277,9 @@ class Passage:
         call = self.calls.follow(self.transaction, message, identity, step)
         if 200 <= message.status < 300 and identity.method in SESSION_METHODS:
             self.lifetimes.session(self.transaction, entry.key, peer, float(session_expires_s(message)))
-        if ends is not None and not self.settings.direct_media:
-            self._admit_sources(call)
+        if self.media_sources.asked:
+            self.media_sources.follow(self.transaction, call)
         return ""
-
-    def _admit_sources(self, call: DialogKey) -> None:
-        """Let media in to a call from where it may come with `sip-direct-media=no`, whatever ports the SDP names."""
-        dialog = self.calls.dialogs.get(call)
-        for key in () if dialog is None else dialog.keys:
-            entry = self.mappings.entries[key]
-            if dialog is not None and entry.mapping.purpose == "media" and not entry.mapping.adopted:
-                for host in (dialog.peer, *dialog.sources):
-                    self.peers.admit(self.transaction, entry, Endpoint(host, 0))
 
     def note_nat_aware(self, key: MappingKey) -> None:
         """Remember that a source is NAT aware; beyond the limit the oldest is forgotten."""

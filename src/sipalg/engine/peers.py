@@ -41,6 +41,16 @@ class Peers:
         transaction.commands.append(AdmitPeer(entry.mapping, remote.host, self._lease_s(transaction, entry)))
         transaction.tell("peer-admitted", private=entry.mapping.private, peer=remote.host)
 
+    def dismiss_one(self, transaction: Transaction, entry: Entry, host: str) -> None:
+        """Let an address in no more; what flows already goes on until it is silent."""
+        left = tuple(other for other in self.hosts[entry.key] if other != host)
+        if left:
+            transaction.put(self.hosts, entry.key, left)
+        else:
+            transaction.remove(self.hosts, entry.key)
+        transaction.remove(self.remotes, (entry.key, host))
+        transaction.commands.append(DismissPeer(entry.mapping, host))
+
     def restore(self, transaction: Transaction, entry: Entry, hosts: tuple[str, ...]) -> None:
         """Take note of peers that the kernel lets in already; nothing but their addresses is known of them."""
         if hosts:

@@ -69,6 +69,8 @@ class Settings:
     mode: Literal["enforce", "observe"] = "enforce"
     #: `sip-direct-media`: may an inside server hand a call's media over to another inside device?
     direct_media: bool = True
+    #: `media-filter`: do a call's mappings let in only its own addresses once it is answered?
+    media_filter: bool = False
     #: `inside-servers`: inside networks of proxies that name a phone's media in a call's first offer already.
     inside_servers: tuple[Network, ...] = ()
     #: `disabled`: no new mapping and no new dialog; what stands is served to its end.

@@ -18,6 +18,14 @@ REPLACE: Final = "replace"
 DROP: Final = "drop"
 Action = Literal["accept", "replace", "drop"]
 
+#: In place of a peer's address: media may come from everywhere, which nobody can send from (RFC 6890).
+ANYBODY_IPV4: Final = ".".join("0000")
+
+def anybody(host: str) -> str:
+    """What names every peer of `host`'s IP version in place of one: the unspecified address."""
+    return "::" if ":" in host else ANYBODY_IPV4
+
+
 #: What a mapping is for. `sip` mappings let in known peers only; `media` ones let in anybody while the call is up, or
 #: with `sip-direct-media=no` the call's own addresses; `direct` ones nobody: their flows are made one by one.
 Purpose = Literal["sip", "media", "direct"]
@@ -105,7 +113,10 @@ class CloseMapping(NamedTuple):
 
 
 class AdmitPeer(NamedTuple):
-    """Let packets from `peer` (an IP literal, any port) in to the public address of a sip mapping."""
+    """Let packets from `peer` (an IP literal, any port) in to the mapping's public address.
+
+    Of a media mapping with `media-filter` the peer may be `anybody`, before the call is answered.
+    """
 
     mapping: Mapping
     peer: str

@@ -63,6 +63,14 @@ def test_without_direct_media_a_calls_media_come_from_its_own_addresses() -> Non
     assert [row["action"] for row in direct] == ["src-nat"]
 
 
+def test_with_media_filter_media_come_from_anybody_until_the_answer() -> None:
+    for peer, shown in (("0.0.0" + ".0", None), ("198.51.100.9", "198.51.100.9")):
+        alg = Alg(replace(SETTINGS, media_filter=True), lambda *_: False)
+        alg.restore(Mapping(UDP, RTP, PUBLIC_RTP, "media"), 60.0, 0.0, "lan0", (peer,))
+        _, row = (row for piece in nat(alg, "wan0") for row in piece)
+        assert row.get("src_address") == shown
+
+
 def test_what_is_not_translated_comes_first_and_a_forward_lets_in_by_itself() -> None:
     accept, out = rows(replace(SETTINGS, exempt=(IPv4Network("10.0.0.0/8"),)), "adopted")
     assert accept == {

@@ -30,6 +30,7 @@ OTHER = Settings(
     trusted_peers=(SITE,),
     inside_servers=(SITE,),
     direct_signalling=True,
+    media_filter=True,
     call_timeout_s=60.0,
     queue_number=7,
 )
@@ -60,6 +61,7 @@ def test_everything_is_handed_on() -> None:
         direct_signalling=True,
         observing=True,
         direct_media=False,
+        media_filter=True,
         sip_timeout_s=5400.0,
         unreplied_timeout_s=10.0,
     )

@@ -27,6 +27,7 @@ def test_the_defaults_are_the_engines_and_the_tables() -> None:
         "trusted_peers",
         "inside_servers",
         "direct_signalling",
+        "media_filter",
         "call_timeout_s",
     )
     assert {name: getattr(ROUTER, name) for name in names} == {name: getattr(engine, name) for name in names}

@@ -47,8 +47,8 @@ def test_everything_said() -> None:
         "--sip-direct-media=no", "--sip-timeout=90m", "--disabled", "--mode=observe", "--media-ports=20000-20100",
         "--reserved-ports=80,90-91", "--except=10.8.0.0/16", "--except=10.9.0.0/16",
         "--trusted-peers=203.0.113.0/24,198.51.100.0/24", "--inside-servers=192.168.1.0/24",
-        "--sip-direct-signalling", "--call-timeout=1h", "--tcp=relay", "--captures=/srv", "--queue=7",
-        "--allow-offload=yes", "--log-edits", "--socket=/run/x",
+        "--sip-direct-signalling", "--media-filter", "--call-timeout=1h", "--tcp=relay", "--captures=/srv",
+        "--queue=7", "--allow-offload=yes", "--log-edits", "--socket=/run/x",
     )  # fmt: skip
     assert told.settings == Settings(
         inside=("lan1", "lan0"),
@@ -65,6 +65,7 @@ def test_everything_said() -> None:
         trusted_peers=(IPv4Network("203.0.113.0/24"), IPv4Network("198.51.100.0/24")),
         inside_servers=(IPv4Network("192.168.1.0/24"),),
         direct_signalling=True,
+        media_filter=True,
         call_timeout_s=3600.0,
         tcp="relay",
         captures=Path("/srv"),

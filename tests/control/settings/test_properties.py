@@ -40,6 +40,7 @@ POSSIBLE: dict[str, st.SearchStrategy[Any]] = {
     "trusted_peers": _NETWORKS,
     "inside_servers": _NETWORKS,
     "direct_signalling": st.booleans(),
+    "media_filter": st.booleans(),
     "call_timeout_s": _TIMES,
     "tcp": st.sampled_from(("relay", "plain")),
     "captures": st.just(Path("/srv/captures")),

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from typing import Any, Final
 
 from sipalg.engine.alg import Alg
-from sipalg.engine.verdict import TCP, UDP, Mapping
+from sipalg.engine.verdict import ANYBODY_IPV4, TCP, UDP, Mapping
 
 _PROTOCOLS: Final = {UDP: "udp", TCP: "tcp"}
 #: How many mappings' rows come in one piece of the answer.
@@ -56,9 +56,9 @@ def _inward(alg: Alg, outside: str, mapping: Mapping, peers: tuple[str, ...]) ->
     if mapping.adopted or mapping.purpose == "direct":
         return []
     settings = alg.settings
-    from_whom: list[Row] = [{"src_address": peer} for peer in peers]
+    from_whom: list[Row] = [{} if peer == ANYBODY_IPV4 else {"src_address": peer} for peer in peers]
     is_sip = mapping.purpose == "sip"
-    if settings.direct_signalling if is_sip else settings.direct_media:
+    if settings.direct_signalling if is_sip else settings.direct_media and not settings.media_filter:
         from_whom = [{}]
     elif is_sip and settings.trusted_peers:
         from_whom.append({"src_address_list": "trusted-peers"})

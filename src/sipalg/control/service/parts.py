@@ -40,6 +40,7 @@ def engine_settings(
         direct_signalling=settings.direct_signalling,
         mode=settings.mode,
         direct_media=settings.direct_media,
+        media_filter=settings.media_filter,
         inside_servers=settings.inside_servers,
         disabled=settings.disabled,
     )
@@ -58,6 +59,7 @@ def table_settings(
         trusted_peers=settings.trusted_peers,
         direct_signalling=settings.direct_signalling,
         direct_media=settings.direct_media,
+        media_filter=settings.media_filter,
         observing=settings.mode == "observe",
         sip_timeout_s=settings.sip_timeout_s,
         unreplied_timeout_s=unreplied_timeout_s,

@@ -53,6 +53,9 @@ class Settings:
     inside_servers: tuple[IPv4Network, ...] = ()
     #: `sip-direct-signalling`: may anybody signal to a phone? No: a stranger's INVITE rings nobody.
     direct_signalling: bool = False
+    #: `media-filter`: once a call is answered, do media come in from its own addresses only? No: many servers send
+    #: from elsewhere than they said.
+    media_filter: bool = False
     #: `call-timeout`: how long a call without SIP and session timer keeps its media, 10 s to 30 days; four hours.
     call_timeout_s: float = 14400.0
     #: `tcp`: what happens to SIP over TCP: it goes through a relay and is translated, or is plain NAT.

@@ -136,6 +136,13 @@ _ALL: Final = (
     ),
     Property("sip-direct-signalling", "direct_signalling", *_YES_NO, "may anybody signal to a phone?", kind="flag"),
     Property(
+        "media-filter",
+        "media_filter",
+        *_YES_NO,
+        "once a call is answered, may media come in from its own addresses only?",
+        kind="flag",
+    ),
+    Property(
         "call-timeout",
         "call_timeout_s",
         *_TIME,
