@@ -47,6 +47,25 @@ def test_a_poor_alg_with_packets_and_what_breaks(tmp_path: Path, capsys: pytest.
     assert "Result: poor ALG." in out
 
 
+def test_the_same_side_twice_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before, _ = write(tmp_path, conversation())
+    assert compared((before, before)) == 0
+    assert capsys.readouterr().out.endswith(
+        "Result: no ALG. Neither messages nor packets' addresses differ: no NAT is between, or both are of one side.\n"
+    )
+
+
+def test_only_one_of_the_two_comes_through_a_pipe(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert compared((Path("-"), Path("-"))) == 2
+    assert capsys.readouterr().err == (
+        "sipalg compare: -: standard input can be one of the two captures; give a file for the other\n"
+    )
+    before, after = write(tmp_path, conversation())
+    argv = [sys.executable, "-m", "sipalg", "compare", str(before), "-", "--show", "none"]
+    done = subprocess.run(argv, input=after.read_bytes(), capture_output=True, check=False)
+    assert (done.returncode, done.stderr) == (0, b"")
+
+
 def test_all_pairs_and_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     paths = write(tmp_path, conversation())
     assert compared(paths, "--show", "all") == 0

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import gzip
 import io
 import json
 import sys
@@ -291,12 +292,18 @@ def test_message_can_come_from_stdin(
 def test_what_cant_be_explained_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "long.sip").write_bytes(bytes(65508))
     (tmp_path / "lan.pcap").write_bytes(bytes.fromhex("d4c3b2a1") + bytes(20))
+    (tmp_path / "large.pcap").write_bytes(bytes.fromhex("d4c3b2a1") + bytes(70000))
+    (tmp_path / "lan.pcap.gz").write_bytes(gzip.compress(b"x"))
+    (tmp_path / "empty.sip").touch()
     (tmp_path / "answer.sip").write_bytes(answer(PUBLIC))
     for name, complaint in (
         ("none.sip", "No such file or directory; give a file"),
         (".", "Is a directory; give a file"),
         ("long.sip", "give one message of at most 65507 bytes"),
         ("lan.pcap", "is a capture; use sipalg rewrite"),
+        ("large.pcap", "is a capture; use sipalg rewrite"),
+        ("lan.pcap.gz", "is compressed; give one SIP message as it is on the wire"),
+        ("empty.sip", "is empty; give a file with one SIP message"),
         ("answer.sip", "say with --destination IP:PORT which phone it is for"),
     ):
         assert cli.main(["explain", str(tmp_path / name), "--public", PUBLIC]) == 2

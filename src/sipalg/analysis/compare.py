@@ -27,6 +27,7 @@ from sipalg.analysis.rtp import media_ends
 from sipalg.analysis.said import Said, hear
 from sipalg.capture.decode import decode
 from sipalg.capture.pcap import CaptureError
+from sipalg.capture.piped import STANDARD_INPUT
 from sipalg.capture.reading import Frame
 from sipalg.codec.datagram import UDP
 
@@ -55,6 +56,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def main(args: argparse.Namespace) -> int:
     """Compare; 0: no ALG or a good one, 1: a poor one or a damaged file, 2: the captures say nothing, in one line."""
+    if args.before == args.after == STANDARD_INPUT:
+        return _refuse("-: standard input can be one of the two captures; give a file for the other")
     try:
         before, damage = load(args.before)
         after, other_damage = load(args.after)

@@ -45,6 +45,8 @@ _INSIDE: Final = "inside"
 _OUTSIDE: Final = "outside"
 #: How pcap begins, in either byte order, with micro- or nanoseconds, and how pcapng does.
 _CAPTURES: Final = tuple(map(bytes.fromhex, ("d4c3b2a1", "a1b2c3d4", "4d3cb2a1", "a1b23c4d", "0a0d0d0a")))
+#: How gzip, xz and Zstandard begin.
+_COMPRESSED: Final = tuple(map(bytes.fromhex, ("1f8b", "fd377a585a00", "28b52ffd")))
 #: What is shown of something that is no message.
 _LINES_OF_NO_MESSAGE: Final = 3
 _LONGEST_LINE: Final = 100
@@ -110,10 +112,9 @@ def main(args: argparse.Namespace) -> int:
     """Explain the message; 0, or 2 with one line on stderr if it can't be read or its ends aren't known."""
     try:
         message = _read(args.file)
-        if len(message) > _LARGEST_PAYLOAD_BYTES:
-            return _refuse(f"{args.file}: too long; give one message of at most {_LARGEST_PAYLOAD_BYTES} bytes")
-        if message.startswith(_CAPTURES):
-            return _refuse(f"{args.file}: is a capture; use sipalg rewrite")
+        wrong = _wrong_with(message)
+        if wrong:
+            return _refuse(f"{args.file}: {wrong}")
         explanation = _explained(message, args)
     except OSError as error:
         return _refuse(f"{args.file}: {error.strerror}; give a file with one SIP message, or - for stdin")
@@ -135,6 +136,19 @@ def main(args: argparse.Namespace) -> int:
     else:
         sys.stdout.write("".join(line + "\n" for line in as_text(explanation, coloured=coloured)))
     return 0
+
+
+def _wrong_with(content: bytes) -> str:
+    """Say why a file's content can't be one message, "" if it can."""
+    if not content:
+        return "is empty; give a file with one SIP message"
+    if content.startswith(_CAPTURES):
+        return "is a capture; use sipalg rewrite"
+    if content.startswith(_COMPRESSED):
+        return "is compressed; give one SIP message as it is on the wire, or use sipalg rewrite for a capture"
+    if len(content) > _LARGEST_PAYLOAD_BYTES:
+        return f"too long; give one message of at most {_LARGEST_PAYLOAD_BYTES} bytes"
+    return ""
 
 
 def _explained(message: bytes, args: argparse.Namespace) -> Explanation:

@@ -197,6 +197,8 @@ def _why(
         return f"The device {_faults(findings)}."
     if result == "good":
         return "The device changes the addresses that have to be changed, and nothing else."
+    if not changed and all(_has_same_ends(pair) for pair in pairing.pairs):
+        return "Neither messages nor packets' addresses differ: no NAT is between, or both are of one side."
     what = "No address was changed" if changed else "No message was changed"
     if any(_names_itself(pair) for pair in pairing.pairs):
         return f"{what}, and private addresses go out as they are."
@@ -214,6 +216,10 @@ def _why_apart(result: Result, pairing: Pairing, findings: tuple[Finding, ...]) 
     else:
         what = "No private address was in the messages that an ALG would change."
     return f"{what} {_APART}"
+
+
+def _has_same_ends(pair: Pair) -> bool:
+    return (pair.before.source, pair.before.destination) == (pair.after.source, pair.after.destination)
 
 
 def _names_itself(pair: Pair) -> bool:
