@@ -123,6 +123,14 @@ def test_rows_that_come_are_shown_and_the_place_stays() -> None:
     assert ladder.press("enter") is None
 
 
+@given(st.lists(st.integers(0, 2_000), max_size=12), st.integers(2, 700))
+def test_the_row_at_the_cursor_is_shown_in_a_table_of_any_length(places: list[int], height: int) -> None:
+    table = Table(Growing(2_001))
+    for place in places:
+        table.cursor.at = place
+        assert here(table.draw(80, height))[0].split()[0] == str(place + 1)
+
+
 def test_ladder_and_messages(calls: CapturedCalls) -> None:
     ladder = Ladder(calls, frozenset({"call@x"}))
     assert ladder.title().startswith("call 2, alice@example.com → bob@example.com: ended, Call-ID call@x")

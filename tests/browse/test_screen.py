@@ -99,7 +99,7 @@ def test_on_a_terminal(capture: Path) -> None:
     os.close(following)
     seen = b""
     try:
-        for keys, wanted in ((b"", b"Calls of"), (b"\x1b[B\r", b"INVITE (SDP)"), (b"\x1bqq", None)):
+        for keys, wanted in ((b"", b"Calls of standard input"), (b"\x1b[B\r", b"INVITE (SDP)"), (b"\x1bqq", None)):
             os.write(leading, keys)
             deadline = time.monotonic() + PATIENCE_S
             while wanted is not None and wanted not in seen and time.monotonic() < deadline:

@@ -80,6 +80,8 @@ class LiveCalls:
         self._sides: dict[str, _Side] = {}
         self._recent: dict[int, Captured] = {}
         self._recent_bytes = 0
+        #: As of which version.
+        self._rows: tuple[int, list[Row]] = (0, [])
         #: By Call-ID; the one that was silent longest is first.
         self._calls: dict[str, _Call] = {}
 
@@ -103,8 +105,10 @@ class LiveCalls:
 
     def rows(self) -> list[Row]:
         """Return the calls in the order in which they began."""
-        calls = sorted(self._calls.values(), key=lambda call: call.number)
-        return [as_row(call.number, call.conversation) for call in calls]
+        if self._rows[0] != self.version:
+            calls = sorted(self._calls.values(), key=lambda call: call.number)
+            self._rows = (self.version, [as_row(call.number, call.conversation) for call in calls])
+        return self._rows[1]
 
     def messages(self, call_ids: frozenset[str]) -> list[SipMessage]:
         """Return what is kept of some calls, in the order of time."""

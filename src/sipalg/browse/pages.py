@@ -26,6 +26,8 @@ COME: Final = "ansigreen"
 #: The least width at which a ladder has the message beside it.
 _BESIDE_FROM: Final = 130
 _BETWEEN: Final = " ┃ "
+#: So many rows are put into columns together: thousands take too long to do it anew with each live packet.
+_ROWS_AT_ONCE: Final = 500
 
 HELP: Final = """\
 Calls
@@ -100,7 +102,8 @@ class Table:
         self.wanted = ""
         self._seen: tuple[int, str] | None = None
         self._rows: list[Row] = []
-        self._lines: tuple[int, list[str]] = (0, [])
+        #: The lines of some rows: for which width, from which row on, the heads first.
+        self._lines: tuple[int, int, list[str]] = (0, 0, [])
 
     def rows(self) -> list[Row]:
         """Return the rows that are shown."""
@@ -108,7 +111,7 @@ class Table:
         if now != self._seen:
             wanted = self.wanted.lower()
             self._rows = [row for row in self._source.rows() if not wanted or wanted in _texts(row)]
-            self._seen, self._lines = now, (0, [])
+            self._seen, self._lines = now, (0, 0, [])
         return self._rows
 
     def title(self) -> str:
@@ -141,14 +144,17 @@ class Table:
         rows = self.rows()
         if not rows:
             return [[("", "No call has this text." if self.wanted else "No SIP yet.")]]
-        if self._lines[0] != width or not self._lines[1]:
-            self._lines = (width, list(in_columns(rows, max(1, width - 1))))
-        head, *texts = self._lines[1]
+        seen = self.cursor.window(len(rows), height - 1)
+        first = seen.start // _ROWS_AT_ONCE * _ROWS_AT_ONCE
+        if self._lines[:2] != (width, first) or not self._lines[2]:
+            some = rows[first : seen.stop + _ROWS_AT_ONCE]
+            self._lines = (width, first, list(in_columns(some, max(1, width - 1))))
+        head, *texts = self._lines[2]
         lines: list[Line] = [[(HEAD, f" {head}")]]
-        for place in self.cursor.window(len(rows), height - 1):
+        for place in seen:
             chosen = rows[place]["call_id"] in self.selected
             style = HERE if place == self.cursor.at else HEAD if chosen else ""
-            lines.append([(style, f"{'*' if chosen else ' '}{texts[place]}".ljust(width))])
+            lines.append([(style, f"{'*' if chosen else ' '}{texts[place - first]}".ljust(width))])
         return lines
 
 

@@ -13,6 +13,7 @@ from sipalg.analysis.dialogs import Conversations
 from sipalg.analysis.files import Captures
 from sipalg.analysis.messages import SipMessage
 from sipalg.analysis.selection import as_row, export, read_messages
+from sipalg.capture.piped import STANDARD_INPUT
 
 #: Messages of captures are kept up to so many bytes.
 MOST_KEPT_BYTES: Final = 64 << 20
@@ -62,7 +63,8 @@ class CapturedCalls:
     @property
     def name(self) -> str:
         """The files' names."""
-        return ", ".join(path.name for path in self._captures.paths)
+        paths = self._captures.paths
+        return ", ".join("standard input" if path == STANDARD_INPUT else path.name for path in paths)
 
     def rows(self) -> list[Row]:
         """Return the calls."""
