@@ -39,6 +39,12 @@ def test_several_files_are_one_in_time(talk: Talk, write: Write) -> None:
     assert found == [(1, "INVITE"), (0, "REGISTER"), (1, "200 OK"), (0, "200 OK"), (1, "ACK")]
 
 
+def test_messages_of_several_files_name_theirs(talk: Talk, write: Write) -> None:
+    paths = [write(talk[:1], "a.pcap"), write(talk[:1], "b.pcap", begin_ns=1)]
+    assert [located.message.origin for located in Captures(paths).messages()] == ["a.pcap", "b.pcap"]
+    assert [located.message.origin for located in Captures(paths[:1]).messages()] == [""]
+
+
 def test_damage_is_noted(talk: Talk, write: Write) -> None:
     path = write(talk)
     path.write_bytes(path.read_bytes()[:-1])

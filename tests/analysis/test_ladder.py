@@ -89,6 +89,11 @@ def test_title_says_when_and_where(talk: Talk, write: Write) -> None:
     )
 
 
+def test_title_names_one_of_several_files(talk: Talk, write: Write) -> None:
+    message = read(write(talk))[1]._replace(origin="wan0\x1b.pcap")
+    assert title_of(message).startswith("packet 2 of wan0\N{REPLACEMENT CHARACTER}.pcap, 2023-")
+
+
 def test_strangers_bytes_move_no_cursor(talk: Talk, write: Write) -> None:
     path = write([(*talk[0][:2], talk[0][2].replace(b"alice", b"\x1b[2Ja\rb"))])
     text = text_of_message(read(path)[0])

@@ -70,5 +70,6 @@ class Captures:
         return open_capture(self.paths[number], None if copy is None else copy.path)
 
     def _messages_of(self, number: int) -> Iterator[Located]:
+        origin = self.paths[number].name if len(self.paths) > 1 else ""
         for message in sip_messages(self.segments(number)):
-            yield Located(number, message)
+            yield Located(number, message._replace(origin=origin) if origin else message)

@@ -63,8 +63,9 @@ def title_of(message: SipMessage) -> str:
     milliseconds = message.time_ns % _NS_PER_S // 1_000_000
     protocol = "TCP" if message.protocol == 6 else "UDP"
     problem = f", {message.problem}" if message.problem else ""
+    origin = f" of {printable(message.origin)}" if message.origin else ""
     return (
-        f"packet {message.number}, {seen}.{milliseconds:03} UTC, {protocol} {message.source} → {message.destination}, "
+        f"packet {message.number}{origin}, {seen}.{milliseconds:03} UTC, {protocol} {message.source} → {message.destination}, "
         f"{len(message.data)} bytes{problem}"
     )
 

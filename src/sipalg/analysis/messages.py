@@ -53,6 +53,7 @@ class SipMessage(NamedTuple):
     the message as it was on the wire, `frame` where its parts stand in it; `problem` is the codec's reason why it
     can't be read as it should, "" without one: then `frame` is what could be made of it. Texts are "" where
     missing, numbers 0; `method` is "" in a response, which has its `status`; `cseq_method` tells what it answers.
+    `origin` is the file or interface that it was seen in, where there are several.
     """
 
     number: int
@@ -73,6 +74,7 @@ class SipMessage(NamedTuple):
     to_tag: str
     method: str
     status: int
+    origin: str = ""
 
     @property
     def name(self) -> str:

@@ -115,6 +115,7 @@ def as_facts(number: int, message: SipMessage) -> dict[str, Any]:
     return {
         "number": number,
         "packet": message.number,
+        "origin": message.origin,
         "time": datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S") + f".{rest_ns:09}Z",
         "protocol": "udp" if message.protocol == UDP else "tcp",
         "source": str(message.source),

@@ -101,7 +101,7 @@ class LiveCalls:
         frame = Frame(self._packets, packet.time_ns, packet.frame, packet.wire_bytes, ETHERNET, side.number)
         for segment in side.decoder.segments((frame,)):
             for message in side.messages.take(segment):
-                self._keep(message)
+                self._keep(message._replace(origin=packet.interface))
 
     def rows(self) -> list[Row]:
         """Return the calls in the order in which they began."""
