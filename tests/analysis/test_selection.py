@@ -98,9 +98,10 @@ def test_export_has_the_packets_and_the_media(
 
 
 @pytest.mark.skipif(shutil.which("tshark") is None, reason="tshark isn't installed")
-def test_tshark_opens_what_is_exported(talk: Talk, write: Write, tmp_path: Path) -> None:
-    export(Captures([write(talk)]), ALL, tmp_path / "out.pcap")
-    command = ["tshark", "-r", str(tmp_path / "out.pcap"), "-Y", "rtp", "-T", "fields", "-e", "rtp.ssrc"]
+@pytest.mark.parametrize("name", ["out.pcap", "out.pcapng"])
+def test_tshark_opens_what_is_exported(name: str, talk: Talk, write: Write, tmp_path: Path) -> None:
+    export(Captures([write(talk)]), ALL, tmp_path / name)
+    command = ["tshark", "-r", str(tmp_path / name), "-Y", "rtp", "-T", "fields", "-e", "rtp.ssrc"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stdout.split() == ["0x00000007"] * 3 + ["0x00000008"] * 3
 

@@ -65,8 +65,8 @@ def title_of(message: SipMessage) -> str:
     problem = f", {message.problem}" if message.problem else ""
     origin = f" of {printable(message.origin)}" if message.origin else ""
     return (
-        f"packet {message.number}{origin}, {seen}.{milliseconds:03} UTC, {protocol} {message.source} → {message.destination}, "
-        f"{len(message.data)} bytes{problem}"
+        f"packet {message.number}{origin}, {seen}.{milliseconds:03} UTC, "
+        f"{protocol} {message.source} → {message.destination}, {len(message.data)} bytes{problem}"
     )
 
 
