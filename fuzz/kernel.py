@@ -38,7 +38,7 @@ def _check_body(body: bytes) -> None:
         total = sum(4 + len(value) for _, value in netlink.each_attribute(body, offset))
         assert total <= max(0, len(body) - offset)
     entry = ctnetlink.decode_entry(body)
-    assert entry is None or entry.protocol in range(256)
+    assert entry is None or entry.original_source.port in range(65536)
     ctnetlink.may_have_port(body, _PORTS)
     list(ctnetlink.translated(iter([body]), _OURS))
     list(ctnetlink.let_in(iter([body]), _OURS))

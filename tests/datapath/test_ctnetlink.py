@@ -129,6 +129,14 @@ def test_the_fast_way_says_what_the_long_way_says(protocol: int, p: Endpoint, n:
     assert found == ([] if p.host == n.host else [Translated(protocol, n.port, private)])
 
 
+@pytest.mark.parametrize("odd", [netlink.attribute(1, bytes(2)), netlink.attribute(2, bytes(8)), netlink.u8(3, 1)])
+def test_a_tuple_with_a_protocol_or_port_of_another_size_is_none(odd: bytes) -> None:
+    ends = netlink.nested(1, netlink.attribute(1, bytes(4)), netlink.attribute(2, bytes(4)))
+    assert decode_entry(body(netlink.nested(1, ends), netlink.nested(2, ends))) is not None
+    odd_tuple = netlink.nested(1, ends, netlink.nested(2, odd))
+    assert decode_entry(body(odd_tuple, netlink.nested(2, ends))) is None
+
+
 @given(st.binary(max_size=120))
 def test_any_bytes_are_read_without_raising(data: bytes) -> None:
     assert decode_entry(data) is None or isinstance(decode_entry(data), Entry)

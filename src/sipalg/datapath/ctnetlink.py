@@ -220,12 +220,16 @@ def _decode_tuple(value: bytes | None) -> tuple[int, Endpoint, Endpoint] | None:
     parts = netlink.attributes(value)
     addresses, protocol = netlink.attributes(parts.get(1, b"")), netlink.attributes(parts.get(2, b""))
     source, destination = addresses.get(1, b""), addresses.get(2, b"")
-    if len(source) != 4 or len(destination) != 4:
+    number, source_port, destination_port = (protocol.get(kind, b"") for kind in (1, 2, 3))
+    if len(source) != 4 or len(destination) != 4 or len(number) > 1:
+        return None
+    # A protocol without ports has none; anything else is no port.
+    if not {len(source_port), len(destination_port)} <= {0, 2}:
         return None
     return (
-        netlink.number(protocol.get(1, b"")),
-        Endpoint(inet_ntoa(source), netlink.number(protocol.get(2, b""))),
-        Endpoint(inet_ntoa(destination), netlink.number(protocol.get(3, b""))),
+        netlink.number(number),
+        Endpoint(inet_ntoa(source), netlink.number(source_port)),
+        Endpoint(inet_ntoa(destination), netlink.number(destination_port)),
     )
 
 
