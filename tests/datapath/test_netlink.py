@@ -120,6 +120,9 @@ def test_numbers_and_strings() -> None:
 def test_a_refusal_is_told_from_an_acknowledgement() -> None:
     assert netlink.refusal(error(0), 0) is None
     assert netlink.refusal(Message(2, 0, b"\1"), 0) is None
+    beyond = netlink.refusal(error(1 << 31), 0)
+    assert beyond is not None
+    assert beyond.errno == 4095
     refused = netlink.refusal(error(errno.ENOENT), 3)
     assert refused is not None
     assert (refused.errno, refused.index, refused.strerror) == (errno.ENOENT, 3, "No such file or directory")

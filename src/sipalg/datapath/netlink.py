@@ -55,6 +55,8 @@ _U32 = struct.Struct("!I")
 _U64 = struct.Struct("!Q")
 PADDING: Final = (b"", b"\0\0\0", b"\0\0", b"\0")
 
+#: The kernel's errors are above -4096 (include/linux/err.h); what isn't one has no text.
+_MAX_ERRNO: Final = 4095
 #: A dump's messages come in buffers of at most 32 KiB; one netlink message never needs more than this.
 _RECEIVE_BYTES: Final = 1 << 17
 _BUFFER_BYTES: Final = 1 << 22
@@ -176,7 +178,7 @@ def refusal(message: Message, index: int) -> NetlinkError | None:
     """Read what an NLMSG_ERROR or NLMSG_DONE message says; `index` is for the error, None is success."""
     if len(message.body) < 4:
         return None
-    code = -_ERRNO.unpack_from(message.body)[0]
+    code = min(-_ERRNO.unpack_from(message.body)[0], _MAX_ERRNO)
     if code <= 0:
         return None
     detail = ""

@@ -5,7 +5,19 @@ from __future__ import annotations
 from typing import Final
 
 from sipalg.lab.scenario import Scenario
-from sipalg.lab.scenarios import calls, changes, direct, media, placements, process, restarts, router, tcp, timeouts
+from sipalg.lab.scenarios import (
+    calls,
+    changes,
+    direct,
+    media,
+    placements,
+    process,
+    restarts,
+    router,
+    slipstream,
+    tcp,
+    timeouts,
+)
 
 SCENARIOS: Final[tuple[Scenario, ...]] = (
     *calls.SCENARIOS,
@@ -15,6 +27,7 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     *placements.SCENARIOS,
     *router.SCENARIOS,
     *tcp.SCENARIOS,
+    *slipstream.SCENARIOS,
     *process.SCENARIOS,
     *changes.SCENARIOS,
     *restarts.SCENARIOS,
