@@ -6,11 +6,13 @@ import io
 import os
 import pty
 import select
+import signal
 import subprocess
 import sys
 import time
 from pathlib import Path
 
+import pytest
 from prompt_toolkit.data_structures import Size
 from prompt_toolkit.input import create_pipe_input
 from prompt_toolkit.output.vt100 import Vt100_Output
@@ -88,6 +90,21 @@ def test_packets_are_taken_between_keys(calls: CapturedCalls) -> None:
         os.close(descriptor)
     assert took == [b"packet"]
     assert browser.done
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_ends_it_as_a_key_does(number: signal.Signals, calls: CapturedCalls) -> None:
+    before = signal.getsignal(number)
+    reading, writing = os.pipe()
+    os.write(writing, b"x")
+    out = io.StringIO()
+    with create_pipe_input() as typed:
+        screen = Screen(Browser(calls), typed, Vt100_Output(out, lambda: Size(24, 80), term="xterm"))
+        screen.run(reading, lambda: signal.raise_signal(number) if screen.app.is_running else None)
+    for descriptor in (reading, writing):
+        os.close(descriptor)
+    assert signal.getsignal(number) == before
+    assert "\x1b[?1049l" in out.getvalue()
 
 
 def test_on_a_terminal(capture: Path) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import resource
 import stat
 import struct
 from pathlib import Path
@@ -50,6 +51,19 @@ def test_file_appears_only_when_it_is_whole(tmp_path: Path) -> None:
     with CaptureWriter(path, 1) as writer:
         writer.write(TIME_NS, b"frame", 5)
         assert not path.exists()
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("size_bytes", [100, 100_000])
+def test_a_full_disk_is_told_and_leaves_nothing(tmp_path: Path, size_bytes: int) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    # 8 KiB fit, and one packet or its buffer doesn't: as a full disk, but for the words.
+    resource.setrlimit(resource.RLIMIT_FSIZE, (8192, before[1]))
+    try:
+        with pytest.raises(CaptureError, match=r"a\.pcap: File too large; give a file that can be written"):
+            write(tmp_path / "a.pcap", *[bytes(size_bytes)] * 100)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
     assert list(tmp_path.iterdir()) == []
 
 

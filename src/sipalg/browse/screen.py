@@ -7,6 +7,7 @@ keys, in the same loop. Off a packet's way: this is where people look.
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Callable
 from typing import Final
 
@@ -25,6 +26,7 @@ from sipalg.browse.browser import Browser
 _NAMES: Final = {"c-m": "enter", "c-j": "enter", "c-h": "backspace", "c-f": "pagedown", "c-b": "pageup"}
 #: How long the terminal's own sequences, which begin with Escape, may take to come.
 _ESCAPE_S: Final = 0.05
+_ENDING: Final = (signal.SIGTERM, signal.SIGHUP)
 #: Live calls are drawn so often.
 _DRAW_EACH_S: Final = 0.5
 
@@ -56,6 +58,9 @@ class Screen:
 
     async def _run(self, descriptor: int | None, take: Callable[[], None]) -> None:
         loop = asyncio.get_running_loop()
+        # A terminal that is left as it was set would be of no use to anybody.
+        for number in _ENDING:
+            loop.add_signal_handler(number, self._end)
         if descriptor is not None:
             loop.add_reader(descriptor, take)
         try:
@@ -63,12 +68,18 @@ class Screen:
         finally:
             if descriptor is not None:
                 loop.remove_reader(descriptor)
+            for number in _ENDING:
+                loop.remove_signal_handler(number)
+
+    def _end(self) -> None:
+        if self.app.is_running:
+            self.app.exit()
 
     def _pressed(self, event: KeyPressEvent) -> None:
         key = str(getattr(event.key_sequence[0].key, "value", event.key_sequence[0].key))
         self._browser.press(_NAMES.get(key, key))
         if self._browser.done:
-            event.app.exit()
+            self._end()
 
     def _pasted(self, event: KeyPressEvent) -> None:
         for character in event.data:

@@ -7,6 +7,7 @@ libpcap's writer can't take a packet that grew, so the writer is ours: one heade
 
 from __future__ import annotations
 
+import contextlib
 import os
 import tempfile
 from pathlib import Path
@@ -69,20 +70,28 @@ class CaptureWriter:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            self._file.close()
+            # A full disk was told already, and what is still in the buffer is no loss.
+            with contextlib.suppress(OSError):
+                self._file.close()
         finally:
             self._temporary.unlink(missing_ok=True)
 
     def write(
         self, time_ns: int, frame: bytes, wire_bytes: int, *, interface: str = "", link_type: int | None = None
     ) -> None:
-        """Append one packet; only pcapng keeps `interface`, and a link type of the packet's own, as in files."""
+        """Append one packet; only pcapng keeps `interface`, and a link type of the packet's own, as in files.
+
+        CaptureError where the disk is full.
+        """
         if self._pcapng is not None:
-            packet = Captured(time_ns, frame, wire_bytes, interface, link_type=link_type)
-            self._file.write(self._pcapng.packet(packet))
-            return
-        seconds, rest_ns = divmod(time_ns, NS_PER_S)
-        self._file.write(_RECORD_HEADER.pack(seconds, rest_ns // self._ns_per_unit, len(frame), wire_bytes) + frame)
+            record = self._pcapng.packet(Captured(time_ns, frame, wire_bytes, interface, link_type=link_type))
+        else:
+            seconds, rest_ns = divmod(time_ns, NS_PER_S)
+            record = _RECORD_HEADER.pack(seconds, rest_ns // self._ns_per_unit, len(frame), wire_bytes) + frame
+        try:
+            self._file.write(record)
+        except OSError as error:
+            raise self._refused(error) from None
 
     def commit(self) -> None:
         """Give the file its name, with the rights that a new file would have; CaptureError if that can't be."""
@@ -94,4 +103,7 @@ class CaptureWriter:
             self._temporary.chmod(0o666 & ~mask)
             self._temporary.replace(self._path)
         except OSError as error:
-            raise CaptureError(f"{self._path}: {error.strerror}; give a file that can be written") from None
+            raise self._refused(error) from None
+
+    def _refused(self, error: OSError) -> CaptureError:
+        return CaptureError(f"{self._path}: {error.strerror}; give a file that can be written")
