@@ -183,3 +183,17 @@ def test_memory_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         streams.take(segment(voice(1, ssrc)))
         streams.take(segment(report(ssrc=ssrc)))
     assert len(streams.all) == len(streams._candidates) == len(streams._announced) == 2
+
+
+def test_stream_that_is_seen_on_both_sides_of_a_nat_came_once() -> None:
+    streams = Streams()
+    streams.announce(FAR)
+    public = Endpoint("203.0.113.1", 16384)
+    for number in range(1, 9, 2):
+        streams.take(segment(voice(number), number))
+        streams.take(segment(voice(number), number + 1, public))
+    assert streams.came({FAR}, set(), "", is_rtcp=False) == Heard(4, 140, 7)
+    # Later, and from elsewhere, it is another part of it.
+    for number in (20, 21):
+        streams.take(segment(voice(number), number, Endpoint("203.0.113.1", 9)))
+    assert streams.came({FAR}, set(), "", is_rtcp=False) == Heard(6, 420, 21)

@@ -58,7 +58,7 @@ def test_with_sipalg_the_phone_needs_it_inside_and_all_is_right_outside(
     code, found = diagnosed(tmp_path / "router-wan0.pcap", capsys=capsys)
     (phone,) = found["phones"]
     assert (code, phone["aware"], phone["alg"]) == (0, "can't be told", "can't be told")
-    assert "an ALG is at work, and does it well" in phone["why"][-1]["text"]
+    assert "an ALG is at work and does it well" in phone["why"][-1]["text"]
     assert checks(found) == set()
 
 

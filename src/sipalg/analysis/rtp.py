@@ -130,6 +130,7 @@ class Streams:
                 destination = stream.destination
                 if destination.host == host and stream.is_rtcp == is_rtcp and destination not in ends:
                     found.append(stream)
+        found = _once(found)
         last = max((one.tally for one in found), key=lambda tally: tally.last, default=Tally(b""))
         return Heard(sum(one.tally.count for one in found), last.last_ns, last.last)
 
@@ -195,3 +196,16 @@ class Streams:
         self._to.setdefault(stream.destination, []).append(stream)
         self._from.setdefault(stream.source, []).append(stream)
         return stream
+
+
+def _once(streams: list[Stream]) -> list[Stream]:
+    """Return the streams without those that are another one of them, seen on the other side of a NAT.
+
+    They have its SSRC and its destination, and go on at the same time.
+    """
+    found: dict[tuple[Endpoint, bytes], list[Stream]] = {}
+    for one in streams:
+        known = found.setdefault((one.destination, one.tally.ssrc), [])
+        if not any(one.first < other.tally.last and other.first < one.tally.last for other in known):
+            known.append(one)
+    return [stream for known in found.values() for stream in known]

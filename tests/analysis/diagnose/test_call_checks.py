@@ -135,6 +135,24 @@ def test_media_moved_to_a_private_address_is_a_warning(tmp_path: Path) -> None:
     assert finding.severity == "warning"
 
 
+def test_media_handed_to_another_device_inside_is_told_what_it_needs(tmp_path: Path) -> None:
+    story = Story()
+    story.call(MEDIA, FAR_MEDIA)
+    story.request("INVITE", PHONE, SERVER, cseq=7, to_tag="there", body=sdp("192.168.20.7:9000"))
+    (finding,) = found(story.diagnosis(tmp_path), "direct-media")
+    assert (finding.severity, finding.packets) == ("note", (4,))
+    assert "sip-direct-media=yes only" in finding.advice
+
+
+def test_media_moved_on_the_inside_itself_needs_nothing(tmp_path: Path) -> None:
+    story = Story()
+    inside = "192.168.20.5:5060"
+    story.call(MEDIA, "192.168.20.5:9000", server=inside)
+    story.request("INVITE", inside, PHONE, cseq=7, to_tag="here", body=sdp("192.168.20.7:9000"))
+    (finding,) = found(story.diagnosis(tmp_path), "direct-media")
+    assert finding.severity == "note"
+
+
 def test_reinvite_with_the_same_media_host_and_hold_move_nothing(tmp_path: Path) -> None:
     story = Story()
     reinvited(story, f"{host(SERVER)}:9100")

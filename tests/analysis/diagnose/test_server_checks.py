@@ -35,6 +35,14 @@ def test_server_on_the_phones_own_side_may_have_any_port(tmp_path: Path) -> None
     assert found(story.diagnosis(tmp_path), "ports") == []
 
 
+def test_whom_a_call_was_handed_to_may_have_any_port(tmp_path: Path) -> None:
+    story = Story()
+    story.register()
+    story.request("ACK", PHONE, OTHER_PORT, to_tag="there")
+    story.request("BYE", OTHER_PORT, PHONE, to_tag="here")
+    assert found(story.diagnosis(tmp_path), "ports") == []
+
+
 def test_server_that_never_answers_breaks_calls(tmp_path: Path) -> None:
     story = Story()
     for _ in range(4):

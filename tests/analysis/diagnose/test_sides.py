@@ -51,7 +51,7 @@ def test_public_addresses_outside_are_never_called_private(inside: str, tmp_path
     verdict = the_phone(diagnosis)
     assert (verdict.aware, verdict.alg, diagnosis.exit_code) == (UNTOLD, UNTOLD, 0)
     assert verdict.why[0].text == "names public addresses in Contact and SDP"
-    assert "this is the outside" in verdict.why[-1].text
+    assert verdict.why[-1].text.startswith("seen from outside, all is right")
     assert not any("private" in why.text for why in verdict.why)
 
 
@@ -216,6 +216,44 @@ def test_alg_that_changes_the_call_id_is_harmful(tmp_path: Path) -> None:
     verdict = the_phone(story.diagnosis(tmp_path))
     assert (verdict.alg, verdict.why[-1].packets) == (HARMFUL, (2,))
     assert "its requests leave with another Call-ID" in verdict.why[-1].text
+
+
+def test_alg_that_keeps_the_audio_that_comes_to_it_is_harmful(tmp_path: Path) -> None:
+    for heard, alg in ((False, HARMFUL), (True, NEEDED)):
+        story = Sides()
+        story.out("INVITE", media=PUBLIC_MEDIA)
+        story.back("INVITE", media=FAR_MEDIA)
+        story.out("ACK", to_tag="there")
+        for _ in range(300):
+            story.rtp(FAR_MEDIA, PUBLIC_MEDIA, 1)
+            if heard:
+                story.rtp(FAR_MEDIA, MEDIA, 1)
+        story.out("BYE", cseq=2, to_tag="there")
+        verdict = the_phone(story.diagnosis(tmp_path))
+        assert verdict.alg == alg
+        stuck = "audio comes to the address that it writes into the SDP, and not on to the phone"
+        assert (stuck in verdict.why[-1].text) != heard
+
+
+def test_alg_at_work_that_brings_no_audio_isnt_to_be_enabled(tmp_path: Path) -> None:
+    story = Sides()
+    story.out("INVITE", media=PUBLIC_MEDIA)
+    story.back("INVITE", media=FAR_MEDIA)
+    story.out("ACK", to_tag="there")
+    story.rtp(MEDIA, FAR_MEDIA, 150)
+    story.out("BYE", cseq=2, to_tag="there")
+    verdict = the_phone(story.diagnosis(tmp_path))
+    assert verdict.why[-1].text == (
+        "ALG needed, and the one at work doesn't bring its audio: none came to it in these calls"
+    )
+    assert "enable" not in verdict.why[-1].advice
+
+
+def test_phones_outside_that_speak_to_a_server_inside_have_another_nat(tmp_path: Path) -> None:
+    story = Sides()
+    story.out("OPTIONS")
+    story.register("198.51.100.9:5060", PUBLIC)
+    assert [phone.phone for phone in story.diagnosis(tmp_path).phones] == ["192.168.20.100"]
 
 
 def test_request_of_the_server_joins_the_two_sides_as_well(tmp_path: Path) -> None:

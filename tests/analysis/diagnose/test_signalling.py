@@ -48,6 +48,14 @@ def test_both_sides_of_a_good_alg_in_one_capture_spoil_nothing(tmp_path: Path) -
     assert (verdict.phone, verdict.seen_as, verdict.alg) == ("192.168.20.100", (PUBLIC,), "needed")
 
 
+def test_request_that_comes_through_a_port_forward_reaches_nobody_by_its_source(tmp_path: Path) -> None:
+    for uri, reached in (("sip:a@75.142.151.49", []), ("sip:a@192.168.20.100", [2])):
+        story = Story()
+        story.request("OPTIONS", PHONE, SERVER)
+        story.request("INVITE", SERVER, PHONE, call_id="in", uri=uri)
+        assert story.diagnosis(tmp_path).facts.phones["192.168.20.100"].reached.packets == reached
+
+
 def test_hold_and_names_are_neither_private_nor_public(tmp_path: Path) -> None:
     story = Story()
     story.request("INVITE", PHONE, SERVER, contact="phone.invalid", body=sdp("0.0.0.0:4000"))

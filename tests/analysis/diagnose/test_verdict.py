@@ -132,7 +132,7 @@ def test_seen_outside_right_addresses_are_the_phones_or_an_algs(tmp_path: Path) 
     verdict = the_phone(story, tmp_path)
     assert (verdict.aware, verdict.alg) == (UNTOLD, UNTOLD)
     assert verdict.why[-1].text == (
-        "this is the outside: either the phone is NAT aware, or an ALG is at work, and does it well"
+        "seen from outside, all is right: it is NAT aware, or has no NAT, or an ALG is at work and does it well"
     )
     assert verdict.why[-1].advice.endswith("capture inside too, and give both files")
 

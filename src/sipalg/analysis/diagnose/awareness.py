@@ -101,7 +101,7 @@ def wrong_port(facts: Facts, phone: Phone) -> bool:
     if not phone.port_wrong:
         return False
     other = facts.phones.get(phone.port_named)
-    return other is None or not other.sent or other.registers
+    return other is None or not other.sent or bool(other.registrars)
 
 
 def says(phone: Phone, aware: str) -> Finding:

@@ -73,10 +73,17 @@ def moved_media(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
     """Say in which calls a re-INVITE moves the media to another host."""
     for call in facts.calls:
         if call.redirected:
-            private = wanted.networks.is_private(call.redirected_to)
+            networks = wanted.networks
+            # Between two hosts inside nothing stands in the way.
+            private = networks.is_private(call.redirected_to) and not all(
+                networks.is_private(side.host) for side in (call.caller, call.called)
+            )
             text = f"call {call.call_id}: a re-INVITE moves the media to {call.redirected_to}"
             advice = "direct media: works with sip-direct-media=yes; forbid it there or on the server if audio is lost"
-            if private:
+            if private and networks.is_private(call.redirected_by):
+                private = False
+                advice = "another device inside: reached through an ALG with sip-direct-media=yes only; else forbid it"
+            elif private:
                 advice = "that is a private address: without an ALG it can't be reached; switch direct media off"
             severity = WARNING if private else NOTE
             yield finding(severity, "direct-media", text, advice, call.redirected, call=call.call_id)

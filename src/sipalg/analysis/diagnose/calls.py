@@ -95,7 +95,7 @@ class Calls:
         for end in sdp.ends:
             if before and end.receives and end.host not in before and end.host != message.source.host:
                 call.redirected.add(message.number)
-                call.redirected_to = end.host
+                call.redirected_to, call.redirected_by = end.host, message.source.host
 
     def _describe(self, call: Call, sender: Side, sdp: SdpWords, number: int) -> None:
         sender.sdp.add(number)

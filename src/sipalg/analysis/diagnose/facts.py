@@ -55,7 +55,8 @@ class Phone:
     twin: str = ""
     outside: dict[str, Phone] = field(default_factory=dict)
     protocols: set[int] = field(default_factory=set)
-    registers: bool = False
+    #: The hosts that it registers with.
+    registrars: set[str] = field(default_factory=set)
     agent: str = ""
     sent: Proof = field(default_factory=Proof)
     via_private: Proof = field(default_factory=Proof)
@@ -99,6 +100,8 @@ class Server:
     end: Endpoint
     protocols: set[int] = field(default_factory=set)
     requests: int = 0
+    #: Requests outside of any dialog, to it or from it: what follows inside one may go to anybody.
+    opened: Proof = field(default_factory=Proof)
     resent: Proof = field(default_factory=Proof)
     unanswered: Proof = field(default_factory=Proof)
     #: Its packets, and those in which its own Contact or SDP names an address that its clients can't reach.
@@ -197,6 +200,7 @@ class Call:
     last_ns: int = 0
     redirected: Proof = field(default_factory=Proof)
     redirected_to: str = ""
+    redirected_by: str = ""
     closed: bool = False
 
     @property

@@ -20,7 +20,7 @@ def ports(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
     """Say which servers' ports the ALG wouldn't look at."""
     behind_nat = {end for phone in facts.phones.values() if phone.view != LOCAL for end in phone.servers}
     for server in facts.servers.values():
-        if server.end.port in wanted.ports or server.end not in behind_nat:
+        if server.end.port in wanted.ports or server.end not in behind_nat or not server.opened:
             continue
         set_ports = ",".join(map(str, wanted.ports))
         text = f"server {server.end} speaks SIP on port {server.end.port}, and the ports set are {set_ports}"

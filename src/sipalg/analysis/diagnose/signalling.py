@@ -25,6 +25,7 @@ from sipalg.analysis.diagnose.words import (
 from sipalg.analysis.messages import SipMessage
 from sipalg.codec.address import is_ipv4, is_unspecified
 from sipalg.codec.datagram import UDP
+from sipalg.codec.uri import parse_one
 from sipalg.engine.verdict import Endpoint
 
 #: Requests of a phone whose answers are still compared with them.
@@ -61,6 +62,8 @@ class Signalling:
         server.protocols.add(message.protocol)
         phone.servers.add(ends.server)
         phone.protocols.add(message.protocol)
+        if message.method and not message.to_tag:
+            server.opened.add(message.number)
         if ends.outbound:
             self._from_phone(message, ends, phone, via, sdp)
         else:
@@ -113,7 +116,8 @@ class Signalling:
         phone.sent.add(number)
         if not phone.agent and message.method in _TELLING:
             phone.agent = agent_of(message.frame)
-        phone.registers |= message.method == "REGISTER"
+        if message.method == "REGISTER":
+            phone.registrars.add(ends.server.host)
         if ends.call_id not in ("", message.call_id):
             phone.call_id_changed.add(number)
         if message.method and via is not None:
@@ -169,7 +173,7 @@ class Signalling:
         number, own = message.number, ends.server.host
         server.sent.add(number)
         if message.method:
-            if phone.contact_private:
+            if phone.contact_private and self._is_for(phone, message):
                 phone.reached.add(number)
                 server.reached.add(number)
         elif via is not None:
@@ -186,6 +190,16 @@ class Signalling:
             if self._names_own_private(end.host, own, phone):
                 server.media_private.add(number)
                 server.named = server.named or end.host
+
+    def _is_for(self, phone: Phone, message: SipMessage) -> bool:
+        """Whether a server sent a request by what the phone said of itself.
+
+        What comes for a public address comes to a server inside through a port forward, too.
+        """
+        if message.source.host in phone.registrars:
+            return True
+        target = parse_one(message.frame.data[slice(*message.frame.uri)])
+        return target is not None and self._networks.is_private(target.host.decode("ascii", "replace"))
 
     def _names_own_private(self, host: str, own: str, phone: Phone) -> bool:
         """Whether a server names an address that can't be reached, and that is no inside host's, seen or named."""

@@ -25,9 +25,9 @@ from sipalg.analysis.diagnose.awareness import (
     server_answers,
     wrong_port,
 )
-from sipalg.analysis.diagnose.facts import INSIDE, OUTSIDE, Call, Facts, Phone, Proof
+from sipalg.analysis.diagnose.facts import INSIDE, OUTSIDE, Call, Facts, Phone, Proof, Side
 from sipalg.analysis.diagnose.findings import BROKEN, NOTE, WARNING, Finding, Wanted, finding
-from sipalg.analysis.diagnose.media_checks import BOTH, ONE_WAY, outcome
+from sipalg.analysis.diagnose.media_checks import BOTH, NONE, ONE_WAY, outcome
 from sipalg.analysis.diagnose.signalling import CALL_ID_CHANGED, VIA_CHANGED
 from sipalg.codec.datagram import TCP
 
@@ -82,7 +82,13 @@ def judge(facts: Facts, wanted: Wanted) -> list[PhoneVerdict]:
         for host in {call.caller.host, call.called.host}:
             calls.setdefault(host, []).append(call)
     phones = [phone for phone in facts.phones.values() if phone.sent and not phone.twin]
-    return [_judge(facts, phone, calls.get(_host_of(phone), []), wanted) for phone in phones]
+    return [_judge(facts, phone, calls, wanted) for phone in phones if not _is_caller(facts, phone)]
+
+
+def _is_caller(facts: Facts, phone: Phone) -> bool:
+    """Whether it is outside, and speaks only to phones or servers inside: this NAT isn't its own."""
+    ends = (facts.phones.get(str(server)) for server in phone.servers)
+    return phone.view == OUTSIDE and bool(phone.servers) and all(end is not None and end.twin for end in ends)
 
 
 def overall(verdicts: list[PhoneVerdict]) -> str:
@@ -95,11 +101,15 @@ def _host_of(phone: Phone) -> str:
     return phone.name.partition(":")[0]
 
 
-def _judge(facts: Facts, phone: Phone, calls: list[Call], wanted: Wanted) -> PhoneVerdict:
+def _judge(facts: Facts, phone: Phone, calls: dict[str, list[Call]], wanted: Wanted) -> PhoneVerdict:
     aware, left = awareness(phone), leaving(phone)
     answers, proofs = server_answers(phone)
-    heard, unheard = _heard(facts, phone, calls, wanted)
-    case = _Case(phone, aware, answers, heard, unheard, left, tuple(_harm(facts, phone, left)))
+    heard, unheard, silent = _heard(facts, phone, calls.get(_host_of(phone), []), wanted)
+    stuck = _stuck(phone, [*unheard, *silent], calls) if left is not None and "SDP" in left.changed else Proof()
+    harm = _harm(facts, phone, left)
+    if stuck:
+        harm.append(("audio comes to the address that it writes into the SDP, and not on to the phone", (stuck,)))
+    case = _Case(phone, aware, answers, _started(heard), _started(unheard), left, tuple(harm))
     why = [says(phone, aware)]
     if aware in (UNAWARE, HALF):
         why.append(does(phone))
@@ -175,14 +185,17 @@ def _untold(phone: Phone) -> Finding:
     if phone.proxied or not (phone.contact_public or phone.media_public):
         text = "whether it needs an ALG can't be told: it names nothing of its own"
         return finding(NOTE, "alg-untold", text, "", phone.proxied or phone.sent)
-    text = "this is the outside: either the phone is NAT aware, or an ALG is at work, and does it well"
-    advice = "which of both can't be told from this side alone: capture inside too, and give both files"
+    text = "seen from outside, all is right: it is NAT aware, or has no NAT, or an ALG is at work and does it well"
+    advice = "which of these can't be told from this side alone: capture inside too, and give both files"
     return finding(NOTE, "alg-untold", text, advice, phone.contact_public or phone.media_public)
 
 
 def _needed(case: _Case) -> Finding:
     phone, left = case.phone, case.left
     enable = f"enable the ALG{_with_relay(phone)}"
+    if case.unheard and left is not None and "SDP" in left.changed:
+        text = "ALG needed, and the one at work doesn't bring its audio: none came to it in these calls"
+        return finding(BROKEN, "alg-needed", text, "put a right one in its place, and capture again", case.unheard)
     if case.unheard:
         text = "ALG needed: no audio came to it in these calls"
         return finding(BROKEN, "alg-needed", text, f"{enable}, and capture again", case.unheard)
@@ -214,16 +227,43 @@ def _with_relay(phone: Phone) -> str:
     return " with tcp=relay, since it speaks TCP" if TCP in phone.protocols else ""
 
 
-def _heard(facts: Facts, phone: Phone, calls: list[Call], wanted: Wanted) -> tuple[Proof, Proof]:
-    """The calls in which a phone that names a private address for its media heard something, and nothing."""
-    heard, unheard = Proof(), Proof()
+def _heard(facts: Facts, phone: Phone, calls: list[Call], wanted: Wanted) -> tuple[list[Call], ...]:
+    """The calls in which a phone that names a private address for its media heard something, and nothing.
+
+    Nothing, though it was heard, and nothing in silence on both sides.
+    """
+    heard, unheard, silent = [], [], []
     for call in calls:
-        side = call.caller if call.caller.host == _host_of(phone) else call.called
+        side = _side(call, _host_of(phone))
         if not any(wanted.networks.is_private(end.host) for end in side.media):
             continue
         came = outcome(facts, call)
         if came == BOTH:
-            heard.add(call.started)
+            heard.append(call)
         elif came == ONE_WAY and not side.got:
-            unheard.add(call.started)
-    return heard, unheard
+            unheard.append(call)
+        elif came == NONE:
+            silent.append(call)
+    return heard, unheard, silent
+
+
+def _stuck(phone: Phone, unheard: list[Call], calls: dict[str, list[Call]]) -> Proof:
+    """The calls whose audio came to the phone's public side, and not to it."""
+    found = Proof()
+    call_ids = {call.call_id for call in unheard}
+    for host in {_host_of(one) for one in phone.outside.values()}:
+        for call in calls.get(host, ()):
+            if call.call_id in call_ids and _side(call, host).got:
+                found.add(call.started)
+    return found
+
+
+def _side(call: Call, host: str) -> Side:
+    return call.caller if call.caller.host == host else call.called
+
+
+def _started(calls: list[Call]) -> Proof:
+    found = Proof()
+    for call in calls:
+        found.add(call.started)
+    return found
