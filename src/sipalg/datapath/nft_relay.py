@@ -104,7 +104,8 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
     hand_over = (*nft.to_local_socket(socket.inet_aton(_LISTENS_AT), relay.port), *mark, nft.accept())
     at_relay = (nft.load_meta(3), nft.mask(relay.mark), nft.is_not_equal(bytes(4)))
     from_outside = (nft.load_meta(6), nft.is_equal(interface_name(settings.outside)))
-    sides = tuple(zip((FROM_INSIDE, from_outside), TO_RELAY_NAMES, AT_RELAY_NAMES, strict=True))
+    open_to = (relay.outward, relay.inward)
+    sides = tuple(zip((FROM_INSIDE, from_outside), TO_RELAY_NAMES, AT_RELAY_NAMES, open_to, strict=True))
     ipsec_in = [Rule("", "never what came out of a tunnel", (*IPSEC_IN, nft.leave()))] if features.secpath else []
     by_chain = {
         "tcp_relay": [
@@ -117,7 +118,8 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
                     "let by: to the relay",
                     (*side, *_FIRST, *_THIS_CONNECTION, nft.is_in(JUDGED), _count(to_relay), *hand_over),
                 )
-                for side, to_relay, _ in sides
+                for side, to_relay, _, is_open in sides
+                if is_open
             ),
         ],
         "tcp_forward": [*_forward(features), *_new(settings)],
@@ -125,7 +127,7 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
             Rule(
                 "", "came through the filter of local packets", (*_OF_TCP, *side, *at_relay, *_FIRST, _count(arrived))
             )
-            for side, _, arrived in sides
+            for side, _, arrived, _ in sides
         ],
         _JUDGE: [
             Rule(

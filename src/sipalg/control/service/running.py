@@ -230,6 +230,8 @@ class Service:
 
     def _use_rules(self, rules: AdminRules) -> None:
         """Go on with rules that the administrator changed; with the same as before nothing is to be done."""
+        # It may be the filter of local packets that changed, of which nothing is in them.
+        self.tcp.try_again()
         if rules == self.rules:
             return
         self.rules = rules
@@ -243,7 +245,6 @@ class Service:
             if mapping not in self.forwards:
                 self.driver.run_commands(self.alg.disown(mapping, now))
         self.adoption.forwards(mapping for mapping in self.forwards if mapping not in before)
-        self.tcp.try_again()
         self.driver.report_events()
         _LOG.info("rules-changed forwards=%d source_nat=%d", len(rules.forwards), len(rules.source_nat))
 

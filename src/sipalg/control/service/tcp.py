@@ -166,7 +166,7 @@ class Tcp:
         for side, handed, arrived in zip(_SIDES, TO_RELAY_NAMES, AT_RELAY_NAMES, strict=True):
             lost = counts[handed] - counts[arrived]
             self._lost_looks[side] = self._lost_looks[side] + 1 if lost > self._lost[side] else 0
-            if self._lost_looks[side] >= _PATIENT_LOOKS:
+            if self._lost_looks[side] >= _PATIENT_LOOKS and side not in self._shut:
                 self._lost[side], self._lost_looks[side] = lost, 0
                 self._shut.append(side)
                 _LOG.warning("warning: %s", self.warnings[-1])
