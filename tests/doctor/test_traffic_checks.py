@@ -89,6 +89,11 @@ def test_one_that_mayn_t_be_asked_isnt_judged(check: Callable[[Facts], Iterator[
         ("elsewhere", flow(UDP, 5060, 5060, leaves_as="198.51.100.9"), [("warning", "leaves-elsewhere")]),
         ("elsewhere", flow(UDP, 5060, 5060, leaves_as="192.168.33.11"), [("warning", "leaves-untranslated")]),
         ("streams", flow(TCP, 40000, 5060), [("warning", "tcp")]),
+        (
+            "streams",
+            flow(TCP, 40000, 5060) | {"settings": replace(SETTINGS, tcp="plain")},
+            [("warning", "tcp")],
+        ),
         ("streams", flow(TCP, 40000, 5061), [("advice", "tls")]),
         ("nat_ahead", status(counters={"seen_as": {"100.64.0.7": 2}}), [("warning", "nat-ahead")]),
         (

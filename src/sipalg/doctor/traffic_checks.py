@@ -108,16 +108,23 @@ def elsewhere(facts: Facts) -> Iterator[Finding]:
 
 
 def streams(facts: Facts) -> Iterator[Finding]:
-    """Yield which phones speak SIP over TCP or TLS, which isn't translated."""
-    ports = facts.settings.ports
-    found = [flow for flow in facts.through_the_nat() if flow.protocol == TCP and flow.remote.port in ports]
+    """Yield which phones speak SIP over TCP past the relay, or over TLS."""
+    ports, nat_address = facts.settings.ports, facts.nat_address
+    # The relay's connections leave from the router itself.
+    flows = [flow for flow in facts.through_the_nat() if flow.private.host != nat_address]
+    found = [flow for flow in flows if flow.protocol == TCP and flow.remote.port in ports]
     for tls in (False, True):
         hosts = {flow.private.host for flow in found if (flow.remote.port == _TLS_PORT) == tls}
         if hosts and tls:
             text = f"no ALG can read TLS, which {_named(hosts)} may use; the server has to know about NAT, or use UDP"
             yield Finding("advice", "tls", text)
         elif hosts:
-            text = f"SIP over TCP isn't translated, and is used by {_named(hosts)}; choose UDP as their transport"
+            text = f"SIP over TCP of {_named(hosts)} isn't translated: set tcp=relay, or choose UDP as their transport"
+            if facts.settings.tcp == "relay":
+                text = (
+                    f"connections of {_named(hosts)} to SIP servers passed the TCP relay by, and aren't translated: "
+                    "those older than sipalg are when the phones connect anew; else `sipalg status` warns of a reason"
+                )
             yield Finding("warning", "tcp", text)
 
 

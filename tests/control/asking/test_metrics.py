@@ -41,6 +41,8 @@ ANSWER: dict[str, Any] = {
     "counters": {
         "messages": {"200": 7, "INVITE": 2, "other": 1},
         "packets": {"replaced": 8, "accepted": 3},
+        "tcp_messages": {"received": 21},
+        "tcp_connections": {"accepted": 22},
         "edits": {"via": 6, "sdp-connection": 2},
         "passes": {"not-sip": 4},
         "refusals": {"direct-media": 16},
@@ -59,6 +61,8 @@ SAMPLES = {
     ("sipalg_responses_total", "200"): 7,
     ("sipalg_packets_total", "replaced"): 8,
     ("sipalg_packets_total", "accepted"): 3,
+    ("sipalg_tcp_messages_total", "received"): 21,
+    ("sipalg_tcp_connections_total", "accepted"): 22,
     ("sipalg_edits_total", "via"): 6,
     ("sipalg_edits_total", "sdp-connection"): 2,
     ("sipalg_passes_total", "not-sip"): 4,

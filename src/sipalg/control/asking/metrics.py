@@ -46,6 +46,8 @@ class _Number(NamedTuple):
 
 _TABLES: Final = (
     _Counted("sipalg_packets", "Packets that the kernel held, by what became of them.", "result", "packets"),
+    _Counted("sipalg_tcp_messages", "Messages over TCP, by what became of them.", "result", "tcp_messages"),
+    _Counted("sipalg_tcp_connections", "TCP connections that came to the relay.", "result", "tcp_connections"),
     _Counted("sipalg_edits", "Addresses replaced in messages, by the rule.", "rule", "edits"),
     _Counted("sipalg_passes", "Messages that passed as they came, by the reason.", "reason", "passes"),
     _Counted("sipalg_refusals", "Messages refused since a setting asks for it, by the reason.", "reason", "refusals"),
