@@ -193,7 +193,7 @@ def write(directory: Path, packets: Iterable[Packet]) -> tuple[Path, Path]:
                 inner = ((PHONE, NAT)[side], packet.ports[side])
                 ends = (inner, (SERVER, packet.server_port))
                 frame = udp(*(ends if packet.outward else ends[::-1]), payload)
-                writer.write(START_NS + number * 20_000_000 + side * CLOCKS_APART_NS, frame, len(frame))
+                writer.write(START_NS + number * 250_000_000 + side * CLOCKS_APART_NS, frame, len(frame))
         near.commit()
         far.commit()
     return paths

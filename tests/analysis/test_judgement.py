@@ -274,6 +274,25 @@ def test_a_capture_that_began_late_or_ended_early_proves_nothing_of_the_rest(fir
     assert (judgement.result, notes(judgement)) == ("good", ["lost-unsure"])
 
 
+def not_inside(packet: Packet) -> Packet:
+    return replace(packet, near=None)
+
+
+def not_outside(packet: Packet) -> Packet:
+    return replace(packet, far=None)
+
+
+@pytest.mark.parametrize("unseen", [not_inside, not_outside])
+def test_a_capture_that_ran_for_any_part_of_the_call_blames_nobody(
+    unseen: Callable[[Packet], Packet], tmp_path: Path
+) -> None:
+    whole = conversation()
+    count = len(whole)
+    for kept in (*(range(end) for end in range(1, count)), *(range(begin, count) for begin in range(1, count))):
+        packets = [packet if number in kept else unseen(packet) for number, packet in enumerate(whole)]
+        assert poor_rules(judged(tmp_path, packets)) == [], kept
+
+
 def test_what_a_phone_counted_wrong_is_told_and_no_fault_of_the_device(tmp_path: Path) -> None:
     packets = [
         replace(packet, near=packet.near and re.sub(rb"Content-Length: 1\d+", b"Content-Length: 99", packet.near))

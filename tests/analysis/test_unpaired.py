@@ -8,7 +8,8 @@ from sipalg.analysis.unpaired import hosts_of, is_hop_by_hop, judge_alone
 from sipalg.engine.verdict import Endpoint
 
 PAIR = pair_of(*message(REGISTER))
-SPANS = ((0, 100), (0, 100))
+MS = 1_000_000
+SPANS = ((0, 1000 * MS), (0, 1000 * MS))
 
 
 def alone(said: Said, *, in_before: bool = True, active: bool = True, proxy: bool = False) -> list[str]:
@@ -16,8 +17,8 @@ def alone(said: Said, *, in_before: bool = True, active: bool = True, proxy: boo
     return [a.rule for a in judge_alone(pairing, hosts_of([PAIR]), SPANS, active=active, proxy=proxy)]
 
 
-def said(source: str, destination: str, number: int = 1, port: int = 1024) -> Said:
-    came = heard(message(REGISTER)[0], source, destination, number)
+def said(source: str, destination: str, at_ms: int = 500, port: int = 1024) -> Said:
+    came = heard(message(REGISTER)[0], source, destination)._replace(time_ns=at_ms * MS)
     return came._replace(destination=Endpoint(destination, port))
 
 
@@ -41,10 +42,18 @@ def test_what_was_made_here_and_what_never_was_to_go_through() -> None:
 
 def test_when_the_other_capture_didnt_run() -> None:
     """Nothing is known then: neither that it was lost, nor that the device made it or answered it."""
-    assert alone(said(PHONE, SERVER, 101)) == ["lost-unsure"]
-    assert alone(said(SERVER, PHONE, 101)) == ["lost-unsure"]
-    assert alone(said(SERVER, NAT, 101), in_before=False, active=False) == ["lost-unsure"]
-    assert alone(said(PHONE, SERVER, 101), proxy=True) == ["lost-unsure"]
+    assert alone(said(PHONE, SERVER, 1001)) == ["lost-unsure"]
+    assert alone(said(SERVER, PHONE, 1001)) == ["lost-unsure"]
+    assert alone(said(SERVER, NAT, 1001), in_before=False, active=False) == ["lost-unsure"]
+    assert alone(said(PHONE, SERVER, 1001), proxy=True) == ["lost-unsure"]
+
+
+def test_what_was_on_its_way_when_the_other_capture_began_or_ended() -> None:
+    """A message takes its time through the device: what went in at the end may have come out behind it."""
+    assert alone(said(PHONE, SERVER, 900)) == ["lost-unsure"]
+    assert alone(said(PHONE, SERVER, 0)) == ["lost"]
+    assert alone(said(SERVER, PHONE, 100)) == ["lost-unsure"]
+    assert alone(said(SERVER, PHONE, 1000)) == ["made-here"]
 
 
 def test_what_a_proxy_answers_itself() -> None:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sipalg.analysis.pairing import Pair, Pairing
 from sipalg.analysis.said import Said
@@ -18,6 +18,10 @@ from sipalg.engine.verdict import Endpoint
 
 #: A capture's first and last packet of any kind, in its own clock's nanoseconds.
 Span = tuple[int, int]
+
+
+#: How long a device may take to let a message through.
+_TRANSIT_NS: Final = 200_000_000
 
 
 class Hosts(NamedTuple):
@@ -67,9 +71,14 @@ def judge_alone(
             others = numbered[said.call_id, said.cseq[0]]
             rule = _rule_of(said, others, hosts, from_inside=side == 0, crossed=crossed, active=active, proxy=proxy)
             if rule:
-                # Only what happened while the other capture ran can be missed in it.
-                ran = other[0] <= said.time_ns + shift <= other[1]
+                ran = _ran(other, said.time_ns + shift, is_made=rule == "made-here")
                 yield Alone(rule if ran else "lost-unsure", side == 0, said)
+
+
+def _ran(span: Span, time_ns: int, *, is_made: bool) -> bool:
+    """Whether a capture ran when the other half of a message would have passed: later, or before it if it was made."""
+    began, ended = span
+    return began + _TRANSIT_NS * is_made <= time_ns <= ended - _TRANSIT_NS * (not is_made)
 
 
 def _rule_of(
