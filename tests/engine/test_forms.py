@@ -62,6 +62,7 @@ FIELDS = {
     "other fields with an address": (
         "Subject: <sip:a@192.168.33.10>\nX-Contact: <sip:a@192.168.33.10:5060>\nContact-X: <sip:192.168.33.10>\n"
         'Warning: 399 192.168.33.10 "x"\nP-Asserted-Identity: <sip:a@192.168.33.10>\nReply-To: <sip:192.168.33.10>\n'
+        "Diversion: <sip:a@192.168.33.10:5060>;reason=no-answer\nHistory-Info: <sip:a@192.168.33.10>;index=1\n"
         "Alert-Info: <http://192.168.33.10/x.wav>\nUser-Agent: x (192.168.33.10)\nContact: <sip:a@{own}:5060>"
     ),
 }  # fmt: skip

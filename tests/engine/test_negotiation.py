@@ -289,3 +289,17 @@ def test_transfer_to_another_phone_by_refer() -> None:
     call.hangs_up()
     assert rtp(ladder) == {(10020, str(M2))}
     ends(ladder, second)
+
+
+def test_a_subscription_is_notified_at_its_contact() -> None:
+    ladder = Ladder(5060)
+    call = calling(ladder)
+    assert f"Contact: <sip:a@{N}:16384>".encode() in call.asks("SUBSCRIBE")
+    call.is_answered(200, "SUBSCRIBE")
+    ladder.wait(3000)
+    arrived = call.is_asked("NOTIFY", 2)
+    assert arrived is not None
+    assert arrived.startswith(f"NOTIFY sip:a@{P}:5060 SIP/2.0".encode())
+    call.answers(200, "NOTIFY", 2)
+    ladder.wait(7300)
+    assert ladder.mapped == {}, "nothing but its phone's packets keeps it"

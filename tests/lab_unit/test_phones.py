@@ -146,6 +146,13 @@ def test_a_phone_here_knows_nothing_of_nat(tmp_path: Path, monkeypatch: pytest.M
     assert "rtcp_mux no" in config
 
 
+def test_media_by_ice_and_encrypted_where_it_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = PhoneSettings("101", "phone1", media_nat="ice", media_encryption="dtls_srtp")
+    config, account = written(tmp_path, monkeypatch, settings)
+    assert {"module ice.so", "module dtls_srtp.so"} <= set(config)
+    assert account.rstrip().endswith(";ptime=20;medianat=ice;mediaenc=dtls_srtp")
+
+
 def test_its_config_is_filled_in_and_says_nothing_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     config, account = written(tmp_path, monkeypatch, PhoneSettings("101", "phone1"))
     assert [line for line in [*config, account] if "{" in line or "}" in line] == []

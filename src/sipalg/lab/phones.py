@@ -56,7 +56,7 @@ snd_path {directory}
 
 _ACCOUNT: Final = (
     "<sip:{user}@{server}{transport}>;auth_user={user};auth_pass={secret};answermode={answer};regint={regint};"
-    "audio_codecs=PCMU;ptime=20\n"
+    "audio_codecs=PCMU;ptime=20{media}\n"
 )
 
 
@@ -69,7 +69,8 @@ class PhoneSettings:
 
     `tone_hz` is what it sends (10–20,000); `rtp_port` the even port that it always offers; `registration_s` the
     lifetime that it asks for, 0 for a phone that doesn't register; `answer` whether it picks up by itself; `server`
-    the address that it registers at; `transport` is udp or tcp.
+    the address that it registers at; `transport` is udp or tcp. `media_nat` is baresip's word for how its media get
+    through a NAT (ice), and `media_encryption` for how they are encrypted (srtp, dtls_srtp); "" is neither.
     """
 
     user: str
@@ -81,6 +82,8 @@ class PhoneSettings:
     answer: bool = True
     server: str = SERVER_ADDRESS
     transport: str = "udp"
+    media_nat: str = ""
+    media_encryption: str = ""
 
 
 class Phone:
@@ -171,8 +174,13 @@ class Phone:
             control=CONTROL_PORT,
             directory=self.directory,
         )
+        for module in (settings.media_nat, settings.media_encryption):
+            config += f"module {module}.so\n" if module else ""
         (self.directory / "config").write_text(config)
+        media = f";medianat={settings.media_nat}" if settings.media_nat else ""
+        media += f";mediaenc={settings.media_encryption}" if settings.media_encryption else ""
         account = _ACCOUNT.format(
+            media=media,
             user=settings.user,
             server=settings.server,
             transport="" if settings.transport == "udp" else f";transport={settings.transport}",

@@ -8,6 +8,7 @@ from sipalg.lab.scenario import Scenario
 from sipalg.lab.scenarios import (
     calls,
     changes,
+    devices,
     direct,
     media,
     placements,
@@ -23,6 +24,7 @@ SCENARIOS: Final[tuple[Scenario, ...]] = (
     *calls.SCENARIOS,
     *timeouts.SCENARIOS,
     *media.SCENARIOS,
+    *devices.SCENARIOS,
     *direct.SCENARIOS,
     *placements.SCENARIOS,
     *router.SCENARIOS,

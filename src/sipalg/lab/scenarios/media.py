@@ -148,6 +148,24 @@ def unnamed_port(stage: Stage) -> None:
     stage.expect_heard(phone, 1000, "the phone")
 
 
+def fax(stage: Stage) -> None:
+    """A call's audio turns to fax (T.38 over UDPTL) at other ports, and the far end is the first to send."""
+    fax_port = PHONE_PORT + 10
+    stage.sipp("server", "uas_fax", 5080, media_host=ADDRESS["media"], rtp_port=MEDIA_PORT, fax_port=MEDIA_PORT + 10)
+    audio, far = stage.talker("media", MEDIA_PORT, 1000), stage.talker("media", MEDIA_PORT + 10, 1200)
+    talking, phone = stage.talker("phone1", PHONE_PORT, 440), stage.talker("phone1", fax_port, 700)
+    options = ("-d", "5000")
+    stage.sipp("phone1", "uac_fax", options=options, called="700", rtp_port=PHONE_PORT, fax_port=fax_port)
+    _wait_for_invites(stage, 1)
+    audio.talk_to(stage.offered_media())
+    stage.expect_heard(talking, 1000, "the phone, before the fax,")
+    _wait_for_invites(stage, 2)
+    far.talk_to(stage.offered_media())
+    stage.expect_heard(phone, 1200, "the fax machine")
+    phone.talk_to(Endpoint(ADDRESS["media"], MEDIA_PORT + 10))
+    stage.expect_heard(far, 700, "the far fax machine")
+
+
 def _seen(stage: Stage, start: str) -> bool:
     return any(message.start_line.startswith(start) for message in messages(stage.inside()))
 
@@ -168,6 +186,13 @@ SCENARIOS: Final = (
         "hold for longer than the UDP stream timeout, and resume",
         hold,
         Needs(hosts=("phone1", "server", "media"), timeouts=SHORT_TIMEOUTS),
+        fails_in=WITHOUT_SIPALG,
+    ),
+    Scenario(
+        "fax",
+        "audio turns to fax (T.38 over UDP), and the far fax machine is the first to send",
+        fax,
+        Needs(hosts=("phone1", "server", "media")),
         fails_in=WITHOUT_SIPALG,
     ),
     Scenario(
