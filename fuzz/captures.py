@@ -67,8 +67,8 @@ def _check_file(content: bytes) -> None:
 def _check_segments(segments: list[Segment]) -> None:
     messages, conversations, streams = Messages(), Conversations(), Streams()
     found: list[SipMessage] = []
-    for segment in segments:
-        completed = messages.take(segment)
+    for segment in (*segments, None):
+        completed = tuple(messages.rest()) if segment is None else messages.take(segment)
         for message in completed:
             conversations.add(message)
             for end in media_ends(message):
@@ -77,7 +77,7 @@ def _check_segments(segments: list[Segment]) -> None:
             assert message.frame.body <= message.frame.body_end <= len(message.data)
             assert all(len(field) == 2 for field in message.headers())
             assert message.name is not None
-        if not completed and segment.protocol == 17:
+        if not completed and segment is not None and segment.protocol == 17:
             streams.take(segment)
         found += completed
     assert sum(one.messages for one in conversations.by_call_id.values()) == len(found)

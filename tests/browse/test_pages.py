@@ -11,7 +11,22 @@ from tests.analysis.conftest import PHONE, SERVER, Talk, Write
 from sipalg.analysis.files import Captures
 from sipalg.analysis.messages import SipMessage
 from sipalg.browse import pages
-from sipalg.browse.pages import COME, GONE, HERE, Cursor, Difference, Ladder, Line, Page, Table, Text, Whole, help_page
+from sipalg.browse.pages import (
+    COME,
+    GONE,
+    HEAD,
+    HERE,
+    Cursor,
+    Difference,
+    Ladder,
+    Line,
+    Page,
+    Raw,
+    Table,
+    Text,
+    Whole,
+    help_page,
+)
 from sipalg.browse.sources import CapturedCalls, Row
 
 KEYS = ["up", "down", "j", "k", "pageup", "pagedown", "home", "end", "g", "G", "x"]
@@ -155,6 +170,30 @@ def test_ladder_and_messages(calls: CapturedCalls) -> None:
     whole.press("n")
     assert texts(whole.draw(100, 5))[0].startswith("packet 5, ")
     assert whole.press("enter") is None
+
+
+def test_all_messages_one_after_the_other(calls: CapturedCalls) -> None:
+    table = Table(calls)
+    table.press("down")
+    for page in (table, Ladder(calls, frozenset({"call@x"}))):
+        raw = gone_to(page.press("r"), Raw)
+        assert raw.title() == "5 messages"
+        lines = texts(raw.draw(100, 200))
+        assert [line for line in lines if line.startswith("CSeq")] == [
+            *["CSeq: 1 INVITE"] * 2, "CSeq: 1 ACK", *["CSeq: 2 BYE"] * 2,
+        ]  # fmt: skip
+        assert sum(line.startswith("packet ") for line in lines) == 5
+    assert Table(Growing(0)).press("r") is None
+
+
+def test_rows_with_a_failure_are_told_apart(talk: Talk, write: Write) -> None:
+    refused = (*talk[1][:2], talk[1][2].replace(b"200 OK", b"403 No"))
+    table = Table(CapturedCalls(Captures([write([talk[0], refused, *talk[3:]])])))
+    table.press("down")
+    assert [line[0][0] for line in table.draw(100, 20)] == [HEAD, GONE, HERE]
+    table.press("up")
+    table.press(" ")
+    assert table.draw(100, 20)[1][0][0] == f"{HEAD} {GONE}"
 
 
 def test_two_marked_messages_are_compared(calls: CapturedCalls) -> None:

@@ -23,6 +23,7 @@ HERE: Final = "reverse"
 HEAD: Final = "bold"
 GONE: Final = "ansired"
 COME: Final = "ansigreen"
+_RAW: Final = frozenset({"r", "f6"})
 #: The least width at which a ladder has the message beside it.
 _BESIDE_FROM: Final = 130
 _BETWEEN: Final = " ┃ "
@@ -35,12 +36,14 @@ Calls
   Enter                        ladder of the call, or of those selected
   Space                        select
   / or F3                      only rows that have a text; without one, all
+  r or F6                      all its messages, one after the other
   s or F2                      save the packets of it, or of those selected
   q or Esc                     leave
 
 Ladder
   Enter                        the message whole
   Space                        mark a message; on another one: compare the two
+  r or F6                      all messages, one after the other
   s or F2                      save the packets of the calls in it
 
 Message
@@ -133,6 +136,8 @@ class Table:
         rows = self.rows()
         if key == "enter":
             return Ladder(self._source, self.calls()) if self.calls() else None
+        if key in _RAW and self.calls():
+            return Raw(self._source.messages(self.calls()), self.calls())
         if key == " " and rows:
             self.selected ^= {rows[min(self.cursor.at, len(rows) - 1)]["call_id"]}
             key = "down"
@@ -153,7 +158,8 @@ class Table:
         lines: list[Line] = [[(HEAD, f" {head}")]]
         for place in seen:
             chosen = rows[place]["call_id"] in self.selected
-            style = HERE if place == self.cursor.at else HEAD if chosen else ""
+            colour = GONE if rows[place]["failure"] else ""
+            style = HERE if place == self.cursor.at else f"{HEAD} {colour}" if chosen else colour
             lines.append([(style, f"{'*' if chosen else ' '}{texts[place - first]}".ljust(width))])
         return lines
 
@@ -196,6 +202,8 @@ class Ladder:
         at = min(self.cursor.at, len(messages) - 1)
         if key == "enter":
             return Whole(self.messages, self._call_ids, at)
+        if key in _RAW:
+            return Raw(messages, self._call_ids)
         if key != " ":
             self.cursor.press(key, len(messages))
             return None
@@ -295,6 +303,18 @@ class Text:
         self._page = max(1, height)
         self._top = max(0, min(self._top, len(folded) - height))
         return folded[self._top : self._top + height]
+
+
+class Raw(Text):
+    """All messages whole, one after the other."""
+
+    def __init__(self, messages: Sequence[SipMessage], call_ids: frozenset[str]) -> None:
+        lines: list[tuple[str, str]] = []
+        for message in messages:
+            first, *rest = _lines_of(message) or [""]
+            lines += [(HEAD, title_of(message)), ("", ""), (_colour(message), first), *(("", text) for text in rest)]
+            lines.append(("", ""))
+        super().__init__(f"{len(messages)} messages", lines, call_ids)
 
 
 class Difference(Text):
