@@ -165,3 +165,27 @@ def test_an_answer_from_where_nobody_was_asked_opens_nothing() -> None:
     assert ladder.flows == set()
     assert ladder.alg.calls.dialogs == {}
     assert ladder.alg.public_of(17, Endpoint(P, 30000)) is None
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["[\xc9::1]", "[2001:zz", "[2001:db8::1]x", "[", "[]", "[1.2.3.4]", "[fe80::1%lan0]", "\xff", "[" + "x" * 500],
+)
+@pytest.mark.parametrize("where", ["c=IN IP4 {}", "c=IN IP6 {}", "a=rtcp:30001 IN IP6 {}"])
+def test_hosts_that_are_none_raise_nothing_either_way(host: str, where: str) -> None:
+    asked: list[str] = []
+
+    def is_inside(host: str) -> bool:
+        asked.append(host)
+        return False
+
+    line = where.format(host)
+    for session in (sdp("203.0.113.60", audio(30000, line)), sdp(P, audio(10000, line))):
+        ladder = Ladder()
+        ladder.alg.direct.set_inside(is_inside)
+        outgoing = Outgoing(ladder.phone(P), ladder.server(S))
+        outgoing.invite()
+        outgoing.is_answered(200, body=session)
+        outgoing.asks("INVITE", to_tag="b", body=session)
+        assert [flow for flow in ladder.flows if not flow[2].startswith("203.0.113.60:")] == []
+    assert set(asked) <= {"203.0.113.60", P}, "only addresses are asked about"

@@ -54,8 +54,11 @@ def reference(host: str) -> bytes:
 
 
 def literal(host: bytes) -> str:
-    """The reverse of `reference`: a host that the codec handed on as text, an IPv6 address without brackets."""
-    return host.strip(b"[]").decode("ascii")
+    """The reverse of `reference`: a host that the codec handed on as text, an IPv6 address without brackets.
+
+    What isn't an address, since anybody may write anything, becomes a text that is none either.
+    """
+    return host.strip(b"[]").decode("latin-1")
 
 
 def is_literal(host: str) -> bool:

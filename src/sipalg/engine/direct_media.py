@@ -14,7 +14,15 @@ import math
 from collections.abc import Callable
 from typing import Final, NamedTuple
 
-from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, in_networks, is_ipv4, is_reference, literal, reference
+from sipalg.codec.address import (
+    FIRST_UNPRIVILEGED_PORT,
+    in_networks,
+    ipv6_reference,
+    is_ipv4,
+    is_reference,
+    literal,
+    reference,
+)
 from sipalg.codec.message import Message, identify
 from sipalg.codec.response import response_to, return_path
 from sipalg.engine import outside
@@ -171,7 +179,9 @@ class DirectMedia:
 
     def _is_inside(self, host: bytes) -> bool:
         """Whether an address of a description is an inside host's, as far as is known."""
-        return host in self._mappings.hosts or ((is_ipv4(host) or is_reference(host)) and self._asked(literal(host)))
+        return host in self._mappings.hosts or (
+            (is_ipv4(host) or (is_reference(host) and ipv6_reference(host) == host)) and self._asked(literal(host))
+        )
 
     def _is_free(self, private: Endpoint) -> bool:
         """Whether a port may be another host's for media: none of the system's, none that signals."""

@@ -16,6 +16,7 @@ from sipalg.codec import ice
 from sipalg.codec.address import (
     FIRST_UNPRIVILEGED_PORT,
     MAX_PORT,
+    ipv6_reference,
     is_ipv4,
     is_reference,
     is_unspecified,
@@ -345,7 +346,7 @@ def _read_host(host: bytes) -> str:
     Those, and broadcast, are no host's (RFC 6890); nor is an IPv6 address outside of 2000::/3 and fc00::/7.
     """
     if is_reference(host):
-        return literal(host) if _IPV6_UNICAST.match(host) else ""
+        return literal(host) if _IPV6_UNICAST.match(host) and ipv6_reference(host) == host else ""
     if not is_ipv4(host) or not 0 < int(host.partition(b".")[0]) < _FIRST_MULTICAST or host.startswith(b"127."):
         return ""
     return host.decode("ascii")
