@@ -132,7 +132,12 @@ def test_rows_that_come_are_shown_and_the_place_stays() -> None:
     assert "phone2" in here(table.draw(80, 10))[0]
     table.press("end")
     assert "phone50" in here(table.draw(80, 10))[0]
-    source.count, source.version = 1, 3
+    table.wanted = "PHONE4"
+    assert [row["number"] for row in table.rows()] == [4, *range(40, 50)]
+    source.count, source.version = 45, 3
+    assert [row["number"] for row in table.rows()] == [4, *range(40, 46)]
+    table.wanted = ""
+    source.count, source.version = 1, 4
     assert table.calls() == {"id-1"}
     assert "phone1" in here(table.draw(80, 10))[0]
     ladder = Ladder(source, frozenset({"id-1"}))

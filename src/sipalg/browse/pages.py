@@ -105,6 +105,8 @@ class Table:
         self.wanted = ""
         self._seen: tuple[int, str] | None = None
         self._rows: list[Row] = []
+        #: All texts of all rows, as of which version, for the filter.
+        self._texts: tuple[int, list[str]] = (-1, [])
         #: The lines of some rows: for which width, from which row on, the heads first.
         self._lines: tuple[int, int, list[str]] = (0, 0, [])
 
@@ -112,8 +114,12 @@ class Table:
         """Return the rows that are shown."""
         now = (self._source.version, self.wanted)
         if now != self._seen:
-            wanted = self.wanted.lower()
-            self._rows = [row for row in self._source.rows() if not wanted or wanted in _texts(row)]
+            self._rows = self._source.rows()
+            if self.wanted:
+                if self._texts[0] != self._source.version:
+                    self._texts = (self._source.version, [_texts(row) for row in self._rows])
+                wanted = self.wanted.lower()
+                self._rows = [row for row, text in zip(self._rows, self._texts[1], strict=True) if wanted in text]
             self._seen, self._lines = now, (0, 0, [])
         return self._rows
 
