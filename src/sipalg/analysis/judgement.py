@@ -94,12 +94,11 @@ class Judgement(NamedTuple):
 
 def judge(before: Side, after: Side) -> Judgement:
     """Judge the device between two captures; without a common message, what the phones that register in both say."""
-    pairing = pair_up(before.messages, after.messages)
-    apart = not pairing.pairs and are_apart((before.span, after.span))
-    if apart:
-        pairing = Pairing(pair_apart(before.messages, after.messages), (), ())
-    if is_swapped(pairing.pairs):
-        return judge(after, before)._replace(swapped=True)
+    pairing, apart = _paired(before, after)
+    swapped = is_swapped(pairing.pairs)
+    if swapped:
+        before, after = after, before
+        pairing, _ = _paired(before, after)
     pairs = pairing.pairs
     proxy = not apart and any(len(pair.made.vias()) > len(pair.given.vias()) for pair in pairs if pair.made.method)
     look = replaced_places if apart else changed_places
@@ -116,7 +115,15 @@ def judge(before: Side, after: Side) -> Judgement:
     poor = any(finding.level == "poor" for finding in findings)
     result: Result = "poor" if poor else "good" if active else "none"
     why = _why_apart(result, pairing, findings) if apart else _why(result, pairing, places, findings, proxy=proxy)
-    return Judgement(result, why, places, proxy, pairing, findings, apart)
+    return Judgement(result, why, places, proxy, pairing, findings, apart, swapped)
+
+
+def _paired(before: Side, after: Side) -> tuple[Pairing, bool]:
+    """Return the pairs, and whether they are two messages each, of captures that have none in common."""
+    pairing = pair_up(before.messages, after.messages)
+    if pairing.pairs or not are_apart((before.span, after.span)):
+        return pairing, False
+    return Pairing(pair_apart(before.messages, after.messages), (), ()), True
 
 
 def _judge_pair(pair: Pair, seen: _Seen, *, proxy: bool, active: bool) -> None:
