@@ -87,6 +87,17 @@ def test_what_is_added_is_read_back(kernel: type[Kernel]) -> None:
     assert tables == set()
 
 
+def test_whether_it_stands(kernel: type[Kernel]) -> None:
+    rules, routes = added(kernel)
+    for kernel.rules, kernel.routes, all_there in (
+        (rules, routes, True),
+        (rules[:1], routes, False),
+        (rules, [], False),
+        ([*rules, Message(32, 0, b"")], [Message(24, 0, b""), *routes], True),
+    ):
+        assert policy_route.stands(FIRST, ("lan0", "wan0")) == all_there
+
+
 def test_ours_is_taken_away_and_nothing_else(kernel: type[Kernel]) -> None:
     rules, routes = added(kernel)
     header = struct.pack("=BBBBBBBBI", 2, 0, 0, 0, 254, 0, 0, 1, 0)

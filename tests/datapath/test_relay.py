@@ -176,14 +176,22 @@ def test_at_the_end_everybody_hears_of_it(world: World) -> None:
 
 
 def test_without_descriptors_it_waits(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    listener = vars(world.relay)["_socket"]
+
     class Full:
+        fileno = listener.fileno
+
         def accept(self) -> None:
             raise OSError(errno.EMFILE, "Too many open files")
 
     with monkeypatch.context() as patch:
         patch.setattr(world.relay, "_socket", Full())
         world.relay.accept()
-    assert not world.relay.connections
+    world.connect()
+    assert not world.relay.connections, "it isn't tried all the time"
+    world.relay.look()
+    world.loop.step(0.01)
+    assert len(world.relay.connections) == 1
 
 
 def test_what_cannot_listen_leaves_nothing(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 from struct import pack
 
 from sipalg.engine.verdict import Endpoint
-from sipalg.lab.packets import Message, Wire, is_rtp, messages, read_capture, rtp, streams
+from sipalg.lab.packets import Message, Wire, is_rtp, messages, read_capture, read_streams, rtp, streams
 
 PHONE, SERVER = Endpoint("192.168.33.10", 5060), Endpoint("203.0.113.50", 5060)
 INVITE = (
@@ -38,6 +38,23 @@ def test_a_capture_gives_its_udp_packets(tmp_path: Path) -> None:
     arp = bytes(12) + b"\x08\x06" + bytes(28)
     found = list(read_capture(capture(tmp_path / "a.pcap", frame(b"one"), arp, frame(b"two"))))
     assert found == [Wire(7.5, PHONE, SERVER, b"one"), Wire(7.5, PHONE, SERVER, b"two")]
+
+
+def in_tcp(payload: bytes, sequence: int) -> bytes:
+    tcp = pack("!HHIIBBHHH", 5060, 5060, sequence, 1, 0x50, 0x18, 1000, 0, 0) + payload
+    hosts = bytes([192, 168, 33, 10]), bytes([203, 0, 113, 50])
+    head = pack("!BBHHHBBH4s4s", 0x45, 0, 20 + len(tcp), 1, 0, 64, 6, 0, *hosts)
+    return bytes(12) + b"\x08\x00" + head + tcp
+
+
+def test_messages_over_tcp_are_put_together(tmp_path: Path) -> None:
+    whole = INVITE.replace("Content-Type", "Content-Length: 54\r\nContent-Type").encode()
+    pieces = (whole[:90], whole[90:] + whole[:40])
+    path = capture(tmp_path / "a.pcap", in_tcp(pieces[0], 7), frame(b"one"), in_tcp(pieces[1], 97))
+    assert list(read_streams(path)) == [Wire(7.5, PHONE, SERVER, whole)], "the torn one isn't there yet"
+    assert [packet.payload for packet in read_capture(path)] == [b"one"]
+    (tmp_path / "empty.pcap").write_bytes(b"")
+    assert list(read_streams(tmp_path / "empty.pcap")) == []
 
 
 def test_an_unfinished_packet_is_the_end(tmp_path: Path) -> None:

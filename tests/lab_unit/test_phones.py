@@ -172,6 +172,11 @@ def test_its_modules_are_all_there(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert [name for name in names if not (MODULES / name).is_file()] == []
 
 
+def test_its_account_over_tcp(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, account = written(tmp_path, monkeypatch, PhoneSettings("101", "phone1", transport="tcp"))
+    assert account.startswith(f"<sip:101@{SERVER_ADDRESS};transport=tcp>;auth_user=101;")
+
+
 @pytest.mark.parametrize(
     ("settings", "answermode", "regint"),
     [

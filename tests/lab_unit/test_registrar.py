@@ -72,6 +72,10 @@ def test_it_listens_on_the_server_alone_and_asks_no_name_server(tmp_path: Path) 
     lines = written(tmp_path).splitlines()
     assert [line for line in lines if line.startswith("listen=")] == [f"listen=udp:{SERVER_ADDRESS}:5060"]
     assert {"dns=no", "rev_dns=no", "disable_tcp=yes"} <= set(lines)
+    with start_registrar(Here(tmp_path), tcp=True):
+        lines = (tmp_path / "kamailio.cfg").read_text().splitlines()
+    assert f"listen=tcp:{SERVER_ADDRESS}:5060" in lines
+    assert "disable_tcp=yes" not in lines
 
 
 def test_its_config_is_filled_in(tmp_path: Path) -> None:

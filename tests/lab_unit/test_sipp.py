@@ -49,13 +49,14 @@ class Here(Topology):
         self.script = script
         self.table = table
         self.argv: list[str] = []
+        self.protocol = "udp"
 
     def command(self, host: str, *argv: str | Path) -> list[str]:
         self.argv = [host, *map(str, argv)]
         return ["sh", "-c", self.script]
 
     def run(self, _host: str, *argv: str | Path, text: str | None = None, check: bool = True) -> str:
-        assert (argv, text, check) == (("cat", "/proc/net/udp"), None, True)
+        assert (argv, text, check) == (("cat", f"/proc/net/{self.protocol}"), None, True)
         return self.table
 
 
@@ -221,6 +222,20 @@ def test_a_service_is_waited_for_and_sends_nowhere_first(tmp_path: Path) -> None
         text = (tmp_path / "uas_answer-server-5080.xml").read_text()
     assert f"c=IN IP4 {ADDRESS['media']}\n" in text
     assert f"Contact: <sip:service@{ADDRESS['server']}:[local_port]>" in text
+
+
+def test_over_tcp_via_and_contact_say_so(tmp_path: Path) -> None:
+    net = Here(tmp_path, table=TABLE.format(local=5080, remote=0))
+    net.protocol = "tcp"
+    media = ADDRESS["media"]
+    start_sipp(net, "server", "uas_answer", 5080, ("-t", "t1"), media_host=media, rtp_port=30000).stop()
+    assert net.argv[-4:] == ["-m", "1", "-t", "t1"]
+    text = (tmp_path / "uas_answer-server-5080.xml").read_text()
+    assert f"Contact: <sip:service@{ADDRESS['server']}:[local_port];transport=tcp>" in text
+    start_sipp(net, "phone1", "uac_call", 5060, ("-t", "t1"), called="1", rtp_port=1).stop()
+    text = (tmp_path / "uac_call-phone1-5060.xml").read_text()
+    assert f"Via: SIP/2.0/TCP {ADDRESS['phone1']}:[local_port];" in text
+    assert "UDP" not in text
 
 
 def test_scripts_of_one_name_on_two_ports_have_files_of_their_own(tmp_path: Path) -> None:

@@ -106,6 +106,21 @@ def add(place: Place, interfaces: Iterable[str]) -> None:
         raise NetlinkError(refused[1], refused[0])
 
 
+def stands(place: Place, interfaces: Iterable[str]) -> bool:
+    """Tell whether all that `add` made is there: network managers take away what they didn't make.
+
+    Raises NetlinkError.
+    """
+    question = _HEADER.pack(AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
+    with NetlinkSocket(NETLINK_ROUTE) as sock:
+        rules = [_rule(message) for message in sock.request(Message(_GET_RULE, netlink.DUMP, question))]
+        routes = sock.request(Message(_GET_ROUTE, netlink.DUMP, question))
+    wanted = {
+        PolicyRule(place.priority, place.table, place.bit, place.bit, interface, PROTOCOL) for interface in interfaces
+    }
+    return wanted <= set(rules) and any(_is_ours(message) for message in routes)
+
+
 def remove() -> None:
     """Take away all rules and routes of ours, this process's and any earlier one's. Raises NetlinkError."""
     question = _HEADER.pack(AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
@@ -118,7 +133,7 @@ def remove() -> None:
         stale += [
             Message(_DELETE_ROUTE, 0, message.body)
             for message in sock.request(Message(_GET_ROUTE, netlink.DUMP, question))
-            if message.kind == _NEW_ROUTE and _HEADER.unpack_from(message.body)[5] == PROTOCOL
+            if _is_ours(message)
         ]
         for number in sock.acknowledge(stale):
             if number not in (0, errno.ENOENT, errno.ESRCH):
@@ -163,10 +178,16 @@ def _rule(message: Message) -> PolicyRule | None:
     return PolicyRule(priority, table, mark, mask, interface, _number(found.get(_RULE_PROTOCOL, b"")))
 
 
+def _is_ours(message: Message) -> bool:
+    """Whether it is a route of ours."""
+    whole = message.kind == _NEW_ROUTE and len(message.body) >= _HEADER.size
+    return whole and _HEADER.unpack_from(message.body)[5] == PROTOCOL
+
+
 def _table_of_others(message: Message) -> int | None:
     if message.kind != _NEW_ROUTE or len(message.body) < _HEADER.size:
         return None
-    _, _, _, _, table, protocol, *_ = _HEADER.unpack_from(message.body)
-    if protocol == PROTOCOL:
+    if _is_ours(message):
         return None
-    return _number(netlink.attributes(message.body, _HEADER.size).get(_ROUTE_TABLE, b"")) or int(table)
+    table: int = _HEADER.unpack_from(message.body)[4]
+    return _number(netlink.attributes(message.body, _HEADER.size).get(_ROUTE_TABLE, b"")) or table

@@ -74,6 +74,8 @@ class Relay:
         self._outside = outside
         self._on_event = on_event
         self._aliases = aliases
+        #: Whether no connection could be taken last time.
+        self._resting = False
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         try:
             self._socket.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
@@ -101,6 +103,9 @@ class Relay:
 
     def look(self) -> None:
         """Do what time asks for, each second."""
+        if self._resting:
+            self._resting = False
+            self.start()
         now = self.clock()
         for connection in list(self.connections):
             connection.look(now)
@@ -114,8 +119,10 @@ class Relay:
             except BlockingIOError:
                 return
             except OSError as error:
-                # Too many descriptors, or one that is gone already: the others are tried again soon.
+                # Too many descriptors: it would be ready all the time.
                 _LOG.warning("connection-not-taken why=%r", str(error))
+                self.loop.unwatch(self._socket)
+                self._resting = True
                 return
             self._take(accepted, Endpoint(*opener))
 

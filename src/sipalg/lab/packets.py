@@ -12,10 +12,12 @@ from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Final, NamedTuple
 
+from sipalg.analysis.messages import sip_messages
+from sipalg.capture.decode import decode
 from sipalg.capture.link import find_packet
 from sipalg.capture.pcap import CaptureError
 from sipalg.capture.reading import open_capture
-from sipalg.codec.datagram import UdpPacket, parse_udp
+from sipalg.codec.datagram import TCP, UdpPacket, parse_udp
 from sipalg.engine.verdict import Endpoint
 
 RTP_HEADER_BYTES: Final = 12
@@ -79,6 +81,17 @@ def read_capture(path: Path) -> Iterator[Wire]:
                 if isinstance(parsed, UdpPacket):
                     source, destination = Endpoint(*parsed.source), Endpoint(*parsed.destination)
                     yield Wire(frame.time_ns / 1e9, source, destination, parsed.payload)
+    except CaptureError:
+        return
+
+
+def read_streams(path: Path) -> Iterator[Wire]:
+    """Yield the SIP messages over TCP of a capture as if each were a packet, at the time of its last segment."""
+    try:
+        with open_capture(path) as capture:
+            for message in sip_messages(decode(capture)):
+                if message.protocol == TCP and not message.problem:
+                    yield Wire(message.time_ns / 1e9, message.source, message.destination, message.data)
     except CaptureError:
         return
 

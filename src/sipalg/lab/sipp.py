@@ -29,10 +29,10 @@ def start_sipp(
 ) -> Program:
     """Start SIPp on a host; it ends by itself after its calls, with 0 if all went well.
 
-    One call, unless `options` have `-m`. `script` is the name of a script without `.xml`; one that isn't there raises
-    LabError. A script whose name begins with `uac` sends to `remote`, others wait. `keys` are what the scripts'
-    keywords in brackets stand for; `own_host`, the address that it gives as its own, is the host's unless said
-    otherwise.
+    One call, unless `options` have `-m`; over TCP where they have `-t`, in Via and Contact too. `script` is a script's
+    name without `.xml`; one that isn't there raises LabError. A script whose name begins with `uac` sends to
+    `remote`, others wait. `keys` are what the scripts' keywords in brackets stand for; `own_host`, the address that
+    it gives as its own, is the host's unless said otherwise.
     """
     source = SCRIPTS / f"{script}.xml"
     if not source.is_file():
@@ -43,6 +43,9 @@ def start_sipp(
     text = source.read_text()
     for key, value in ({"own_host": address} | keys).items():
         text = text.replace(f"[{key}]", str(value))
+    over_tcp = "-t" in options
+    if over_tcp:
+        text = text.replace("SIP/2.0/UDP", "SIP/2.0/TCP").replace(":[local_port]>", ":[local_port];transport=tcp>")
     path.write_text(text)
     calls_out = script.startswith("uac")
     calls: list[str] = [] if "-m" in options else ["-m", "1"]
@@ -52,17 +55,17 @@ def start_sipp(
     if not calls_out:
         # SIPp says nothing when it is up; that its port is taken does.
         try:
-            wait_for_port(net, host, port, program)
+            wait_for_port(net, host, port, program, "tcp" if over_tcp else "udp")
         except BaseException:
             program.stop()
             raise
     return program
 
 
-def wait_for_port(net: Topology, host: str, port: int, program: Program) -> None:
-    """Wait until a UDP port of a host is taken; LabError if the program ends before or it takes five seconds."""
+def wait_for_port(net: Topology, host: str, port: int, program: Program, protocol: str = "udp") -> None:
+    """Wait until a port of a host is taken; LabError if the program ends before or it takes five seconds."""
     def taken() -> bool:
-        lines = net.run(host, "cat", "/proc/net/udp").splitlines()[1:]
+        lines = net.run(host, "cat", f"/proc/net/{protocol}").splitlines()[1:]
         return not program.running or any(int(line.split()[1].rpartition(":")[2], 16) == port for line in lines)
 
     if not wait_until(taken, 5.0) or not program.running:

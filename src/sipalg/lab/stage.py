@@ -19,7 +19,7 @@ from sipalg.engine.verdict import Endpoint
 from sipalg.lab import firewall
 from sipalg.lab.alg import RouterAlg
 from sipalg.lab.evidence import contact_told, rtp_that_got_through, sipp_complaint
-from sipalg.lab.packets import Message, Wire, messages, read_capture
+from sipalg.lab.packets import Message, Wire, messages, read_capture, read_streams
 from sipalg.lab.phones import Phone, PhoneSettings
 from sipalg.lab.programs import Capture, Program, wait_until
 from sipalg.lab.registrar import start_registrar
@@ -223,12 +223,20 @@ class Stage:
 
     def inside(self) -> list[Wire]:
         """All packets until now on the router's inside interfaces, oldest first."""
-        packets = [packet for capture in self._inside for packet in read_capture(capture.path)]
+        packets = [packet for capture in self._inside for packet in self._seen_by(capture)]
         return sorted(packets, key=lambda packet: packet.time_s)
 
     def outside(self) -> list[Wire]:
         """All packets until now on the router's outside interface."""
-        return list(read_capture(self._outside.path))
+        return self._seen_by(self._outside)
+
+    def _seen_by(self, capture: Capture) -> list[Wire]:
+        """All packets of a capture, and where TCP is needed the messages in it, oldest first."""
+        packets = list(read_capture(capture.path))
+        if self.needs.tcp:
+            packets += read_streams(capture.path)
+            packets.sort(key=lambda packet: packet.time_s)
+        return packets
 
     def at(self, host: str) -> list[Wire]:
         """All packets until now at a host of `listen_at`."""

@@ -70,6 +70,7 @@ class World(SimpleNamespace):
         self.changes = SimpleNamespace(follow_tcp=lambda: self.changed.append(self.tcp.rules(self.settings)))
         self.tcp = Tcp(cast("Service", self))
         self.route: list[str] = []
+        self.stands = True
 
 
 @pytest.fixture
@@ -78,6 +79,7 @@ def world(monkeypatch: pytest.MonkeyPatch) -> World:
     monkeypatch.setattr(module, "Relay", FakeRelay)
     monkeypatch.setattr(policy_route, "rules_and_tables", lambda: ([], set()))
     monkeypatch.setattr(policy_route, "add", lambda place, names: world.route.append(f"{place.table} {names}"))
+    monkeypatch.setattr(policy_route, "stands", lambda *_: world.stands)
     monkeypatch.setattr(policy_route, "remove", lambda: world.route.append("removed"))
     monkeypatch.setattr(resource, "setrlimit", lambda *_: None)
     return world
@@ -178,6 +180,29 @@ def test_a_filter_that_keeps_connections_from_it_is_found(world: World) -> None:
     assert world.tcp.warnings == [], "what was lost once counts once"
     world.tcp.try_again()
     assert len(world.changed) == 2
+
+
+def test_a_routing_rule_that_somebody_took_away_is_put_back(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.tcp.rules(ROUTER)
+    del world.route[:]
+    for _ in range(10):
+        world.tcp.look()
+    assert world.route == []
+    world.stands = False
+    for _ in range(10):
+        world.tcp.look()
+    assert world.route == ["removed", "50600 ('lan0', 'wan0')"]
+    world.counters[TO_RELAY_NAMES[0]] = 1
+    for _ in range(2):
+        world.tcp.look()
+    assert world.route[2:] == ["removed", "50600 ('lan0', 'wan0')"]
+    assert world.tcp.warnings == [], "that was why nothing arrived"
+    monkeypatch.setattr(policy_route, "stands", fail(OSError(errno.EPERM, "no")))
+    for _ in range(10):
+        world.tcp.look()
+    assert "tcp-route-gone" in caplog.text
 
 
 def test_rules_that_cannot_be_changed_are_a_line_in_the_log(world: World, caplog: pytest.LogCaptureFixture) -> None:

@@ -30,6 +30,8 @@ _OTHER_DESCRIPTORS: Final = 512
 _SIDES: Final = ("inside", "outside")
 #: How many looks in a row a first packet may be on its way from our rule to the next, which takes microseconds.
 _PATIENT_LOOKS: Final = 2
+#: At how many looks the routing rule is looked for once.
+_LOOKS_PER_ROUTE: Final = 10
 
 
 class Tcp:
@@ -46,6 +48,7 @@ class Tcp:
         #: how many looks since more of them hadn't.
         self._lost = dict.fromkeys(_SIDES, 0)
         self._lost_looks = dict.fromkeys(_SIDES, 0)
+        self._looks = 0
 
     def begin(self) -> None:
         """Take away what an earlier process left, before rules are written. Never raises."""
@@ -93,6 +96,9 @@ class Tcp:
             return
         self.relay.look()
         self._look_for_lost()
+        self._looks += 1
+        if self._looks % _LOOKS_PER_ROUTE == 0:
+            self._keep_route()
 
     def try_again(self) -> None:
         """Have new connections come here again, after the administrator changed his rules."""
@@ -168,9 +174,26 @@ class Tcp:
             self._lost_looks[side] = self._lost_looks[side] + 1 if lost > self._lost[side] else 0
             if self._lost_looks[side] >= _PATIENT_LOOKS and side not in self._shut:
                 self._lost[side], self._lost_looks[side] = lost, 0
+                if self._keep_route():
+                    continue
                 self._shut.append(side)
                 _LOG.warning("warning: %s", self.warnings[-1])
                 self._change_rules()
+
+    def _keep_route(self) -> bool:
+        """Put the routing rule back where somebody took it away; tell whether that was so."""
+        settings = self._service.settings
+        names = (*settings.inside, settings.outside)
+        try:
+            if self._place is None or policy_route.stands(self._place, names):
+                return False
+            policy_route.remove()
+            policy_route.add(self._place, names)
+        except OSError as error:
+            _LOG.error("tcp-route-gone why=%r consequence=tcp-refused", str(error))
+            return False
+        _LOG.warning("tcp-route-put-back table=%d priority=%d", self._place.table, self._place.priority)
+        return True
 
     def _change_rules(self) -> None:
         service = self._service
