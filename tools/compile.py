@@ -36,7 +36,7 @@ WORK: Final = ROOT / "build" / "compile"
 FOLDERS: Final = ("codec", "engine")
 FILES: Final = ("datapath/driver.py",)
 #: What Cython compiles, in its pure-Python mode.
-CYTHON: Final = ("sipalg.datapath.batch",)
+CYTHON: Final = ("sipalg.codec.quick", "sipalg.datapath.batch")
 #: The name of the library that holds all modules; each module's own file only leads to it.
 GROUP: Final = "sipalg.core"
 
@@ -49,7 +49,8 @@ def modules() -> list[str]:
     """Return the names of the modules that are compiled."""
     files = [file for folder in FOLDERS for file in sorted((PACKAGE / folder).glob("*.py"))]
     files = [file for file in files if file.name != "__init__.py"] + [PACKAGE / name for name in FILES]
-    return [".".join(("sipalg", *file.relative_to(PACKAGE).with_suffix("").parts)) for file in files]
+    names = [".".join(("sipalg", *file.relative_to(PACKAGE).with_suffix("").parts)) for file in files]
+    return [name for name in names if name not in CYTHON]
 
 
 def builds() -> ModuleType:

@@ -12,6 +12,7 @@ from typing import Final
 
 from sipalg.codec.address import NO_PORT, is_reference
 from sipalg.codec.headers import ViaSpan, parse_via
+from sipalg.codec.machine import quick
 from sipalg.codec.memory import Memory
 from sipalg.codec.message import BLANKS, KINDS, VIA, Message, find_field
 from sipalg.codec.uri import UriSpan, parse_list
@@ -20,6 +21,9 @@ from sipalg.codec.uri import UriSpan, parse_list
 #: a ViaSpan has, in that order. Its span counts from the field's first byte. A URI's `maddr` is one more, NO_PORT its
 #: default port.
 Place = tuple[int, bytes, int, int, int, bool, int, bool, int | None]
+
+#: Machine code that is asked first, None in the interpreted build.
+_quick_fields_with: Final = quick("fields_with")
 
 #: How many lines are remembered: those of some thousand phones.
 _REMEMBERED: Final = 16384
@@ -33,6 +37,14 @@ def fields_with(message: Message, text: bytes) -> list[tuple[int, tuple[Place, .
     """
     if is_reference(text):
         text = b"["
+    quickly: list[tuple[int, tuple[Place, ...]]] | None = (
+        _quick_fields_with(message.data, message.head, message.head_end, text, _LINES) if _quick_fields_with else None
+    )
+    return read_fields_with(message, text) if quickly is None else quickly
+
+
+def read_fields_with(message: Message, text: bytes) -> list[tuple[int, tuple[Place, ...]]]:
+    """What `fields_with` does, for any message."""
     data = message.data
     head, head_end = message.head, message.head_end
     found: list[tuple[int, tuple[Place, ...]]] = []

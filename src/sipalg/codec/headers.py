@@ -11,6 +11,7 @@ import re
 from typing import Final, NamedTuple
 
 from sipalg.codec.address import HOST, HOSTS
+from sipalg.codec.machine import quick
 
 #: What a sent-by without a port means (RFC 3261 §18.2.2).
 DEFAULT_PORT: Final = 5060
@@ -28,6 +29,9 @@ _PARAMETER: Final = re.compile(_WANTED)
 #: The same where a comma or a quote stands: the comma (3) ends the first Via if it isn't quoted. A quote that nobody
 #: closes reaches to the end.
 _QUOTED_PARAMETER: Final = re.compile(_WANTED + rb"|(,)|\"[^\"\\]*+(?:\\.[^\"\\]*+)*\"?", re.DOTALL)
+
+#: Machine code that is asked first, None in the interpreted build.
+_quick_received_and_rport: Final = quick("received_and_rport")
 
 _NO_SPAN: Final = (0, 0)
 
@@ -79,6 +83,14 @@ def received_and_rport(data: bytes, start: int, end: int) -> tuple[tuple[int, in
 
     (0, 0) where one is missing; `start` is the end of its sent-by.
     """
+    found: tuple[tuple[int, int], tuple[int, int]] | None = (
+        _quick_received_and_rport(data, start, end) if _quick_received_and_rport else None
+    )
+    return found or read_received_and_rport(data, start, end)
+
+
+def read_received_and_rport(data: bytes, start: int, end: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """What `received_and_rport` does, for any Via."""
     received = rport = _NO_SPAN
     plain = data.find(b",", start, end) < 0 and data.find(b'"', start, end) < 0
     for match in (_PARAMETER if plain else _QUOTED_PARAMETER).finditer(data, start, end):

@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
+from sipalg.codec.machine import quick
 from sipalg.codec.memory import SAME, Memory
 from sipalg.codec.uri import UriSpan, parse_one
 
@@ -82,6 +83,14 @@ _BARE_URI: Final = re.compile(rb"\s*([^\s;,<>\"]+)")
 _EXPIRES: Final = re.compile(rb"\n[Ee](?i:xpires)[ \t]*:" + _LWS + rb"([0-9]{1,9})(?![0-9])")
 _SESSION_EXPIRES: Final = re.compile(rb"\n(?:[Ss](?i:ession-expires)|[Xx])[ \t]*:" + _LWS + rb"([0-9]{1,9})")
 
+# Machine code that is asked first, None in the interpreted build.
+_quick_frame: Final = quick("frame")
+_quick_identity: Final = quick("identity")
+_quick_call_id: Final = quick("call_id_of")
+_quick_cseq_method: Final = quick("cseq_method")
+_quick_to_value: Final = quick("to_value")
+_quick_expires_s: Final = quick("expires_s")
+
 #: Reasons for which a payload isn't taken for a SIP message. The packet passes as it came.
 NOT_SIP: Final = "not-sip"
 KEEP_ALIVE: Final = "keep-alive"
@@ -135,6 +144,12 @@ class Identity(NamedTuple):
 
 def parse(data: bytes) -> Message | str:
     """Frame a datagram's payload; a str is the reason why it can't be (one of the constants above). Never raises."""
+    found: Message | None = _quick_frame(data, _STARTS, Message) if _quick_frame else None
+    return found or read_frame(data)
+
+
+def read_frame(data: bytes) -> Message | str:
+    """What `parse` does, for any message."""
     if len(data) > MAX_MESSAGE_BYTES:
         return TOO_LONG
     head = data.find(b"\n")
@@ -243,6 +258,20 @@ def value_end(data: bytes, start: int, head_end: int) -> int:
 
 def identify(message: Message) -> Identity:
     """Read what names the message's dialog and transaction; where a field is there twice, the first one counts."""
+    found: tuple[bytes, int, bytes, bytes, bytes] | None = (
+        _quick_identity(message.data, message.head, message.head_end) if _quick_identity else None
+    )
+    return _identity(found) if found else read_identity(message)
+
+
+def _identity(found: tuple[bytes, int, bytes, bytes, bytes]) -> Identity:
+    """Call-ID, CSeq's number and method, From's and To's values, each there once, as an identity."""
+    call_id, number, method, from_value, to_value = found
+    return new(Identity, (call_id, number, method, _TAGS[from_value], _TAGS[to_value], False))
+
+
+def read_identity(message: Message) -> Identity:
+    """What `identify` does, for any message."""
     call_id = method = from_tag = to_tag = b""
     number = seen = 0
     ambiguous = False
@@ -265,6 +294,14 @@ def identify(message: Message) -> Identity:
 
 def call_id_of(message: Message) -> bytes:
     """Call-ID, b"" where there is none: what `identify` reads, at less cost where it is written as nearly all do."""
+    found: bytes | None = (
+        _quick_call_id(message.data, message.head, message.head_end) if _quick_call_id else None
+    )
+    return read_call_id(message) if found is None else found
+
+
+def read_call_id(message: Message) -> bytes:
+    """What `call_id_of` does, for any message."""
     start = message.data.find(_PLAIN_CALL_ID, message.head, message.head_end)
     if start >= 0:
         start += len(_PLAIN_CALL_ID)
@@ -277,14 +314,30 @@ def call_id_of(message: Message) -> bytes:
 
 def cseq_method(message: Message) -> bytes:
     """CSeq's method, which tells what a response answers; b"" where there is none (RFC 3261 §8.1.1.5)."""
+    found: bytes | None = (
+        _quick_cseq_method(message.data, message.head, message.head_end) if _quick_cseq_method else None
+    )
+    return read_cseq_method(message) if found is None else found
+
+
+def read_cseq_method(message: Message) -> bytes:
+    """What `cseq_method` does, for any message."""
     match = _CSEQ_METHOD.search(message.data, 0, message.head_end)
     return match[1] if match else b""
 
 
 def address_of_record(message: Message) -> bytes:
     """To's URI, which in a REGISTER is the address of record that is registered (RFC 3261 §10.2)."""
+    found: bytes | None = (
+        _quick_to_value(message.data, message.head, message.head_end) if _quick_to_value else None
+    )
+    return _URIS[read_to_value(message) if found is None else found]
+
+
+def read_to_value(message: Message) -> bytes:
+    """To's value, folded or not; b"" where there is none."""
     match = _TO.search(message.data, 0, message.head_end)
-    return _URIS[match[1]] if match else b""
+    return match[1] if match else b""
 
 
 def _read_uri(value: bytes) -> bytes:
@@ -305,6 +358,18 @@ def session_expires_s(message: Message) -> int:
 
 def expires_s(message: Message) -> int | None:
     """The Expires field in seconds, None where there is none or it isn't a number (RFC 3261 §20.19)."""
+    found: int = (
+        _quick_expires_s(message.data, message.head, message.head_end) if _quick_expires_s else UNKNOWN
+    )
+    return read_expires_s(message) if found == UNKNOWN else None if found < 0 else found
+
+
+#: What `quick.expires_s` says where only `read_expires_s` can tell; -1 is none.
+UNKNOWN: Final = -2
+
+
+def read_expires_s(message: Message) -> int | None:
+    """What `expires_s` does, for any message."""
     match = _EXPIRES.search(message.data, message.head, message.head_end)
     return int(match[1]) if match else None
 

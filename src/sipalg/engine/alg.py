@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
+from sipalg.codec.changes import edited
 from sipalg.codec.message import KEEP_ALIVE, Message, parse
 from sipalg.engine import changing, existing
 from sipalg.engine.direct_media import Refusal
@@ -270,19 +271,14 @@ class Alg:
         """Apply the edits, and hand out the commands under a token if there are any."""
         payload = datagram.payload
         edits.sort()
-        parts: list[bytes] = []
-        position = 0
         rules = self.rules
-        for offset, length, replacement, rule in edits:
-            parts += (payload[position:offset], replacement)
-            position = offset + length
+        for _, _, _, rule in edits:
             rules[rule] += 1
         self.methods[COUNTED.get(message.status or message.method, b"other")] += 1
         action: Action = ACCEPT
         reason = NOTHING_TO_EDIT
         if edits:
-            parts.append(payload[position:])
-            payload = b"".join(parts)
+            payload = edited(payload, edits)
             action, reason = REPLACE, ""
         else:
             self.reasons[reason] += 1

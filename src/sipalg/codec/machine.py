@@ -1,0 +1,30 @@
+"""Machine code for some of the codec's readers, where the build has it: `quick`'s functions, or none.
+
+Beside the codec's own functions on a packet's way: these ask the function here first, which answers for messages
+written as nearly all are, and read the message themselves where it says None, or isn't there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from importlib.machinery import ExtensionFileLoader
+from importlib.util import find_spec
+from typing import Any, Final
+
+
+def machine_code(module: str, name: str) -> Callable[..., Any] | None:
+    """A function of a module that is machine code; None where the module is Python, or isn't there."""
+    spec = find_spec(module)
+    if spec is None or not isinstance(spec.loader, ExtensionFileLoader):
+        return None
+    function: Callable[..., Any] = getattr(import_module(module), name)
+    return function
+
+
+def quick(name: str) -> Callable[..., Any] | None:
+    """A function of `codec.quick`; None in the interpreted build."""
+    return machine_code(_QUICK, name)
+
+
+_QUICK: Final = "sipalg.codec.quick"
