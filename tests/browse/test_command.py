@@ -6,6 +6,8 @@ import json
 import os
 import signal
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,7 +20,7 @@ from prompt_toolkit.input import PipeInput, create_pipe_input
 from prompt_toolkit.output import DummyOutput
 
 from sipalg import cli
-from sipalg.browse import command, screen
+from sipalg.browse import command, device, screen
 from sipalg.browse.device import Device
 from sipalg.browse.live import LiveCalls
 from sipalg.capture.reading import open_capture
@@ -201,7 +203,7 @@ class Radio(Device):
 def test_listening_without_a_terminal(
     as_json: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    monkeypatch.setattr(command, "Device", Radio)
+    monkeypatch.setattr(device, "Device", Radio)
     code, out, err = run(capsys, "-d", "lan0", "--device", "wan0", *["--json"] * as_json)
     assert (code, err) == (0, "sipalg calls: listening to lan0, wan0; Ctrl-C ends it\n")
     if as_json:
@@ -223,7 +225,7 @@ def test_looking_through_what_comes(
         took.append(os.read(radio.reading, 1))
         terminal.send_text("\rq\x03")
 
-    monkeypatch.setattr(command, "Device", Radio)
+    monkeypatch.setattr(device, "Device", Radio)
     monkeypatch.setattr(Radio, "take", take)
     assert run(capsys, "-d", "lan0") == (0, "", "")
     assert took == [b"x"]
@@ -371,3 +373,8 @@ def test_pipe_is_read_as_a_file_is(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_picture_is_of_one_call(capture: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert run(capsys, capture, "--svg", "/x")[2] == "sipalg calls: --svg is for one call: choose it with --call\n"
+
+
+def test_a_table_does_not_wait_for_the_browser() -> None:
+    code = "import sys, sipalg.browse.command; sys.exit('prompt_toolkit' in sys.modules or 'pcapy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -13,7 +13,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
@@ -32,10 +32,7 @@ from sipalg.analysis.selection import (
     read_messages,
     title_of_call,
 )
-from sipalg.browse.browser import Browser
-from sipalg.browse.device import Device, listen
-from sipalg.browse.screen import Screen
-from sipalg.browse.sources import CapturedCalls
+from sipalg.browse.sources import CapturedCalls, Source
 from sipalg.capture.pcap import CaptureError
 from sipalg.control.asking import tables
 from sipalg.control.asking.columns import in_columns
@@ -107,7 +104,7 @@ def main(args: argparse.Namespace) -> int:
     try:
         captures = Captures(args.files)
         if args.interactive:
-            Screen(Browser(CapturedCalls(captures))).run()
+            _look_through(CapturedCalls(captures))
         else:
             _show(captures, args)
     except (CaptureError, UnknownCallError) as error:
@@ -122,10 +119,13 @@ def _listen(args: argparse.Namespace, needs_files: list[str]) -> int:
     wrong = [*needs_files, *(["socket"] if args.socket is not None else [])]
     if args.files or wrong:
         return _refuse(f"--device listens: leave {f'--{wrong[0]}' if wrong else 'the files'} out")
+    # The packet socket and its filters are for those only who listen.
+    from sipalg.browse.device import Device, listen
+
     try:
         with closing(Device(args.device)) as device:
             if sys.stdout.isatty() and not args.json:
-                Screen(Browser(device.calls), live=True).run(device.fileno(), device.take)
+                _look_through(device.calls, device.fileno(), device.take)
                 return 0
             listen(device, lambda: _tell(f"listening to {', '.join(args.device)}; Ctrl-C ends it"))
     except CaptureError as error:
@@ -136,6 +136,15 @@ def _listen(args: argparse.Namespace, needs_files: list[str]) -> int:
     else:
         _write(in_columns(rows, _width()) if rows else ["No SIP came."])
     return 0
+
+
+def _look_through(source: Source, descriptor: int | None = None, take: Callable[[], None] = lambda: None) -> None:
+    """Show a source on the terminal; live ones take what comes on the descriptor."""
+    # A terminal's program takes as long to load as all the rest.
+    from sipalg.browse.browser import Browser
+    from sipalg.browse.screen import Screen
+
+    Screen(Browser(source), live=descriptor is not None).run(descriptor, take)
 
 
 def _same_file(written: Mapping[str, Path | None]) -> str:
