@@ -83,21 +83,15 @@ def _together(message: Message, parts: list[Part], bodies: list[Body]) -> Body:
 def _with_length(message: Message, body: Body) -> Body:
     """The body with Content-Length's edit: the length is exact, and where there was none, none is added."""
     edits = body.edits
-    if edits:
-        growth = _growth(edits)
-        start, end = message.length
-        if growth and end:
+    start, end = message.length
+    if edits and end:
+        growth = 0
+        for _, length, replacement, _ in edits:
+            growth += len(replacement) - length
+        if growth:
             text = b"%d" % (int(message.data[start:end]) + growth)
             edits.append((start, end - start, text, "content-length"))
     return body
-
-
-def _growth(edits: list[Change]) -> int:
-    """By how many bytes a text grows by its edits."""
-    growth = 0
-    for _, length, replacement, _ in edits:
-        growth += len(replacement) - length
-    return growth
 
 
 def _keep_part_lengths(data: bytes, parts: list[Part], bodies: list[Body], edits: list[Change]) -> None:
@@ -108,7 +102,7 @@ def _keep_part_lengths(data: bytes, parts: list[Part], bodies: list[Body], edits
     growth: dict[Span, int] = {}
     around: dict[Span, tuple[Span, ...]] = {}
     for part, body in zip(parts, bodies, strict=True):
-        by = _growth(body.edits)
+        by = sum(len(replacement) - length for _, length, replacement, _ in body.edits)
         for depth, span in enumerate(part.lengths):
             growth[span] = growth.get(span, 0) + by
             around[span] = part.lengths[depth + 1 :]
