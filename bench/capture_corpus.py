@@ -23,7 +23,7 @@ _RESOLVER: Final = "198.51.100.53"
 
 #: Kind of dialog → its share of a hundred.
 KINDS: Final = {
-    "private": 50,
+    "private": 48,
     "aware": 30,
     "one-way": 4,
     "lost-ack": 2,
@@ -33,6 +33,7 @@ KINDS: Final = {
     "other-port": 1,
     "long": 2,
     "rtcp-one-way": 2,
+    "stops": 2,
 }
 _NS: Final = 1_000_000_000
 _PTIME_NS: Final = 40_000_000
@@ -87,7 +88,7 @@ class _Dialog:
         yield self._sip("REGISTER", register, 1, out=True)
         yield self._sip("200", register, 1, out=False, method="REGISTER", more=f"Expires: {granted_s}\r\n")
         call = f"call{self._index}"
-        more = "X-Codecs: " + "x" * 900 + "\r\n" if self._kind == "big" else ""
+        more = "X-Codecs: " + "x" * 1000 + "\r\n" if self._kind == "big" else ""
         yield self._sip("INVITE", call, 1, out=True, more=more, sdp=(self._named, self._rtp_port))
         if self._kind == "no-answer":
             for wait_ns in (_NS // 2, _NS, 2 * _NS):
@@ -122,7 +123,9 @@ class _Dialog:
         per_way = self._voice // len(ways)
         for sequence in range(per_way):
             self._now_ns += _PTIME_NS
-            for head, (host, port, to, to_port) in heads:
+            # Nothing more comes back in the last third.
+            stopped = self._kind == "stops" and sequence * 3 > per_way * 2
+            for head, (host, port, to, to_port) in heads[: 1 if stopped else 2]:
                 rtp = struct.pack("!BBHII", 0x80, 0, sequence, sequence * 160, port)
                 self._counts["rtp"] += 1
                 yield self._now_ns, head + rtp + _VOICE

@@ -93,6 +93,7 @@ def differences(truth: Truth, found: dict[str, Any]) -> list[str]:
         "calls": (found["calls"], len(truth.kinds)),
         "phones": (everybody, wanted),
         "one-way audio": (named("one-way-audio", _CALL), truth.calls("one-way")),
+        "audio that stops": (named("audio-stops", _CALL), truth.calls("stops")),
         "no audio": (named("no-audio", _CALL), set[str]()),
         "lost ACKs": (named("lost-ack", _CALL), truth.calls("lost-ack")),
         "direct media": (named("direct-media", _CALL), truth.calls("moved")),

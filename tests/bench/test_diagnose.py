@@ -30,7 +30,9 @@ def test_verdicts_are_the_generators_truth(truth_and_found: tuple[Truth, dict[st
     assert differences(truth, found) == []
 
 
-@pytest.mark.parametrize("kind", ["one-way", "lost-ack", "moved", "long", "big", "rtcp-one-way", "no-answer", "aware"])
+@pytest.mark.parametrize(
+    "kind", ["one-way", "lost-ack", "moved", "long", "big", "rtcp-one-way", "no-answer", "aware", "stops"]
+)
 def test_another_truth_would_be_noticed(kind: str, truth_and_found: tuple[Truth, dict[str, Any]]) -> None:
     truth, found = truth_and_found
     kinds = tuple("private" if one == kind else one for one in truth.kinds)

@@ -1,9 +1,8 @@
 """Several files as one capture in the order of time, as mergecap makes one: ring files, or both sides of a NAT.
 
 Where the files follow each other, as those of a ring do, each is read in turn and the reader counts media by itself.
-Where their times overlap, their packets are merged one by one; that is known only when a file's end has been read, so
-all is read once more then. Numbers are those of the merged capture. On a packet's way offline this stands before the
-decoding.
+Where their times overlap, all is read again from the start, and their packets are merged one by one. Numbers are those
+of the merged capture. On a packet's way offline this stands before the decoding.
 """
 
 from __future__ import annotations
@@ -11,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
+from itertools import zip_longest
 from pathlib import Path
 from typing import NamedTuple
 
@@ -74,13 +74,13 @@ class Inputs:
         OverlapError where one begins before the last one ended.
         """
         self.packets = self.last_ns = 0
-        for file in self._files:
+        for file, following in zip_longest(self._files, self._files[1:]):
             if self.packets and file.first_ns < self.last_ns:
                 raise OverlapError
             try:
                 with _open(file) as source:
                     source.tallies, source.before = tallies, self.packets
-                    yield from with_bar(source)
+                    yield from _until(with_bar(source), following.first_ns if following else None)
                     self._note(file, source, self.packets + 1)
             except CaptureError as error:
                 self.all[file.place] = Input(str(file.path), error=str(error))
@@ -104,6 +104,17 @@ class Inputs:
         self.packets += source.packets
         self.last_ns = max(self.last_ns, source.last_ns)
         self.all[file.place] = Input(str(file.path), source.packets, first, damage)
+
+
+def _until(frames: Iterator[Frame], following_ns: int | None) -> Iterator[Frame]:
+    """Yield the frames of a file; OverlapError at one that is later than the begin of the file that follows."""
+    if following_ns is None:
+        yield from frames
+        return
+    for frame in frames:
+        if frame.time_ns > following_ns:
+            raise OverlapError
+        yield frame
 
 
 def _open(file: _File) -> CaptureSource:
