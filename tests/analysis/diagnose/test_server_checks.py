@@ -43,6 +43,17 @@ def test_whom_a_call_was_handed_to_may_have_any_port(tmp_path: Path) -> None:
     assert found(story.diagnosis(tmp_path), "ports") == []
 
 
+def test_server_that_opens_a_tcp_connection_has_any_port(tmp_path: Path) -> None:
+    ping = (
+        b"OPTIONS sip:a@192.168.20.100 SIP/2.0\r\nVia: SIP/2.0/TCP 207.252.1.148:5060;branch=z9hG4bKp\r\n"
+        b"From: <sip:b@x>;tag=1\r\nTo: <sip:a@x>\r\nCall-ID: p\r\nCSeq: 1 OPTIONS\r\nContent-Length: 0\r\n\r\n"
+    )
+    for source, destination, ports in (("207.252.1.148:40000", PHONE, 0), (PHONE, "207.252.1.148:40000", 1)):
+        story = Story()
+        story.tcp(source, destination, ping)
+        assert len(found(story.diagnosis(tmp_path), "ports")) == ports
+
+
 def test_server_that_never_answers_breaks_calls(tmp_path: Path) -> None:
     story = Story()
     for _ in range(4):

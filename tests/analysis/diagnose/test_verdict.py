@@ -28,6 +28,20 @@ def test_phone_that_names_its_private_address_needs_an_alg(tmp_path: Path) -> No
     assert [why.severity for why in verdict.why] == ["note", "note", "warning"]
 
 
+def test_phone_that_speaks_tcp_needs_the_relay(tmp_path: Path) -> None:
+    register = (
+        f"REGISTER sip:x SIP/2.0\r\nVia: SIP/2.0/TCP {PHONE};branch=z9hG4bKt\r\nFrom: <sip:a@x>;tag=1\r\n"
+        f"To: <sip:a@x>\r\nCall-ID: t\r\nCSeq: 1 REGISTER\r\nContact: <sip:a@{PHONE};transport=tcp>\r\n"
+        "Content-Length: 0\r\n\r\n"
+    ).encode()
+    story = Story()
+    story.tcp(PHONE, SERVER, register)
+    verdict = the_phone(story, tmp_path)
+    assert (verdict.alg, verdict.why[-1].advice) == (
+        NEEDED, "enable the ALG, with tcp=relay (the default): it speaks TCP",
+    )  # fmt: skip
+
+
 def test_phone_that_names_public_addresses_needs_none(tmp_path: Path) -> None:
     story = Story()
     story.register(names=PUBLIC)

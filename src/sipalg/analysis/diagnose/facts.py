@@ -100,7 +100,7 @@ class Server:
     end: Endpoint
     protocols: set[int] = field(default_factory=set)
     requests: int = 0
-    #: Requests outside of any dialog, to it or from it: what follows inside one may go to anybody.
+    #: Requests outside of any dialog, to it or from its own port: what follows inside one may go to anybody.
     opened: Proof = field(default_factory=Proof)
     resent: Proof = field(default_factory=Proof)
     unanswered: Proof = field(default_factory=Proof)

@@ -62,7 +62,8 @@ class Signalling:
         server.protocols.add(message.protocol)
         phone.servers.add(ends.server)
         phone.protocols.add(message.protocol)
-        if message.method and not message.to_tag:
+        # Whoever opens a TCP connection does so from any port.
+        if message.method and not message.to_tag and (ends.outbound or message.protocol == UDP):
             server.opened.add(message.number)
         if ends.outbound:
             self._from_phone(message, ends, phone, via, sdp)

@@ -224,7 +224,7 @@ def _needed(case: _Case) -> Finding:
 
 def _with_relay(phone: Phone) -> str:
     """What has to be set besides, as SIP over TCP is translated by the ALG's relay only."""
-    return " with tcp=relay, since it speaks TCP" if TCP in phone.protocols else ""
+    return ", with tcp=relay (the default): it speaks TCP" if TCP in phone.protocols else ""
 
 
 def _heard(facts: Facts, phone: Phone, calls: list[Call], wanted: Wanted) -> tuple[list[Call], ...]:
