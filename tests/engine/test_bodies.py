@@ -156,3 +156,12 @@ def test_what_comes_in_parts_goes_back_in_parts() -> None:
     length = re.search(rb"Content-Length: (\d+)", arrived)
     assert length is not None
     assert int(length[1]) == len(inside.partition(b"\r\n\r\n")[2])
+
+
+def test_a_length_that_stays_is_left_alone() -> None:
+    ladder = Ladder(10000)
+    body = sdp("203.0.113.8", audio(10000))
+    head = "INVITE sip:b@h SIP/2.0\nCall-ID: c1\nContact: <sip:203.0.113.8>\n"
+    text = sip(f"{head}Content-Type: application/sdp\nContent-Length: #\n\n{body}")
+    ladder.phone("203.0.113.8").sends(text, ladder.server("203.0.113.50"))
+    assert ladder.rules == ["contact", "sdp-o", "sdp-c", "sdp-m"]

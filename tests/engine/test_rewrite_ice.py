@@ -56,6 +56,32 @@ def test_remote_candidates_that_are_nobodys_stay() -> None:
     assert b"a=remote-candidates:1 192.168.33.10 10000 2 203.0.113.1 9\r\n" in arrived
 
 
+@pytest.mark.parametrize("candidate", [HOST.format(P, 20000, P, 9), HOST.format(P, 10000, P, 20000)])
+def test_without_a_port_for_all_of_them_the_description_stays_whole(candidate: str) -> None:
+    ladder = Ladder(20000, *range(16386, 16390), media_ports=(16386, 16389))
+    body = sdp(P, audio(10000, HOST.format(P, 10000, P, 9), candidate)).replace("\n", "\r\n").encode()
+    assert offered(ladder, HOST.format(P, 10000, P, 9), candidate).endswith(body)
+    assert ladder.mapped == {f"{P}:5060": f"{N}:5060"}
+
+
+def test_a_line_that_cant_be_served_leaves_candidates_and_all_as_they_are() -> None:
+    ladder = Ladder()
+    body = sdp(P, audio(10000, HOST.format(P, 10000, P, 9)), "m=audio 900 RTP/AVP 0")
+    message = request("INVITE", body=body)
+    sent = ladder.phone(P).sends(message, ladder.server("203.0.113.50"))
+    assert sent.endswith(body.replace("\n", "\r\n").encode())
+    assert ladder.mapped == {f"{P}:5060": f"{N}:5060"}
+
+
+def test_remote_candidates_of_another_inside_phone_are_public_outside() -> None:
+    ladder = Ladder()
+    other = "192.168.33.11"
+    message = request("INVITE", via=other, call="c2", contact=f"<sip:{other}>", body=sdp(other, audio(20000)))
+    ladder.phone(other).sends(message, ladder.server("203.0.113.50"))
+    sent = offered(ladder, HOST.format(P, 10000, P, 10000), f"a=remote-candidates:1 {other} 20000 2 {other} 9")
+    assert f"a=remote-candidates:1 {N} 20000 2 {other} 9\r\n".encode() in sent
+
+
 _LINES = st.sampled_from(
     [
         f"a=candidate:1 1 UDP 1 {P} 10000 typ host",
