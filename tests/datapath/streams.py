@@ -46,6 +46,7 @@ class Hub:
         self.ends: list[str] = []
         self.homes: list[Endpoint] = []
         self.answer = b""
+        self.displacing: Callable[[], bool] = lambda: False
         self.decision: Callable[[bytes], bytes] | None = None
 
     def decide(self, datagram: Datagram) -> tuple[bytes, bytes]:
@@ -64,6 +65,9 @@ class Hub:
 
     def named(self, connection: Connection) -> None:
         self.homes.append(connection.home)
+
+    def displace(self, _connection: Connection) -> bool:
+        return self.displacing()
 
     def broken(self, _connection: Connection, reason: str) -> None:
         self.reasons.append(reason)

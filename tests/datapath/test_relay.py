@@ -11,7 +11,7 @@ from tests.datapath.streams import Clock
 
 from sipalg.datapath import relay as module
 from sipalg.datapath.loop import Loop
-from sipalg.datapath.relay import Relay
+from sipalg.datapath.relay import LEFT_BEHIND_S, Relay
 from sipalg.datapath.relay_connection import Connection, Ends
 from sipalg.engine.verdict import TCP, Datagram, Endpoint, Event
 
@@ -156,6 +156,22 @@ def test_a_connections_own_port_stands_for_the_phones_address_while_it_stands(wo
     phone.close()
     world.loop.step(0.01)
     assert world.aliases == {}
+
+
+def test_what_a_phone_left_behind_makes_way_for_its_new_connection(world: World) -> None:
+    first = world.connect()
+    world.connect()
+    older, newer = world.relay.connections
+    older.home = newer.home = PHONE
+    assert not world.relay.displace(newer), "a phone may have two"
+    world.clock.now += LEFT_BEHIND_S
+    newer.opener_spoke = world.clock.now
+    assert not world.relay.displace(older), "the one that asks isn't in its own way"
+    assert world.relay.displace(newer)
+    assert list(world.relay.connections) == [newer]
+    assert world.events[-1].facts[-1] == ("why", "another one came in its place")
+    with pytest.raises(ConnectionResetError):
+        first.recv(1)
 
 
 def test_each_second_connections_are_looked_after(world: World, monkeypatch: pytest.MonkeyPatch) -> None:

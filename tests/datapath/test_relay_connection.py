@@ -97,6 +97,20 @@ def test_it_connects_from_the_mappings_public_port_and_from_another_where_that_i
         assert world.accept().getpeername() != taken.getsockname()
 
 
+def test_a_connection_that_the_phone_left_behind_makes_way() -> None:
+    with World() as world, socket.create_server(("127.0.0.1", 0)) as taken:
+        public = Endpoint(*taken.getsockname())
+        world.hub.mapped[world.connection.home] = public
+
+        def displace() -> bool:
+            taken.close()
+            return True
+
+        world.hub.displacing = displace
+        world.opener.send(OUT)
+        assert world.accept().getpeername() == public
+
+
 def test_the_first_message_tells_whose_connection_it_is() -> None:
     with World() as world:
         own = b"OPTIONS sip:b SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1:5066\r\nContent-Length: 0\r\n\r\n"

@@ -11,7 +11,7 @@ import pytest
 from tests.lab.router import PATIENCE_S, PHONE, SERVER, Router, register, until
 
 from sipalg.lab import firewall
-from sipalg.lab.topology import PUBLIC_ADDRESS
+from sipalg.lab.topology import ADDRESS, PUBLIC_ADDRESS
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("namespaces")]
 
@@ -159,6 +159,32 @@ def test_the_server_connects_to_the_contacts_port(router: Router, ends: Ends) ->
         with pytest.raises((ConnectionRefusedError, TimeoutError)):
             stranger.connect((PUBLIC_ADDRESS, 5060))
     router.net.run("server", "ip", "address", "delete", "203.0.113.99/24", "dev", "eth0")
+
+
+def test_one_phone_reaches_another_by_its_public_address(router: Router, ends: Ends) -> None:
+    router.run()
+    second = ADDRESS["phone2"]
+    phone, server = ends.pair(over_tcp(register()))
+    received(server, 100)
+    with ends.listen("server", SERVER) as listener:
+        other = ends.connect("phone2", (SERVER, 5060))
+        other.sendall(over_tcp(register(2, second)))
+        far, (host, port) = listener.accept()
+        ends.stack.enter_context(far)
+    assert (host, port != 5060) == (PUBLIC_ADDRESS, True), "the other phone has another public port"
+    neighbour = ends.listen("phone2", second)
+    caller = ends.connect("phone1", (PUBLIC_ADDRESS, port))
+    caller.sendall(
+        _INVITE.replace(f"sip:200@{SERVER} ".encode(), f"sip:200@{PUBLIC_ADDRESS}:{port};transport=tcp ".encode())
+    )
+    called, address = neighbour.accept()
+    ends.stack.enter_context(called)
+    called.settimeout(PATIENCE_S)
+    assert address == (PUBLIC_ADDRESS, 5060)
+    message = received(called, 300)
+    assert message.startswith(f"INVITE sip:200@{second}:5060;transport=tcp SIP/2.0\r\n".encode())
+    assert f"Contact: <sip:100@{PUBLIC_ADDRESS}:5060;transport=tcp>".encode() in message
+    assert phone.getpeername() == (SERVER, 5060)
 
 
 def test_after_a_kill_nothing_is_swallowed_and_the_next_process_cleans(router: Router, ends: Ends) -> None:

@@ -27,6 +27,8 @@ _BACKLOG: Final = 1024
 #: Connections in all, and of one inside host: a large PBX has some; more is a flood. Each may hold 400 kB.
 MAX_CONNECTIONS: Final = 2048
 MAX_CONNECTIONS_PER_HOST: Final = 256
+#: How long a phone doesn't speak on a connection that it has left behind: it takes longer to start again.
+LEFT_BEHIND_S: Final = 10.0
 _LISTENS_AT: Final = "127.0.0.1"
 _IP_TRANSPARENT: Final = 19
 
@@ -176,6 +178,20 @@ class Relay:
         opener = connection.ends.opener
         if connection.home != opener:
             self._aliases[TCP, opener] = connection.home
+
+    def displace(self, connection: Connection) -> bool:
+        """End an older connection of the same phone to the same place; tell whether there was one.
+
+        A phone that was switched off has left one behind, from whose public port it is called. One that was spoken on
+        a moment ago belongs to a phone that has two.
+        """
+        now = self.clock()
+        for other in self.connections:
+            same = other.home == connection.home and other.ends.target == connection.ends.target
+            if same and other is not connection and now - other.opener_spoke >= LEFT_BEHIND_S:
+                other.close("another one came in its place")
+                return True
+        return False
 
     def broken(self, connection: Connection, reason: str) -> None:
         """Count a stream that isn't framed any more, and tell of one that was SIP."""

@@ -68,6 +68,9 @@ class Hub(Protocol):
     def named(self, connection: Connection) -> None:
         """Take note of the phone's address that a connection stands for."""
 
+    def displace(self, connection: Connection) -> bool:
+        """End an older connection of the same phone to the same place, if its end there is gone; tell whether."""
+
     def broken(self, connection: Connection, reason: str) -> None:
         """Take note that one direction isn't framed any more."""
 
@@ -82,7 +85,7 @@ class Connection:
         """Go on with an accepted connection. Raises OSError where it is gone already."""
         self.ends = ends
         self.home = ends.opener
-        self.began = self.last_word = hub.clock()
+        self.began = self.last_word = self.opener_spoke = hub.clock()
         self.forth = Framer()
         self.back = Framer()
         self.over = False
@@ -144,6 +147,8 @@ class Connection:
             data = leg.read()
             if data or leg.ended:
                 self.last_word = self._hub.clock()
+                if leg is self._opener:
+                    self.opener_spoke = self.last_word
                 self._take(leg, data)
         self._settle()
 
@@ -248,21 +253,27 @@ class Connection:
     def _connect(self) -> None:
         """Connect onwards: outwards from the public address, inwards from the server's own."""
         if self.ends.from_inside:
-            public = self._hub.public_of(self.home)
-            wanted = public if public is not None else Endpoint(self._hub.nat_address, 0)
-            try:
-                sock = self._connected_from(wanted)
-            except OSError as error:
-                if error.errno not in _TAKEN or not wanted.port:
-                    raise
-                # Another connection to there has the port, or had it a moment ago.
-                sock = self._connected_from(wanted._replace(port=0))
+            sock = self._connected_outward()
         else:
             sock = self._connected_from(Endpoint(self.ends.opener.host, 0))
         self._onward = Leg(self._hub.loop, sock, self._onward_ready, connected=False)
         self._onward.send(bytes(self._early))
         self._early.clear()
         self._settle()
+
+    def _connected_outward(self) -> socket.socket:
+        """Return a socket that connects from the phone's public port, or where that can't be from any."""
+        wanted = self._hub.public_of(self.home) or Endpoint(self._hub.nat_address, 0)
+        for _ in range(2):
+            try:
+                return self._connected_from(wanted)
+            except OSError as error:
+                if error.errno not in _TAKEN or not wanted.port:
+                    raise
+            # Another connection to there has the port, or had it a moment ago (TIME_WAIT).
+            if not self._hub.displace(self):
+                break
+        return self._connected_from(wanted._replace(port=0))
 
     def _connected_from(self, local: Endpoint) -> socket.socket:
         """Return a socket that connects to the target; `local` may be an address that isn't the router's."""
