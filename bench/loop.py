@@ -54,6 +54,7 @@ MODES: Final = {
         Mode("accept", "sipalg's packet loop, engine that accepts all", "plain"),
         Mode("replace", "sipalg's packet loop, engine that replaces all by itself", "plain"),
         Mode("sipalg", "sipalg", "alg"),
+        Mode("pure", "sipalg, interpreted", "alg"),
     )
 }
 
@@ -116,12 +117,12 @@ def _way(mode: Mode, network: Network) -> Iterator[int]:
     elif mode.name == "helper":
         network.rules(_HELPER_RULES)
         yield 0
-    elif mode.name == "sipalg":
+    elif mode.name in {"sipalg", "pure"}:
         with tempfile.TemporaryDirectory(prefix="sipalg-bench-") as directory:
             # A socket of its own: an ALG may be running on this machine already.
             words = [sys.executable, "-m", "sipalg", "run", "--inside", "lan0", "--outside", "wan0"]
             words += ["--config", f"{directory}/settings", "--socket", f"{directory}/socket"]
-            with _process(network.command(network.router, *words)) as pid:
+            with _process(network.command(network.router, *words), pure=mode.name == "pure") as pid:
                 yield pid
     else:
         # The xt target, which kernels without nft's own `queue` have too.
@@ -135,10 +136,12 @@ def _way(mode: Mode, network: Network) -> Iterator[int]:
 
 
 @contextmanager
-def _process(words: list[str]) -> Iterator[int]:
-    """Run a program until the block ends; it has to say `ready` first."""
+def _process(words: list[str], *, pure: bool = False) -> Iterator[int]:
+    """Run a program until the block ends, `pure` in the interpreted build; it has to say `ready` first."""
     with tempfile.TemporaryFile("w+") as log:
         environment = os.environ | {"PYTHONPATH": f"{_HERE.parent / 'src'}:{_HERE.parent}", "PYTHONUNBUFFERED": "1"}
+        if pure:
+            environment["SIPALG_BUILD"] = "pure"
         process = subprocess.Popen(words, stdout=log, stderr=subprocess.STDOUT, env=environment)
         try:
             deadline = time.monotonic() + _READY_S

@@ -15,6 +15,7 @@ from typing import Final
 
 from bench.figures import FIXED_WORK, EngineResult, LoopResult
 from bench.loop import MODES
+from sipalg import builds
 
 #: µs a message that the engine may take, by kind.
 TARGETS_US: Final = {"REGISTER": 8.0, "REGISTER auth": 8.0, "INVITE": 20.0, "INVITE, new ports": 20.0}
@@ -32,7 +33,7 @@ def machine() -> list[str]:
     busy = "" if load < _BUSY_LOAD else " — **busy with other work, so take these figures as ratios at best**"
     return [
         f"- {model}, {os.cpu_count()} cores; Linux {platform.release()}",
-        f"- {platform.python_implementation()} {platform.python_version()}, interpreted",
+        f"- {platform.python_implementation()} {platform.python_version()}, {builds.running()} build of sipalg",
         f"- {datetime.now(UTC):%Y-%m-%d %H:%M} UTC; load average at the start {load:.2f}{busy}",
     ]
 

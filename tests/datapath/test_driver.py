@@ -419,7 +419,7 @@ def test_verdicts_come_in_order_and_in_batches(router: Router) -> None:
         router.queue.add(packet_of(b"x"))
     router.driver.drain()
     assert [packet_id for packet_id, _ in router.queue.verdicts] == list(range(1, 101))
-    assert router.queue.batches == [16, 16, 16, 16, 16, 16, 4]
+    assert router.queue.batches == [32, 32, 32, 4]
 
 
 def test_a_flood_leaves_others_their_turn(router: Router) -> None:

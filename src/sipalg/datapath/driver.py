@@ -35,8 +35,8 @@ from sipalg.engine.verdict import (
 _LOG = logging.getLogger(__name__)
 
 #: Packets taken at once, and how often, before the rest of the program gets its turn: some 30 ms at full load.
-_PACKETS_AT_ONCE: Final = 16
-_ROUNDS: Final = 64
+_PACKETS_AT_ONCE: Final = 32
+_ROUNDS: Final = 32
 
 #: Addresses remembered with the engine's form of them.
 _REMEMBERED: Final = 65536

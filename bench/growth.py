@@ -1,0 +1,285 @@
+"""Growth: what a message costs, and what state costs, with 100 to 100,000 phones registered and 10,000 calls up.
+
+Phones come with an address each, register once, and refresh in random order: measured is the refresh and its answer
+through the engine, each compared with what has to come out. Memory is the process's own, before and after. The start
+is `Alg.restore` of every mapping and `Alg.resume` of the journal's records, as after a crash; the expiry is all timers
+until nobody is left. The middle of a packet's way, without the kernel.
+"""
+
+from __future__ import annotations
+
+import gc
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from random import Random
+from typing import Final, NamedTuple
+
+from sipalg.engine.alg import Alg
+from sipalg.engine.records import plain_key
+from sipalg.engine.resuming import PlainRecord
+from sipalg.engine.settings import Settings
+from sipalg.engine.verdict import UDP, Command, Datagram, Endpoint, OpenMapping
+
+PUBLIC: Final = "203.0.113.1"
+SERVER: Final = Endpoint("203.0.113.50", 5060)
+#: What the page shows, as PHONES or PHONES:CALLS.
+SIZES: Final = ("100", "1000", "10000", "10000:10000", "100000")
+_AT_ONCE: Final = 16
+_AN_ENGINES: Final = 50_000
+_MEASURED: Final = 20_000
+_GRANTED_S: Final = 3600
+
+
+class Growth(NamedTuple):
+    """One size: µs a round trip of a refresh (two messages, least and median of batches), bytes a mapping, seconds."""
+
+    phones: int
+    calls: int
+    least_us: float
+    median_us: float
+    mapping_bytes: float
+    call_bytes: float
+    start_s: float
+    expiry_us: float
+    checked: int
+
+
+def new_engine() -> Alg:
+    """Return an engine that may use all unprivileged ports."""
+    settings = Settings(frozenset({"lan0"}), PUBLIC, PUBLIC, media_ports=(1024, 65_535))
+    return Alg(settings, lambda _protocol, _port: False)
+
+
+class Router:
+    """An engine with its phones, and what they send."""
+
+    def __init__(self, count: int) -> None:
+        # A public address has 64,512 ports, so more phones than that need a second one: an engine for each 50,000.
+        self.engines = [new_engine() for _ in range((count + _AN_ENGINES - 1) // _AN_ENGINES)]
+        self.phones = [Endpoint(f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}", 5060) for i in range(count)]
+        self.texts: list[bytes] = []
+        self.now = 1000.0
+        self.sequence = 1
+        self.ports: dict[Endpoint, int] = {}
+        self.media_mappings = 0
+
+    def feed(self, index: int, datagram: Datagram) -> bytes:
+        """Let the engine have a message and carry its commands out; the message that leaves."""
+        alg = self.engines[index // _AN_ENGINES]
+        verdict = alg.receive_datagram(datagram, self.now)
+        if verdict.commands:
+            self.note(verdict.commands)
+            alg.commands_done(verdict.token, self.now)
+        return verdict.payload
+
+    def note(self, commands: Sequence[Command]) -> None:
+        """Learn the public ports that were given."""
+        for command in commands:
+            if isinstance(command, OpenMapping):
+                self.ports[command.mapping.private] = command.mapping.public.port
+                self.media_mappings += command.mapping.purpose == "media"
+
+    def register(self, index: int) -> tuple[Datagram, bytes]:
+        """Return a phone's REGISTER and what has to leave (with a mapping: else b"")."""
+        phone = self.phones[index]
+        text = _REGISTER % {b"at": b"%b:%d" % (phone.host.encode(), phone.port), b"n": index, b"s": self.sequence}
+        port = self.ports.get(phone)
+        expected = b"" if port is None else _REGISTER % {
+            b"at": b"%b:%d" % (PUBLIC.encode(), port), b"n": index, b"s": self.sequence}  # fmt: skip
+        return Datagram(text, phone, SERVER, UDP, "lan0"), expected
+
+    def answer(self, index: int) -> tuple[Datagram, bytes]:
+        """Return the registrar's 200, and what has to reach the phone."""
+        phone = self.phones[index]
+        port = self.ports[phone]
+        public = {b"at": b"%b:%d" % (PUBLIC.encode(), port), b"host": PUBLIC.encode(), b"port": port,
+                  b"n": index, b"s": self.sequence}  # fmt: skip
+        private = {b"at": b"%b:%d" % (phone.host.encode(), phone.port), b"host": phone.host.encode(),
+                   b"port": phone.port, b"n": index, b"s": self.sequence}  # fmt: skip
+        return Datagram(_OK % public, SERVER, phone, UDP, "wan0"), _OK % private
+
+
+_REGISTER: Final = (
+    b"REGISTER sip:registrar.example.com SIP/2.0\r\nVia: SIP/2.0/UDP %(at)b;branch=z9hG4bK%(n)d-%(s)d;rport\r\n"
+    b"Max-Forwards: 70\r\nFrom: <sip:u%(n)d@example.com>;tag=f%(n)d\r\nTo: <sip:u%(n)d@example.com>\r\n"
+    b"Call-ID: c%(n)d@phone\r\nCSeq: %(s)d REGISTER\r\nContact: <sip:u%(n)d@%(at)b>\r\nExpires: 3600\r\n"
+    b"User-Agent: bench/%(n)d\r\nContent-Length: 0\r\n\r\n"
+)
+_OK: Final = (
+    b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP %(at)b;branch=z9hG4bK%(n)d-%(s)d;received=%(host)b;rport=%(port)d\r\n"
+    b"From: <sip:u%(n)d@example.com>;tag=f%(n)d\r\nTo: <sip:u%(n)d@example.com>;tag=t%(n)d\r\n"
+    b"Call-ID: c%(n)d@phone\r\nCSeq: %(s)d REGISTER\r\nContact: <sip:u%(n)d@%(at)b>;expires=3600\r\n"
+    b"Content-Length: 0\r\n\r\n"
+)
+_SDP: Final = (
+    b"v=0\r\no=- 1 1 IN IP4 %(host)b\r\ns=-\r\nc=IN IP4 %(host)b\r\nt=0 0\r\nm=audio %(media)d RTP/AVP 0 8\r\n"
+)
+_INVITE: Final = (
+    b"INVITE sip:b%(n)d@203.0.113.50 SIP/2.0\r\nVia: SIP/2.0/UDP %(at)b;branch=z9hG4bKi%(n)d;rport\r\n"
+    b"Max-Forwards: 70\r\nFrom: <sip:u%(n)d@example.com>;tag=i%(n)d\r\nTo: <sip:b%(n)d@example.com>\r\n"
+    b"Call-ID: i%(n)d@phone\r\nCSeq: 1 INVITE\r\nContact: <sip:u%(n)d@%(at)b>\r\n"
+    b"Content-Type: application/sdp\r\nContent-Length: %(size)d\r\n\r\n"
+)
+_INVITE_OK: Final = (
+    b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP %(at)b;branch=z9hG4bKi%(n)d;rport\r\n"
+    b"From: <sip:u%(n)d@example.com>;tag=i%(n)d\r\nTo: <sip:b%(n)d@example.com>;tag=a%(n)d\r\n"
+    b"Call-ID: i%(n)d@phone\r\nCSeq: 1 INVITE\r\nContact: <sip:b@203.0.113.50>\r\n"
+    b"Content-Type: application/sdp\r\nContent-Length: %(size)d\r\n\r\n"
+)
+
+
+class WrongOutputError(Exception):
+    """The engine's output isn't what it has to be; the text shows both."""
+
+
+def measure(phones: int, calls: int = 0, seed: int = 1) -> Growth:
+    """Measure one size. Raises WrongOutputError."""
+    gc.collect()
+    router = Router(phones)
+    before = _resident_bytes()
+    for index in range(phones):
+        _exchange(router, [index])
+        if index % 1000 == 999:
+            _forget_events(router)
+    _forget_events(router)
+    gc.collect()
+    with_phones = _resident_bytes()
+    for index in range(calls):
+        _call(router, index)
+    _forget_events(router)
+    gc.collect()
+    with_calls = _resident_bytes()
+    gc.freeze()
+    order = list(range(phones))
+    Random(seed).shuffle(order)
+    samples: list[float] = []
+    checked = 0
+    for _ in range(max(1, _MEASURED // phones)):
+        router.now += 60.0
+        router.sequence += 1
+        for first in range(0, min(phones, _MEASURED), _AT_ONCE):
+            some = order[first : first + _AT_ONCE]
+            samples.append(_exchange(router, some))
+            checked += 2 * len(some)
+    samples.sort()
+    started_s = _restart(router)
+    gc.unfreeze()
+    call_bytes = (with_calls - with_phones) / calls if calls else 0.0
+    mapping_bytes = (with_phones - before) / phones
+    times = (samples[0], samples[len(samples) // 2])
+    return Growth(phones, calls, *times, mapping_bytes, call_bytes, started_s, _expire(router), checked)
+
+
+def measure_apart(size: str) -> Growth:
+    """Measure one size, PHONES or PHONES:CALLS, in a process of its own, whose memory nobody else has used before."""
+    words = [sys.executable, "-m", "bench.growth", "--one", size]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
+    if done.returncode != 0:
+        raise WrongOutputError(done.stderr.strip() or f"exit code {done.returncode}")
+    return Growth(*json.loads(done.stdout))
+
+
+def _exchange(router: Router, some: Sequence[int]) -> float:
+    """Refresh some phones; µs a round trip."""
+    used_ns = 0
+    for make in (router.register, router.answer):
+        made = [make(index) for index in some]
+        begin = time.thread_time_ns()
+        outputs = [router.feed(index, datagram) for index, (datagram, _) in zip(some, made, strict=True)]
+        used_ns += time.thread_time_ns() - begin
+        for output, (datagram, expected) in zip(outputs, made, strict=True):
+            if expected and output != expected:
+                raise WrongOutputError(f"in {datagram!r}\ngot {output!r}\nexpected {expected!r}")
+    return used_ns / len(some) / 1000
+
+
+def _call(router: Router, index: int) -> None:
+    phone = router.phones[index]
+    media = 20_000 + index % 1000 * 2
+    body = _SDP % {b"host": phone.host.encode(), b"media": media}
+    values = {b"at": b"%b:%d" % (phone.host.encode(), phone.port), b"n": index, b"size": len(body)}
+    invite = router.feed(index, Datagram(_INVITE % values + body, phone, SERVER, UDP, "lan0"))
+    if phone.host.encode() in invite:
+        raise WrongOutputError(f"a private address left: {invite!r}")
+    answer = _SDP % {b"host": b"203.0.113.50", b"media": 30_000 + index % 1000 * 2}
+    values = {b"at": b"%b:%d" % (PUBLIC.encode(), router.ports[phone]), b"n": index, b"size": len(answer)}
+    router.feed(index, Datagram(_INVITE_OK % values + answer, SERVER, phone, UDP, "wan0"))
+
+
+def _restart(router: Router) -> float:
+    """Seconds for new engines to take all mappings and records over, from the journal's lines on."""
+    state = []
+    for alg in router.engines:
+        entries = [(entry.mapping, alg.peers.hosts.get(key, ())) for key, entry in alg.mappings.entries.items()]
+        lines = [json.dumps([record[0], plain_key(record), alg.records.value(record)]) for record in alg.records.all()]
+        state.append((entries, lines))
+    begin = time.perf_counter()
+    for entries, lines in state:
+        alg = new_engine()
+        for mapping, peers in entries:
+            alg.restore(mapping, 600.0, router.now, "lan0", peers)
+        records = (PlainRecord(kind, tuple(key), value) for kind, key, value in map(json.loads, lines))
+        alg.resume(records, (), router.now)
+    return time.perf_counter() - begin
+
+
+def _expire(router: Router) -> float:
+    """µs a mapping, contact or call for all timers until nothing is left."""
+    count = len(router.ports)
+    end = router.now + 4 * _GRANTED_S
+    begin = time.thread_time_ns()
+    for alg in router.engines:
+        while (due := alg.next_timer()) is not None and due <= end:
+            alg.handle_timer(due)
+            alg.take_events()
+    return (time.thread_time_ns() - begin) / 1000 / count
+
+
+def _forget_events(router: Router) -> None:
+    for alg in router.engines:
+        alg.take_events()
+
+
+def _resident_bytes() -> int:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * 4096
+
+
+def table(results: Sequence[Growth]) -> list[str]:
+    """Return the page's table; the last column is the cost of a message against that of the smallest size."""
+    first = results[0].median_us
+    lines = [
+        "| phones | calls | µs a round trip, median | least | × the first | bytes a mapping | bytes a call "
+        "| start, s | expiry, µs a mapping | messages checked |",
+        "|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    lines += [
+        f"| {one.phones:,} | {one.calls:,} | {one.median_us:.1f} | {one.least_us:.1f} | {one.median_us / first:.2f} "
+        f"| {one.mapping_bytes:,.0f} | {one.call_bytes:,.0f} | {one.start_s:.2f} | {one.expiry_us:.1f} "
+        f"| {one.checked:,}, all right |"
+        for one in results
+    ]
+    return lines
+
+
+def main(words: Sequence[str]) -> int:
+    """Print the table: `python -m bench.growth [PHONES[:CALLS] …]`; with `--one`, one size's figures as JSON."""
+    try:
+        if words[:1] == ["--one"]:
+            phones, _, calls = words[1].partition(":")
+            print(json.dumps(measure(int(phones), int(calls or 0))))
+            return 0
+        results = [measure_apart(size) for size in words or SIZES]
+    except WrongOutputError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("\n".join(table(results)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
