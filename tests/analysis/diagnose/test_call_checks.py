@@ -120,6 +120,18 @@ def reinvited(story: Story, media: str) -> None:
     story.request("ACK", SERVER, PHONE, cseq=7, to_tag="here")
 
 
+def test_calls_that_are_refused_are_counted_by_status(tmp_path: Path) -> None:
+    story = Story()
+    for number, status in enumerate((503, 486, 503, 408)):
+        story.request("INVITE", PHONE, SERVER, call_id=f"c{number}")
+        story.response(status, "INVITE", SERVER, PHONE, call_id=f"c{number}")
+    refused = found(story.diagnosis(tmp_path), "refused")
+    assert [(one.severity, one.text, one.packets) for one in refused] == [
+        ("warning", "1 of 4 calls refused with 408", (8,)),
+        ("warning", "2 of 4 calls refused with 503", (2, 6)),
+    ]
+
+
 def test_reinvite_that_moves_the_media_is_named(tmp_path: Path) -> None:
     story = Story()
     reinvited(story, "198.51.100.77:9000")

@@ -41,6 +41,17 @@ def test_capture_in_which_all_is_well(tmp_path: Path, capsys: pytest.CaptureFixt
     ]
 
 
+def test_phones_that_matter_most_come_first(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    story = Story()
+    for number in range(12):
+        story.register(f"192.168.20.{number + 1}:5060", names=PUBLIC)
+    story.register()
+    story.request("REGISTER", "75.142.151.49:1025", SERVER, via="75.142.151.49:1025", contact="192.168.20.9:5060")
+    cli.main(["diagnose", str(story.write(tmp_path / "many.pcap"))])
+    phones = [line.partition(":")[0] for line in capsys.readouterr().out.splitlines() if line.startswith("phone ")]
+    assert phones[:3] == ["phone 75.142.151.49", "phone 192.168.20.100", "phone 192.168.20.1"]
+
+
 def test_nothing_of_a_strangers_moves_the_cursor(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     story = Story()
     story.call("192.168.20.100:4000", "207.252.1.148:9000", call_id="one\x1b[2J")

@@ -14,7 +14,7 @@ def test_proof_keeps_the_first_packets_and_the_count() -> None:
 
 
 def test_call_talked_from_its_answer_to_its_end() -> None:
-    call = Call("id", Side("a"), Side("b"), 1, 0, Endpoint("b", 5060))
+    call = Call("id", Side("a"), Side("b"), 1, Endpoint("b", 5060))
     assert call.talked_s == 0
     call.answered_ns, call.last_ns = 1_000_000_000, 9_000_000_000
     assert call.talked_s == 8

@@ -8,13 +8,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final
 
-from sipalg.analysis.diagnose.facts import Call, Facts
+from sipalg.analysis.diagnose.facts import Call, Facts, Proof
 from sipalg.analysis.diagnose.findings import BROKEN, NOTE, WARNING, Finding, Wanted, counted, finding
 
 _NS: Final = 1_000_000_000
 #: A 2xx that is repeated for so long, or so often, isn't one lost packet.
 _REPEATED_S: Final = 8.0
 _REPEATED: Final = 4
+#: Not there, busy, cancelled, declined, or redirected: what a callee may say.
+_CHOSEN: Final = frozenset((*range(300, 400), 404, 480, 484, 486, 487, 600, 603, 604))
 #: When a side that waits for its ACK gives up.
 _GIVES_UP_S: Final = (28.0, 40.0)
 
@@ -69,6 +71,19 @@ def sizes(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
         yield finding(BROKEN, "content-length", text, advice, facts.cut_short)
 
 
+def failures(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
+    """Say how many calls are refused with a status that no callee's choice explains."""
+    del wanted
+    refused: dict[int, dict[str, Proof]] = {}
+    for call in facts.calls:
+        if call.failed and not call.answered and call.failed not in _CHOSEN:
+            refused.setdefault(call.failed, {}).setdefault(call.call_id, call.failed_at)
+    for status, calls in sorted(refused.items()):
+        text = f"{len(calls)} of {counted(facts.call_count, 'call')} refused with {status}"
+        advice = "see who answers so, and its Warning or Reason; a server's log tells more"
+        yield finding(WARNING, "refused", text, advice, *calls.values())
+
+
 def moved_media(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
     """Say in which calls a re-INVITE moves the media to another host."""
     for call in facts.calls:
@@ -89,4 +104,4 @@ def moved_media(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
             yield finding(severity, "direct-media", text, advice, call.redirected, call=call.call_id)
 
 
-CHECKS: Final = (lost_ack, loops, sizes, moved_media)
+CHECKS: Final = (lost_ack, loops, failures, sizes, moved_media)

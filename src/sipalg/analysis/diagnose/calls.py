@@ -154,16 +154,14 @@ def _sender(call: Call, message: SipMessage) -> Side:
 
 def _begin(message: SipMessage) -> Call:
     caller, called = Side(message.source.host), Side(message.destination.host)
-    return Call(message.call_id, caller, called, message.number, message.time_ns, message.destination)
+    return Call(message.call_id, caller, called, message.number, message.destination)
 
 
 def _response(call: Call, message: SipMessage) -> None:
     status = message.status
-    if message.cseq != call.sequence:
+    if message.cseq != call.sequence or status < 200:
         return
-    if status < 200:
-        call.provisional.add(message.number)
-    elif status < 300:
+    if status < 300:
         call.answered_ns = call.answered_ns or message.time_ns
         call.answered_last_ns = message.time_ns
         call.answered.add(message.number)

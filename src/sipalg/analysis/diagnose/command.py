@@ -22,7 +22,7 @@ from sipalg.analysis.diagnose.inputs import Input, Inputs, OverlapError
 from sipalg.analysis.diagnose.look import look
 from sipalg.analysis.diagnose.networks import Networks
 from sipalg.analysis.diagnose.server_verdict import ServerVerdict, judge_servers
-from sipalg.analysis.diagnose.verdict import PhoneVerdict, judge, overall
+from sipalg.analysis.diagnose.verdict import PhoneVerdict, judge, overall, worst_first
 from sipalg.analysis.ladder import printable
 from sipalg.analysis.rtp import Streams
 from sipalg.capture import arguments
@@ -106,7 +106,7 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
     else:
         alg = overall(phones)
         yield "verdict: whether an ALG is needed can't be told" if alg == UNTOLD else f"verdict: ALG {alg}"
-    for phone in phones[:_MOST_ALIKE]:
+    for phone in worst_first(phones)[:_MOST_ALIKE]:
         agent = f" ({phone.agent})" if phone.agent else ""
         seen = f", outside {', '.join(phone.seen_as)}" if phone.seen_as else ""
         yield f"phone {phone.phone}{seen}{agent}: {phone.aware}"

@@ -98,7 +98,6 @@ class Server:
     """A SIP server by its address and port, with what it was asked and how it answered."""
 
     end: Endpoint
-    protocols: set[int] = field(default_factory=set)
     requests: int = 0
     #: Requests outside of any dialog, to it or from its own port: what follows inside one may go to anybody.
     opened: Proof = field(default_factory=Proof)
@@ -179,13 +178,11 @@ class Call:
     caller: Side
     called: Side
     started: int
-    started_ns: int
     #: Where the INVITE went.
     target: Endpoint
     invite: Proof = field(default_factory=Proof)
     #: The CSeq of the INVITE that began it.
     sequence: int = 0
-    provisional: Proof = field(default_factory=Proof)
     answered: Proof = field(default_factory=Proof)
     answered_ns: int = 0
     answered_last_ns: int = 0

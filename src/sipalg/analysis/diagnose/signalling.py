@@ -59,7 +59,6 @@ class Signalling:
         if ends is None:
             return None
         phone, server = self._phone(ends), self._server(ends)
-        server.protocols.add(message.protocol)
         phone.servers.add(ends.server)
         phone.protocols.add(message.protocol)
         # Whoever opens a TCP connection does so from any port.

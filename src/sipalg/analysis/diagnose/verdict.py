@@ -35,7 +35,7 @@ from sipalg.codec.datagram import TCP
 HARMFUL: Final = "harmful"
 NEEDED: Final = "needed"
 NOT_NEEDED: Final = "not needed"
-_ORDER: Final = (HARMFUL, NEEDED, UNTOLD, NOT_NEEDED)
+_ORDER: Final[tuple[str, ...]] = (HARMFUL, NEEDED, UNTOLD, NOT_NEEDED)
 
 _SPOILT: Final = {
     VIA_CHANGED: "answers don't bring back the Via that the phone wrote",
@@ -89,6 +89,11 @@ def _is_caller(facts: Facts, phone: Phone) -> bool:
     """Whether it is outside, and speaks only to phones or servers inside: this NAT isn't its own."""
     ends = (facts.phones.get(str(server)) for server in phone.servers)
     return phone.view == OUTSIDE and bool(phone.servers) and all(end is not None and end.twin for end in ends)
+
+
+def worst_first(verdicts: list[PhoneVerdict]) -> list[PhoneVerdict]:
+    """Return the verdicts in the order in which they count; those that are alike stay in theirs."""
+    return sorted(verdicts, key=lambda verdict: _ORDER.index(verdict.alg))
 
 
 def overall(verdicts: list[PhoneVerdict]) -> str:
