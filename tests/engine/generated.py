@@ -9,9 +9,7 @@ OTHER = "192.168.33.11"
 PUBLIC = "203.0.113.1"
 #: The address that puts a call on hold.
 ZERO = ".".join("0000")
-HOSTS = st.sampled_from(
-    [OWN, OWN, OWN, OTHER, PUBLIC, "10.0.0.9", "phone.lan", "203.0.113.50", ZERO, "[2001:db8::1]"]
-)
+HOSTS = st.sampled_from([OWN, OWN, OWN, OTHER, PUBLIC, "10.0.0.9", "phone.lan", "203.0.113.50", ZERO, "[2001:db8::1]"])
 PORTS = st.sampled_from(["", ":5060", ":5070", ":16384", ":16385", ":80", ":65535", ":99999", ":0"])
 MEDIA_PORTS = st.sampled_from([0, 9, 900, 10000, 10001, 10002, 16384, 16386, 5060, 65534, 65535, 65536])
 METHODS = st.sampled_from(
@@ -40,7 +38,18 @@ def uris(draw: st.DrawFn) -> str:
     scheme = draw(st.sampled_from(["sip:", "sip:", "sip:", "sips:", "tel:", "SIP:"]))
     user = draw(st.sampled_from(["", "a@", "192.168.33.10@", "a:b@", "%40@"]))
     more = draw(
-        st.sampled_from(["", ";lr", ";transport=tcp", ";transport=udp", "?Replaces=192.168.33.10", ";x=203.0.113.1"])
+        st.sampled_from(
+            [
+                "",
+                ";lr",
+                ";transport=tcp",
+                ";transport=udp",
+                "?Replaces=192.168.33.10",
+                ";x=203.0.113.1",
+                ";maddr=192.168.33.10",
+                ";maddr=203.0.113.1",
+            ]
+        )
     )
     return f"{scheme}{user}{draw(HOSTS)}{draw(PORTS)}{more}"
 
@@ -94,6 +103,19 @@ def descriptions(draw: st.DrawFn) -> str:
 
 
 @st.composite
+def parts(draw: st.DrawFn, body: str) -> str:
+    """A multipart body of one description or two, one of them perhaps for early media or in a multipart of its own."""
+    head = draw(st.sampled_from(["", "Content-Length: {}\r\n", "Content-Disposition: early-session\r\n"]))
+    text = f"--x\r\nContent-Type: application/sdp\r\n{head.format(len(body))}\r\n{body}"
+    if draw(st.booleans()):
+        other = draw(descriptions())
+        inner = f"--y\r\nContent-Type: application/sdp\r\nl:{len(other)}\r\n\r\n{other}--y--\r\n"
+        length = draw(st.sampled_from(["", f"Content-Length: {len(inner)}\r\n"]))
+        text += f"--x\r\nContent-Type: multipart/alternative;boundary=y\r\n{length}\r\n{inner}"
+    return f"{text}--x--\r\n"
+
+
+@st.composite
 def messages(draw: st.DrawFn) -> bytes:
     """A message as some phone or server might send it."""
     method = draw(METHODS)
@@ -144,7 +166,7 @@ def messages(draw: st.DrawFn) -> bytes:
         multipart = not draw(st.integers(0, 4))
         fields.append("Content-Type: " + ("multipart/mixed;boundary=x" if multipart else "application/sdp"))
         if multipart:
-            body = f"--x\r\nContent-Type: application/sdp\r\n\r\n{body}--x--\r\n"
+            body = draw(parts(body))
     fields = draw(st.permutations(fields))
     ends = draw(st.sampled_from(["\r\n", "\r\n", "\r\n", "\n"]))
     if ends == "\n":
