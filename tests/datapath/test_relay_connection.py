@@ -121,6 +121,20 @@ def test_the_first_message_tells_whose_connection_it_is() -> None:
         assert {one.source for one in world.hub.asked} == {Endpoint("127.0.0.1", 5066)}
 
 
+def test_a_keep_alive_alone_opens_nothing_yet() -> None:
+    with World() as world:
+        own = b"OPTIONS sip:b SIP/2.0\r\nVia: SIP/2.0/TCP 127.0.0.1:5066\r\nContent-Length: 0\r\n\r\n"
+        with socket.create_server(("127.0.0.1", 0)) as free:
+            public = Endpoint(*free.getsockname())
+        world.hub.mapped[Endpoint("127.0.0.1", 5066)] = public
+        world.opener.send(PING)
+        world.steps()
+        world.opener.send(own)
+        far = world.accept()
+        assert far.getpeername() == public
+        assert world.received(far, len(PING + own)) == PING + own
+
+
 def test_a_phone_that_waits_for_the_server_gets_its_connection() -> None:
     with World() as world:
         world.hub.time.now += FIRST_WORD_S
@@ -259,6 +273,13 @@ def test_silence_ends_what_is_half_closed_sooner_and_what_is_not_sip_later() -> 
         world.steps()
         world.connection.look(world.hub.time.now + HALF_CLOSED_S + 1)
         assert world.hub.ends == ["silent"]
+    with World() as world:
+        world.hub.mapped[world.connection.home] = Endpoint("127.0.0.1", 0)
+        world.opener.send(OUT)
+        world.accept().shutdown(socket.SHUT_WR)
+        world.steps()
+        world.connection.look(world.hub.time.now + HALF_CLOSED_S + 1)
+        assert world.hub.ends == ["silent"], "the server is gone, and the phone doesn't go"
     with World() as world:
         world.opener.send(b"\x16\x03\x01")
         world.accept()

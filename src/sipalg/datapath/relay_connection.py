@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import math
 import socket
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
@@ -175,7 +176,8 @@ class Connection:
             self._note_broken(framer)
         if leg.ended:
             self._send(framer.give_up(), forth=forth)
-        if self._onward is None and (self.forth.messages or self._early):
+        # Not for a keep-alive alone: the first message says where from.
+        if self._onward is None and (self.forth.messages or (self.forth.broken and self._early)):
             self._connect()
 
     def _datagram(self, payload: bytes, *, forth: bool) -> Datagram:
@@ -235,20 +237,17 @@ class Connection:
                 self._send(framer.give_up(), forth=forth)
                 self._note_broken(framer)
         self._settle()
-        silent_s = now - self.last_word
-        if self._opener.ended or (self._onward is not None and self._onward.ended):
-            allowed_s = HALF_CLOSED_S
-        elif self.untouched:
-            allowed_s = max(UNTOUCHED_IDLE_S, self._hub.sip_timeout_s)
-        else:
-            allowed_s = self._hub.sip_timeout_s
-        if silent_s > allowed_s and (self._opener.ended or self.untouched or self._unneeded()):
+        if now - self.last_word > self._allowed_silence_s():
             self.close("silent")
 
-    def _unneeded(self) -> bool:
-        """Whether no mapping lives for which the connection would be kept: no contact, no call."""
+    def _allowed_silence_s(self) -> float:
+        """How long nobody need say anything: for good, where a mapping lives for a contact or a call."""
+        if self._opener.ended or (self._onward is not None and self._onward.ended):
+            return HALF_CLOSED_S
+        if self.untouched:
+            return max(UNTOUCHED_IDLE_S, self._hub.sip_timeout_s)
         phone = self.home if self.ends.from_inside else self.ends.target
-        return self._hub.public_of(phone) is None
+        return self._hub.sip_timeout_s if self._hub.public_of(phone) is None else math.inf
 
     def _connect(self) -> None:
         """Connect onwards: outwards from the public address, inwards from the server's own."""
