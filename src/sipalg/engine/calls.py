@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import Final
 
 from sipalg.codec.message import Identity, Message, session_expires_s
+from sipalg.engine import policy
 from sipalg.engine.dialogs import (
     SESSION_METHODS,
     CallKey,
@@ -26,7 +27,7 @@ from sipalg.engine.dialogs import (
 )
 from sipalg.engine.mappings import MappingKey, Mappings
 from sipalg.engine.media import Ends, flows_between, keys_of, without_muxed_rtcp
-from sipalg.engine.policy import EARLY_S, LINGER_S, MAX_DIALOGS, MAX_DIALOGS_PER_HOST, MEDIA_ADDRESS_REFUSED
+from sipalg.engine.policy import EARLY_S, LINGER_S, MEDIA_ADDRESS_REFUSED
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import CheckFlow, EndFlow, EstablishFlow, Flow
@@ -119,7 +120,7 @@ class Calls:
         """A request: INVITE begins a dialog, BYE begins its end, ACK confirms it, all may carry a description."""
         dialog = self.dialogs.get(key)
         if dialog is None:
-            if step.method != b"INVITE" or recipient or self._too_many(transaction, key):
+            if step.method != b"INVITE" or recipient or self._too_many(transaction, key, inside=step.from_inside):
                 return
             self._begin(transaction, key, step)
             return
@@ -352,9 +353,15 @@ class Calls:
         transaction.tell("call-established", call=key[1].decode("utf-8", "replace"), private=dialog.keys[0][1])
         return dialog._replace(confirmed=True)
 
-    def _too_many(self, transaction: Transaction, key: DialogKey) -> bool:
-        """Whether a limit stands against one more dialog: then the message passes translated, without media flows."""
-        if self.by_host.get(key[0], 0) < MAX_DIALOGS_PER_HOST and len(self.dialogs) < MAX_DIALOGS:
+    def _too_many(self, transaction: Transaction, key: DialogKey, *, inside: bool = True) -> bool:
+        """Whether a limit stands against one more dialog: then the message passes translated, without media flows.
+
+        What the outside begins has half of the room, so that no flood from there keeps a phone from calling.
+        """
+        share = 1 if inside else 2
+        of_host, of_all = self.by_host.get(key[0], 0) * share, len(self.dialogs) * share
+        within = of_host < policy.MAX_DIALOGS_PER_HOST and of_all < policy.MAX_DIALOGS
+        if within and len(self.by_call.get(key[:2], ())) < policy.MAX_DIALOGS_PER_CALL:
             return False
         transaction.tell("too-many-calls", private=key[0])
         return True

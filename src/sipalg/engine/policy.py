@@ -21,6 +21,8 @@ MAX_MAPPINGS_PER_HOST: Final = 4096
 MAX_MAPPINGS: Final = 64512
 #: Calls of one inside host: a large PBX.
 MAX_DIALOGS_PER_HOST: Final = 4096
+#: Dialogs and early dialogs with one Call-ID: an INVITE that rings everywhere in an office forks into dozens.
+MAX_DIALOGS_PER_CALL: Final = 64
 #: Dialogs and early dialogs in all.
 MAX_DIALOGS: Final = 65536
 #: Servers that one socket of a phone may speak to: a provider's addresses, several providers.
