@@ -79,7 +79,8 @@ def play(template: bytes, number: int, *, inbound: bool, report: Callable[[str],
     report(
         f"{number:,} · {spent / number * 1e6:.1f} µs each · beside: median {statistics.median(beside) * 1e6:.1f} µs, "
         f"99 of 100 below {statistics.quantiles(beside, n=100)[-1] * 1e6:.1f} µs "
-        f"(alone {statistics.median(alone) * 1e6:.1f}) · {(_memory_bytes() - before) / 1e6:.1f} MB more · dialogs, mappings, Call-IDs: {rows}\n"
+        f"(alone {statistics.median(alone) * 1e6:.1f}) · {(_memory_bytes() - before) / 1e6:.1f} MB more · "
+        f"dialogs, mappings, Call-IDs: {rows}\n"
     )
 
 

@@ -5,7 +5,7 @@ from tests.engine.ladder import Ladder
 from tests.engine.scenario import M, Outgoing
 from tests.engine.wire import audio, response, sdp
 
-from sipalg.engine import calls as module
+from sipalg.engine import policy
 from sipalg.engine.verdict import EndFlow, Endpoint, EstablishFlow, Flow
 
 P, N = "192.168.33.10", "203.0.113.1"
@@ -285,7 +285,7 @@ def test_the_callers_tag_counts_on_the_side_that_called() -> None:
 
 @pytest.mark.interpreted
 def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "MAX_DIALOGS_PER_HOST", 2)
+    monkeypatch.setattr(policy, "MAX_DIALOGS_PER_HOST", 2)
     ladder, call = stage()
     second = Outgoing(call.phone, call.server, call="c2", port=10002)
     third = Outgoing(call.phone, call.server, call="c3", port=10004)
@@ -296,7 +296,7 @@ def test_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     assert call.ok() is not None
     assert ladder.flows == set()
     assert "too-many-calls" in [event.name for event in ladder.alg.take_events()]
-    monkeypatch.setattr(module, "MAX_DIALOGS", 2)
+    monkeypatch.setattr(policy, "MAX_DIALOGS", 2)
     other = Outgoing(ladder.phone("192.168.33.11"), call.server, call="c4")
     other.invite()
     assert len(ladder.alg.calls.dialogs) == 2
