@@ -13,9 +13,20 @@ from tests.engine.ladder import Ladder, Phone
 from tests.engine.scenario import Outgoing, registers
 from tests.engine.wire import audio, request, sdp
 
-from sipalg.engine.verdict import DROP, Command, Datagram, Endpoint, EstablishFlow, OpenMapping
+from sipalg.engine.verdict import (
+    DROP,
+    REPLACE,
+    Command,
+    Datagram,
+    Endpoint,
+    EstablishFlow,
+    OpenMapping,
+    Verdict,
+)
 
 _ZERO = ".".join("0000")
+#: How many messages may come again later.
+_KEPT = 12
 _STATUSES = st.sampled_from([100, 180, 183, 200, 200, 200, 401, 486, 488])
 _REMOTES = st.sampled_from(
     [Endpoint("203.0.113.60", 30000), Endpoint("203.0.113.60", 30002), Endpoint("203.0.113.61", 9)]
@@ -28,6 +39,24 @@ def shown(ladder: Ladder) -> dict[str, object]:
     return {name: sorted(map(str, cast(list[object], tables[name]))) for name in ("mappings", "contacts", "calls")}
 
 
+class Recording(Ladder):
+    """A ladder that keeps the last messages, and looks whether what leaves is wholly translated."""
+
+    def receive(self, datagram: Datagram) -> Verdict:
+        verdict = super().receive(datagram)
+        own = datagram.source.host.encode()
+        if verdict.action == REPLACE and datagram.in_interface == "lan0":
+            # The test's phones write their address where it is to be translated, and nowhere else.
+            assert own not in verdict.payload, "a message left with a private address that has a mapping"
+        if verdict.action != REPLACE:
+            assert verdict.payload == datagram.payload
+        if datagram not in self.seen:
+            self.seen = [*self.seen, datagram][-_KEPT:]
+        return verdict
+
+    seen: list[Datagram]
+
+
 class Router(RuleBasedStateMachine):
     """Two phones, one server, one kernel that sometimes refuses; `calls` are those begun and not forgotten."""
 
@@ -35,7 +64,8 @@ class Router(RuleBasedStateMachine):
 
     @initialize()
     def start(self) -> None:
-        self.ladder = Ladder(10002, 10004, inside_networks=(IPv4Network("192.168.33.0/24"),))
+        self.ladder = Recording(10002, 10004, inside_networks=(IPv4Network("192.168.33.0/24"),))
+        self.ladder.seen = []
         self.server = self.ladder.server("203.0.113.50")
         self.phones = [self.ladder.phone("192.168.33.10"), self.ladder.phone("192.168.33.11")]
         self.begun = 0
@@ -195,6 +225,15 @@ class Router(RuleBasedStateMachine):
         self.refusals = 0
         address = "203.0.113.2" if other else "203.0.113.1"
         self.ladder.moves_to(address)
+
+    @rule(places=st.lists(st.integers(0, _KEPT - 1), max_size=4))
+    def old_messages_come_again(self, places: list[int]) -> None:
+        """Late, repeated, and in another order, from either side."""
+        self.refusals = 0
+        seen = self.ladder.seen
+        for place in places:
+            if place < len(seen):
+                self.ladder.receive(seen[place])
 
     @rule(emptied=st.booleans())
     def process_restarts(self, emptied: bool) -> None:
