@@ -163,3 +163,32 @@ def test_candidates_that_are_nobodys_leave_the_description_public(candidate: str
     arrived = other.is_asked("INVITE", body=public)
     assert arrived is not None
     assert arrived.endswith(public.replace("\n", "\r\n").encode())
+
+
+def test_an_offer_as_browsers_write_it() -> None:
+    lines = (
+        "a=rtcp:9 IN IP4 {zero}",
+        "a=candidate:2530089836 1 udp 2122260223 {own} {port} typ host generation 0 network-id 1 network-cost 10",
+        "a=candidate:559267639 1 udp 2122202367 2001:db8::33 50002 typ host generation 0 network-id 2",
+        "a=candidate:3762152412 1 tcp 1518280447 192.168.33.10 9 typ host tcptype active generation 0 network-id 1",
+        "a=end-of-candidates",
+        "a=ice-options:trickle",
+        "a=rtcp-mux",
+        "a=rtcp-rsize",
+        *TAIL,
+    )
+
+    def offer(own: str, first: int, second: int) -> str:
+        sections = [
+            audio(port, *(line.format(own=own, port=port, zero=ZERO) for line in lines)) for port in (first, second)
+        ]
+        return sdp(own, "a=group:BUNDLE 0 1", "a=msid-semantic: WMS x", *sections)
+
+    ladder = Ladder(50000)
+    one = call(ladder)
+    sent = one.asks("INVITE", body=offer(P, 50000, 50010))
+    public = offer(N, 16384, 50010)
+    assert sent.partition(b"\r\n\r\n")[2].decode() == public.replace("\n", "\r\n")
+    one.ok()
+    one.hangs_up()
+    ladder.finish()
