@@ -69,7 +69,7 @@ def compile_programs() -> None:
         raise LoopError("the closed loop's generator is C: gcc is missing (Debian: apt-get install gcc libc6-dev)")
     BUILD.mkdir(exist_ok=True)
     newest = max(path.stat().st_mtime for path in [*_HERE.glob("*.c"), *_HERE.glob("*.h")])
-    for name in ("loop", "noop"):
+    for name in ("loop", "noop", "calls"):
         program = BUILD / name
         if not program.exists() or program.stat().st_mtime < newest:
             subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", program, _HERE / f"{name}.c"], check=True)
@@ -77,15 +77,15 @@ def compile_programs() -> None:
 
 def run_once(mode: Mode, window: int, seconds: float, corpus: Corpus, load: Path) -> LoopResult:
     """Run one mode once in fresh namespaces. Raises LoopError or NetworkError."""
-    with Network(corpus.phones) as network, _way(mode, network) as pid:
+    with Network(corpus.phones) as network, way(mode, network) as pid:
         words: list[str | Path] = [BUILD / "loop", load, network.phones_namespace, network.server, SERVER, PUBLIC]
         words += [mode.expected, str(window), str(seconds), "1"]
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
             assert process.stdout is not None
             process.stdout.readline()  # the first registrations are over
-            before = _cpu_s(pid)
+            before = cpu_s(pid)
             output, errors = process.communicate()
-            used = _cpu_s(pid) - before
+            used = cpu_s(pid) - before
     if process.returncode != 0:
         raise LoopError(f"{mode.title}, window {window}: {errors.strip() or f'exit code {process.returncode}'}")
     result = json.loads(output)
@@ -110,7 +110,7 @@ def run_rounds(
 
 
 @contextmanager
-def _way(mode: Mode, network: Network) -> Iterator[int]:
+def way(mode: Mode, network: Network) -> Iterator[int]:
     """Set the mode up in the router; the pid of its process, 0 where the kernel does it alone."""
     if mode.name == "plain":
         yield 0
@@ -167,7 +167,7 @@ def _text(log: object) -> str:
     return os.pread(log.fileno(), 1 << 20, 0).decode(errors="replace")
 
 
-def _cpu_s(pid: int) -> float:
+def cpu_s(pid: int) -> float:
     """User and system time of a process in seconds, 0 for pid 0 (proc(5), stat, fields 14 and 15)."""
     if not pid:
         return 0.0

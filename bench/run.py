@@ -1,6 +1,6 @@
-"""`make bench`: the engine alone and the closed loop, one after the other, and the page with the results.
+"""`make bench`: the engine alone, closed loops and growth, one after the other, and the page with the results.
 
-`python -m bench.run [--rounds N] [--seconds S] [--only engine|loop|growth] [--modes …] [--windows …]
+`python -m bench.run [--rounds N] [--seconds S] [--only engine|loop|calls|growth] [--modes …] [--windows …]
 [--phones N]`. Exit code 1 with the message in question if one output is wrong. It drives everything else here.
 """
 
@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
-from bench import growth
+from bench import calls, growth
 from bench.diagnose import HEADING, old_section, with_section
 from bench.engine import WrongOutputError, measure
 from bench.figures import EngineResult, LoopResult, machine_us
@@ -34,6 +34,11 @@ _LOOP_NOTE: Final = (
     "run. Linux's helper gets part of them wrong, so its mistakes are counted instead. Rounds are interleaved. With "
     "plain NAT and in the ways that only accept, the texts must arrive unchanged."
 )
+_CALLS_NOTE: Final = (
+    "INVITE with SDP, 180, 200 with SDP, ACK, BYE, 200, window 64, own generator in C; each call's media ports are "
+    "others than those of its phone's call before. Every message is compared at both ends, byte for byte, and the "
+    "first wrong one ends the run, but for Linux's helper, whose mistakes are counted."
+)
 _GROWTH_NOTE: Final = (
     "Phones with an address each, registered, through the engine alone: a round trip is a refresh and its 200, in "
     "random order, compared with what has to come out. Each size in a process of its own; bytes are of its resident "
@@ -51,6 +56,8 @@ def main(words: Sequence[str]) -> int:
             lines += _engine(options)
         if options.only in {None, "loop"}:
             lines += _loop(options)
+        if options.only in {None, "calls"}:
+            lines += _calls(options)
         if options.only in {None, "growth"}:
             lines += _growth()
     except (WrongOutputError, growth.WrongOutputError, LoopError, NetworkError) as error:
@@ -94,6 +101,15 @@ def _loop(options: argparse.Namespace) -> list[str]:
     return ["", "## The closed loop", "", f"{command}. {_LOOP_NOTE}", "", *loop_table(results), "", *verdicts]
 
 
+def _calls(options: argparse.Namespace) -> list[str]:
+    results = []
+    for result in calls.run_rounds(calls.WAYS, 64, options.rounds, options.seconds, options.phones):
+        print(f"calls   {result.mode:8} {result.rate:10,.0f} a second", flush=True)
+        results.append(result)
+    command = f"`python -m bench.calls {','.join(calls.WAYS)} 64 {options.rounds} {options.seconds:g}`"
+    return ["", "## Calls", "", f"{command}. {_CALLS_NOTE}", "", *calls.table(results)]
+
+
 def _growth() -> list[str]:
     command = f"`python -m bench.growth {' '.join(growth.SIZES)}`"
     return ["", "## Growth", "", f"{command}. {_GROWTH_NOTE}", "",
@@ -104,7 +120,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench.run", description="Measure what sipalg costs.")
     parser.add_argument("--rounds", type=int, default=5, help="rounds of everything (default 5)")
     parser.add_argument("--seconds", type=float, default=2.0, help="length of a closed loop's run (default 2)")
-    parser.add_argument("--only", choices=("engine", "loop", "growth"), help="one part; writes no file")
+    parser.add_argument("--only", choices=("engine", "loop", "calls", "growth"), help="one part; writes no file")
     parser.add_argument("--modes", default="plain,helper,noop,accept,sipalg,pure", help=f"of {', '.join(MODES)}")
     parser.add_argument("--windows", default="64,1", help="messages under way at once (default 64,1)")
     parser.add_argument("--phones", type=int, default=1000, help="phones, at most 1,000 in the loop (default 1000)")

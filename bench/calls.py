@@ -1,0 +1,105 @@
+"""Calls with SDP in a closed loop: INVITE, 180, 200, ACK, BYE, 200, through the same ways as the registrations.
+
+`calls.c` makes the messages and compares every one at both ends; each call's media ports are others than those of its
+phone's call before. A call opens its media's mappings and flows and ends them, so this measures sipalg's commands to
+the kernel, which a registration's refresh has none of. The whole of a packet's way, measured from outside.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Final, NamedTuple
+
+from bench.corpus import Corpus
+from bench.loop import BUILD, MODES, LoopError, Mode, compile_programs, cpu_s, way
+from bench.network import Network, NetworkError
+from bench.phones import MEDIA_SERVER, PUBLIC, SERVER
+
+WAYS: Final = ("plain", "helper", "sipalg", "pure")
+
+
+class CallsResult(NamedTuple):
+    """One run: calls a second, latency of a whole call in µs, CPU of the way's process in µs a call."""
+
+    mode: str
+    rate: float
+    p50_us: float
+    p99_us: float
+    resent: int
+    checked: int
+    wrong: int
+    cpu_us: float | None
+
+
+def run_once(mode: Mode, window: int, seconds: float, corpus: Corpus) -> CallsResult:
+    """Run one mode once in fresh namespaces. Raises LoopError or NetworkError."""
+    with Network(corpus.phones) as network, way(mode, network) as pid:
+        first = corpus.phones[0].private.host
+        words: list[str | Path] = [BUILD / "calls", network.phones_namespace, network.server, SERVER, MEDIA_SERVER]
+        words += [PUBLIC, first, str(len(corpus.phones)), mode.expected, str(window), str(seconds)]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            process.stdout.readline()  # every phone has called once
+            before = cpu_s(pid)
+            output, errors = process.communicate()
+            used = cpu_s(pid) - before
+    if process.returncode != 0:
+        raise LoopError(f"calls by {mode.title}: {errors.strip() or f'exit code {process.returncode}'}")
+    found = json.loads(output)
+    return CallsResult(mode.name, found["rate"], found["p50_us"], found["p99_us"], found["resent"], found["checked"],
+                       found["wrong"], used / max(1, found["calls"]) * 1e6 if pid else None)  # fmt: skip
+
+
+def run_rounds(ways: Sequence[str], window: int, rounds: int, seconds: float, phones: int) -> Iterator[CallsResult]:
+    """Run all ways, `rounds` times interleaved; yield as they end."""
+    compile_programs()
+    corpus = Corpus(1, phones)
+    for _ in range(rounds):
+        for name in ways:
+            yield run_once(MODES[name], window, seconds, corpus)
+
+
+def table(results: Sequence[CallsResult]) -> list[str]:
+    """Return the page's table, a row for each way."""
+    helper = [result.rate for result in results if result.mode == "helper"]
+    lines = [
+        "| way | calls a second, median | least–most | × helper | p50 µs | p99 µs | its CPU, µs a call | resent "
+        "| messages checked |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for name in dict.fromkeys(result.mode for result in results):
+        runs = [result for result in results if result.mode == name]
+        rates = [run.rate for run in runs]
+        share = f"{median(rates) / median(helper):.2f}" if helper else ""
+        cpu = [run.cpu_us for run in runs if run.cpu_us is not None]
+        checked, wrong = sum(run.checked for run in runs), sum(run.wrong for run in runs)
+        verdict = f"{checked:,}, " + ("all right" if wrong == 0 else f"**{wrong / checked:.1%} wrong**")
+        cells = [
+            MODES[name].title, f"{median(rates):,.0f}", f"{min(rates):,.0f}–{max(rates):,.0f}", share,
+            f"{median(run.p50_us for run in runs):,.0f}", f"{median(run.p99_us for run in runs):,.0f}",
+            f"{median(cpu):.0f}" if cpu else "", str(sum(run.resent for run in runs)), verdict,
+        ]  # fmt: skip
+        lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def main(words: Sequence[str]) -> int:
+    """Print the table: `python -m bench.calls [WAY,WAY [WINDOW [ROUNDS [SECONDS]]]]`."""
+    ways = words[0].split(",") if words else list(WAYS)
+    window, rounds = (int(words[i]) if len(words) > i else default for i, default in ((1, 64), (2, 5)))
+    try:
+        results = list(run_rounds(ways, window, rounds, float(words[3]) if len(words) > 3 else 2.0, 1000))
+    except (LoopError, NetworkError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("\n".join(table(results)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
