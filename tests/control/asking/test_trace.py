@@ -175,6 +175,8 @@ def test_a_signal_ends_it_well_with_whole_files(
         target = tmp_path / "both.pcapng"
 
         def serve() -> None:
+            # The signal is for the thread that waits; taken in here, it wouldn't wake that one.
+            signal.pthread_sigmask(signal.SIG_BLOCK, [number])
             connection, _ = listener.accept()
             with connection:
                 connection.recv(999)
