@@ -92,9 +92,17 @@ def test_packets_are_taken_between_keys(calls: CapturedCalls) -> None:
     assert browser.done
 
 
+def test_more_keys_than_it_takes_to_leave(calls: CapturedCalls) -> None:
+    interrupt = signal.getsignal(signal.SIGINT)
+    browser = Browser(calls)
+    assert "Return value" not in shown(browser, "q" * 20)
+    assert browser.done
+    assert signal.getsignal(signal.SIGINT) == interrupt
+
+
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_ends_it_as_a_key_does(number: signal.Signals, calls: CapturedCalls) -> None:
-    before = signal.getsignal(number)
+    before = [signal.getsignal(one) for one in (number, signal.SIGINT)]
     reading, writing = os.pipe()
     os.write(writing, b"x")
     out = io.StringIO()
@@ -103,7 +111,7 @@ def test_a_signal_ends_it_as_a_key_does(number: signal.Signals, calls: CapturedC
         screen.run(reading, lambda: signal.raise_signal(number) if screen.app.is_running else None)
     for descriptor in (reading, writing):
         os.close(descriptor)
-    assert signal.getsignal(number) == before
+    assert [signal.getsignal(one) for one in (number, signal.SIGINT)] == before
     assert "\x1b[?1049l" in out.getvalue()
 
 

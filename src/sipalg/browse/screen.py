@@ -72,7 +72,8 @@ class Screen:
                 loop.remove_signal_handler(number)
 
     def _end(self) -> None:
-        if self.app.is_running:
+        # Signals and keys may come faster than it ends.
+        if self.app.is_running and not self.app.is_done:
             self.app.exit()
 
     def _pressed(self, event: KeyPressEvent) -> None:
