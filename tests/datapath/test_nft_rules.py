@@ -252,10 +252,3 @@ def test_the_probe_tries_each_feature_once() -> None:
     tables = {netlink.string(netlink.attributes(message.body, 4)[1]) for message in messages}
     assert len(tables) == 2
     assert "sipalg" not in tables
-
-
-def test_addresses() -> None:
-    assert nft_rules.address("192.0.2.1") == b"\xc0\0\2\1"
-    for wrong in ("", "192.0.2", "fe80::1", "host", "1.2.3.4.5"):
-        with pytest.raises(ValueError, match="not an IPv4 address"):
-            nft_rules.address(wrong)

@@ -33,7 +33,9 @@ def test_ipv4_has_one_address_for_all() -> None:
         (Ipv6(), P6, b"[fd00:9::10]", False),
         (Ipv6(N6, N6), N6, b"[2001:db8::1]", True),
         (Ipv6(N6, OTHER6), N6, b"[2001:db8::2]", True),
-        (Ipv6(N6, N6, PREFIXES), N6, b"[2001:db8::1]", True),
+        (Ipv6(N6, N6, prefixes=PREFIXES), N6, b"[2001:db8::1]", True),
+        (Ipv6(N6, N6, (IPv6Network("fd00:9::/64"),)), N6, b"[2001:db8::1]", True),
+        (Ipv6(N6, N6, (IPv6Network("fd00:8::/64"),)), P6, b"[fd00:9::10]", False),
         (Ipv6(prefixes=PREFIXES), P6, b"[fd00:9::10]", False),
     ],
 )

@@ -1,4 +1,4 @@
-"""Interfaces and their IPv4 addresses, and word of every change, from the kernel's routing socket (rtnetlink(7)).
+"""Interfaces and their addresses, and word of every change, from the kernel's routing socket (rtnetlink(7)).
 
 Asked at start: does the interface exist, which address does the NAT use. Watched while packets flow: an outside
 address that is lost ends its mappings, another one begins anew. The notifications carry interface numbers, packets
@@ -10,10 +10,12 @@ from __future__ import annotations
 import struct
 import sys
 from collections.abc import Iterable
-from socket import AF_INET, AF_UNSPEC, inet_ntoa
+from socket import AF_INET, AF_INET6, AF_UNSPEC
 from types import TracebackType
 from typing import Final, Literal, NamedTuple, Self
 
+from sipalg.codec.datagram import host_text
+from sipalg.codec.datagram6 import host_text6
 from sipalg.datapath import netlink
 from sipalg.datapath.netlink import NETLINK_ROUTE, Message, NetlinkError, NetlinkSocket
 
@@ -26,14 +28,19 @@ _GET_ADDRESS: Final = 22
 
 _GROUP_LINK: Final = 1
 _GROUP_IPV4_ADDRESS: Final = 5
+_GROUP_IPV6_ADDRESS: Final = 9
 
 _LINK_HEADER: Final = struct.Struct("=BxHiII")  # ifinfomsg: family, type, index, flags, change mask
 _ADDRESS_HEADER: Final = struct.Struct("=BBBBI")  # ifaddrmsg: family, prefix length, flags, scope, index
 _LINK_NAME: Final = 3
 _LINK_MTU: Final = 4
+_ADDRESS: Final = 1
 _ADDRESS_LOCAL: Final = 2
+_ADDRESS_FLAGS: Final = 8
 _FLAG_UP: Final = 1
 _FLAG_SECONDARY: Final = 1
+#: IPv6's, of IFA_FLAGS: temporary (the same bit), not yet or never to be used, no longer to be used.
+_UNUSABLE: Final = 0x01 | 0x08 | 0x20 | 0x40
 _SCOPE_LINK: Final = 253
 
 
@@ -47,7 +54,7 @@ class Interface(NamedTuple):
 
 
 class Address(NamedTuple):
-    """An IPv4 address of the router. `secondary`: another one in the same network comes first."""
+    """An address of the router. `secondary`: another one in the same network comes first, or it is none to stay."""
 
     interface: int
     host: str
@@ -76,9 +83,9 @@ def interfaces() -> dict[int, Interface]:
     return {interface.number: interface for interface in found if interface is not None}
 
 
-def addresses() -> list[Address]:
+def addresses(family: int = AF_INET) -> list[Address]:
     """Return all IPv4 addresses of this network namespace, in the kernel's order. Raises NetlinkError."""
-    request = Message(_GET_ADDRESS, netlink.DUMP, _ADDRESS_HEADER.pack(AF_INET, 0, 0, 0, 0))
+    request = Message(_GET_ADDRESS, netlink.DUMP, _ADDRESS_HEADER.pack(family, 0, 0, 0, 0))
     with NetlinkSocket(NETLINK_ROUTE) as socket:
         found = [_address(message) for message in socket.request(request)]
     return [address for address in found if address is not None]
@@ -99,11 +106,11 @@ def choose_primary(candidates: Iterable[Address]) -> str:
 
 
 class AddressWatch:
-    """Notifications of links and IPv4 addresses; `fileno` is readable when some wait."""
+    """Notifications of links and addresses; `fileno` is readable when some wait."""
 
     def __init__(self) -> None:
         # Listen first, then read the names: nothing can happen unseen between the two.
-        self._socket = NetlinkSocket(NETLINK_ROUTE, groups=(_GROUP_LINK, _GROUP_IPV4_ADDRESS))
+        self._socket = NetlinkSocket(NETLINK_ROUTE, groups=(_GROUP_LINK, _GROUP_IPV4_ADDRESS, _GROUP_IPV6_ADDRESS))
         try:
             self._names = {number: interface.name for number, interface in interfaces().items()}
         except OSError:
@@ -179,7 +186,13 @@ def _address(message: Message) -> Address | None:
     if message.kind not in (_NEW_ADDRESS, _DELETE_ADDRESS) or len(message.body) < _ADDRESS_HEADER.size:
         return None
     family, prefix_length, flags, scope, index = _ADDRESS_HEADER.unpack_from(message.body)
-    local = netlink.attributes(message.body, _ADDRESS_HEADER.size).get(_ADDRESS_LOCAL, b"")
-    if family != AF_INET or len(local) != 4:
-        return None
-    return Address(index, inet_ntoa(local), prefix_length, bool(flags & _FLAG_SECONDARY), scope)
+    found = netlink.attributes(message.body, _ADDRESS_HEADER.size)
+    local = found.get(_ADDRESS_LOCAL, b"")
+    if family == AF_INET and len(local) == 4:
+        return Address(index, host_text(local), prefix_length, bool(flags & _FLAG_SECONDARY), scope)
+    # Of a tunnel, IFA_ADDRESS is the other end's.
+    local = local or found.get(_ADDRESS, b"")
+    if family == AF_INET6 and len(local) == 16:
+        flags = int.from_bytes(found.get(_ADDRESS_FLAGS, b""), sys.byteorder) or flags
+        return Address(index, host_text6(local), prefix_length, bool(flags & _UNUSABLE), scope)
+    return None

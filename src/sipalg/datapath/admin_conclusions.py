@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from ipaddress import IPv4Address, IPv4Network
 from typing import Final, Literal, NamedTuple
 
+from sipalg.datapath.admin_ipv6 import AS_IT_IS, Ipv6Nat
 from sipalg.datapath.admin_model import (
     ALL_PORTS,
     Chain,
@@ -106,6 +107,8 @@ class AdminRules:
     #: Where the rules are that name an inside interface as the one to translate on.
     inside_source_nat: tuple[str, ...] = ()
     unevaluable: tuple[Unevaluable, ...] = ()
+    #: What they do to IPv6.
+    ipv6: Ipv6Nat = AS_IT_IS
 
 
 class _Step(NamedTuple):

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Collection, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Final
 
@@ -24,6 +25,7 @@ from sipalg.datapath.admin_conclusions import (
     TakenPorts,
 )
 from sipalg.datapath.admin_iptables import read_iptables
+from sipalg.datapath.admin_ipv6 import read_ipv6_nat
 from sipalg.datapath.admin_model import (
     Chain,
     ChainKey,
@@ -66,11 +68,13 @@ def read_admin_rules(
     """
     # Without what named sets and maps hold, which nobody here looks at: our own table's grow with each mapping.
     document = run_program("nft", "-j", "-t", "list", "ruleset")
-    from_nft = from_legacy = ""
+    from_nft = from_legacy = from_ipv6 = ""
     if '"xt":' in document:
         from_nft = _save("iptables-nft-save")
+        from_ipv6 = _save("ip6tables-nft-save", "ip6tables-save")
     if _legacy_in_use():
         from_legacy = _save("iptables-legacy-save")
+        from_ipv6 += _save("ip6tables-legacy-save", "ip6tables-save")
     helper_on = _OLD_HELPER_SWITCH.exists() and _OLD_HELPER_SWITCH.read_text().strip() == "1"
     return evaluate(
         document,
@@ -80,6 +84,7 @@ def read_admin_rules(
         ports=ports,
         iptables_nft=from_nft,
         iptables_legacy=from_legacy,
+        ip6tables=from_ipv6,
         automatic_helpers=helper_on,
     )
 
@@ -103,9 +108,9 @@ def _legacy_in_use() -> bool:
         return False
 
 
-def _save(program: str) -> str:
-    """Run the program of that name, or what the system calls iptables-save; "" where there is neither."""
-    found = next((name for name in (program, "iptables-save") if shutil.which(name)), "")
+def _save(program: str, plain: str = "iptables-save") -> str:
+    """Run the program of that name, or what the system calls `plain`; "" where there is neither."""
+    found = next((name for name in (program, plain) if shutil.which(name)), "")
     return run_program(found) if found else ""
 
 
@@ -134,6 +139,7 @@ def evaluate(
     ports: Collection[int] = (),
     iptables_nft: str = "",
     iptables_legacy: str = "",
+    ip6tables: str = "",
     automatic_helpers: bool = False,
 ) -> AdminRules:
     """Draw the conclusions from what the programs printed; pure. Raises AdminRulesError if it isn't nft's JSON.
@@ -141,7 +147,8 @@ def evaluate(
     `iptables_nft` is what iptables-save says of rules that nft shows too, `iptables_legacy` of those that it doesn't.
     """
     try:
-        nft = read_nft(json.loads(document), own_table)
+        parsed = json.loads(document)
+        nft = read_nft(parsed, own_table)
     except ValueError as error:
         raise AdminRulesError(f"nft -j list ruleset: its output isn't understood: {error}") from None
     save, legacy = read_iptables(iptables_nft, "iptables"), read_iptables(iptables_legacy, "iptables-legacy")
@@ -154,7 +161,8 @@ def evaluate(
     sets = (nft.rules, save, legacy)
     flow_tables = [table for rules in sets for table in rules.flow_tables]
     unevaluable = unread + [item for rules in sets for item in rules.unevaluable]
-    return Conclusions(chains, outside, inside, ports).draw(flow_tables, helpers, unevaluable)
+    drawn = Conclusions(chains, outside, inside, ports).draw(flow_tables, helpers, unevaluable)
+    return replace(drawn, ipv6=read_ipv6_nat(parsed, outside, own_table, ip6tables))
 
 
 def _merge(

@@ -12,7 +12,6 @@ import errno
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from socket import inet_aton
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
@@ -51,7 +50,7 @@ class Conntrack:
     """The connection tracker of the network namespace that this is made in, over one netlink socket.
 
     Every method raises NetlinkError where the kernel refuses for reasons that aren't the flow's (no privilege, table
-    full). Hosts must be IPv4 literals.
+    full). Hosts must be IP literals; what is searched for all flows is of one family.
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
@@ -135,17 +134,20 @@ class Conntrack:
         return ctnetlink.decode_entry(answers[0].body) if answers else None
 
     def dump(self, protocol: int | None = None, reply_destination: str = "") -> Iterator[Entry]:
-        """Yield all entries, or those of a protocol and those whose answers go to the address given."""
+        """Yield all of IPv4's entries, or those of a protocol and those whose answers go to the address given."""
         for entry in self._entries(ctnetlink.dump(protocol, reply_destination)):
             if protocol in (None, entry.protocol) and reply_destination in ("", entry.reply_destination.host):
                 yield entry
 
-    def concerning(self, protocol: int, ends: Iterable[Endpoint], ports: Iterable[int]) -> Iterator[Entry]:
+    def concerning(
+        self, protocol: int, ends: Iterable[Endpoint], ports: Iterable[int], *, ipv6: bool = False
+    ) -> Iterator[Entry]:
         """Yield a protocol's entries with one of the ends in either tuple, or begun from or to one of the ports.
 
-        Many times as fast as `dump` over those that are of no concern.
+        They are IPv4's, or with `ipv6` that family's. Many times as fast as `dump` over those that are of no
+        concern.
         """
-        bodies = (message.body for message in self._socket.request(ctnetlink.dump(protocol)))
+        bodies = (message.body for message in self._socket.request(ctnetlink.dump(protocol, ipv6=ipv6)))
         packed_ends = {ctnetlink.packed(end) for end in ends}
         found = ctnetlink.concerning(bodies, packed_ends, {port.to_bytes(2, "big") for port in ports})
         return (entry for entry in found if entry.protocol == protocol)
@@ -155,7 +157,7 @@ class Conntrack:
 
         Those whose answers go to the address, and those that came in to it and were forwarded.
         """
-        address = inet_aton(public_host)
+        address = ctnetlink.address(public_host)
         answered = self._socket.request(ctnetlink.dump(destination=public_host))
         let_in = self._socket.request(ctnetlink.dump(destination=public_host, original=True))
         return itertools.chain(
@@ -178,7 +180,7 @@ class Conntrack:
         """Delete every flow that leaves as the address, which was lost, or came in through it; return how many."""
         doomed = [
             entry
-            for entry in self.dump()
+            for entry in self._entries(ctnetlink.dump(ipv6=":" in public_host))
             if (entry.reply_destination.host == public_host and entry.status & SOURCE_NAT)
             or (entry.original_destination.host == public_host and entry.status & DESTINATION_NAT)
         ]

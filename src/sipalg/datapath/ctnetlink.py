@@ -2,16 +2,19 @@
 
 `conntrack` decides, this module spells (include/uapi/linux/netfilter/nfnetlink_conntrack.h and
 nf_conntrack_common.h). A tuple is one direction of a flow: source and destination endpoint of the packets that go
-that way. IPv4 only.
+that way. Requests are IPv4's or IPv6's by the addresses in them; the quick readers know IPv4's usual layout, and read
+all else the long way.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Collection, Iterable, Iterator
-from socket import AF_INET, inet_aton, inet_ntoa
+from socket import AF_INET, AF_INET6, inet_aton, inet_pton
 from typing import Final, NamedTuple
 
+from sipalg.codec.datagram import host_text
+from sipalg.codec.datagram6 import host_text6
 from sipalg.datapath import netlink
 from sipalg.datapath.netlink import Message
 from sipalg.engine.verdict import TCP, Endpoint, Flow
@@ -43,6 +46,10 @@ _ID: Final = 12
 _FILTER: Final = 25
 
 _TCP_ESTABLISHED: Final = 3
+
+# Attributes of a tuple's addresses and of source NAT, for IPv4 and IPv6: source, destination; lowest, highest.
+_ADDRESSES: Final = {4: (1, 2), 16: (3, 4)}
+_NAT_ADDRESSES: Final = {4: (1, 2), 16: (4, 5)}
 
 # Which fields of a tuple a dump's filter compares (CTA_FILTER_F_… in net/netfilter/nf_conntrack_netlink.c).
 _COMPARE_DESTINATION: Final = 0x2
@@ -93,7 +100,12 @@ class Entry(NamedTuple):
 
 
 def encode_tuple(kind: int, protocol: int, source: Endpoint, destination: Endpoint) -> bytes:
-    """Make a CTA_TUPLE_… attribute. Raises OSError for a host that is no IPv4 literal."""
+    """Make a CTA_TUPLE_… attribute. Raises OSError for a host that is no IP literal."""
+    if ":" in source.host:
+        place, other = _ADDRESSES[16]
+        hosts = netlink.attribute(place, address(source.host)), netlink.attribute(other, address(destination.host))
+        ports = netlink.u16(2, source.port), netlink.u16(3, destination.port)
+        return netlink.nested(kind, netlink.nested(1, *hosts), netlink.nested(2, netlink.u8(1, protocol), *ports))
     return b"".join((
         _TUPLE_HEADS[kind],
         inet_aton(source.host),
@@ -108,25 +120,27 @@ def create(flow: Flow, timeout_s: float, fixed: bool) -> Message:
     """Make the request for a new entry, refused with EEXIST if either of its tuples is in use.
 
     The reply tuple is given as it is without NAT; the kernel makes it remote → public from CTA_NAT_SRC, as it would
-    for a packet (ctnetlink_create_conntrack in net/netfilter/nf_conntrack_netlink.c).
+    for a packet (ctnetlink_create_conntrack in net/netfilter/nf_conntrack_netlink.c). A flow that leaves as it is has
+    none.
     """
-    public = inet_aton(flow.public.host)
+    public = address(flow.public.host)
+    lowest, highest = _NAT_ADDRESSES[len(public)]
     status = SEEN_REPLY | ASSURED | CONFIRMED | (FIXED_TIMEOUT if fixed else 0)
     parts = [
         encode_tuple(_TUPLE_ORIGINAL, flow.protocol, flow.private, flow.remote),
         encode_tuple(_TUPLE_REPLY, flow.protocol, flow.remote, flow.private),
         netlink.u32(_STATUS, status),
         netlink.u32(_TIMEOUT, whole_seconds(timeout_s)),
-        netlink.nested(
-            _NAT_SOURCE,
-            netlink.attribute(1, public),
-            netlink.attribute(2, public),
-            netlink.nested(3, netlink.u16(1, flow.public.port), netlink.u16(2, flow.public.port)),
-        ),
     ]
+    if flow.public != flow.private:
+        ports = netlink.nested(3, netlink.u16(1, flow.public.port), netlink.u16(2, flow.public.port))
+        parts.append(
+            netlink.nested(_NAT_SOURCE, netlink.attribute(lowest, public), netlink.attribute(highest, public), ports)
+        )
     if flow.protocol == TCP:
         parts.append(netlink.nested(_PROTOCOL_STATE, netlink.nested(1, netlink.u8(1, _TCP_ESTABLISHED))))
-    return netlink.nfnetlink(_SUBSYSTEM, _NEW, netlink.CREATE | netlink.EXCLUSIVE, *parts, family=AF_INET)
+    flags = netlink.CREATE | netlink.EXCLUSIVE
+    return netlink.nfnetlink(_SUBSYSTEM, _NEW, flags, *parts, family=family(flow.private.host))
 
 
 def change_timeout(flow: Flow, timeout_s: float) -> Message:
@@ -137,14 +151,14 @@ def change_timeout(flow: Flow, timeout_s: float) -> Message:
         0,
         encode_tuple(_TUPLE_ORIGINAL, flow.protocol, flow.private, flow.remote),
         netlink.u32(_TIMEOUT, whole_seconds(timeout_s)),
-        family=AF_INET,
+        family=family(flow.private.host),
     )
 
 
 def get(protocol: int, source: Endpoint, destination: Endpoint) -> Message:
     """Make the question for the entry that a packet source → destination belongs to, in whichever direction."""
     part = encode_tuple(_TUPLE_ORIGINAL, protocol, source, destination)
-    return netlink.nfnetlink(_SUBSYSTEM, _GET, 0, part, family=AF_INET)
+    return netlink.nfnetlink(_SUBSYSTEM, _GET, 0, part, family=family(source.host))
 
 
 def delete(entry: Entry) -> Message:
@@ -155,22 +169,27 @@ def delete(entry: Entry) -> Message:
         0,
         encode_tuple(_TUPLE_ORIGINAL, entry.protocol, entry.original_source, entry.original_destination),
         netlink.attribute(_ID, entry.identity),
-        family=AF_INET,
+        family=family(entry.original_source.host),
     )
 
 
-def dump(protocol: int | None = None, destination: str = "", port: int = 0, *, original: bool = False) -> Message:
-    """Make the question for all IPv4 entries, or those of a protocol and those whose answers go to an address.
+def dump(
+    protocol: int | None = None, destination: str = "", port: int = 0, *, original: bool = False, ipv6: bool = False
+) -> Message:
+    """Make the question for all entries, or those of a protocol and those whose answers go to an address.
 
-    With `original` it is the address that their first packet was for. `port` (0: any) is asked of a protocol only.
-    Kernels before 5.8 know no filter and answer with everything, so whoever reads the answer has to compare again.
+    They are IPv4's, or with `ipv6` or an IPv6 address that family's. With `original` it is the address that their
+    first packet was for. `port` (0: any) is asked of a protocol only. Kernels before 5.8 know no filter and answer
+    with everything, so whoever reads the answer has to compare again.
     """
     compare = (_COMPARE_DESTINATION if destination else 0) | (_COMPARE_PROTOCOL if protocol is not None else 0)
     parts: list[bytes] = []
     if compare:
         fields = []
         if destination:
-            fields.append(netlink.nested(1, netlink.attribute(2, inet_aton(destination))))
+            packed_destination = address(destination)
+            place = _ADDRESSES[len(packed_destination)][1]
+            fields.append(netlink.nested(1, netlink.attribute(place, packed_destination)))
         if protocol is not None:
             ports = (netlink.u16(3, port),) if port else ()
             compare |= _COMPARE_DESTINATION_PORT if port else 0
@@ -181,7 +200,8 @@ def dump(protocol: int | None = None, destination: str = "", port: int = 0, *, o
             for which in (_TUPLE_ORIGINAL, _TUPLE_REPLY)
         ]
         parts = [netlink.nested(kind, *fields), netlink.nested(_FILTER, *flags)]
-    return netlink.nfnetlink(_SUBSYSTEM, _GET, netlink.DUMP, *parts, family=AF_INET)
+    number = AF_INET6 if ipv6 or ":" in destination else AF_INET
+    return netlink.nfnetlink(_SUBSYSTEM, _GET, netlink.DUMP, *parts, family=number)
 
 
 def whole_seconds(timeout_s: float) -> int:
@@ -190,7 +210,7 @@ def whole_seconds(timeout_s: float) -> int:
 
 
 def decode_entry(body: bytes) -> Entry | None:
-    """Read an entry from a message's body; None where it isn't a whole IPv4 entry."""
+    """Read an entry from a message's body; None where it isn't a whole one of IPv4 or IPv6."""
     found = netlink.attributes(body, 4)
     original, reply = _decode_tuple(found.get(_TUPLE_ORIGINAL)), _decode_tuple(found.get(_TUPLE_REPLY))
     if original is None or reply is None:
@@ -219,18 +239,30 @@ def _decode_tuple(value: bytes | None) -> tuple[int, Endpoint, Endpoint] | None:
         return None
     parts = netlink.attributes(value)
     addresses, protocol = netlink.attributes(parts.get(1, b"")), netlink.attributes(parts.get(2, b""))
-    source, destination = addresses.get(1, b""), addresses.get(2, b"")
+    source, destination, read = addresses.get(1, b""), addresses.get(2, b""), host_text
+    if len(source) != 4 or len(destination) != 4:
+        source, destination, read = addresses.get(3, b""), addresses.get(4, b""), host_text6
+        if len(source) != 16 or len(destination) != 16:
+            return None
     number, source_port, destination_port = (protocol.get(kind, b"") for kind in (1, 2, 3))
-    if len(source) != 4 or len(destination) != 4 or len(number) > 1:
-        return None
     # A protocol without ports has none; anything else is no port.
-    if not {len(source_port), len(destination_port)} <= {0, 2}:
+    if len(number) > 1 or not {len(source_port), len(destination_port)} <= {0, 2}:
         return None
     return (
         netlink.number(number),
-        Endpoint(inet_ntoa(source), netlink.number(source_port)),
-        Endpoint(inet_ntoa(destination), netlink.number(destination_port)),
+        Endpoint(read(source), netlink.number(source_port)),
+        Endpoint(read(destination), netlink.number(destination_port)),
     )
+
+
+def family(host: str) -> int:
+    """Return the family of an IP literal, as sockets number it."""
+    return AF_INET6 if ":" in host else AF_INET
+
+
+def address(host: str) -> bytes:
+    """Return an IP literal's bytes. Raises OSError for anything else."""
+    return inet_pton(AF_INET6, host) if ":" in host else inet_aton(host)
 
 
 class Translated(NamedTuple):
@@ -241,10 +273,10 @@ class Translated(NamedTuple):
     source: bytes
 
 
-def translated(bodies: Iterator[bytes], address: bytes) -> Iterator[Translated]:
-    """Yield the flows whose answers go to `address` (4 bytes) and that come from another host: NATed ones.
+def translated(bodies: Iterator[bytes], public_address: bytes) -> Iterator[Translated]:
+    """Yield the flows whose answers go to an address (4 bytes or 16) and that come from another host: NATed ones.
 
-    `source` is the original source's address and port, 6 bytes. This is what a table of 100,000 entries is read
+    `source` is the original source's address and port as bytes. This is what a table of 100,000 entries is read
     with, hence the fixed layout; an entry that looks otherwise takes the long way.
     """
     unpack, size = _TRANSLATED.unpack_from, _TRANSLATED.size
@@ -253,13 +285,13 @@ def translated(bodies: Iterator[bytes], address: bytes) -> Iterator[Translated]:
         if len(body) >= size:
             first, host, protocol, port, second, public, public_port = unpack(body)
             if first == there and second == back:
-                if public == address != host:
+                if public == public_address != host:
                     yield Translated(protocol, public_port, host + port)
                 continue
         entry = decode_entry(body)
-        if entry is not None and inet_aton(entry.reply_destination.host) == address:
-            source = inet_aton(entry.original_source.host)
-            if source != address:
+        if entry is not None and address(entry.reply_destination.host) == public_address:
+            source = address(entry.original_source.host)
+            if source != public_address:
                 port = entry.original_source.port.to_bytes(2, "big")
                 yield Translated(entry.protocol, entry.reply_destination.port, source + port)
 
@@ -274,8 +306,8 @@ def may_have_port(body: bytes, ports: Collection[bytes], *, original: bool = Fal
     return True
 
 
-def let_in(bodies: Iterator[bytes], address: bytes) -> Iterator[Translated]:
-    """Yield the flows that began with a packet to `address` (4 bytes) and that another host answers: forwarded ones.
+def let_in(bodies: Iterator[bytes], public_address: bytes) -> Iterator[Translated]:
+    """Yield the flows that began with a packet to an address and that another host answers: forwarded ones.
 
     `public_port` is the port that the packet came for, `source` the endpoint behind it. As fast as `translated`.
     """
@@ -285,13 +317,13 @@ def let_in(bodies: Iterator[bytes], address: bytes) -> Iterator[Translated]:
         if len(body) >= size:
             first, public, protocol, public_port, second, host, port = unpack(body)
             if first == there and second == back:
-                if public == address != host:
+                if public == public_address != host:
                     yield Translated(protocol, public_port, host + port)
                 continue
         entry = decode_entry(body)
-        if entry is not None and inet_aton(entry.original_destination.host) == address:
-            source = inet_aton(entry.reply_source.host)
-            if source != address:
+        if entry is not None and address(entry.original_destination.host) == public_address:
+            source = address(entry.reply_source.host)
+            if source != public_address:
                 port = entry.reply_source.port.to_bytes(2, "big")
                 yield Translated(entry.protocol, entry.original_destination.port, source + port)
 
@@ -299,8 +331,8 @@ def let_in(bodies: Iterator[bytes], address: bytes) -> Iterator[Translated]:
 def concerning(bodies: Iterable[bytes], ends: Collection[bytes], ports: Collection[bytes]) -> Iterator[Entry]:
     """Yield the entries that have one of the `ends` in either tuple, or whose original tuple has one of the `ports`.
 
-    An end is an address and a port, 6 bytes; a port is 2 bytes big-endian. As fast as `translated` over those that are
-    of no concern.
+    An end is an address and a port, 6 bytes or 18; a port is 2 bytes big-endian. As fast as `translated` over those
+    that are of no concern.
     """
     unpack, size = _ENDS.unpack_from, _ENDS.size
     there, back = _NESTS
@@ -319,9 +351,9 @@ def concerning(bodies: Iterable[bytes], ends: Collection[bytes], ports: Collecti
 def _concerns(entry: Entry, ends: Collection[bytes], ports: Collection[bytes]) -> bool:
     original = (packed(entry.original_source), packed(entry.original_destination))
     reply = (packed(entry.reply_source), packed(entry.reply_destination))
-    return any(end in ends for end in (*original, *reply)) or any(end[4:] in ports for end in original)
+    return any(end in ends for end in (*original, *reply)) or any(end[-2:] in ports for end in original)
 
 
 def packed(end: Endpoint) -> bytes:
-    """Return an endpoint's address and port as 6 bytes. Raises OSError for a host that is no IPv4 literal."""
-    return inet_aton(end.host) + end.port.to_bytes(2, "big")
+    """Return an endpoint's address and port as 6 bytes or 18. Raises OSError for a host that is no IP literal."""
+    return address(end.host) + end.port.to_bytes(2, "big")

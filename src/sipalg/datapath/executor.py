@@ -105,7 +105,7 @@ class Executor:
 
         A mapping must not be opened for a flow that the administrator's rules leave untranslated: with `trigger`, one
         that conntrack knows without source NAT fails with `not-natted`. A flow's first packet has no entry yet and is
-        not asked about.
+        not asked about; nor is a mapping that translates nothing.
         """
         failure = self._refuse_untranslated(commands, trigger) or self._run_maps(commands)
         if failure is not None:
@@ -156,7 +156,12 @@ class Executor:
 
     def _note_sip(self, commands: Sequence[Command]) -> None:
         for command in commands:
-            if isinstance(command, OpenMapping | CloseMapping) and command.mapping.purpose == "sip":
+            # What leaves as it came is true with a mapping and without.
+            if (
+                isinstance(command, OpenMapping | CloseMapping)
+                and command.mapping.purpose == "sip"
+                and command.mapping.public != command.mapping.private
+            ):
                 opens = isinstance(command, OpenMapping)
                 now_true, now_untrue = (self._begun, self._ended) if opens else (self._ended, self._begun)
                 now_true.append(command.mapping)
@@ -168,7 +173,7 @@ class Executor:
         if trigger is None:
             return None
         for index, command in enumerate(commands):
-            if isinstance(command, OpenMapping):
+            if isinstance(command, OpenMapping) and command.mapping.public != command.mapping.private:
                 try:
                     leaves_as = self._flows.source_nat_of(*trigger)
                 except OSError as error:
@@ -217,10 +222,10 @@ class Executor:
     def _undo(self, commands: Sequence[Command], failed: int) -> None:
         """Take back the flows before `failed`, and all map commands, latest first; as well as it goes."""
         done = [c for index, c in enumerate(commands) if index < failed or isinstance(c, MapCommand)]
-        self._run_each([back for command in reversed(done) if (back := _opposite(command)) is not None])
+        self._run_each([back for command in reversed(done) if (back := opposite(command)) is not None])
 
 
-def _opposite(command: Command) -> Command | None:
+def opposite(command: Command) -> Command | None:
     """Return what takes `command` back; None where it only gave more time, which does no harm."""
     match command:
         case OpenMapping(mapping, _):

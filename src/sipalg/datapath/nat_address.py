@@ -9,11 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from ipaddress import IPv4Interface, IPv4Network
-from typing import NamedTuple
+from pathlib import Path
+from socket import AF_INET6
+from typing import Final, NamedTuple
 
 from sipalg.datapath import addresses
 from sipalg.datapath.addresses import Address, choose_primary
 from sipalg.datapath.admin_conclusions import AdminRules, SourceNat
+from sipalg.datapath.admin_ipv6 import Ipv6Nat
+from sipalg.engine.settings import Ipv6
+
+#: Does the router forward IPv6 at all? As of the calling thread's network namespace.
+_FORWARDING: Final = Path("/proc/sys/net/ipv6/conf/all/forwarding")
 
 
 class NatAddress(NamedTuple):
@@ -31,6 +38,34 @@ def find(outside: str, inside: Sequence[str], public: str | None, rules: AdminRu
     within = {numbers.get(name) for name in inside}
     networks = [_network(address) for address in own if address.interface in within]
     return choose(ours, networks, public, () if rules is None else rules.source_nats)
+
+
+def find_ipv6(
+    outside: str, public: str | None, rules: AdminRules | None, forwarding: Path = _FORWARDING
+) -> Ipv6 | None:
+    """Return how IPv6 leaves through the outside interface; None where the router doesn't forward it.
+
+    `public` is as for IPv4: one of the interface's addresses is what the NAT uses, any other one what is written in
+    its place. Raises NetlinkError.
+    """
+    try:
+        forwards = forwarding.read_text().strip() != "0"
+    except OSError:
+        forwards = False
+    if not forwards:
+        return None
+    number = next((one.number for one in addresses.interfaces().values() if one.name == outside), None)
+    own = [address for address in addresses.addresses(AF_INET6) if address.interface == number]
+    return choose_ipv6(own, public, Ipv6Nat() if rules is None else rules.ipv6)
+
+
+def choose_ipv6(outside: Sequence[Address], public: str | None, rules: Ipv6Nat) -> Ipv6 | None:
+    """Choose as `find_ipv6` does; None also where the rules want an address and there is none yet."""
+    if rules.address is None:
+        return Ipv6(prefixes=rules.prefixes)
+    own = public if any(address.host == public for address in outside) else None
+    host = own or rules.address or choose_primary(outside)
+    return Ipv6(host, public or host, rules.sources, rules.prefixes) if host else None
 
 
 def choose(

@@ -16,6 +16,7 @@ from sipalg.datapath.netlink import Message, attribute, nested, text, u8, u16, u
 
 NF_TABLES: Final = 10  # NFNL_SUBSYS_NFTABLES
 IPV4: Final = 2  # NFPROTO_IPV4
+IPV6: Final = 10  # NFPROTO_IPV6
 
 NEW_TABLE, GET_TABLE, DELETE_TABLE = 0, 1, 2
 NEW_CHAIN, DELETE_CHAIN = 3, 5
@@ -55,7 +56,7 @@ OBJECT_TYPE: Final = 3
 OBJECT_DATA: Final = 4
 
 #: The data types that `nft list` shows keys by; concatenations take six bits each.
-IPV4_ADDRESS, PROTOCOL, PORT, INTERFACE_NAME = 7, 12, 13, 41
+IPV4_ADDRESS, IPV6_ADDRESS, PROTOCOL, PORT, INTERFACE_NAME = 7, 8, 12, 13, 41
 
 # Registers of 32 bits, from NFT_REG32_00 on; NFT_REG_VERDICT is 0.
 _REGISTER: Final = 8
@@ -74,7 +75,7 @@ _DROP, _ACCEPT, _JUMP, _GOTO, _RETURN = 0, 1, -3, -4, -5
 
 
 def message(kind: int, flags: int, *attributes: bytes) -> Message:
-    """Make a message of nf_tables' ip family."""
+    """Make a message of nf_tables' ip family; `nft_family` makes it another's."""
     return netlink.nfnetlink(NF_TABLES, kind, flags, *attributes, family=IPV4)
 
 
@@ -102,6 +103,11 @@ def new_base_chain(table: str, name: str, kind: str, hook: int, priority: int) -
     """Make a chain on a hook (netfilter's number) with policy accept; `kind` is filter or nat."""
     place = nested(4, u32(1, hook), attribute(2, _VERDICT_CODE.pack(priority)))
     return message(NEW_CHAIN, netlink.CREATE, text(1, table), text(3, name), place, u32(5, 1), text(7, kind))
+
+
+def delete_chain(table: str, name: str) -> Message:
+    """Delete a chain without rules."""
+    return message(DELETE_CHAIN, 0, text(1, table), text(3, name))
 
 
 def flush_chain(table: str, chain: str) -> Message:
@@ -187,12 +193,14 @@ class ElementFrame:
     kernel's work on it. Key and value (0: a set has none) must be of these sizes, multiples of four.
     """
 
-    def __init__(self, table: str, name: str, key_bytes: int, data_bytes: int = 0) -> None:
+    def __init__(
+        self, table: str, name: str, key_bytes: int, data_bytes: int = 0, family: int = IPV4
+    ) -> None:
         data = bytes(data_bytes) if data_bytes else None
         body = elements(NEW_ELEMENT, 0, table, name, [element(bytes(key_bytes), data, 1.0)]).body
         # The time's attribute is the last 12 bytes, 4 of them its header; before a value stand two headers.
         after_key = len(body) - 12 - (data_bytes + 8 if data_bytes else 0)
-        self._before_key = body[: after_key - key_bytes]
+        self._before_key = bytes((family,)) + body[1 : after_key - key_bytes]
         self._before_data = body[after_key : len(body) - 12 - data_bytes]
         self._before_time = body[-12:-8]
 
@@ -221,9 +229,9 @@ def get_objects(table: str, kind: int) -> Message:
     return message(GET_OBJECT, netlink.DUMP, text(1, table), u32(3, kind))
 
 
-def udp_timeouts(unreplied_s: float, replied_s: float) -> tuple[bytes, ...]:
-    """Return a ct timeout object's data: IPv4, UDP, and the two timeouts in whole seconds."""
-    return u16(1, IPV4), u8(2, 17), nested(3, u32(1, int(unreplied_s)), u32(2, int(replied_s)))
+def udp_timeouts(unreplied_s: float, replied_s: float, family: int = IPV4) -> tuple[bytes, ...]:
+    """Return a ct timeout object's data: a family, UDP, and the two timeouts in whole seconds."""
+    return u16(1, family), u8(2, 17), nested(3, u32(1, int(unreplied_s)), u32(2, int(replied_s)))
 
 
 def _expression(name: str, *attributes: bytes) -> bytes:
@@ -333,10 +341,10 @@ def look_up(name: str) -> bytes:
     return _expression("lookup", text(1, name), u32(2, _REGISTER), u32(3, _REGISTER))
 
 
-def translate(*, destination: bool) -> bytes:
-    """NAT to the address in register 0 and the port in register 1."""
+def translate(*, destination: bool, family: int = IPV4, port_register: int = 1) -> bytes:
+    """NAT to the address that begins in register 0 and the port in the register behind it."""
     kind = u32(1, 1 if destination else 0)
-    return _expression("nat", kind, u32(2, IPV4), u32(3, _REGISTER), u32(5, _REGISTER + 1))
+    return _expression("nat", kind, u32(2, family), u32(3, _REGISTER), u32(5, _REGISTER + port_register))
 
 
 def _verdict(code: int, chain: str = "") -> bytes:

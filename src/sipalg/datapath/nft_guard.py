@@ -14,6 +14,8 @@ from sipalg.datapath.netlink import Message, NetlinkError, NetlinkSocket
 NFNLGRP_NFTABLES: Final = 7
 _NEW_GENERATION: Final = 15  # NFT_MSG_NEWGEN
 
+_FAMILIES: Final = (bytes((nft_codec.IPV4,)), bytes((nft_codec.IPV6,)))
+
 
 class TableGuard:
     """Watches one table; changes made by the socket `own_port` (its port id) are ours and don't count."""
@@ -55,6 +57,6 @@ def changed_table(message: Message) -> str | None:
 
 
 def concerns(message: Message, table: str, own_port: int) -> bool:
-    """Tell whether a notification is of a change in this table of the ip family by another socket than `own_port`."""
-    own_family = message.body[:1] == bytes((nft_codec.IPV4,))
+    """Tell whether a notification is of a change in a table of this name, of IP, by another socket than `own_port`."""
+    own_family = message.body[:1] in _FAMILIES
     return message.port != own_port and own_family and changed_table(message) == table

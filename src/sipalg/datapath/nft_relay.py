@@ -14,6 +14,7 @@ from typing import Final
 
 from sipalg.datapath import nft_codec as nft
 from sipalg.datapath.netlink import Message
+from sipalg.datapath.nft_features import IPSEC_IN, IPSEC_OUT, Features
 from sipalg.datapath.nft_rules import (
     BY_DESTINATION,
     BY_SOURCE,
@@ -21,8 +22,6 @@ from sipalg.datapath.nft_rules import (
     FORWARD,
     FROM_INSIDE,
     INPUT,
-    IPSEC_IN,
-    IPSEC_OUT,
     IS_SERVED,
     LOAD_PROTOCOL,
     PREROUTING,
@@ -30,7 +29,6 @@ from sipalg.datapath.nft_rules import (
     SIP_PRIVATE,
     TO_INSIDE,
     TRANSLATED,
-    Features,
     Rule,
     TableSettings,
     interface_name,

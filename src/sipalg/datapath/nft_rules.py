@@ -8,15 +8,17 @@ writes; nft_table sends.
 
 from __future__ import annotations
 
-import socket
 import struct
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, collapse_addresses
-from typing import Final, NamedTuple
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+from typing import Final, Literal, NamedTuple
 
+from sipalg.codec.address import Network
 from sipalg.datapath import nft_codec as nft
 from sipalg.datapath.netlink import Message
+from sipalg.datapath.nft_family import IPV4, IPV6, Family
+from sipalg.datapath.nft_features import IPSEC_IN, IPSEC_OUT, Features
 from sipalg.datapath.reply import MARK
 from sipalg.engine.verdict import ANYBODY_IPV4, TCP, UDP
 
@@ -58,46 +60,50 @@ _BASE_CHAINS: Final = (
     ("forward", "filter", FORWARD, 200),
     ("answers", "filter", OUTPUT, -300),
 )
+_NAT_CHAINS: Final = tuple(name for name, kind, *_ in _BASE_CHAINS if kind == "nat")
 #: None is a keyword of nft's, or what it lists could not be loaded again.
 _PLAIN_CHAINS: Final = ("outbound", "inbound", "hairpin", "to_alg")
 
-_MARK, _IIFNAME, _OIFNAME, _L4PROTO, _SECPATH = 3, 6, 7, 16, 25  # NFT_META_…
+_MARK, _IIFNAME, _OIFNAME, _L4PROTO = 3, 6, 7, 16  # NFT_META_…
 _CT_STATUS: Final = 2  # NFT_CT_STATUS
 _STATUS_DNAT: Final = 0x20  # IPS_DST_NAT
-_RT_XFRM: Final = 4  # NFT_RT_XFRM
 
-_TRANSPORT_KEY: Final = (nft.concatenated(nft.PROTOCOL, nft.IPV4_ADDRESS, nft.PORT), 12)
-_PEER_KEY: Final = (nft.concatenated(nft.PROTOCOL, nft.IPV4_ADDRESS, nft.PORT, nft.IPV4_ADDRESS), 16)
-_ENDPOINT: Final = (nft.concatenated(nft.IPV4_ADDRESS, nft.PORT), 8)
-_ADDRESS: Final = (nft.IPV4_ADDRESS, 4)
-
-#: Name, flags, key and value of each set. The first seven hold mappings and peers and outlive the process.
-_SETS: Final[tuple[tuple[str, int, tuple[int, int], tuple[int, int] | None], ...]] = (
-    (SNAT_MAP, nft.MAP | nft.TIMEOUT, _TRANSPORT_KEY, _ENDPOINT),
-    (DNAT_MAP, nft.MAP | nft.TIMEOUT, _TRANSPORT_KEY, _ENDPOINT),
-    (MEDIA_MAP, nft.MAP | nft.TIMEOUT, _TRANSPORT_KEY, _ENDPOINT),
-    (SIP_PRIVATE, nft.TIMEOUT, _TRANSPORT_KEY, None),
-    (SIP_PUBLIC, nft.TIMEOUT, _TRANSPORT_KEY, None),
-    (SIP_PEERS, nft.TIMEOUT, _PEER_KEY, None),
-    (SERVED, nft.TIMEOUT, (nft.PROTOCOL, 1), None),
-    (DIRECT_MEDIA, nft.TIMEOUT, _TRANSPORT_KEY, None),
-    (_PROTOCOLS, 0, (nft.PROTOCOL, 1), None),
-    (_SIP_PORTS, 0, (nft.PORT, 2), None),
-    (_INSIDE, 0, (nft.INTERFACE_NAME, nft.INTERFACE_NAME_BYTES), None),
-    (EXCEPT, nft.INTERVAL, _ADDRESS, None),
-    (_TRUSTED, nft.INTERVAL, _ADDRESS, None),
-)
+#: A set: name, flags, type and size of its keys, and of a map's values.
+_Set = tuple[str, int, tuple[int, int], tuple[int, int] | None]
 
 _PORT = struct.Struct("!H")
 
 
-def frames(table: str) -> dict[str, nft.ElementFrame]:
+def _sets(family: Family) -> tuple[_Set, ...]:
+    """Return all sets; the first eight but `SERVED` hold mappings and peers, and outlive the process."""
+    transport, end, address = family.transport_key, family.endpoint, family.address
+    return (
+        (SNAT_MAP, nft.MAP | nft.TIMEOUT, transport, end),
+        (DNAT_MAP, nft.MAP | nft.TIMEOUT, transport, end),
+        (MEDIA_MAP, nft.MAP | nft.TIMEOUT, transport, end),
+        (SIP_PRIVATE, nft.TIMEOUT, transport, None),
+        (SIP_PUBLIC, nft.TIMEOUT, transport, None),
+        (SIP_PEERS, nft.TIMEOUT, family.peer_key, None),
+        (SERVED, nft.TIMEOUT, (nft.PROTOCOL, 1), None),
+        (DIRECT_MEDIA, nft.TIMEOUT, transport, None),
+        (_PROTOCOLS, 0, (nft.PROTOCOL, 1), None),
+        (_SIP_PORTS, 0, (nft.PORT, 2), None),
+        (_INSIDE, 0, (nft.INTERFACE_NAME, nft.INTERFACE_NAME_BYTES), None),
+        (EXCEPT, nft.INTERVAL, address, None),
+        (_TRUSTED, nft.INTERVAL, address, None),
+    )
+
+
+def frames(table: str, family: Family = IPV4) -> dict[str, nft.ElementFrame]:
     """Return, for each set of mappings or peers, what its elements' messages are made with."""
     return {
-        name: nft.ElementFrame(table, name, key[1], data[1] if data else 0)
-        for name, flags, key, data in _SETS
+        name: nft.ElementFrame(table, name, key[1], data[1] if data else 0, family.number)
+        for name, flags, key, data in _sets(family)
         if flags & nft.TIMEOUT and name != SERVED
     }
+
+
+Ipv6Table = Literal["no", "as-it-is", "translated"]
 
 
 class RelayRules(NamedTuple):
@@ -119,14 +125,16 @@ class TableSettings:
     #: The interfaces that phones are behind.
     inside: tuple[str, ...]
     name: str = "sipalg"
+    #: Is there a table for IPv6 too? Where that leaves as it is, it only brings packets to the queue.
+    ipv6: Ipv6Table = "no"
     queue_number: int = 5060
     #: The remote SIP servers' ports.
     ports: tuple[int, ...] = (5060, 5061)
     protocols: tuple[int, ...] = (UDP,)
     #: Remote networks that aren't NATed: never queued, never mapped.
-    exempt: tuple[IPv4Network, ...] = ()
+    exempt: tuple[Network, ...] = ()
     #: Remote networks that may signal to any mapping.
-    trusted_peers: tuple[IPv4Network, ...] = ()
+    trusted_peers: tuple[Network, ...] = ()
     #: May anybody?
     direct_signalling: bool = False
     #: May media come from anybody while a call stands, or only from its own addresses?
@@ -142,23 +150,10 @@ class TableSettings:
     #: The relay for SIP over TCP, None where TCP is plain NAT.
     relay: RelayRules | None = None
 
-
-class Features(NamedTuple):
-    """What this kernel has of that which some lack."""
-
-    #: A table that survives `flush ruleset` and its owner (6.9).
-    owner_persist: bool
-    #: nft's queue expression, else the xt NFQUEUE target is taken.
-    queue_expression: bool
-    #: Timeout policies as objects.
-    ct_timeout: bool
-    #: `rt ipsec` (5.0), and `meta secpath`.
-    route_ipsec: bool
-    secpath: bool
-    #: Adding an element that stands renews its time (6.12).
-    timeout_update: bool
-    #: What the relay for TCP needs: TPROXY, matching by socket, resets.
-    relay: bool = True
+    @property
+    def families(self) -> tuple[Family, ...]:
+        """The families that have a table."""
+        return (IPV4,) if self.ipv6 == "no" else (IPV4, IPV6)
 
 
 class Rule(NamedTuple):
@@ -174,14 +169,17 @@ def interface_name(name: str) -> bytes:
     return name.encode().ljust(nft.INTERFACE_NAME_BYTES, b"\0")
 
 
-def interval(networks: Iterable[IPv4Network]) -> list[bytes]:
-    """Return the elements of an interval set that holds these networks, which may overlap."""
+def interval(networks: Iterable[Network]) -> list[bytes]:
+    """Return the elements of an interval set that holds these networks, which are of one family and may overlap."""
     members = []
-    for network in collapse_addresses(networks):
+    known = list(networks)
+    found: list[Network] = [*collapse_addresses(one for one in known if isinstance(one, IPv4Network))]
+    found += collapse_addresses(one for one in known if isinstance(one, IPv6Network))
+    for network in found:
         members.append(nft.element(network.network_address.packed))
         after = int(network.broadcast_address) + 1
-        if after < 1 << 32:
-            members.append(nft.element(after.to_bytes(4, "big"), end=True))
+        if after < 1 << network.max_prefixlen:
+            members.append(nft.element(after.to_bytes(network.max_prefixlen // 8, "big"), end=True))
     return members
 
 
@@ -198,40 +196,37 @@ def timeout_policies(settings: TableSettings) -> tuple[tuple[str, float, float],
 
 
 LOAD_PROTOCOL: Final = nft.load_meta(_L4PROTO)
-#: The key of the maps, register by register: protocol, address, port.
-BY_SOURCE: Final = (LOAD_PROTOCOL, nft.load_payload(1, 12, 4, 1), nft.load_payload(2, 0, 2, 2))
-BY_DESTINATION: Final = (LOAD_PROTOCOL, nft.load_payload(1, 16, 4, 1), nft.load_payload(2, 2, 2, 2))
-_SOURCE: Final = nft.load_payload(1, 12, 4)
-_DESTINATION: Final = nft.load_payload(1, 16, 4)
+#: The key of IPv4's maps.
+BY_SOURCE: Final = IPV4.by_source()
+BY_DESTINATION: Final = IPV4.by_destination()
 _SOURCE_PORT: Final = nft.load_payload(2, 0, 2)
 _DESTINATION_PORT: Final = nft.load_payload(2, 2, 2)
 FROM_INSIDE: Final = (nft.load_meta(_IIFNAME), nft.is_in(_INSIDE))
 TO_INSIDE: Final = (nft.load_meta(_OIFNAME), nft.is_in(_INSIDE))
 TRANSLATED: Final = (nft.load_ct(_CT_STATUS), nft.mask(_STATUS_DNAT), nft.is_not_equal(bytes(4)))
-_DNAT: Final = nft.translate(destination=True)
-_SNAT: Final = nft.translate(destination=False)
 IS_SERVED: Final = (LOAD_PROTOCOL, nft.is_in(SERVED))
 _OUR_REPLY: Final = (nft.load_meta(_MARK), nft.is_equal(struct.pack("=I", MARK)))
-IPSEC_OUT: Final = (nft.load_route(_RT_XFRM), nft.is_equal(b"\1"))
-IPSEC_IN: Final = (nft.load_meta(_SECPATH), nft.is_equal(b"\1"))
 
 
-def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
-    """Return all rules in their order."""
+def rules(settings: TableSettings, features: Features, family: Family = IPV4) -> tuple[Rule, ...]:
+    """Return all rules of one family's table in their order."""
+    by_source, by_destination = family.by_source(), family.by_destination()
+    source, destination = family.load_source(), family.load_destination()
+    dnat, snat = family.translate(destination=True), family.translate(destination=False)
     outside = interface_name(settings.outside)
     from_outside = (nft.load_meta(_IIFNAME), nft.is_equal(outside))
     to_outside = (nft.load_meta(_OIFNAME), nft.is_equal(outside))
     ipsec_out = [Rule("", "never what goes into a tunnel", (*IPSEC_OUT, nft.leave()))] if features.route_ipsec else []
     ipsec_in = [Rule("", "never what came out of a tunnel", (*IPSEC_IN, nft.leave()))] if features.secpath else []
-    to_dnat_map = (*BY_DESTINATION, nft.look_up(DNAT_MAP), _DNAT)
-    to_nobody = (*BY_DESTINATION, nft.is_in(SIP_PUBLIC), nft.use_object(nft.COUNTER, STRANGERS_NAME))
-    to_media_map = (*BY_DESTINATION, nft.look_up(MEDIA_MAP), _DNAT)
+    to_dnat_map = (*by_destination, nft.look_up(DNAT_MAP), dnat)
+    to_nobody = (*by_destination, nft.is_in(SIP_PUBLIC), nft.use_object(nft.COUNTER, STRANGERS_NAME))
+    to_media_map = (*by_destination, nft.look_up(MEDIA_MAP), dnat)
     count = nft.use_object(nft.COUNTER, COUNTER_NAME)
     queue = (nft.queue if features.queue_expression else nft.xt_queue)(
         settings.queue_number, bypass=settings.observing
     )
     opened_inside, opened_outside = (_to_queue(name, features) for name, *_ in timeout_policies(settings))
-    peer = (*BY_DESTINATION, nft.load_payload(1, 12, 4, 3), nft.is_in(SIP_PEERS))
+    peer = (*family.by_peer(), nft.is_in(SIP_PEERS))
     anybody = Rule("", "media of a call, from anybody", (*from_outside, *to_media_map))
     its_own = Rule("", "media of a call, from its own addresses", (*from_outside, *peer, *to_media_map))
     unanswered = (*BY_DESTINATION, nft.load_value(address(ANYBODY_IPV4), 3), nft.is_in(SIP_PEERS))
@@ -241,7 +236,7 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
         "prerouting": [
             *ipsec_in,
             Rule("", "known peers reach the phone", (*from_outside, *peer, *to_dnat_map)),
-            Rule("", "trusted peers reach the phone", (*from_outside, _SOURCE, nft.is_in(_TRUSTED), *to_dnat_map)),
+            Rule("", "trusted peers reach the phone", (*from_outside, source, nft.is_in(_TRUSTED), *to_dnat_map)),
             Rule("", "others don't, and are counted", (*from_outside, *to_nobody)),
             Rule("", "one phone reaches another by its public address", (*FROM_INSIDE, *to_dnat_map)),
             *([anybody] if settings.direct_media and not settings.media_filter else of_calls),
@@ -250,12 +245,12 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
         "postrouting": [
             *ipsec_out,
             # On the way out only: a network that isn't NATed there may hold the phones that talk by public addresses.
-            Rule("", "networks that aren't NATed", (*to_outside, _DESTINATION, nft.is_in(EXCEPT), nft.leave())),
-            Rule("", "leave from the mapping's port", (*to_outside, *BY_SOURCE, nft.look_up(SNAT_MAP), _SNAT)),
+            Rule("", "networks that aren't NATed", (*to_outside, destination, nft.is_in(EXCEPT), nft.leave())),
+            Rule("", "leave from the mapping's port", (*to_outside, *by_source, nft.look_up(SNAT_MAP), snat)),
             Rule(
                 "",
                 "the same to a phone by its public address",
-                (*TO_INSIDE, *TRANSLATED, *BY_SOURCE, nft.look_up(SNAT_MAP), _SNAT),
+                (*TO_INSIDE, *TRANSLATED, *by_source, nft.look_up(SNAT_MAP), snat),
             ),
         ],
         "forward": [
@@ -268,24 +263,26 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
         ],
         "answers": [Rule("", "the ALG's own answers", (*_OUR_REPLY, nft.no_track()))],
         "outbound": [
-            Rule("", "networks that aren't NATed", (_DESTINATION, nft.is_in(EXCEPT), nft.leave())),
+            Rule("", "networks that aren't NATed", (destination, nft.is_in(EXCEPT), nft.leave())),
             Rule("", "to SIP servers", (_DESTINATION_PORT, nft.is_in(_SIP_PORTS), *opened_inside)),
-            Rule("", "from a phone's SIP port", (*BY_SOURCE, nft.is_in(SIP_PRIVATE), *opened_inside)),
+            Rule("", "from a phone's SIP port", (*by_source, nft.is_in(SIP_PRIVATE), *opened_inside)),
         ],
         "inbound": [
-            Rule("", "networks that aren't NATed", (_SOURCE, nft.is_in(EXCEPT), nft.leave())),
+            Rule("", "networks that aren't NATed", (source, nft.is_in(EXCEPT), nft.leave())),
             Rule("", "from SIP servers", (_SOURCE_PORT, nft.is_in(_SIP_PORTS), *opened_outside)),
-            Rule("", "to a phone's SIP port", (*BY_DESTINATION, nft.is_in(SIP_PRIVATE), *opened_outside)),
+            Rule("", "to a phone's SIP port", (*by_destination, nft.is_in(SIP_PRIVATE), *opened_outside)),
         ],
         "hairpin": [
-            Rule("", "from a phone's SIP port", (*BY_SOURCE, nft.is_in(SIP_PRIVATE), *opened_inside)),
-            Rule("", "to a phone's SIP port", (*BY_DESTINATION, nft.is_in(SIP_PRIVATE), *opened_inside)),
+            Rule("", "from a phone's SIP port", (*by_source, nft.is_in(SIP_PRIVATE), *opened_inside)),
+            Rule("", "to a phone's SIP port", (*by_destination, nft.is_in(SIP_PRIVATE), *opened_inside)),
         ],
         "to_alg": [
             Rule("", "to the ALG, or the next if it comes soon", (*IS_SERVED, count, queue)),
             Rule("", "served by none: on as it is", (count,)),
         ],
     }
+    if not _translates(settings, family):
+        by_chain = {chain: of_chain for chain, of_chain in by_chain.items() if chain not in _NAT_CHAINS}
     return tuple(rule._replace(chain=chain) for chain, of_chain in by_chain.items() for rule in of_chain)
 
 
@@ -295,30 +292,52 @@ def _to_queue(policy: str, features: Features) -> tuple[bytes, ...]:
     return (*timeouts, nft.goto("to_alg"))
 
 
-def structure(settings: TableSettings, features: Features, stale_timeouts: Sequence[str] = ()) -> list[Message]:
-    """Return the messages that make the table, or bring one that stands to these settings; its elements stay.
+def _translates(settings: TableSettings, family: Family) -> bool:
+    return family == IPV4 or settings.ipv6 == "translated"
 
-    `stale_timeouts` are names of timeout policies that the table has and that are to go.
+
+def structure(
+    settings: TableSettings, features: Features, stale_timeouts: Sequence[tuple[Family, str]] = ()
+) -> list[Message]:
+    """Return the messages that make the tables, or bring those that stand to these settings; their elements stay.
+
+    `stale_timeouts` are names of timeout policies that a table has and that are to go.
     """
+    messages = []
+    for family in settings.families:
+        messages += _structure(settings, features, family, [name for of, name in stale_timeouts if of == family])
+        messages += settings_elements(settings, family)
+    if IPV6 not in settings.families and features.ipv6:
+        # Deleted for sure, which it can only be where there is one.
+        made = nft.new_table(settings.name, nft.OWNER | nft.PERSIST if features.owner_persist else 0)
+        messages += IPV6.messages([made, nft.delete_table(settings.name)])
+    return messages + served(settings)
+
+
+def _structure(
+    settings: TableSettings, features: Features, family: Family, stale_timeouts: Sequence[str]
+) -> list[Message]:
     name = settings.name
     messages = [nft.new_table(name, nft.OWNER | nft.PERSIST if features.owner_persist else 0)]
-    for identity, (set_name, flags, key, data) in enumerate(_SETS, start=1):
+    for identity, (set_name, flags, key, data) in enumerate(_sets(family), start=1):
         messages.append(nft.new_set(name, set_name, identity, flags, key, data))
     messages.extend(nft.new_object(name, counter, nft.COUNTER) for counter in (COUNTER_NAME, STRANGERS_NAME))
     if features.ct_timeout:
-        messages.extend(
-            nft.new_object(name, policy, nft.CT_TIMEOUT, *nft.udp_timeouts(unreplied_s, replied_s))
-            for policy, unreplied_s, replied_s in timeout_policies(settings)
-        )
+        for policy, unreplied_s, replied_s in timeout_policies(settings):
+            timeouts = nft.udp_timeouts(unreplied_s, replied_s, family.number)
+            messages.append(nft.new_object(name, policy, nft.CT_TIMEOUT, *timeouts))
     messages.extend(nft.new_base_chain(name, *chain) for chain in _BASE_CHAINS)
     messages.extend(nft.new_chain(name, chain) for chain in _PLAIN_CHAINS)
     messages.extend(nft.flush_chain(name, chain) for chain, *_ in _BASE_CHAINS)
     messages.extend(nft.flush_chain(name, chain) for chain in _PLAIN_CHAINS)
+    if not _translates(settings, family):
+        # An empty one would have the kernel look at every new flow as if for NAT.
+        messages.extend(nft.delete_chain(name, chain) for chain in _NAT_CHAINS)
     messages.extend(nft.delete_object(name, stale, nft.CT_TIMEOUT) for stale in stale_timeouts)
     messages.extend(
-        nft.new_rule(name, rule.chain, rule.expressions, rule.comment) for rule in rules(settings, features)
+        nft.new_rule(name, rule.chain, rule.expressions, rule.comment) for rule in rules(settings, features, family)
     )
-    return messages + settings_elements(settings) + served(settings)
+    return family.messages(messages)
 
 
 def served(settings: TableSettings) -> list[Message]:
@@ -328,7 +347,7 @@ def served(settings: TableSettings) -> list[Message]:
     add = nft.elements(nft.NEW_ELEMENT, 0, settings.name, SERVED, [nft.element(key, None, SERVED_S) for key in keys])
     delete = nft.elements(nft.DELETE_ELEMENT, 0, settings.name, SERVED, [nft.element(key) for key in keys])
     # Before Linux 6.12 adding what stands leaves its time as it is.
-    return [add, delete, add]
+    return [message for family in settings.families for message in family.messages([add, delete, add])]
 
 
 def without_queue(settings: TableSettings, features: Features) -> list[Message]:
@@ -343,56 +362,32 @@ def without_queue(settings: TableSettings, features: Features) -> list[Message]:
     chains = (*forward, *_PLAIN_CHAINS)
     waiting = [Rule("to_alg", "to the next ALG, if it comes soon", (*IS_SERVED, nft.drop()))]
     # Whether the table has timeout policies is nothing that matters then.
-    left = [rule for rule in rules(settings, features._replace(ct_timeout=False)) if rule.chain in chains]
-    left = [rule for rule in left if rule.chain != "to_alg"] + ([] if settings.observing else waiting)
-    return [nft.flush_chain(name, chain) for chain in chains] + [
-        nft.new_rule(name, rule.chain, rule.expressions, rule.comment) for rule in left
-    ]
+    features = features._replace(ct_timeout=False)
+    messages = []
+    for family in settings.families:
+        left = [rule for rule in rules(settings, features, family) if rule.chain in chains and rule.chain != "to_alg"]
+        left += [] if settings.observing else waiting
+        flushes = [nft.flush_chain(name, chain) for chain in chains]
+        kept = [nft.new_rule(name, rule.chain, rule.expressions, rule.comment) for rule in left]
+        messages += family.messages(flushes + kept)
+    return messages
 
 
-def settings_elements(settings: TableSettings) -> list[Message]:
-    """Return the messages that replace the contents of the sets which hold settings."""
-    anybody = (IPv4Network("0.0.0.0/0"),) if settings.direct_signalling else ()
+def settings_elements(settings: TableSettings, family: Family = IPV4) -> list[Message]:
+    """Return the messages that replace the contents of the sets which hold settings, in one family's table."""
+    everybody = IPv4Network("0.0.0.0/0") if family == IPV4 else IPv6Network("::/0")
+    exempt = [network for network in settings.exempt if family.holds(network)]
+    trusted = [network for network in settings.trusted_peers if family.holds(network)]
     contents = (
         (_PROTOCOLS, [nft.element(bytes((protocol,))) for protocol in sorted(set(settings.protocols))]),
         (_SIP_PORTS, [nft.element(_PORT.pack(port)) for port in sorted(set(settings.ports))]),
         (_INSIDE, [nft.element(interface_name(name)) for name in sorted(set(settings.inside))]),
-        (EXCEPT, interval(settings.exempt)),
-        (_TRUSTED, interval((*settings.trusted_peers, *anybody))),
+        (EXCEPT, interval(exempt)),
+        (_TRUSTED, interval([everybody] if settings.direct_signalling else trusted)),
     )
     messages = []
     for name, members in contents:
         messages.append(nft.flush_set(settings.name, name))
         if members:
             messages.append(nft.elements(nft.NEW_ELEMENT, 0, settings.name, name, members))
-    return messages
-
-
-_PROBE: Final = "sipalg_probe"
-
-
-def probe() -> tuple[tuple[Message, ...], tuple[int, ...]]:
-    """Return messages that find out Features when they are tried without commit, and the index of each feature's."""
-    chains = (("forward", FORWARD), ("prerouting", PREROUTING))
-    made = (nft.new_base_chain(_PROBE, name, "filter", hook, 200) for name, hook in chains)
-    common = (nft.new_table(_PROBE, 0), *made)
-    tproxy = (nft.load_transparent(), *nft.to_local_socket(bytes(4), 1))
-    one_each = (
-        nft.new_table(_PROBE + "_owner", nft.OWNER | nft.PERSIST),
-        nft.new_rule(_PROBE, "forward", (nft.queue(0, bypass=True),), "queue"),
-        nft.new_object(_PROBE, "timeout", nft.CT_TIMEOUT, *nft.udp_timeouts(30, 180)),
-        nft.new_rule(_PROBE, "forward", IPSEC_OUT, "rt ipsec"),
-        nft.new_rule(_PROBE, "forward", IPSEC_IN, "meta secpath"),
-        nft.new_rule(_PROBE, "forward", (nft.xt_queue(0, bypass=True),), "xt NFQUEUE"),
-        nft.new_rule(_PROBE, "prerouting", tproxy, "tproxy"),
-        nft.new_rule(_PROBE, "forward", (nft.reset(),), "reject"),
-    )
-    return common + one_each, tuple(range(len(common), len(common) + len(one_each)))
-
-
-def address(host: str) -> bytes:
-    """Return an IPv4 literal's four bytes; raises ValueError for anything else."""
-    try:
-        return socket.inet_pton(socket.AF_INET, host)
-    except OSError:
-        raise ValueError(f"not an IPv4 address: {host!r}") from None
+    return family.messages(messages)

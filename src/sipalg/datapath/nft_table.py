@@ -9,15 +9,14 @@ from __future__ import annotations
 
 import errno
 import math
-import os
-import re
-import socket
-import struct
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from sipalg.datapath import netlink, nft_codec, nft_relay, nft_rules
+from sipalg.datapath import netlink, nft_codec, nft_family, nft_relay, nft_rules
 from sipalg.datapath.netlink import Message, NetlinkError, NetlinkSocket
+from sipalg.datapath.nft_family import IPV4, IPV6, Family
+from sipalg.datapath.nft_features import Features, find_features
 from sipalg.datapath.nft_guard import TableGuard
 from sipalg.datapath.nft_rules import (
     DIRECT_MEDIA,
@@ -27,7 +26,6 @@ from sipalg.datapath.nft_rules import (
     SIP_PRIVATE,
     SIP_PUBLIC,
     SNAT_MAP,
-    Features,
     TableSettings,
 )
 from sipalg.engine.verdict import AdmitPeer, CloseMapping, DismissPeer, Endpoint, Mapping, OpenMapping, RefreshMapping
@@ -35,13 +33,8 @@ from sipalg.engine.verdict import AdmitPeer, CloseMapping, DismissPeer, Endpoint
 MapCommand = OpenMapping | RefreshMapping | CloseMapping | AdmitPeer | DismissPeer
 
 _NEW: Final = nft_codec.NF_TABLES << 8 | nft_codec.NEW_ELEMENT
-_KEY = struct.Struct("!B3x4sH2x")
-_ENDPOINT = struct.Struct("!4sH2x")
 #: What these errors say is that a table of this name stands which isn't made as ours is: another version's.
 _OTHER_LAYOUT: Final = frozenset({errno.EEXIST, errno.EBUSY, errno.EINVAL, errno.EOPNOTSUPP})
-#: Since this release, adding an element that stands renews its time; before, it did nothing. The one feature that
-#: can't be tried without changing something.
-_TIMEOUT_UPDATE: Final = (6, 12)
 #: Timeout policies that may be left from other settings: when one is deleted, the kernel drops what waits in the
 #: namespace's queues (nft_ct_timeout_obj_destroy calls nf_queue_nf_hook_drop), and what it gave to flows falls back.
 _MOST_STALE_POLICIES: Final = 16
@@ -82,6 +75,8 @@ class _Step(NamedTuple):
     timeout_s: float
     #: Open: new, or there with the same value. Renew: the same, and its time begins anew. Close: gone or absent.
     kind: str
+    #: Tells the family.
+    address_bytes: int
 
 
 _OPEN, _RENEW, _CLOSE = "open", "renew", "close"
@@ -96,7 +91,7 @@ class NftTable:
         Raises NetlinkError: EPERM without the right to, EOPNOTSUPP when the kernel can't hand packets to a queue.
         """
         self.settings = settings
-        self._frames = nft_rules.frames(settings.name)
+        self._frames = {family.address_bytes: nft_rules.frames(settings.name, family) for family in (IPV4, IPV6)}
         self._netlink = NetlinkSocket()
         #: Readable when somebody may have changed the table, and None where nobody can.
         self.guard: TableGuard | None = None
@@ -121,8 +116,7 @@ class NftTable:
             if error.index >= 0 or error.errno not in _OTHER_LAYOUT or not self.exists():
                 raise
             # A table of another version: what it holds can't be kept.
-            name = self.settings.name
-            self._run([nft_codec.delete_table(name), *self._structure()], commands)
+            self._run([*self._deletions(), *self._structure()], commands)
 
     def change(self, settings: TableSettings) -> None:
         """Bring the standing table to other settings (of the same `name`) in one transaction; its mappings stay."""
@@ -136,12 +130,13 @@ class NftTable:
 
     def _bring_to_our_form(self, commands: Sequence[MapCommand]) -> None:
         wanted = {name for name, *_ in nft_rules.timeout_policies(self.settings)}
-        stale = sorted(set(self._timeout_names()) - wanted)
-        if len(stale) <= _MOST_STALE_POLICIES:
-            stale = []
+        stale: list[tuple[Family, str]] = []
+        for family in self.settings.families:
+            found = sorted(set(self._timeout_names(family)) - wanted)
+            stale += [(family, name) for name in found] if len(found) > _MOST_STALE_POLICIES else []
         self._run(self._structure(stale), commands)
 
-    def _structure(self, stale: Sequence[str] = ()) -> list[Message]:
+    def _structure(self, stale: Sequence[tuple[Family, str]] = ()) -> list[Message]:
         """Return what makes the table, or brings it to our form."""
         made = nft_rules.structure(self.settings, self.features, stale)
         return made + nft_relay.structure(self.settings, self.features)
@@ -164,10 +159,10 @@ class NftTable:
         """Have SIP come to the queue for some more seconds (`nft_rules.SERVED_S`), instead of passing unseen."""
         self._netlink.transaction(nft_rules.served(self.settings))
 
-    def exists(self) -> bool:
+    def exists(self, family: Family = IPV4) -> bool:
         """Tell whether a table of our name stands, whoever made it."""
         try:
-            return bool(self._netlink.request(nft_codec.get_table(self.settings.name)))
+            return bool(self._netlink.request(family.message(nft_codec.get_table(self.settings.name))))
         except NetlinkError as error:
             if error.errno == errno.ENOENT:
                 return False
@@ -175,32 +170,37 @@ class NftTable:
 
     def elements(self) -> Elements:
         """Read back the mappings and peers that stand, to go on with them after a restart; nothing without table."""
-        if not self.exists():
-            return Elements((), ())
-        ours = self._dump(SIP_PRIVATE)
-        let_in = {key for name in (DNAT_MAP, MEDIA_MAP) for key, _, _ in self._dump(name)}
-        signalling = {key for key, _, _ in ours}
-        direct = self._direct_media()
+        found = [self._elements(family) for family in (IPV4, IPV6) if self.exists(family)]
+        mappings = tuple(mapping for one in found for mapping in one.mappings)
+        return Elements(mappings, tuple(peer for one in found for peer in one.peers))
+
+    def _elements(self, family: Family) -> Elements:
+        let_in = {key for name in (DNAT_MAP, MEDIA_MAP) for key, _, _ in self._dump(family, name)}
+        signalling = {key for key, _, _ in self._dump(family, SIP_PRIVATE)}
+        direct = self._direct_media(family)
         mappings = []
-        for key, data, timeout_s in self._dump(SNAT_MAP):
-            if len(key) != _KEY.size or len(data) != _ENDPOINT.size:
+        for key, data, timeout_s in self._dump(family, SNAT_MAP):
+            source, leaves_as = nft_family.read_key(key), nft_family.read_end(data)
+            if source is None or leaves_as is None:
                 continue
-            protocol, private_host, private_port = _KEY.unpack(key)
-            public_host, public_port = _ENDPOINT.unpack(data)
+            protocol, private_host, private_port = source
+            public_host, public_port = leaves_as
             mapping = Mapping(
                 protocol,
-                Endpoint(socket.inet_ntoa(private_host), private_port),
-                Endpoint(socket.inet_ntoa(public_host), public_port),
+                Endpoint(nft_family.text(private_host), private_port),
+                Endpoint(nft_family.text(public_host), public_port),
                 "sip" if key in signalling else "direct" if key in direct else "media",
-                adopted=key not in direct and _KEY.pack(protocol, public_host, public_port) not in let_in,
+                adopted=key not in direct and nft_family.key(protocol, public_host, public_port) not in let_in,
             )
             mappings.append(StandingMapping(mapping, timeout_s))
         peers = []
-        for key, _, timeout_s in self._dump(SIP_PEERS):
-            if len(key) == _KEY.size + 4:
-                protocol, host, port = _KEY.unpack_from(key)
-                public = Endpoint(socket.inet_ntoa(host), port)
-                peers.append(StandingPeer(protocol, public, socket.inet_ntoa(key[_KEY.size :]), timeout_s))
+        size = family.address_bytes
+        for key, _, timeout_s in self._dump(family, SIP_PEERS):
+            end = nft_family.read_key(key[:-size])
+            if end is not None:
+                protocol, host, port = end
+                public = Endpoint(nft_family.text(host), port)
+                peers.append(StandingPeer(protocol, public, nft_family.text(key[-size:]), timeout_s))
         return Elements(tuple(mappings), tuple(peers))
 
     def packets_to_queue(self) -> int:
@@ -222,8 +222,14 @@ class NftTable:
 
     def remove(self) -> None:
         """Remove the table with all its mappings. One that is gone is no error."""
-        if self.exists():
-            self._netlink.transaction([nft_codec.delete_table(self.settings.name)])
+        deletions = self._deletions()
+        if deletions:
+            self._netlink.transaction(deletions)
+
+    def _deletions(self) -> list[Message]:
+        """Return the messages that delete the tables that stand."""
+        delete = nft_codec.delete_table(self.settings.name)
+        return [family.message(delete) for family in (IPV4, IPV6) if self.exists(family)]
 
     def close(self) -> None:
         """Let go of the table, which stays as it is (also without an owner, where the kernel has owners)."""
@@ -256,8 +262,8 @@ class NftTable:
 
     def _messages(self, step: _Step) -> list[Message]:
         """Return the messages of one step."""
-        _, name, key, data, timeout_s, kind = step
-        body = self._frames[name].body(key, data, timeout_s)
+        _, name, key, data, timeout_s, kind, _ = step
+        body = self._frames[step.address_bytes][name].body(key, data, timeout_s)
         if kind == _OPEN:
             return [Message(_NEW, netlink.CREATE | netlink.EXCLUSIVE, body)]
         add = Message(_NEW, netlink.CREATE, body)
@@ -266,6 +272,8 @@ class NftTable:
         # Added first, which fails where it stands with another value, an element can be deleted for sure, and what
         # is added then begins its time anew, on every kernel.
         delete = nft_codec.elements(nft_codec.DELETE_ELEMENT, 0, self.settings.name, name, [nft_codec.element(key)])
+        if step.address_bytes == IPV6.address_bytes:
+            delete = IPV6.message(delete)
         return [add, delete] if kind == _CLOSE else [add, delete, add]
 
     def _failure(self, errors: dict[int, NetlinkError], owners: list[int], steps: list[_Step]) -> NetlinkError:
@@ -277,10 +285,10 @@ class NftTable:
         number = errno.EEXIST if error.errno == errno.EBUSY else error.errno or errno.EIO
         return NetlinkError(number, steps[owner].command, f"{steps[owner].set_name}: {error.strerror}")
 
-    def _dump(self, name: str) -> list[tuple[bytes, bytes, float]]:
+    def _dump(self, family: Family, name: str) -> list[tuple[bytes, bytes, float]]:
         """Return key, value and remaining seconds of each element of a set."""
         found = []
-        for message in self._netlink.request(nft_codec.get_elements(self.settings.name, name)):
+        for message in self._netlink.request(family.message(nft_codec.get_elements(self.settings.name, name))):
             members = netlink.attributes(message.body, 4).get(nft_codec.LIST_ELEMENTS, b"")
             for _, member in netlink.each_attribute(members):
                 parts = netlink.attributes(member)
@@ -290,83 +298,70 @@ class NftTable:
                 found.append((key, data, math.inf if left is None else netlink.number(left) / 1000))
         return found
 
-    def _direct_media(self) -> set[bytes]:
+    def _direct_media(self, family: Family) -> set[bytes]:
         """Return the keys of the mappings for direct media; a table of an earlier version has none."""
         try:
-            return {key for key, _, _ in self._dump(DIRECT_MEDIA)}
+            return {key for key, _, _ in self._dump(family, DIRECT_MEDIA)}
         except NetlinkError as error:
             if error.errno == errno.ENOENT:
                 return set()
             raise
 
     def _counters(self) -> dict[str, int]:
-        """Return the table's counters of packets by name."""
-        counts = {}
-        for message in self._objects(nft_codec.COUNTER):
+        """Return the tables' counters of packets by name."""
+        counts: defaultdict[str, int] = defaultdict(int)
+        for message in (one for family in self.settings.families for one in self._objects(family, nft_codec.COUNTER)):
             found = netlink.attributes(message.body, 4)
             packets = netlink.attributes(found.get(nft_codec.OBJECT_DATA, b"")).get(2, b"")
-            counts[netlink.string(found.get(nft_codec.OBJECT_NAME, b""))] = netlink.number(packets)
+            counts[netlink.string(found.get(nft_codec.OBJECT_NAME, b""))] += netlink.number(packets)
         return counts
 
-    def _objects(self, kind: int) -> list[Message]:
-        return self._netlink.request(nft_codec.get_objects(self.settings.name, kind))
+    def _objects(self, family: Family, kind: int) -> list[Message]:
+        return self._netlink.request(family.message(nft_codec.get_objects(self.settings.name, kind)))
 
-    def _timeout_names(self) -> list[str]:
+    def _timeout_names(self, family: Family) -> list[str]:
         """Return the names of the timeout policies that the table has."""
         if not self.features.ct_timeout:
             return []
-        found = [netlink.attributes(message.body, 4) for message in self._objects(nft_codec.CT_TIMEOUT)]
+        found = [netlink.attributes(message.body, 4) for message in self._objects(family, nft_codec.CT_TIMEOUT)]
         return [netlink.string(one.get(nft_codec.OBJECT_NAME, b"")) for one in found]
 
 
-def find_features(sock: NetlinkSocket) -> Features:
-    """Find out what the kernel has, by trying without commit; raises NetlinkError as NftTable does."""
-    messages, tried = nft_rules.probe()
-    errors = sock.attempt(messages, commit=False)
-    for index in range(-1, tried[0]):
-        if index in errors:
-            raise errors[index]
-    owner, queue, timeout, route, secpath, target, tproxy, reject = (index not in errors for index in tried)
-    if not queue and not target:
-        detail = "the kernel has neither nft's queue expression nor the NFQUEUE target"
-        raise NetlinkError(errno.EOPNOTSUPP, -1, detail)
-    renews = kernel_release() >= _TIMEOUT_UPDATE
-    return Features(owner, queue, timeout, route, secpath, renews, tproxy and reject)
-
-
-def kernel_release() -> tuple[int, int]:
-    """Return the kernel's major and minor number; (0, 0) when its release doesn't begin with them."""
-    found = re.match(r"(\d+)\.(\d+)", os.uname().release)
-    return (int(found[1]), int(found[2])) if found else (0, 0)
-
-
 def _steps(index: int, command: MapCommand) -> list[_Step]:
-    """Return the elements that a command is about; raises ValueError for an address that isn't IPv4."""
+    """Return the elements that a command is about; ValueError where its addresses are no IP literals of one family."""
     mapping = command.mapping
     protocol, private, public = mapping.protocol, mapping.private, mapping.public
-    public_host = nft_rules.address(public.host)
-    inward = _KEY.pack(protocol, public_host, public.port)
-    if isinstance(command, AdmitPeer):
-        return [_Step(index, SIP_PEERS, inward + nft_rules.address(command.peer), b"", command.timeout_s, _RENEW)]
-    if isinstance(command, DismissPeer):
-        return [_Step(index, SIP_PEERS, inward + nft_rules.address(command.peer), b"", _MOMENT_S, _CLOSE)]
+    public_host = nft_family.address(public.host)
+    size = len(public_host)
+    inward = nft_family.key(protocol, public_host, public.port)
+    if isinstance(command, AdmitPeer | DismissPeer):
+        peer = inward + _of_size(nft_family.address(command.peer), size)
+        if isinstance(command, AdmitPeer):
+            return [_Step(index, SIP_PEERS, peer, b"", command.timeout_s, _RENEW, size)]
+        return [_Step(index, SIP_PEERS, peer, b"", _MOMENT_S, _CLOSE, size)]
     if isinstance(command, CloseMapping):
         kind, timeout_s = _CLOSE, _MOMENT_S
     else:
         kind, timeout_s = (_OPEN if isinstance(command, OpenMapping) else _RENEW), command.timeout_s
-    private_host = nft_rules.address(private.host)
-    outward = _KEY.pack(protocol, private_host, private.port)
-    steps = [_Step(index, SNAT_MAP, outward, _ENDPOINT.pack(public_host, public.port), timeout_s, kind)]
+    private_host = _of_size(nft_family.address(private.host), size)
+    outward = nft_family.key(protocol, private_host, private.port)
+    steps = [_Step(index, SNAT_MAP, outward, nft_family.end(public_host, public.port), timeout_s, kind, size)]
     if mapping.purpose == "direct":
-        steps.append(_Step(index, DIRECT_MEDIA, outward, b"", timeout_s, kind))
+        steps.append(_Step(index, DIRECT_MEDIA, outward, b"", timeout_s, kind, size))
     elif not mapping.adopted:
         name = DNAT_MAP if mapping.purpose == "sip" else MEDIA_MAP
-        steps.append(_Step(index, name, inward, _ENDPOINT.pack(private_host, private.port), timeout_s, kind))
+        steps.append(_Step(index, name, inward, nft_family.end(private_host, private.port), timeout_s, kind, size))
         if mapping.purpose == "sip":
-            steps.append(_Step(index, SIP_PUBLIC, inward, b"", timeout_s, kind))
+            steps.append(_Step(index, SIP_PUBLIC, inward, b"", timeout_s, kind, size))
     if mapping.purpose == "sip":
-        steps.append(_Step(index, SIP_PRIVATE, outward, b"", timeout_s, kind))
+        steps.append(_Step(index, SIP_PRIVATE, outward, b"", timeout_s, kind, size))
     return steps
+
+
+def _of_size(address: bytes, size: int) -> bytes:
+    if len(address) != size:
+        raise ValueError("addresses of two families")
+    return address
 
 
 def _without_what_stands(steps: list[_Step], failed: set[int]) -> list[_Step] | None:

@@ -16,7 +16,7 @@ from typing import Final
 
 from sipalg.datapath.admin_conclusions import AdminRules
 from sipalg.datapath.admin_model import PortRange
-from sipalg.datapath.ctnetlink import Translated
+from sipalg.datapath.ctnetlink import Translated, packed
 from sipalg.datapath.loop import FaultLog
 from sipalg.engine.verdict import TCP, UDP, Endpoint
 
@@ -85,7 +85,7 @@ class PortsTaken:
         self._refresh_s = refresh_s
         self._clock = clock
         self._proc_net = proc_net
-        self._nat_address = ""
+        self._nat_address = self._ipv6_address = ""
         self._fixed = {UDP: bytes(65536), TCP: bytes(65536)}
         self._codes = {UDP: bytearray(65536), TCP: bytearray(65536)}
         self._holders: dict[tuple[int, int], set[bytes]] = {}
@@ -98,9 +98,12 @@ class PortsTaken:
         self._reserved = tuple(reserved)
         self._avoid = avoid
 
-    def configure(self, nat_address: str, rules: AdminRules) -> None:
-        """Tell the address that the ports are on ("" for none yet) and the administrator's rules; both may change."""
-        self._nat_address = nat_address
+    def configure(self, nat_address: str, rules: AdminRules, ipv6_address: str = "") -> None:
+        """Tell the address that the ports are on ("" for none yet) and the administrator's rules; both may change.
+
+        What is taken on the one address of IPv6's counts as taken on IPv4's too, and the reverse.
+        """
+        self._nat_address, self._ipv6_address = nat_address, ipv6_address
         for protocol in self._fixed:
             codes = bytearray(65536)
             marks = [(ports, _RESERVED) for ports in self._reserved]
@@ -127,7 +130,7 @@ class PortsTaken:
         code = self._code(protocol, port)
         if code != _FLOW:
             return code != _FREE
-        return self._holders.get((protocol, port)) != {inet_aton(private.host) + private.port.to_bytes(2, "big")}
+        return self._holders.get((protocol, port)) != {packed(private)}
 
     def reason(self, protocol: int, port: int) -> str:
         """Say whose the port is, for people; "" if it is free."""
@@ -144,7 +147,8 @@ class PortsTaken:
         fresh = {protocol: bytearray(fixed) for protocol, fixed in self._fixed.items()}
         holders: dict[tuple[int, int], set[bytes]] = {}
         try:
-            flows = self._flows(self._nat_address) if self._nat_address else ()
+            addresses = filter(None, (self._nat_address, self._ipv6_address))
+            flows = (flow for address in addresses for flow in self._flows(address))
             for protocol, port, source in flows:
                 codes = fresh.get(protocol)
                 if codes is not None and not codes[port]:

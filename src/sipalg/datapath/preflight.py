@@ -25,7 +25,7 @@ from sipalg.datapath.admin_model import ChainKey, PortRange
 from sipalg.datapath.admin_rules import AdminRules, AdminRulesError, read_admin_rules
 from sipalg.datapath.nat_address import NatAddress
 from sipalg.datapath.netlink import NETLINK_NETFILTER, Message, NetlinkError, NetlinkSocket
-from sipalg.datapath.nft_table import find_features
+from sipalg.datapath.nft_features import find_features
 from sipalg.datapath.ports import local_port_range, overlap
 from sipalg.engine.verdict import UDP, Endpoint
 

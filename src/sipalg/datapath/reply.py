@@ -69,6 +69,8 @@ class Replies:
 def packet_of(reply: Reply) -> bytes:
     """Return the reply as an IPv4 packet. Raises OSError EMSGSIZE if none can hold it."""
     payload, source, destination = reply
+    if ":" in source.host:
+        raise OSError(errno.EAFNOSUPPORT, "no reply is made over IPv6")
     total_bytes = _HEADERS_BYTES + len(payload)
     if total_bytes > _LARGEST_PACKET_BYTES:
         raise OSError(errno.EMSGSIZE, f"a reply of {len(payload)} bytes fits no packet")

@@ -43,13 +43,14 @@ class Routes:
         self._socket.close()
 
     def leads_inside(self, host: str) -> bool:
-        """Tell whether packets to an IPv4 literal go to one host by an inside interface; False without a route."""
+        """Tell whether packets to an IP literal go to one host by an inside interface; False without a route."""
         return bool(self.inside_interface(host))
 
     def inside_interface(self, host: str) -> str:
-        """Return the inside interface by which packets go to an IPv4 literal, "" where they don't."""
-        header = _ROUTE_HEADER.pack(socket.AF_INET, 32, 0, 0, 0, 0, 0, 0, 0)
-        question = Message(_GET_ROUTE, 0, header + netlink.attribute(_DESTINATION, socket.inet_aton(host)))
+        """Return the inside interface by which packets go to an IP literal, "" where they don't."""
+        family, bits = (socket.AF_INET6, 128) if ":" in host else (socket.AF_INET, 32)
+        header = _ROUTE_HEADER.pack(family, bits, 0, 0, 0, 0, 0, 0, 0)
+        question = Message(_GET_ROUTE, 0, header + netlink.attribute(_DESTINATION, socket.inet_pton(family, host)))
         try:
             names = [_interface_of(answer) for answer in self._socket.request(question)]
         except OSError:

@@ -25,18 +25,22 @@ class Ipv6:
     nat_address: str = ""
     #: The address that is written in its place; the same, but for a 1:1 NAT before this router.
     advertised_address: str = ""
+    #: The inside networks that are translated to that address; empty: all of them.
+    sources: tuple[IPv6Network, ...] = ()
     #: Inside prefixes and the outside ones of the same length that they are translated to, ports unchanged (NPTv6).
     prefixes: tuple[tuple[IPv6Network, IPv6Network], ...] = ()
 
     def public_host(self, private: str) -> str:
         """The address that an inside host's packets leave from."""
-        if self.prefixes:
-            address = IPv6Address(private)
-            for inside, outside in self.prefixes:
-                if address in inside:
-                    within = int(address) & int(inside.hostmask)
-                    return IPv6Address(int(outside.network_address) | within).compressed
-        return self.nat_address or private
+        if not self.prefixes and not self.sources:
+            return self.nat_address or private
+        address = IPv6Address(private)
+        for inside, outside in self.prefixes:
+            if address in inside:
+                within = int(address) & int(inside.hostmask)
+                return IPv6Address(int(outside.network_address) | within).compressed
+        translated = not self.sources or any(address in network for network in self.sources)
+        return (self.nat_address if translated else "") or private
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import logging
 import time
 from collections import deque
 from collections.abc import Iterable, Sequence
+from socket import AF_INET6
 from typing import TYPE_CHECKING, Final
 
 from sipalg.control.service import takeover
@@ -46,7 +47,7 @@ class Adoption:
         service = self._service
         observing = service.settings.mode == "observe"
         found = service.table.elements()
-        kept = takeover.keepable(found, service.nat_address, service.forwards)
+        kept = takeover.keepable(found, service.alg.settings, service.forwards)
         service.standing.install([] if observing else takeover.closing(found, kept))
         # Of what only the journal knows the maps have nothing, so that its flows are those to SIP ports.
         entries = self._entries([*(one.mapping for one in found.mappings), *service.forwards])
@@ -107,8 +108,12 @@ class Adoption:
 
     def _entries(self, mappings: Iterable[Mapping]) -> list[Entry]:
         """Return what conntrack has of these mappings and of SIP ports: the rest may be much, and packets wait."""
-        ends = (mapping.private for mapping in mappings)
-        return list(self._service.conntrack.concerning(UDP, ends, self._service.settings.ports))
+        service = self._service
+        ends = [mapping.private for mapping in mappings]
+        found = list(service.conntrack.concerning(UDP, ends, service.settings.ports))
+        if service.alg.settings.ipv6 is not None:
+            found += service.conntrack.concerning(UDP, ends, service.settings.ports, ipv6=True)
+        return found
 
     def _standing_flows(self, entries: Iterable[Entry]) -> list[takeover.StandingFlow]:
         service = self._service
@@ -124,7 +129,8 @@ class Adoption:
     def _end_stranded(self, entries: Iterable[Entry], found: Elements) -> None:
         """End the flows of an address that was lost while no process looked."""
         service = self._service
-        router = {service.nat_address, *(address.host for address in addresses.addresses())}
+        own = addresses.addresses() + addresses.addresses(AF_INET6)
+        router = {service.nat_address, *(address.host for address in own)}
         former = [one.mapping for one in found.mappings]
         stranded = takeover.stranded(entries, router, service.settings.ports, former)
         if stranded:
@@ -163,4 +169,5 @@ class Adoption:
     def inside_networks(self) -> takeover.InsideNetworks:
         """Return which inside interface each address is behind."""
         names = self._service.settings.inside
-        return takeover.InsideNetworks(names, addresses.interfaces().values(), addresses.addresses())
+        own = addresses.addresses() + addresses.addresses(AF_INET6)
+        return takeover.InsideNetworks(names, addresses.interfaces().values(), own)

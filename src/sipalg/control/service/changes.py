@@ -11,17 +11,18 @@ import logging
 import time
 from collections.abc import Generator
 from dataclasses import replace
-from ipaddress import IPv4Network
 from typing import TYPE_CHECKING, NamedTuple
 
+from sipalg.codec.address import Network
 from sipalg.control.service import parts, takeover
 from sipalg.control.settings.model import Settings
 from sipalg.control.settings.properties import PROPERTIES, text_of
 from sipalg.datapath.admin_model import PortRange
 from sipalg.datapath.netlink import NetlinkError
-from sipalg.datapath.nft_rules import Features
+from sipalg.datapath.nft_features import Features
 from sipalg.datapath.ports import local_port_range, overlap
 from sipalg.datapath.preflight import Finding, check_rules
+from sipalg.engine.settings import Ipv6
 from sipalg.engine.verdict import Event, Mapping
 
 if TYPE_CHECKING:
@@ -55,14 +56,14 @@ class Changes:
         self._refuse(settings, changed)
         if not changed:
             return []
-        exempt = service.exempt_networks(settings)
-        self._change_table(settings, exempt)
+        exempt, ipv6 = service.exempt_networks(settings), service.find_ipv6(settings)
+        self._change_table(settings, exempt, ipv6)
         service.options = replace(service.options, settings=settings)
         avoid = overlap(PortRange(*settings.media_ports), local_port_range())
         service.ports.reserve(settings.reserved_ports, avoid)
-        service.ports.configure(service.nat_address, service.rules)
-        engine = parts.engine_settings(settings, service.nat_address, parts.stream_timeout_s(), exempt)
+        engine = parts.engine_settings(settings, service.nat_address, parts.stream_timeout_s(), exempt, ipv6)
         service.driver.run_commands(service.alg.change_settings(engine, time.monotonic()))
+        service.configure_ports()
         if settings.public != before.public:
             service.follow_address()
         service.tcp.follow()
@@ -101,13 +102,13 @@ class Changes:
         findings = check_rules(parts.plan(settings), self._service.rules)
         return [finding for finding in findings if finding.severity == "error"]
 
-    def _change_table(self, settings: Settings, exempt: tuple[IPv4Network, ...]) -> None:
+    def _change_table(self, settings: Settings, exempt: tuple[Network, ...], ipv6: Ipv6 | None) -> None:
         """Write the rules anew where they depend on what changed; one transaction."""
         table = self._service.table
         # To observe changes nothing, the lifetime of flows included.
         timeouts = self._features.ct_timeout and settings.mode == "enforce"
         relay = self._service.tcp.rules(settings)
-        wanted = replace(parts.table_settings(settings, parts.unreplied_timeout_s(), exempt), relay=relay)
+        wanted = replace(parts.table_settings(settings, parts.unreplied_timeout_s(), exempt, ipv6), relay=relay)
         before = table.features
         if (wanted, timeouts) == (table.settings, before.ct_timeout):
             return
@@ -169,7 +170,7 @@ class Changes:
             service.driver.observe = True
             return
         with self._logged("state-not-taken-over"):
-            kept = takeover.keepable(service.table.elements(), service.nat_address, service.forwards)
+            kept = takeover.keepable(service.table.elements(), service.alg.settings, service.forwards)
             commands = service.alg.keep_only({one.mapping for one in kept}, time.monotonic())
             service.driver.observe = False
             service.driver.run_commands(commands)

@@ -46,9 +46,10 @@ def connections(
     ends = {ctnetlink.packed(end) for _, end in purposes}
     ports = {port.to_bytes(2, "big") for port in alg.settings.ports}
     # No filter of the kernel's: with one it walks the whole table before it answers, 60 ms for 100,000 flows.
-    for bodies in read(ctnetlink.dump()):
-        found = ctnetlink.concerning(bodies, ends, ports)
-        yield [_row(entry, purposes) for entry in found if entry.protocol in _PROTOCOLS]
+    for ipv6 in (False, True) if alg.settings.ipv6 is not None else (False,):
+        for bodies in read(ctnetlink.dump(ipv6=ipv6)):
+            found = ctnetlink.concerning(bodies, ends, ports)
+            yield [_row(entry, purposes) for entry in found if entry.protocol in _PROTOCOLS]
 
 
 def _row(entry: Entry, purposes: Mapping[tuple[int, Endpoint], str]) -> dict[str, Any]:

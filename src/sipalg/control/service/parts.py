@@ -10,17 +10,23 @@ from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final
 
+from sipalg.codec.address import Network
 from sipalg.control.settings.model import Settings
 from sipalg.datapath.admin_model import PortRange
-from sipalg.datapath.nft_rules import TableSettings
+from sipalg.datapath.nft_rules import Ipv6Table, TableSettings
 from sipalg.datapath.preflight import Plan
+from sipalg.engine.settings import Ipv6
 from sipalg.engine.settings import Settings as EngineSettings
 
 _TIMEOUTS: Final = Path("/proc/sys/net/netfilter")
 
 
 def engine_settings(
-    settings: Settings, nat_address: str, stream_timeout_s: float, exempt: tuple[IPv4Network, ...] | None = None
+    settings: Settings,
+    nat_address: str,
+    stream_timeout_s: float,
+    exempt: tuple[Network, ...] | None = None,
+    ipv6: Ipv6 | None = None,
 ) -> EngineSettings:
     """Return the engine's settings; `stream_timeout_s` is the kernel's timeout of UDP streams.
 
@@ -43,11 +49,15 @@ def engine_settings(
         media_filter=settings.media_filter,
         inside_servers=settings.inside_servers,
         disabled=settings.disabled,
+        ipv6=ipv6,
     )
 
 
 def table_settings(
-    settings: Settings, unreplied_timeout_s: float, exempt: tuple[IPv4Network, ...] | None = None
+    settings: Settings,
+    unreplied_timeout_s: float,
+    exempt: tuple[Network, ...] | None = None,
+    ipv6: Ipv6 | None = None,
 ) -> TableSettings:
     """Return the table's settings; `unreplied_timeout_s` is the kernel's timeout of UDP without an answer."""
     return TableSettings(
@@ -63,7 +73,30 @@ def table_settings(
         observing=settings.mode == "observe",
         sip_timeout_s=settings.sip_timeout_s,
         unreplied_timeout_s=unreplied_timeout_s,
+        ipv6=ipv6_table(ipv6),
     )
+
+
+def ipv6_address(ipv6: Ipv6 | None) -> str:
+    """Return the address that IPv6 is translated to; "" for none."""
+    return "" if ipv6 is None else ipv6.nat_address
+
+
+def ipv6_in_words(ipv6: Ipv6 | None) -> str:
+    """Say how IPv6 leaves the router, for people."""
+    if ipv6 is None:
+        return "not served"
+    said = [f"{inside} as {outside}" for inside, outside in ipv6.prefixes]
+    if ipv6.nat_address:
+        said.append(f"{','.join(map(str, ipv6.sources)) or 'all'} as {ipv6.nat_address}")
+    return "; ".join(said) or "as it is"
+
+
+def ipv6_table(ipv6: Ipv6 | None) -> Ipv6Table:
+    """Return what IPv6's table is for."""
+    if ipv6 is None:
+        return "no"
+    return "translated" if ipv6.nat_address or ipv6.prefixes else "as-it-is"
 
 
 def plan(settings: Settings) -> Plan:
@@ -74,7 +107,7 @@ def plan(settings: Settings) -> Plan:
         ports=settings.ports,
         media_ports=PortRange(*settings.media_ports),
         queue_number=settings.queue_number,
-        exempt=settings.exempt,
+        exempt=tuple(network for network in settings.exempt if isinstance(network, IPv4Network)),
         allow_offload=settings.allow_offload or settings.mode == "observe",
         public=settings.public,
     )

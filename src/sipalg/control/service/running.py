@@ -14,9 +14,9 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import replace
-from ipaddress import IPv4Network
 from typing import Final
 
+from sipalg.codec.address import Network
 from sipalg.control.service import adoption, parts, takeover
 from sipalg.control.service.adoption import Adoption
 from sipalg.control.service.background import Background
@@ -45,13 +45,15 @@ from sipalg.datapath.executor import Executor
 from sipalg.datapath.loop import Loop
 from sipalg.datapath.nat_address import NatAddress
 from sipalg.datapath.netlink import NetlinkError, NetlinkSocket
-from sipalg.datapath.nft_table import NftTable, find_features
+from sipalg.datapath.nft_features import find_features
+from sipalg.datapath.nft_table import NftTable
 from sipalg.datapath.ports import PortsTaken, local_port_range, overlap
 from sipalg.datapath.preflight import check_nat_address, check_rules
 from sipalg.datapath.reply import Replies
 from sipalg.datapath.routes import Routes
 from sipalg.datapath.standing import Standing
 from sipalg.engine.alg import Alg
+from sipalg.engine.settings import Ipv6
 from sipalg.engine.verdict import Datagram, Event, Verdict
 
 _LOG = logging.getLogger("sipalg")
@@ -108,9 +110,10 @@ class Service:
             self.forwards = list(takeover.forwards(self.rules, self.nat_address, settings.ports))
             avoid = overlap(PortRange(*settings.media_ports), local_port_range())
             self.ports = PortsTaken(self.conntrack.translated, reserved=settings.reserved_ports, avoid=avoid)
-            self.ports.configure(self.nat_address, self.rules)
+            ipv6 = self.find_ipv6(settings)
+            self.ports.configure(self.nat_address, self.rules, parts.ipv6_address(ipv6))
             exempt = self.exempt_networks(settings)
-            engine = parts.engine_settings(settings, self.nat_address, parts.stream_timeout_s(), exempt)
+            engine = parts.engine_settings(settings, self.nat_address, parts.stream_timeout_s(), exempt, ipv6)
             self.alg = Alg(engine, self.ports)
             self.routes = stack.enter_context(Routes(settings.inside))
             self.alg.direct.set_inside(self.routes.leads_inside)
@@ -119,7 +122,7 @@ class Service:
             self.changes = Changes(self, features)
             # To observe changes nothing, the lifetime of flows included.
             features = features._replace(ct_timeout=features.ct_timeout and not observing)
-            self.table = NftTable(parts.table_settings(settings, parts.unreplied_timeout_s(), exempt), features)
+            self.table = NftTable(parts.table_settings(settings, parts.unreplied_timeout_s(), exempt, ipv6), features)
             stack.callback(self.table.close)
             self.standing = Standing(self.table)
             replies = stack.enter_context(Replies())
@@ -237,7 +240,7 @@ class Service:
         self.rules = rules
         self.follow_address()
         self.look_for_warnings()
-        self.ports.configure(self.nat_address, rules)
+        self.configure_ports()
         self._use_exempt_networks()
         now = time.monotonic()
         before, self.forwards = self.forwards, list(takeover.forwards(rules, self.nat_address, self.settings.ports))
@@ -248,7 +251,7 @@ class Service:
         self.driver.report_events()
         _LOG.info("rules-changed forwards=%d source_nat=%d", len(rules.forwards), len(rules.source_nat))
 
-    def exempt_networks(self, settings: Settings) -> tuple[IPv4Network, ...]:
+    def exempt_networks(self, settings: Settings) -> tuple[Network, ...]:
         """Return what isn't NATed: what the settings say, and what the administrator's rules leave as it is."""
         return tuple(dict.fromkeys((*settings.exempt, *takeover.exempt_networks(self.rules))))
 
@@ -317,14 +320,21 @@ class Service:
         settings = self.settings
         return nat_address.find(settings.outside, settings.inside, settings.public, self.rules)
 
+    def find_ipv6(self, settings: Settings) -> Ipv6 | None:
+        """Return how IPv6 leaves the router under these settings; None where it isn't served."""
+        if settings.ipv6 == "no":
+            return None
+        return nat_address.find_ipv6(settings.outside, settings.public_ipv6, self.rules)
+
     def follow_address(self) -> bool:
-        """Find the NAT's address again; with another one all begins anew. True where something of it changed."""
+        """Find the NAT's addresses again; with another one all begins anew. True where something of it changed."""
+        followed = self._follow_ipv6()
         former, self._nat = self._nat, self._find_nat_address()
         before, address = former.host, self._nat.host
         if address == before:
-            return former != self._nat
+            return followed or former != self._nat
         _LOG.warning("outside-address-changed before=%s now=%s", before or "none", address or "none")
-        self.ports.configure(address, self.rules)
+        self.configure_ports()
         public = self.settings.public or address
         moved = replace(self.alg.settings, nat_address=address, advertised_address=public)
         self.driver.run_commands(self.alg.change_settings(moved, time.monotonic()))
@@ -336,6 +346,25 @@ class Service:
         self.adoption.forwards(self.forwards)
         self.driver.report_events()
         return True
+
+    def _follow_ipv6(self) -> bool:
+        """Go by how IPv6 leaves now; what was told of it before ends. True where it changed."""
+        before, ipv6 = self.alg.settings.ipv6, self.find_ipv6(self.settings)
+        if ipv6 == before:
+            return False
+        _LOG.warning("ipv6-changed before=%r now=%r", parts.ipv6_in_words(before), parts.ipv6_in_words(ipv6))
+        self.driver.run_commands(self.alg.change_settings(replace(self.alg.settings, ipv6=ipv6), time.monotonic()))
+        try:
+            self.table.change(replace(self.table.settings, ipv6=parts.ipv6_table(ipv6)))
+        except NetlinkError as error:
+            _LOG.error("ipv6-not-in-the-table why=%r", str(error))
+        self.configure_ports()
+        self.driver.report_events()
+        return True
+
+    def configure_ports(self) -> None:
+        """Tell which addresses public ports are on, and the administrator's rules about them."""
+        self.ports.configure(self.nat_address, self.rules, parts.ipv6_address(self.alg.settings.ipv6))
 
     def _tidy(self) -> None:
         try:

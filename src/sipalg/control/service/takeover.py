@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import IPv4Network, ip_address, ip_interface
 from typing import NamedTuple
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, Network, in_networks
@@ -17,6 +17,8 @@ from sipalg.datapath.addresses import Address, Interface
 from sipalg.datapath.admin_rules import AdminRules
 from sipalg.datapath.ctnetlink import DESTINATION_NAT, SOURCE_NAT, Entry
 from sipalg.datapath.nft_table import Elements, StandingMapping
+from sipalg.engine.outside import nat_host
+from sipalg.engine.settings import Settings
 from sipalg.engine.verdict import UDP, CloseMapping, DismissPeer, Endpoint, Flow, Mapping
 
 #: A protocol and a public address with its port.
@@ -36,15 +38,15 @@ class InsideNetworks:
 
     def __init__(self, names: Sequence[str], interfaces: Iterable[Interface], addresses: Iterable[Address]) -> None:
         by_number = {interface.number: interface.name for interface in interfaces}
-        self._networks: list[tuple[IPv4Network, str]] = [
-            (IPv4Interface(f"{address.host}/{address.prefix_length}").network, by_number[address.interface])
+        self._networks: list[tuple[Network, str]] = [
+            (ip_interface(f"{address.host}/{address.prefix_length}").network, by_number[address.interface])
             for address in addresses
             if by_number.get(address.interface) in names
         ]
 
     def interface_of(self, host: str) -> str:
         """Return the name of the interface with the host's network; "" for a host behind another router, or none."""
-        address = IPv4Address(host)
+        address = ip_address(host)
         found = [(network.prefixlen, name) for network, name in self._networks if address in network]
         return max(found)[1] if found else ""
 
@@ -73,8 +75,10 @@ def exempt_networks(rules: AdminRules) -> tuple[IPv4Network, ...]:
     return tuple(dict.fromkeys(one.destination for one in rules.exemptions if not one.sources))
 
 
-def keepable(standing: Elements, nat_address: str, adopted: Iterable[Mapping]) -> list[StandingMapping]:
-    """Return what of our maps still is true: mappings of this address, and adopted ones that are still forwarded.
+def keepable(
+    standing: Elements, settings: Settings, adopted: Iterable[Mapping]
+) -> list[StandingMapping]:
+    """Return what of our maps still is true: mappings of the address of now, and adopted ones that are forwarded still.
 
     One without an end in time was written by somebody else.
     """
@@ -82,7 +86,7 @@ def keepable(standing: Elements, nat_address: str, adopted: Iterable[Mapping]) -
     return [
         one
         for one in standing.mappings
-        if one.mapping.public.host == nat_address
+        if one.mapping.public.host == nat_host(settings, one.mapping.private.host) != ""
         and math.isfinite(one.timeout_s)
         and (not one.mapping.adopted or (one.mapping.private, one.mapping.public) in still)
     ]
@@ -146,9 +150,7 @@ def media_flows(entries: Iterable[Entry], kept: Iterable[StandingMapping]) -> li
     return [
         Flow(UDP, entry.original_source, entry.reply_destination, entry.original_destination)
         for entry in entries
-        if entry.protocol == UDP
-        and entry.status & SOURCE_NAT
-        and (entry.original_source, entry.reply_destination) in media
+        if entry.protocol == UDP and (entry.original_source, entry.reply_destination) in media
     ]
 
 

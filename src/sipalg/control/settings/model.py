@@ -8,10 +8,10 @@ is before the beginning.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Final, Literal
 
+from sipalg.codec.address import Network
 from sipalg.datapath.admin_model import PortRange
 
 DEFAULT_CAPTURES: Final = Path("/var/lib/sipalg/captures")
@@ -30,6 +30,10 @@ class Settings:
     outside: str = ""
     #: `public`: the address that is written, behind a 1:1 NAT before this router; None: the outside interface's own.
     public: str | None = None
+    #: `public-ipv6`: the same for IPv6, where that is translated to one address.
+    public_ipv6: str | None = None
+    #: `ipv6`: serve IPv6 where the router forwards it (auto), or nowhere?
+    ipv6: Literal["auto", "no"] = "auto"
     #: `ports`: the SIP servers' ports, one to eight; 5060 and 5061 as in RouterOS (RFC 3261 §19.1.2 has both).
     ports: tuple[int, ...] = (5060, 5061)
     #: `sip-direct-media`: may media go straight between two devices? Yes, as in RouterOS.
@@ -46,11 +50,11 @@ class Settings:
     #: `reserved-ports`: public ports that are never used. None.
     reserved_ports: tuple[PortRange, ...] = ()
     #: `except`: remote networks that packets aren't translated to. None.
-    exempt: tuple[IPv4Network, ...] = ()
+    exempt: tuple[Network, ...] = ()
     #: `trusted-peers`: remote networks that may signal to any phone. None.
-    trusted_peers: tuple[IPv4Network, ...] = ()
+    trusted_peers: tuple[Network, ...] = ()
     #: `inside-servers`: inside networks of proxies that name a phone's media in a call's first offer. None.
-    inside_servers: tuple[IPv4Network, ...] = ()
+    inside_servers: tuple[Network, ...] = ()
     #: `sip-direct-signalling`: may anybody signal to a phone? No: a stranger's INVITE rings nobody.
     direct_signalling: bool = False
     #: `media-filter`: once a call is answered, do media come in from its own addresses only? No: many servers send

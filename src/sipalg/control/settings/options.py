@@ -25,6 +25,8 @@ _METAVARS: Final = {
     "inside": "NAME",
     "outside": "NAME",
     "public": "ADDRESS",
+    "ipv6": "WORD",
+    "public-ipv6": "ADDRESS",
     "ports": "PORTS",
     "sip-timeout": "TIME",
     "mode": "MODE",

@@ -42,7 +42,7 @@ class Property(NamedTuple):
 
 _YES_NO: Final = (values.flag, values.flag_text, "yes or no")
 _TIME: Final = (values.duration, columns.duration, "10s to 30d, as 01:00:00, 1h, 90m, 1d2h or seconds")
-_NETWORKS: Final = (values.networks, values.networks_text, "IPv4 networks with commas between them, or nothing")
+_NETWORKS: Final = (values.networks, values.networks_text, "networks with commas between them, or nothing")
 
 _ALL: Final = (
     Property(
@@ -71,6 +71,22 @@ _ALL: Final = (
         values.address_or_none_text,
         "an IPv4 address, or nothing for the outside interface's own",
         "the address to write, behind a 1:1 NAT; one of the outside interface's is what SIP leaves by, too",
+    ),
+    Property(
+        "ipv6",
+        "ipv6",
+        values.one_of("auto", "no"),
+        str,
+        "auto or no",
+        "serve IPv6 where the router forwards it, or nowhere",
+    ),
+    Property(
+        "public-ipv6",
+        "public_ipv6",
+        values.ipv6_address_or_none,
+        values.address_or_none_text,
+        "an IPv6 address, or nothing for what the rules say",
+        "as public, for IPv6 where that is translated to one address",
     ),
     Property(
         "ports",

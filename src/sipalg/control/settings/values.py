@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Network
+from ipaddress import AddressValueError, IPv6Address, IPv6Network, NetmaskValueError
 from pathlib import Path
 from typing import Final, TypeVar
 
 from sipalg.capture import arguments
+from sipalg.codec.address import Network
 from sipalg.datapath.admin_model import PortRange
 from sipalg.datapath.preflight import LONGEST_INTERFACE_NAME_BYTES
 
@@ -86,12 +87,26 @@ def port_ranges_text(value: Iterable[PortRange]) -> str:
     return ",".join(f"{low}-{high}" if low < high else str(low) for low, high in value)
 
 
-def networks(text: str) -> tuple[IPv4Network, ...]:
+def networks(text: str) -> tuple[Network, ...]:
     """Read networks in CIDR notation with commas between them, or nothing; one that comes twice counts once."""
-    return tuple(dict.fromkeys(_from_argument(arguments.network, part) for part in _parts(text)))
+    return tuple(dict.fromkeys(_network(part) for part in _parts(text)))
 
 
-def networks_text(value: Iterable[IPv4Network]) -> str:
+def _network(text: str) -> Network:
+    return _ipv6_network(text) if ":" in text else _from_argument(arguments.network, text)
+
+
+def _ipv6_network(text: str) -> IPv6Network:
+    try:
+        return IPv6Network(text)
+    except (AddressValueError, NetmaskValueError):
+        raise ValueError(f"{text!r} is no IPv6 network; an example: 2001:db8:20::/64") from None
+    except ValueError:
+        right = IPv6Network(text, strict=False)
+        raise ValueError(f"{text!r} has host bits set; the network would be {right}") from None
+
+
+def networks_text(value: Iterable[Network]) -> str:
     """Return networks with commas between them."""
     return ",".join(map(str, value))
 
@@ -99,6 +114,18 @@ def networks_text(value: Iterable[IPv4Network]) -> str:
 def address_or_none(text: str) -> str | None:
     """Read an IPv4 address, or nothing."""
     return _from_argument(arguments.address, text) if text else None
+
+
+def ipv6_address_or_none(text: str) -> str | None:
+    """Read an IPv6 address, or nothing; returns its canonical text."""
+    if not text:
+        return None
+    try:
+        if "%" not in text:
+            return IPv6Address(text).compressed
+    except AddressValueError:
+        pass
+    raise ValueError(f"{text!r} is no IPv6 address; an example: 2001:db8::1")
 
 
 def address_or_none_text(value: str | None) -> str:
