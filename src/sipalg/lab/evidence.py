@@ -28,7 +28,7 @@ def rtp_that_got_through(
 def contact_told(outside: Sequence[Wire], user: str) -> str:
     """Say which contact the server was told last for a user, "" if none: the end of a sentence."""
     registers = [m for m in messages(outside) if m.name == "REGISTER" and f":{user}@" in m.header("To")]
-    found = re.search(r"@([\d.:]+)", registers[-1].header("Contact")) if registers else None
+    found = re.search(r"@([\d.:]+|\[[\da-f:]+\](?::\d+)?)", registers[-1].header("Contact")) if registers else None
     return f"; {user}'s contact is {found[1]}" if found else ""
 
 

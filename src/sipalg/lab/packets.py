@@ -14,7 +14,7 @@ from typing import Final, NamedTuple
 
 from sipalg.analysis.messages import sip_messages
 from sipalg.capture.decode import decode
-from sipalg.capture.link import find_packet
+from sipalg.capture.link import find_ip
 from sipalg.capture.pcap import CaptureError
 from sipalg.capture.reading import open_capture
 from sipalg.codec.datagram import TCP, UdpPacket, parse_udp
@@ -66,7 +66,7 @@ class Message(NamedTuple):
 
     def media(self) -> Endpoint | None:
         """Where its SDP wants the first media line's packets; None without SDP."""
-        address = re.search(r"^c=IN IP4 (\S+)", self.text, re.MULTILINE)
+        address = re.search(r"^c=IN IP[46] (\S+)", self.text, re.MULTILINE)
         port = re.search(r"^m=\w+ (\d+) ", self.text, re.MULTILINE)
         return Endpoint(address[1], int(port[1])) if address and port else None
 
@@ -76,7 +76,7 @@ def read_capture(path: Path) -> Iterator[Wire]:
     try:
         with open_capture(path) as capture:
             for frame in capture:
-                span = find_packet(frame.link_type, frame.data)
+                span = find_ip(frame.link_type, frame.data)
                 parsed = parse_udp(frame.data[span.start : span.end]) if span else "no packet"
                 if isinstance(parsed, UdpPacket):
                     source, destination = Endpoint(*parsed.source), Endpoint(*parsed.destination)

@@ -18,7 +18,7 @@ from typing import Any, Final, Self
 
 from sipalg.lab.programs import Program, wait_until
 from sipalg.lab.registrar import KEY_PREFIX
-from sipalg.lab.topology import ADDRESS, SERVER_ADDRESS, LabError, Topology
+from sipalg.lab.topology import ADDRESS, ADDRESS6, SERVER_ADDRESS, LabError, Topology
 
 CONTROL_PORT: Final = 4444
 
@@ -70,7 +70,7 @@ class PhoneSettings:
     `tone_hz` is what it sends (10–20,000); `rtp_port` the even port that it always offers; `registration_s` the
     lifetime that it asks for, 0 for a phone that doesn't register; `answer` whether it picks up by itself; `server`
     the address that it registers at; `transport` is udp or tcp. `media_nat` is baresip's word for how its media get
-    through a NAT (ice), and `media_encryption` for how they are encrypted (srtp, dtls_srtp); "" is neither.
+    through a NAT (ice), and `media_encryption` for how they are encrypted (srtp, dtls_srtp); "" is neither. `ipv6` is a phone that speaks nothing else.
     """
 
     user: str
@@ -84,6 +84,7 @@ class PhoneSettings:
     transport: str = "udp"
     media_nat: str = ""
     media_encryption: str = ""
+    ipv6: bool = False
 
 
 class Phone:
@@ -96,8 +97,8 @@ class Phone:
         self.directory.mkdir()
         self._write_files()
         self.events: list[dict[str, Any]] = []
-        name = f"baresip-{settings.user}"
-        self.program = Program(net, settings.host, name, "baresip", "-4", "-v", "-f", self.directory)
+        name, family = f"baresip-{settings.user}", "-6" if settings.ipv6 else "-4"
+        self.program = Program(net, settings.host, name, "baresip", family, "-v", "-f", self.directory)
         self._control = net.socket(settings.host, socket.SOCK_STREAM)
         try:
             self._connect()
@@ -166,7 +167,7 @@ class Phone:
     def _write_files(self) -> None:
         settings = self.settings
         config = _CONFIG.format(
-            address=ADDRESS[settings.host],
+            address=f"[{ADDRESS6[settings.host]}]" if settings.ipv6 else ADDRESS[settings.host],
             sip_port=settings.sip_port,
             tone=settings.tone_hz,
             rtp_low=settings.rtp_port,

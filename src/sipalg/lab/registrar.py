@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import Final
 
 from sipalg.lab.programs import Program
-from sipalg.lab.topology import SERVER_ADDRESS, Topology
+from sipalg.lab.topology import SERVER_ADDRESS, SERVER_ADDRESS6, Topology
 
 #: Numbers that the proxy sends to a service on its own host: number → port.
 SERVICES: Final = {"700": 5080, "800": 5090}
@@ -27,7 +27,7 @@ children=1
 auto_aliases=no
 dns=no
 rev_dns=no
-listen=udp:%(address)s:5060
+listen=udp:%(listen)s:5060
 loadmodule "sl.so"
 loadmodule "tm.so"
 loadmodule "rr.so"
@@ -99,7 +99,7 @@ request_route {
         sl_send_reply("200", "OK");
         exit;
     }
-    if (is_method("INVITE") && from_uri =~ "^sip:[0-9][0-9][0-9]@%(address)s") {
+    if (is_method("INVITE") && from_uri =~ "^sip:[0-9][0-9][0-9]@.?%(address)s") {
         if (!pv_proxy_authenticate("%(address)s", "%(secret)s$au", "0")) {
             proxy_challenge("%(address)s", "0");
             exit;
@@ -142,15 +142,17 @@ def start_registrar(
     max_expires_s: int = 3600,
     *,
     tcp: bool = False,
+    ipv6: bool = False,
 ) -> Program:
     """Start Kamailio on the server and wait until it listens.
 
     `record_route` keeps the proxy on the path of the dialogs' later requests; `nat_help` is `nat=yes` for everybody;
-    `max_expires_s` is the longest lifetime that it grants; with `tcp` it listens there too. Raises LabError if
-    it doesn't come up.
+    `max_expires_s` is the longest lifetime that it grants; with `tcp` it listens there too, with `ipv6` there only.
+    Raises LabError if it doesn't come up.
     """
     settings = {
-        "address": SERVER_ADDRESS,
+        "address": SERVER_ADDRESS6 if ipv6 else SERVER_ADDRESS,
+        "listen": f"[{SERVER_ADDRESS6}]" if ipv6 else SERVER_ADDRESS,
         "tcp": f"tcp_children=1\nlisten=tcp:{SERVER_ADDRESS}:5060" if tcp else "disable_tcp=yes",
         "secret": KEY_PREFIX,
         "max_expires": max_expires_s,

@@ -20,11 +20,15 @@ _SNAPLEN_BYTES: Final = 262144
 _BUFFER_BYTES: Final = 16 << 20
 _FILE_HEADER: Final = Struct("<IHHiIII")
 _RECORD: Final = Struct("<IIII")
+#: TCP and UDP.
+_KEPT: Final = (b"\x06", b"\x11")
 
 
 def is_udp_or_tcp(frame: bytes) -> bool:
-    """Whether an Ethernet frame holds UDP or TCP over IPv4."""
-    return frame[12:14] == b"\x08\x00" and frame[23:24] in (b"\x06", b"\x11")
+    """Whether an Ethernet frame holds UDP or TCP over IPv4, or over IPv6 without extension headers."""
+    if frame[12:14] == b"\x08\x00":
+        return frame[23:24] in _KEPT
+    return frame[12:14] == b"\x86\xdd" and frame[20:21] in _KEPT
 
 
 def write_header(file: BinaryIO) -> None:

@@ -25,7 +25,18 @@ from sipalg.lab.programs import Capture, Program, wait_until
 from sipalg.lab.registrar import start_registrar
 from sipalg.lab.rtp import PACKET_S, RATE_HZ, SAMPLES_A_PACKET, Talker, read_recording, tone_of
 from sipalg.lab.sipp import SERVER, start_sipp
-from sipalg.lab.topology import ADDRESS, INSIDE_NETWORK, INSIDE_PREFIX, SERVER_ADDRESS, Topology
+from sipalg.lab.topology import (
+    ADDRESS,
+    ADDRESS6,
+    INSIDE_NETWORK,
+    INSIDE_PREFIX,
+    INSIDE_PREFIX6,
+    PUBLIC_ADDRESS6,
+    SERVER_ADDRESS,
+    SERVER_ADDRESS6,
+    Ipv6,
+    Topology,
+)
 
 #: none: plain NAT · kernel: Linux's own helper · sipalg: this project.
 Mode = Literal["none", "kernel", "sipalg"]
@@ -50,7 +61,8 @@ class Needs:
     `timeouts` are conntrack's for UDP, unreplied and stream, in seconds; `options` go to `sipalg run`; `hosts` are
     those beside the router; `inside` the router's inside interfaces; `record_route` is whether the proxy stays on the
     path, `nat_help` whether it answers to where packets come from; `listen_at` are hosts whose own packets are
-    captured too; with `tcp` the server listens there as well.
+    captured too; with `tcp` the server listens there as well. With `ipv6` phones and server speak IPv6
+    only, which leaves the router as it says.
     """
 
     hosts: tuple[str, ...] = ("phone1", "server", "far1")
@@ -62,6 +74,7 @@ class Needs:
     nat_help: bool = False
     listen_at: tuple[str, ...] = ()
     tcp: bool = False
+    ipv6: Ipv6 = ""
 
 
 class Stage:
@@ -70,7 +83,7 @@ class Stage:
     def __init__(self, mode: Mode, needs: Needs, keep: Path | None = None) -> None:
         self.mode = mode
         self.needs = needs
-        self.net = Topology((*needs.hosts,))
+        self.net = Topology((*needs.hosts,), ipv6=needs.ipv6)
         self._keep = keep
         self._stack = ExitStack()
         #: sipalg on the router, started only in its mode.
@@ -106,19 +119,32 @@ class Stage:
         self._stack.close()
 
     def _registrar(self) -> Program:
-        return start_registrar(self.net, self.needs.record_route, self.needs.nat_help, tcp=self.needs.tcp)
+        needs = self.needs
+        return start_registrar(self.net, needs.record_route, needs.nat_help, tcp=needs.tcp, ipv6=bool(needs.ipv6))
+
+    def address(self, host: str) -> str:
+        """A host's address, of the version that this lab's phones speak."""
+        return (ADDRESS6 if self.needs.ipv6 else ADDRESS)[host]
+
+    def public_of(self, host: str) -> str:
+        """The address by which an inside host is known outside."""
+        six = {"as-it-is": ADDRESS6[host], "masquerade": PUBLIC_ADDRESS6}
+        six["prefix"] = ADDRESS6[host].replace("2001:db8:3", "2001:db8:13")
+        return six.get(self.needs.ipv6, self.net.public_address)
 
     # --- what happens -------------------------------------------------------------------------------------------
 
     def load_rules(self) -> None:
         """Load the administrator's file with `nft -f`, which begins with `flush ruleset`."""
-        firewall.load(self.net, firewall.rules(self.needs.firewall, self.mode == "kernel"))
+        firewall.load(self.net, firewall.rules(self.needs.firewall, self.mode == "kernel", self.needs.ipv6))
 
     def phone(self, user: str, host: str, tone_hz: int, **settings: Any) -> Phone:
         """Start a phone; it is registered when this returns, unless `registration_s` is 0.
 
         Raises ScenarioError if its REGISTER gets no 200.
         """
+        if self.needs.ipv6:
+            settings = {"server": f"[{SERVER_ADDRESS6}]", "ipv6": True} | settings
         phone = self._stack.enter_context(Phone(self.net, PhoneSettings(user, host, tone_hz, **settings)))
         if phone.settings.registration_s:
             self.expect(phone.wait_registered(), f"{user} can't register")
@@ -267,9 +293,9 @@ class Stage:
 
     def _count(self, host: str, since: float) -> str:
         """Say how far the RTP for a host got since a moment: the reason why it hears nothing."""
-        address = ADDRESS[host]
-        if address.startswith(INSIDE_PREFIX):
-            return rtp_that_got_through(self.outside(), self.inside(), self.net.public_address, address, since)
+        address = self.address(host)
+        if address.startswith((INSIDE_PREFIX, INSIDE_PREFIX6)):
+            return rtp_that_got_through(self.outside(), self.inside(), self.public_of(host), address, since)
         return rtp_that_got_through(self.inside(), self.outside(), address, address, since)
 
     def _note_router(self) -> None:

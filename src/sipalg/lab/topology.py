@@ -19,7 +19,7 @@ import tempfile
 import threading
 from pathlib import Path
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, Literal, NamedTuple, Self
 
 NETNS_DIRECTORY: Final = Path("/run/netns")
 CLONE_NEWNET: Final = 0x40000000  # <linux/sched.h>
@@ -32,6 +32,15 @@ SERVER_ADDRESS: Final = "203.0.113.50"
 MEDIA_ADDRESS: Final = "203.0.113.60"
 EXEMPT_NETWORK: Final = "10.99.0.0/24"
 SITE_ADDRESS: Final = "10.99.0.10"
+
+
+#: How IPv6 leaves the router: "" is a lab without IPv6.
+Ipv6 = Literal["", "as-it-is", "masquerade", "prefix"]
+PUBLIC_ADDRESS6: Final = "2001:db8:113::1"
+SERVER_ADDRESS6: Final = "2001:db8:113::50"
+#: What each inside network is, and what it becomes where the router translates by prefix.
+LAN_PREFIXES6: Final = {"lan0": "2001:db8:33::", "lan1": "2001:db8:34::"}
+PREFIXES6: Final = {"2001:db8:33::/64": "2001:db8:133::/64", "2001:db8:34::/64": "2001:db8:134::/64"}
 
 
 class LabError(Exception):
@@ -66,6 +75,13 @@ HOSTS: Final = (
 LAN_ADDRESSES: Final = {"lan0": "192.168.33.1", "lan1": "192.168.34.1"}
 ADDRESS: Final = {host.name: host.ip for host in HOSTS}
 
+#: The same hosts by IPv6, for labs that have it: the last number of the IPv4 address, in decimal digits.
+ADDRESS6: Final = {
+    host.name: LAN_PREFIXES6.get(host.switch, "2001:db8:113::") + host.ip.rpartition(".")[2] for host in HOSTS
+}
+#: What the addresses of all inside hosts begin with there.
+INSIDE_PREFIX6: Final = "2001:db8:3"
+
 #: What the addresses of all inside hosts begin with.
 INSIDE_PREFIX: Final = "192.168."
 #: The network of `lan0`.
@@ -83,10 +99,12 @@ class Topology:
     """The namespaces of one lab; a context manager that builds on entry and leaves nothing on exit.
 
     `hosts` says which of :data:`HOSTS` are wanted (all by default); the router is always there. `directory` is a
-    place for this lab's files, made on entry and removed on exit.
+    place for this lab's files, made on entry and removed on exit. With `ipv6` every host has an address of that too,
+    and the far hosts know the way to whatever the inside becomes.
     """
 
-    def __init__(self, hosts: tuple[str, ...] = (), prefix: str = "") -> None:
+    def __init__(self, hosts: tuple[str, ...] = (), prefix: str = "", ipv6: Ipv6 = "") -> None:
+        self.ipv6 = ipv6
         self.prefix = prefix or unique_prefix()
         self.hosts = tuple(host for host in HOSTS if not hosts or host.name in hosts)
         self.public_address = PUBLIC_ADDRESS
@@ -173,7 +191,7 @@ class Topology:
         _batch([f"netns add {self.namespace(name)}" for name in names])
         for name in names:
             # A bridge with this on would show LAN to LAN packets to the IP firewall, which plain Linux doesn't.
-            self.run(name, "sh", "-c", _QUIET)
+            self.run(name, "sh", "-c", _ONLY_OURS if self.ipv6 else _QUIET)
         router, outside = self.namespace("router"), self.namespace("outside")
         _batch(
             [f"link add {lan} type bridge" for lan in LAN_ADDRESSES]
@@ -191,10 +209,28 @@ class Topology:
             [f"address add {address}/24 dev {lan}" for lan, address in LAN_ADDRESSES.items()]
             + [f"link set {lan} up" for lan in LAN_ADDRESSES]
             + [f"address add {self.public_address}/24 dev wan0", "link set wan0 up"]
-            + [f"route add {EXEMPT_NETWORK} dev wan0"],
+            + [f"route add {EXEMPT_NETWORK} dev wan0"]
+            + self._router_lines6(),
             router,
         )
         self.sysctl("router", "net.ipv4.ip_forward", 1)
+        if self.ipv6:
+            self.sysctl("router", "net.ipv6.conf.all.forwarding", 1)
+
+    def _router_lines6(self) -> list[str]:
+        if not self.ipv6:
+            return []
+        lines = [f"address add {prefix}1/64 dev {lan} nodad" for lan, prefix in LAN_PREFIXES6.items()]
+        return [*lines, f"address add {PUBLIC_ADDRESS6}/64 dev wan0 nodad"]
+
+    def _host_lines6(self, host: Host) -> list[str]:
+        if not self.ipv6:
+            return []
+        lines = [f"address add {ADDRESS6[host.name]}/64 dev eth0 nodad"]
+        if host.switch != "outside":
+            return [*lines, f"route add default via {LAN_PREFIXES6[host.switch]}1"]
+        known = {"as-it-is": tuple(PREFIXES6), "prefix": tuple(PREFIXES6.values())}.get(self.ipv6, ())
+        return lines + [f"route add {prefix} via {PUBLIC_ADDRESS6}" for prefix in known]
 
     def _host_lines(self, host: Host) -> list[str]:
         lines = ["link set lo up", f"address add {host.address} dev eth0", "link set eth0 up"]
@@ -202,13 +238,21 @@ class Topology:
             lines.append(f"route add default via {LAN_ADDRESSES[host.switch]}")
         elif host.name == "site":
             lines += [f"route add {PUBLIC_ADDRESS} dev eth0", f"route add 192.168.33.0/24 via {PUBLIC_ADDRESS}"]
-        return lines
+        return lines + self._host_lines6(host)
 
 
 #: No IPv6 (its neighbour discovery would only clutter captures), no bridged packets in the IP firewall.
 _QUIET: Final = (
     "for f in /proc/sys/net/ipv6/conf/all/disable_ipv6 /proc/sys/net/ipv6/conf/default/disable_ipv6; do "
     "[ ! -e $f ] || echo 1 > $f; done; "
+    "f=/proc/sys/net/bridge/bridge-nf-call-iptables; [ ! -e $f ] || echo 0 > $f"
+)
+
+
+#: IPv6 with no addresses but those that are given, apart from the link's own; no bridged packets as above.
+_ONLY_OURS: Final = (
+    "echo 0 > /proc/sys/net/ipv6/conf/default/accept_ra; echo 0 > /proc/sys/net/ipv6/conf/default/accept_dad; "
+    "f=/proc/sys/net/bridge/bridge-nf-call-ip6tables; [ ! -e $f ] || echo 0 > $f; "
     "f=/proc/sys/net/bridge/bridge-nf-call-iptables; [ ! -e $f ] || echo 0 > $f"
 )
 

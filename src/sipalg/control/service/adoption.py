@@ -52,7 +52,7 @@ class Adoption:
         # Of what only the journal knows the maps have nothing, so that its flows are those to SIP ports.
         entries = self._entries([*(one.mapping for one in found.mappings), *service.forwards])
         if not observing:
-            self._end_stranded(entries, found)
+            self._end_stranded([entry for entry in entries if ":" not in entry.original_source.host], found)
             by_public = {(one.mapping.protocol, one.mapping.public): one.mapping for one in kept}
             service.standing.note([OpenMapping(one.mapping, one.timeout_s) for one in kept])
             service.standing.note(
@@ -129,8 +129,7 @@ class Adoption:
     def _end_stranded(self, entries: Iterable[Entry], found: Elements) -> None:
         """End the flows of an address that was lost while no process looked."""
         service = self._service
-        own = addresses.addresses() + addresses.addresses(AF_INET6)
-        router = {service.nat_address, *(address.host for address in own)}
+        router = {service.nat_address, *(address.host for address in addresses.addresses())}
         former = [one.mapping for one in found.mappings]
         stranded = takeover.stranded(entries, router, service.settings.ports, former)
         if stranded:

@@ -78,7 +78,7 @@ def exempt_networks(rules: AdminRules) -> tuple[IPv4Network, ...]:
 def keepable(
     standing: Elements, settings: Settings, adopted: Iterable[Mapping]
 ) -> list[StandingMapping]:
-    """Return what of our maps still is true: mappings of the address of now, and adopted ones that are forwarded still.
+    """Return what of our maps still is true: mappings of this address, and adopted ones that are still forwarded.
 
     One without an end in time was written by somebody else.
     """
