@@ -27,6 +27,10 @@ _sipalg() {
             mapfile -t COMPREPLY < <(compgen -W 'relay plain' -- "$word")
             return
             ;;
+        --ipv6)
+            mapfile -t COMPREPLY < <(compgen -W 'auto no' -- "$word")
+            return
+            ;;
         --sip-direct-media | --sip-direct-signalling | --media-filter | --disabled)
             mapfile -t COMPREPLY < <(compgen -W 'yes no' -- "$word")
             return
@@ -46,7 +50,7 @@ _sipalg() {
             return
             ;;
         --public | --ports | --media-ports | --reserved-ports | --sip-timeout | --except | --trusted-peers | --queue | \
-            --inside-servers | --call-timeout | --source | --destination | --media-port | --at-once | --listen | --count | \
+            --inside-servers | --call-timeout | --public-ipv6 | --source | --destination | --media-port | --at-once | --listen | --count | \
             --stream)
             return
             ;;
@@ -77,7 +81,7 @@ _sipalg() {
             options='--inside --outside --public --ports --media-ports --reserved-ports --sip-timeout --except'
             options+=' --trusted-peers --mode --socket --queue --log-edits --allow-offload --config --sip-direct-media'
             options+=' --disabled --inside-servers --sip-direct-signalling --media-filter --call-timeout --tcp --captures'
-            options+=' --help'
+            options+=' --ipv6 --public-ipv6 --help'
             ;;
         config)
             options='--config --json --help'

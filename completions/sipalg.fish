@@ -48,6 +48,8 @@ complete -c sipalg -n $run -x -l media-filter -a 'yes no' -d 'Once answered, med
 complete -c sipalg -n $run -x -l call-timeout -d 'How long a call without SIP keeps its media'
 complete -c sipalg -n $run -x -l tcp -a 'relay plain' -d 'What happens to SIP over TCP'
 complete -c sipalg -n $run -r -l captures -d 'The directory of captures'
+complete -c sipalg -n $run -x -l ipv6 -a 'auto no' -d 'Serve IPv6 where the router forwards it, or nowhere'
+complete -c sipalg -n $run -x -l public-ipv6 -d 'The IPv6 address to write into messages'
 complete -c sipalg -n $run -l log-edits -d 'Log a line for each edited message'
 complete -c sipalg -n $run -l allow-offload -d 'Start although a flow table carries packets past'
 

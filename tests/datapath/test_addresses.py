@@ -6,6 +6,7 @@ import select
 import socket
 import struct
 import sys
+from typing import Self
 
 import pytest
 from hypothesis import given
@@ -104,3 +105,47 @@ def test_no_names_no_watch(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_any_bytes_are_read_without_raising(kind: int, body: bytes) -> None:
     with AddressWatch() as watch:
         assert len(watch.changes([Message(kind, 0, body)])) <= 1
+
+
+def address6(host: str, *, flags: int = 0, scope: int = 0, local: bool = False, all_flags: int = 0) -> Message:
+    packed = socket.inet_pton(socket.AF_INET6, host)
+    parts = netlink.attribute(1, packed)
+    if local:
+        parts = netlink.attribute(1, bytes(16)) + netlink.attribute(2, packed)
+    if all_flags:
+        parts += netlink.attribute(8, all_flags.to_bytes(4, sys.byteorder))
+    return Message(20, 0, struct.pack("=BBBBI", socket.AF_INET6, 64, flags, scope, 900) + parts)
+
+
+def test_ipv6_addresses_come_with_whether_they_are_to_stay() -> None:
+    with AddressWatch() as watch:
+        watch.changes([link(16, 900, "wan9")])
+        found = watch.changes([address6("2001:DB8::1"), address6("2001:db8::2", local=True)])
+    assert [change.host for change in found] == ["2001:db8::1", "2001:db8::2"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "usable"),
+    [(0, True), (0x80, True), (1, False), (0x40, False), (8, False), (0x20, False), (0x300, True), (0x301, False)],
+)
+def test_a_temporary_tentative_or_deprecated_address_is_none_to_leave_by(
+    monkeypatch: pytest.MonkeyPatch, flags: int, usable: bool
+) -> None:
+    message = address6("2001:db8::1", flags=flags & 0xFF, all_flags=flags)
+    link_local = address6("fe80::1", scope=253)
+
+    class Kernel:
+        def __enter__(self) -> Self:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            pass
+
+        def request(self, question: Message) -> list[Message]:
+            assert question.body[0] == socket.AF_INET6
+            return [link_local, message]
+
+    monkeypatch.setattr(addresses, "NetlinkSocket", lambda _protocol: Kernel())
+    own = addresses.addresses(socket.AF_INET6)
+    assert [one.host for one in own] == ["fe80::1", "2001:db8::1"]
+    assert choose_primary(own) == ("2001:db8::1" if usable else "")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import struct
 import sys
-from socket import inet_aton
+from socket import AF_INET6, inet_aton, inet_pton
 
 import pytest
 from hypothesis import given
@@ -162,3 +162,50 @@ def test_what_is_of_concern_is_found_by_its_ends_and_ports(
     for one in (usual, unusual):
         found = list(ctnetlink.concerning([one, b"", b"short"], ends, port_bytes))
         assert found == ([decoded(one)] if expected else [])
+
+
+# IPv6
+
+P6, N6, S6 = Endpoint("2001:db8:1::2", 10000), Endpoint("2001:db8::1", 19032), Endpoint("2001:db8:5::50", 4000)
+
+
+@pytest.mark.parametrize(("public", "translated_at_all"), [(N6, True), (P6, False)])
+def test_ipv6_goes_out_and_comes_back(public: Endpoint, translated_at_all: bool) -> None:
+    message = ctnetlink.create(Flow(UDP, P6, public, S6), 60, fixed=False)
+    assert message.body[0] == AF_INET6
+    entry = decode_entry(message.body)
+    assert entry is not None
+    assert entry[:5] == (UDP, P6, S6, S6, P6)
+    nat = netlink.attributes(message.body, 4).get(6)
+    assert (nat is not None) is translated_at_all
+    if nat is not None:
+        lowest, highest = (netlink.attributes(nat)[kind] for kind in (4, 5))
+        assert lowest == highest == inet_pton(AF_INET6, N6.host)
+    for other in (ctnetlink.get(UDP, P6, S6), ctnetlink.delete(entry), ctnetlink.change_timeout(FLOW6, 9)):
+        assert other.body[0] == AF_INET6
+
+
+FLOW6 = Flow(UDP, P6, N6, S6)
+
+
+def test_ipv6_entries_are_found_by_the_long_way() -> None:
+    there, back = ctnetlink.encode_tuple(1, UDP, P6, S6), ctnetlink.encode_tuple(2, UDP, S6, N6)
+    entry = b"\x0a\0\0\0" + there + back
+    packed = ctnetlink.packed(P6)
+    assert len(packed) == 18
+    assert list(translated(iter([entry]), ctnetlink.address(N6.host))) == [Translated(UDP, N6.port, packed)]
+    assert list(translated(iter([entry]), ctnetlink.address(N.host))) == []
+    inward = b"\x0a\0\0\0" + ctnetlink.encode_tuple(1, UDP, S6, N6) + ctnetlink.encode_tuple(2, UDP, P6, S6)
+    assert list(let_in(iter([inward]), ctnetlink.address(N6.host))) == [Translated(UDP, N6.port, packed)]
+    assert [one.original_source for one in ctnetlink.concerning([entry], {packed}, ())] == [P6]
+    assert [one.original_source for one in ctnetlink.concerning([entry], (), {b"\x0f\xa0"})] == [P6]
+    assert list(ctnetlink.concerning([entry], {ctnetlink.packed(P)}, {b"\x0f\xa1"})) == []
+    assert ctnetlink.may_have_port(entry, {b"\0\1"})
+
+
+def test_ipv6_dumps_are_that_familys() -> None:
+    assert ctnetlink.dump(ipv6=True).body == b"\x0a\0\0\0"
+    message = ctnetlink.dump(UDP, N6.host)
+    assert message.body[0] == AF_INET6
+    nest = netlink.attributes(netlink.attributes(message.body, 4)[2])
+    assert netlink.attributes(nest[1]) == {4: inet_pton(AF_INET6, N6.host)}

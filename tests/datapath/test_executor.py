@@ -311,3 +311,14 @@ def test_a_mapping_that_is_closed_and_opened_alike_has_made_nothing_untrue(kerne
     assert not executor.run((CloseMapping(NEXT),))
     executor.tidy()
     assert kernel.done[4:] == [("end untrue", ((NEXT,), (SIP,)))]
+
+
+def test_what_leaves_as_it_is_is_not_asked_about_and_makes_nothing_untrue(kernel: Kernel, executor: Executor) -> None:
+    own = Endpoint("2001:db8:1::10", 5060)
+    as_it_is = Mapping(UDP, own, own, "sip")
+    kernel.leaves_as = OSError("not to be asked")
+    trigger = Trigger(UDP, own, Endpoint("2001:db8:5::50", 5060))
+    assert executor.run((OpenMapping(as_it_is, 30.0),), trigger) is None
+    assert executor.run((CloseMapping(as_it_is),)) is None
+    executor.tidy()
+    assert not [done for done in kernel.done if done[0] == "untrue"]

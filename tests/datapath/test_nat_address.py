@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
+from pathlib import Path
 
 import pytest
 
 from sipalg.datapath import addresses
 from sipalg.datapath.addresses import Address, Interface
 from sipalg.datapath.admin_conclusions import AdminRules, SourceNat
-from sipalg.datapath.nat_address import NatAddress, choose, find, in_words
+from sipalg.datapath.admin_ipv6 import Ipv6Nat
+from sipalg.datapath.nat_address import NatAddress, choose, choose_ipv6, find, find_ipv6, in_words
+from sipalg.engine.settings import Ipv6
 
 FIRST, SECOND, ROUTED = "203.0.113.1", "203.0.113.2", "198.51.100.1"
 OUTSIDE = [Address(1, FIRST, 24, False, 0), Address(1, SECOND, 24, True, 0)]
@@ -82,3 +85,47 @@ def test_another_address_is_told_with_its_rule_and_ours() -> None:
         f"{rules[2].where}: translates to wan0's first address",
     ]
     assert all(ROUTED in line and "--public" in line for line in lines)
+
+
+# IPv6
+
+OWN6, OTHER6 = "2001:db8::1", "2001:db8::2"
+OUTSIDE6 = [Address(1, "fe80::1", 64, False, 253), Address(1, OWN6, 64, False, 0), Address(1, OTHER6, 64, True, 0)]
+ULA = IPv6Network("fd00::/64")
+PREFIXES = ((ULA, IPv6Network("2001:db8:1::/64")),)
+
+
+@pytest.mark.parametrize(
+    ("rules", "public", "chosen"),
+    [
+        (Ipv6Nat(), None, Ipv6()),
+        (Ipv6Nat(), OTHER6, Ipv6()),
+        (Ipv6Nat(prefixes=PREFIXES), None, Ipv6(prefixes=PREFIXES)),
+        (Ipv6Nat(""), None, Ipv6(OWN6, OWN6)),
+        (Ipv6Nat("", (ULA,), PREFIXES), None, Ipv6(OWN6, OWN6, (ULA,), PREFIXES)),
+        (Ipv6Nat("2001:db8::7"), None, Ipv6("2001:db8::7", "2001:db8::7")),
+        (Ipv6Nat(""), OTHER6, Ipv6(OTHER6, OTHER6)),
+        (Ipv6Nat(""), "2001:db8:9::9", Ipv6(OWN6, "2001:db8:9::9")),
+    ],
+)
+def test_how_ipv6_leaves(rules: Ipv6Nat, public: str | None, chosen: Ipv6) -> None:
+    assert choose_ipv6(OUTSIDE6, public, rules) == chosen
+
+
+def test_an_address_that_isnt_there_yet_is_waited_for() -> None:
+    assert choose_ipv6([], None, Ipv6Nat("")) is None
+    assert choose_ipv6([], None, Ipv6Nat()) == Ipv6()
+
+
+def test_ipv6_is_served_where_it_is_forwarded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(addresses, "interfaces", lambda: {1: Interface(1, "wan0", True, 1500)})
+    monkeypatch.setattr(addresses, "addresses", lambda _family: OUTSIDE6)
+    switch = tmp_path / "forwarding"
+    rules = AdminRules(ipv6=Ipv6Nat(""))
+    assert find_ipv6("wan0", None, rules, switch) is None
+    switch.write_text("0\n")
+    assert find_ipv6("wan0", None, rules, switch) is None
+    switch.write_text("1\n")
+    assert find_ipv6("wan0", None, rules, switch) == Ipv6(OWN6, OWN6)
+    assert find_ipv6("wan1", None, rules, switch) is None
+    assert find_ipv6("wan0", None, None, switch) == Ipv6()

@@ -8,7 +8,8 @@ import pytest
 from tests.datapath.test_nft_rules import ALL, NONE, SETTINGS, names, of_kind
 
 from sipalg.datapath import netlink, nft_codec, nft_relay, nft_rules
-from sipalg.datapath.nft_rules import Features, RelayRules
+from sipalg.datapath.nft_features import Features
+from sipalg.datapath.nft_rules import RelayRules
 
 RELAY = replace(SETTINGS, relay=RelayRules(4000, 0x02000000))
 

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Network
 
 import pytest
 from hypothesis import given
@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 
 from sipalg.datapath import netlink, nft_codec, nft_rules
 from sipalg.datapath.netlink import Message
-from sipalg.datapath.nft_rules import Features, TableSettings
+from sipalg.datapath.nft_family import IPV4, IPV6
+from sipalg.datapath.nft_features import Features
+from sipalg.datapath.nft_rules import TableSettings
 from sipalg.datapath.reply import MARK
 
 SETTINGS = TableSettings("wan0", ("lan0", "lan1"), name="mine", queue_number=77)
@@ -106,7 +108,7 @@ def test_equal_timeouts_are_one_policy() -> None:
 
 
 def test_stale_timeouts_go_after_the_rules_that_used_them() -> None:
-    messages = nft_rules.structure(SETTINGS, ALL, ("sip-9-9",))
+    messages = nft_rules.structure(SETTINGS, ALL, ((IPV4, "sip-9-9"),))
     kinds = [message.kind & 0xFF for message in messages]
     place = kinds.index(nft_codec.DELETE_OBJECT)
     assert netlink.attributes(messages[place].body, 4)[2] == b"sip-9-9\0"
@@ -246,9 +248,48 @@ def test_an_interval_set_holds_exactly_its_networks(
         assert inside == any(address in network for network in networks)
 
 
-def test_the_probe_tries_each_feature_once() -> None:
-    messages, tried = nft_rules.probe()
-    assert tried == tuple(range(3, len(messages)))
-    tables = {netlink.string(netlink.attributes(message.body, 4)[1]) for message in messages}
-    assert len(tables) == 2
-    assert "sipalg" not in tables
+# IPv6
+
+BOTH = replace(SETTINGS, ipv6="translated")
+AS_IT_IS = replace(SETTINGS, ipv6="as-it-is")
+
+
+def of_ipv6(messages: list[Message]) -> list[Message]:
+    return [message for message in messages if message.body[0] == nft_codec.IPV6]
+
+
+def test_ipv6_has_a_table_of_the_same_form() -> None:
+    messages = nft_rules.structure(BOTH, ALL)
+    four = [message for message in messages if message.body[0] == nft_codec.IPV4]
+    six = of_ipv6(messages)
+    assert len(four) + len(six) == len(messages)
+    assert [message.kind for message in six] == [message.kind for message in four]
+    assert four == nft_rules.structure(SETTINGS, ALL)
+    keys = {netlink.string(one[2]): netlink.number(one[5]) for one in of_kind(six, nft_codec.NEW_SET)}
+    assert (keys["snat_map"], keys["sip_peers"], keys["except"], keys["sip_ports"]) == (24, 40, 16, 2)
+
+
+def test_what_leaves_as_it_is_meets_no_chain_of_nat() -> None:
+    six = of_ipv6(nft_rules.structure(AS_IT_IS, ALL))
+    deleted = {netlink.string(one[3]) for one in of_kind(six, nft_codec.DELETE_CHAIN)}
+    assert deleted == {"prerouting", "postrouting"}
+    ruled = {netlink.string(one[2]) for one in of_kind(six, nft_codec.NEW_RULE)}
+    assert ruled == {"forward", "answers", "outbound", "inbound", "hairpin", "to_alg"}
+    assert {rule.chain for rule in nft_rules.rules(AS_IT_IS, ALL, IPV6)} == ruled
+    assert "prerouting" in {rule.chain for rule in nft_rules.rules(AS_IT_IS, ALL)}
+
+
+def test_each_family_has_its_own_networks() -> None:
+    networks = (IPv4Network("10.0.0.0/8"), IPv6Network("2001:db8::/32"), IPv6Network("ffff::/16"))
+    both = replace(BOTH, exempt=networks, trusted_peers=networks)
+    for family, count in ((IPV4, 2), (IPV6, 3)):
+        messages = nft_rules.settings_elements(both, family)
+        assert {message.body[0] for message in messages} == {family.number}
+        assert len(members(messages, "except")) == len(members(messages, "trusted_peers")) == count
+    anybody = nft_rules.settings_elements(replace(both, direct_signalling=True), IPV6)
+    assert members(anybody, "trusted_peers") == [bytes(16)]
+
+
+def test_both_queues_end_and_are_served() -> None:
+    for messages in (nft_rules.without_queue(BOTH, ALL), nft_rules.served(BOTH)):
+        assert len(of_ipv6(messages)) * 2 == len(messages)

@@ -2,16 +2,16 @@ from __future__ import annotations
 
 import errno
 import math
-import os
 import struct
 from collections.abc import Callable, Sequence
-from types import SimpleNamespace
 
 import pytest
 
 from sipalg.datapath import netlink, nft_codec, nft_table
 from sipalg.datapath.netlink import Message, NetlinkError
-from sipalg.datapath.nft_rules import Features, TableSettings
+from sipalg.datapath.nft_family import IPV6
+from sipalg.datapath.nft_features import Features
+from sipalg.datapath.nft_rules import TableSettings
 from sipalg.datapath.nft_table import Elements, MapCommand, NftTable, StandingMapping, StandingPeer
 from sipalg.engine.verdict import (
     UDP,
@@ -30,6 +30,10 @@ FEATURES = Features(
 )
 SIP = Mapping(UDP, Endpoint("192.168.20.9", 5060), Endpoint("203.0.113.1", 1024), "sip")
 MEDIA = Mapping(UDP, Endpoint("192.168.20.9", 9000), Endpoint("203.0.113.1", 19032), "media")
+
+SIX = Endpoint("2001:db8:1::9", 5060)
+PEER6 = bytes.fromhex("20010db8000000000000000000000009")
+SIP6 = Mapping(UDP, SIX, Endpoint("2001:db8::1", 1024), "sip")
 
 #: What an element's message does, in one word each: its set, + new and alone, = new or the same, - deleted.
 Word = str
@@ -67,7 +71,7 @@ class FakeKernel:
         kind = message.kind & 0xFF
         parts = netlink.attributes(message.body, 4)
         if kind == nft_codec.GET_TABLE:
-            if kind not in self.found:
+            if kind not in self.found or message.body[0] != self.found[kind][0].body[0]:
                 raise NetlinkError(errno.ENOENT)
             return self.found[kind]
         key = netlink.string(parts[2]) if kind == nft_codec.GET_ELEMENT else netlink.number(parts[3])
@@ -188,8 +192,16 @@ def test_a_refused_transaction_is_raised_as_it_is(table: NftTable, kernel: FakeK
     assert len(kernel.transactions) == 1
 
 
-@pytest.mark.parametrize("command", [AdmitPeer(SIP, "::1", 9), OpenMapping(SIP._replace(public=Endpoint("x", 1)), 9)])
-def test_what_is_no_ipv4_address_fails_before_anything(
+@pytest.mark.parametrize(
+    "command",
+    [
+        AdmitPeer(SIP, "::1", 9),
+        DismissPeer(SIP, "::1"),
+        OpenMapping(SIP._replace(public=Endpoint("x", 1)), 9),
+        OpenMapping(SIP._replace(public=SIX), 9),
+    ],
+)
+def test_what_is_of_no_one_family_fails_before_anything(
     table: NftTable, kernel: FakeKernel, command: MapCommand
 ) -> None:
     with pytest.raises(NetlinkError) as caught:
@@ -367,39 +379,53 @@ def test_only_tables_that_others_can_take_away_have_a_guard(table: NftTable, ker
     assert guard.closed
 
 
-def test_features_are_what_the_kernel_takes(kernel: FakeKernel) -> None:
-    assert NftTable(SETTINGS).features[:5] == (True, True, True, True, True)
-    kernel.answer = lambda _: dict.fromkeys((3, 4, 5, 6, 7), errno.ENOENT)
-    assert NftTable(SETTINGS).features[:5] == (False, False, False, False, False)
-    assert kernel.committed == [False, False]
+# IPv6
 
 
-@pytest.mark.parametrize("lacking", [9, 10])
-def test_a_relay_needs_all_of_its_expressions(kernel: FakeKernel, lacking: int) -> None:
-    assert NftTable(SETTINGS).features.relay
-    kernel.answer = lambda _: {lacking: errno.ENOENT}
-    assert not NftTable(SETTINGS).features.relay
+@pytest.fixture
+def both(kernel: FakeKernel) -> NftTable:
+    assert kernel.transactions == []
+    return NftTable(TableSettings("wan0", ("lan0",), ipv6="translated"), FEATURES)
 
 
-@pytest.mark.parametrize(
-    ("errors", "code"),
-    [
-        ({4: errno.ENOENT, 8: errno.ENOENT}, errno.EOPNOTSUPP),
-        ({-1: errno.EPERM}, errno.EPERM),
-        ({1: errno.ENOENT}, errno.ENOENT),
-    ],
-)
-def test_a_kernel_that_cannot_do_it_is_refused(kernel: FakeKernel, errors: dict[int, int], code: int) -> None:
-    kernel.answer = lambda _: errors
-    with pytest.raises(NetlinkError) as caught:
-        NftTable(SETTINGS)
-    assert caught.value.errno == code
-    assert kernel.closed
+def test_both_families_are_one_transaction(both: NftTable, kernel: FakeKernel) -> None:
+    both.install([OpenMapping(SIP, 9), AdmitPeer(SIP6, "2001:db8::9", 9), OpenMapping(SIP6, 9)])
+    (messages,) = kernel.transactions
+    families = [message.body[0] for message in messages]
+    assert kinds(messages).count(nft_codec.NEW_TABLE) == 2
+    assert families[-9:] == [2] * 4 + [10] * 5
+    peer = netlink.attributes(messages[-5].body, 4)
+    assert netlink.string(peer[2]) == "sip_peers"
+    key = netlink.attributes(netlink.attributes(next(netlink.each_attribute(peer[3]))[1])[1])[1]
+    assert key == (
+        b"\x11\0\0\0" + bytes.fromhex("20010db8000000000000000000000001") + b"\x04\0\0\0"
+        + PEER6
+    )
+    both.apply([CloseMapping(SIP6)])
+    assert {message.body[0] for message in kernel.transactions[-1]} == {10}
+    assert kernel.words()[:2] == ["=snat_map", "-snat_map"]
 
 
-@pytest.mark.parametrize(
-    ("release", "expected"), [("6.12.9-cloud", (6, 12)), ("5.10", (5, 10)), ("6", (0, 0)), ("x", (0, 0))]
-)
-def test_the_kernels_release(monkeypatch: pytest.MonkeyPatch, release: str, expected: tuple[int, int]) -> None:
-    monkeypatch.setattr(os, "uname", lambda: SimpleNamespace(release=release))
-    assert nft_table.kernel_release() == expected
+def test_ipv6_mappings_are_read_back_and_counted(both: NftTable, kernel: FakeKernel) -> None:
+    private, public = SIX, SIP6.public
+    key = b"\x11\0\0\0" + bytes.fromhex("20010db8000100000000000000000009") + b"\x13\xc4\0\0"
+    end = bytes.fromhex("20010db8000000000000000000000001") + b"\x04\0\0\0"
+    inward = b"\x11\0\0\0" + end
+    kernel.found = {
+        nft_codec.GET_TABLE: [IPV6.message(nft_codec.new_table("sipalg", 0))],
+        "snat_map": listing("snat_map", stand(key, end, 2500)),
+        "dnat_map": listing("dnat_map", stand(inward, key[4:], 2500)),
+        "sip_private": listing("sip_private", stand(key)),
+        "sip_peers": listing("sip_peers", stand(inward + PEER6, None, 1000)),
+    }
+    assert both.elements() == Elements(
+        (StandingMapping(Mapping(UDP, private, public, "sip"), 2.5),),
+        (StandingPeer(UDP, public, "2001:db8::9", 1.0),),
+    )
+
+
+def test_a_table_of_ipv6_that_is_wanted_no_more_goes(table: NftTable, kernel: FakeKernel) -> None:
+    kernel.found[nft_codec.GET_TABLE] = [IPV6.message(nft_codec.new_table("sipalg", 0))]
+    table.install()
+    first = kernel.transactions[0][0]
+    assert (first.kind & 0xFF, first.body[0]) == (nft_codec.DELETE_TABLE, nft_codec.IPV6)

@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from sipalg.datapath import ctnetlink
 from sipalg.datapath.admin_conclusions import AdminRules, TakenPorts
 from sipalg.datapath.admin_model import PortRange
 from sipalg.datapath.ctnetlink import Translated
@@ -170,3 +171,15 @@ def test_what_makes_no_sense_counts_as_taken_and_is_counted(world: World) -> Non
     world.sockets("udp")
     assert not world.taken(UDP, 19032)
     assert world.taken.log.total == 1
+
+
+def test_what_is_taken_on_ipv6_s_address_is_taken(world: World) -> None:
+    world.flows = [Translated(17, 5060, ctnetlink.packed(Endpoint("2001:db8:1::10", 5060)))]
+    world.taken.configure("", AdminRules(), "2001:db8::1")
+    assert world.taken(17, 5060)
+    assert not world.taken(17, 5061)
+    assert world.asked == ["2001:db8::1"]
+    world.taken.configure(N, AdminRules(), "2001:db8::1")
+    assert world.taken(17, 5060)
+    assert world.asked[1:] == [N, "2001:db8::1"]
+    assert not world.taken.taken_by_others(17, 5060, Endpoint("2001:db8:1::10", 5060))

@@ -16,7 +16,7 @@ from sipalg.datapath.admin_conclusions import AdminRules, Exemption, SipHelper, 
 from sipalg.datapath.admin_model import ALL_PORTS, FlowTable, PortRange, Unevaluable
 from sipalg.datapath.admin_outbound import ClosedWay
 from sipalg.datapath.netlink import NetlinkError
-from sipalg.datapath.nft_rules import Features
+from sipalg.datapath.nft_features import Features
 from sipalg.datapath.preflight import Finding, Plan
 from sipalg.engine.verdict import TCP, UDP
 

@@ -84,3 +84,8 @@ def test_without_the_right_to_each_reply_fails_until_it_is_there(call: str) -> N
     replies.close()
     replies.close()
     assert made[-1].calls.count(("close",)) == 1
+
+
+def test_none_is_made_over_ipv6() -> None:
+    with pytest.raises(OSError, match="no reply is made over IPv6"):
+        packet_of(Reply(b"x", Endpoint("2001:db8::1", 5060), Endpoint("2001:db8::2", 5060)))

@@ -67,3 +67,17 @@ def test_without_a_route_nobody_is_inside(routes: Routes, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(routes._socket, "request", refuse)
     assert not routes.leads_inside("192.168.33.10")
+
+
+def test_the_way_to_an_ipv6_host_is_asked_for_in_its_family(routes: Routes, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Message] = []
+
+    def answer(question: Message) -> list[Message]:
+        asked.append(question)
+        return [route()]
+
+    monkeypatch.setattr(routes._socket, "request", answer)
+    assert routes.leads_inside("2001:db8:1::10")
+    packed = socket.inet_pton(socket.AF_INET6, "2001:db8:1::10")
+    assert asked[0].body[:2] == bytes((socket.AF_INET6, 128))
+    assert asked[0].body[12:] == netlink.attribute(1, packed)

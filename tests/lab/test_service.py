@@ -16,9 +16,8 @@ from sipalg.control.service.running import Service
 from sipalg.control.settings.model import Settings
 from sipalg.control.settings.options import Options
 from sipalg.control.socket.client import ask
-from sipalg.datapath import nft_table
 from sipalg.datapath.netlink import NetlinkError, NetlinkSocket
-from sipalg.datapath.nft_rules import Features
+from sipalg.datapath.nft_features import Features, find_features
 from sipalg.lab import firewall
 from sipalg.lab.topology import ADDRESS, NETNS_DIRECTORY, OTHER_PUBLIC_ADDRESS, PUBLIC_ADDRESS, _enter
 
@@ -312,7 +311,7 @@ def test_a_table_that_somebody_removes_comes_back_with_its_mappings(
 ) -> None:
     """On kernels whose tables have no owners; so this one's are left out."""
 
-    found = nft_table.find_features
+    found = find_features
 
     def without_owner(sock: NetlinkSocket) -> Features:
         return found(sock)._replace(owner_persist=False)

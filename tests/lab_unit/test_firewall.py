@@ -41,3 +41,14 @@ def test_the_kernel_s_helper_is_given_to_port_5060() -> None:
     text = rules(kernel_helper=True)
     assert 'type "sip" protocol udp;' in text
     assert 'udp dport 5060 ct helper set "sip"' in text
+
+
+def test_each_way_of_ipv6_has_its_rules() -> None:
+    assert "ip6" not in rules()
+    assert "table ip6 filter" in rules(ipv6="as-it-is")
+    assert "table ip6 nat" not in rules(ipv6="as-it-is")
+    assert rules(ipv6="masquerade").count('oifname "wan0" masquerade') == 2
+    text = rules(ipv6="prefix")
+    assert "snat ip6 prefix to ip6 saddr map { 2001:db8:33::/64 : 2001:db8:133::/64" in text
+    assert "dnat ip6 prefix to ip6 daddr map { 2001:db8:133::/64 : 2001:db8:33::/64" in text
+    assert "l3proto ip6" in rules(kernel_helper=True, ipv6="as-it-is")

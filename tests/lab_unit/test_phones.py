@@ -122,6 +122,19 @@ def test_it_is_started_as_baresip_with_ipv4_only(tmp_path: Path) -> None:
     assert net.started == [("phone1", ("baresip", "-4", "-v", "-f", tmp_path / "phone-101"))]
 
 
+def test_a_phone_of_ipv6_speaks_nothing_else(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    net = Here(tmp_path, "exit 1")
+    with pytest.raises(LabError):
+        Phone(net, PhoneSettings("101", "phone1", ipv6=True))
+    assert net.started[0][1][1] == "-6"
+    other = tmp_path / "other"
+    other.mkdir()
+    settings = PhoneSettings("102", "phone2", server="[2001:db8:113::50]", ipv6=True)
+    config, account = written(other, monkeypatch, settings)
+    assert "sip_listen [2001:db8:33::11]:5060" in config
+    assert account.startswith("<sip:102@[2001:db8:113::50]>;")
+
+
 def test_its_config_has_its_own_address_ports_and_tone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     settings = PhoneSettings("102", "phone2", tone_hz=700, rtp_port=12000, sip_port=5070)
     config, _ = written(tmp_path, monkeypatch, settings)

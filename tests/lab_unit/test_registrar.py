@@ -169,3 +169,10 @@ def test_one_that_is_interrupted_while_it_comes_up_is_ended(tmp_path: Path, monk
     with pytest.raises(KeyboardInterrupt):
         start_registrar(Here(tmp_path))
     assert [program.running for program in started] == [False]
+
+
+def test_over_ipv6_it_listens_there(tmp_path: Path) -> None:
+    with start_registrar(Here(tmp_path), ipv6=True):
+        config = (tmp_path / "kamailio.cfg").read_text()
+    assert "listen=udp:[2001:db8:113::50]:5060" in config
+    assert "203.0.113.50" not in config

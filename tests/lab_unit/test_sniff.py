@@ -32,3 +32,9 @@ def test_each_packet_is_in_the_file_at_once(tmp_path: Path) -> None:
         write_frame(file, frame(b"hello"), 7_500_000_000)
         expected = Wire(7.5, Endpoint("192.168.33.10", 5060), Endpoint("203.0.113.50", 5061), b"hello")
         assert list(read_capture(path)) == [expected]
+
+
+def test_udp_over_ipv6_is_kept() -> None:
+    frame = bytes(12) + b"\x86\xdd" + b"\x60" + bytes(5)
+    assert is_udp(frame + b"\x11\x40")
+    assert not is_udp(frame + b"\x3a\x40")

@@ -46,7 +46,7 @@ def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
         made.happened.append("rules")
         made.rules.append(text)
 
-    monkeypatch.setattr(module, "Topology", lambda hosts: FakeNet(made, hosts))
+    monkeypatch.setattr(module, "Topology", lambda hosts, **more: FakeNet(made, hosts, **more))
     monkeypatch.setattr(module, "Program", start)
     monkeypatch.setattr(alg, "Program", start)
     monkeypatch.setattr(module, "Capture", lambda _net, host, name: FakeProgram(made, name, host))

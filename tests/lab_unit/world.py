@@ -11,7 +11,7 @@ from typing import Any, Self
 from sipalg.lab.packets import Wire
 from sipalg.lab.phones import Phone, PhoneSettings
 from sipalg.lab.rtp import RATE_HZ, WAV_HEADER_BYTES
-from sipalg.lab.topology import LabError, Topology
+from sipalg.lab.topology import Ipv6, LabError, Topology
 
 RTP = b"\x80\x00" + bytes(10) + b"\xff" * 160
 
@@ -34,8 +34,8 @@ class World:
 class FakeNet(Topology):
     """A topology that only has a directory, and answers to programs from the world's list."""
 
-    def __init__(self, world: World, hosts: tuple[str, ...]) -> None:
-        super().__init__(hosts)
+    def __init__(self, world: World, hosts: tuple[str, ...], ipv6: Ipv6 = "") -> None:
+        super().__init__(hosts, ipv6=ipv6)
         self.world = world
 
     def __enter__(self) -> Self:

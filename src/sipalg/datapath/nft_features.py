@@ -13,7 +13,6 @@ from typing import Final, NamedTuple
 
 from sipalg.datapath import nft_codec as nft
 from sipalg.datapath.netlink import Message, NetlinkError, NetlinkSocket
-from sipalg.datapath.nft_family import IPV6
 
 _PREROUTING, _FORWARD = 0, 2
 _SECPATH: Final = 25  # NFT_META_SECPATH
@@ -43,8 +42,6 @@ class Features(NamedTuple):
     timeout_update: bool
     #: What the relay for TCP needs: TPROXY, matching by socket, resets.
     relay: bool = True
-    #: Tables of IPv6's, whether any is wanted or not.
-    ipv6: bool = True
 
 
 def find_features(sock: NetlinkSocket) -> Features:
@@ -54,12 +51,12 @@ def find_features(sock: NetlinkSocket) -> Features:
     for index in range(-1, tried[0]):
         if index in errors:
             raise errors[index]
-    owner, queue, timeout, route, secpath, target, tproxy, reject, ipv6 = (index not in errors for index in tried)
+    owner, queue, timeout, route, secpath, target, tproxy, reject = (index not in errors for index in tried)
     if not queue and not target:
         detail = "the kernel has neither nft's queue expression nor the NFQUEUE target"
         raise NetlinkError(errno.EOPNOTSUPP, -1, detail)
     renews = kernel_release() >= _TIMEOUT_UPDATE
-    return Features(owner, queue, timeout, route, secpath, renews, tproxy and reject, ipv6)
+    return Features(owner, queue, timeout, route, secpath, renews, tproxy and reject)
 
 
 def kernel_release() -> tuple[int, int]:
@@ -86,6 +83,5 @@ def probe() -> tuple[tuple[Message, ...], tuple[int, ...]]:
         nft.new_rule(_PROBE, "forward", (nft.xt_queue(0, bypass=True),), "xt NFQUEUE"),
         nft.new_rule(_PROBE, "prerouting", tproxy, "tproxy"),
         nft.new_rule(_PROBE, "forward", (nft.reset(),), "reject"),
-        IPV6.message(nft.new_table(_PROBE, 0)),
     )
     return common + one_each, tuple(range(len(common), len(common) + len(one_each)))

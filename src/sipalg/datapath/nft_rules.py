@@ -307,10 +307,6 @@ def structure(
     for family in settings.families:
         messages += _structure(settings, features, family, [name for of, name in stale_timeouts if of == family])
         messages += settings_elements(settings, family)
-    if IPV6 not in settings.families and features.ipv6:
-        # Deleted for sure, which it can only be where there is one.
-        made = nft.new_table(settings.name, nft.OWNER | nft.PERSIST if features.owner_persist else 0)
-        messages += IPV6.messages([made, nft.delete_table(settings.name)])
     return messages + served(settings)
 
 

@@ -134,7 +134,10 @@ class NftTable:
         for family in self.settings.families:
             found = sorted(set(self._timeout_names(family)) - wanted)
             stale += [(family, name) for name in found] if len(found) > _MOST_STALE_POLICIES else []
-        self._run(self._structure(stale), commands)
+        gone: list[Message] = []
+        if IPV6 not in self.settings.families and self.exists(IPV6):
+            gone = [IPV6.message(nft_codec.delete_table(self.settings.name))]
+        self._run(gone + self._structure(stale), commands)
 
     def _structure(self, stale: Sequence[tuple[Family, str]] = ()) -> list[Message]:
         """Return what makes the table, or brings it to our form."""
@@ -164,7 +167,7 @@ class NftTable:
         try:
             return bool(self._netlink.request(family.message(nft_codec.get_table(self.settings.name))))
         except NetlinkError as error:
-            if error.errno == errno.ENOENT:
+            if error.errno in (errno.ENOENT, errno.EAFNOSUPPORT):
                 return False
             raise
 

@@ -94,7 +94,7 @@ class Flows:
 @pytest.fixture(autouse=True)
 def no_system(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sipalg.control.service.adoption.addresses.interfaces", dict)
-    monkeypatch.setattr("sipalg.control.service.adoption.addresses.addresses", list)
+    monkeypatch.setattr("sipalg.control.service.adoption.addresses.addresses", lambda *_: [])
 
 
 def test_mappings_forwards_and_flows_are_taken_over() -> None:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Network
 from pathlib import Path
 from types import SimpleNamespace
 from typing import cast
 
 import pytest
 
+from sipalg.codec.address import Network
 from sipalg.control.service import changes as module
 from sipalg.control.service.changes import ChangeRefusedError, Changes, Ended
 from sipalg.control.service.parts import engine_settings, table_settings
@@ -21,7 +21,8 @@ from sipalg.control.settings.options import Options
 from sipalg.control.settings.properties import with_texts
 from sipalg.datapath.admin_conclusions import AdminRules
 from sipalg.datapath.netlink import NetlinkError
-from sipalg.datapath.nft_rules import Features, RelayRules, TableSettings
+from sipalg.datapath.nft_features import Features
+from sipalg.datapath.nft_rules import RelayRules, TableSettings
 from sipalg.datapath.nft_table import Elements, StandingMapping
 from sipalg.datapath.preflight import Finding
 from sipalg.engine.alg import Alg
@@ -69,6 +70,7 @@ class World(SimpleNamespace):
         observing = settings.mode == "observe"
         self.table = Table(FEATURES._replace(ct_timeout=not observing))
         self.commands: list[Command] = []
+        self.configure_ports = lambda: None
         self.driver = SimpleNamespace(
             observe=observing, on_edits=None, run_commands=self.run, report_events=lambda: None
         )
@@ -97,7 +99,7 @@ class World(SimpleNamespace):
     def settings(self) -> Settings:
         return self.options.settings
 
-    def exempt_networks(self, settings: Settings) -> tuple[IPv4Network, ...]:
+    def exempt_networks(self, settings: Settings) -> tuple[Network, ...]:
         return settings.exempt
 
     def run(self, commands: tuple[Command, ...]) -> None:

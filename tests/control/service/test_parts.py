@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields, replace
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -11,6 +11,7 @@ import pytest
 from sipalg.control.service import parts
 from sipalg.control.settings.model import Settings
 from sipalg.datapath.nft_rules import TableSettings
+from sipalg.engine.settings import Ipv6
 from sipalg.engine.settings import Settings as EngineSettings
 
 ROUTER = Settings(inside=("lan0",), outside="wan0")
@@ -47,7 +48,7 @@ def test_everything_is_handed_on() -> None:
     assert engine.inside_interfaces == frozenset({"lan0", "lan1"})
     assert (engine.nat_address, engine.advertised_address, engine.flow_check_s) == ("203.0.113.1", "198.51.100.7", 8.0)
     default = EngineSettings(frozenset(), "", "")
-    same = {field.name for field in fields(EngineSettings)} & {field.name for field in fields(Settings)}
+    same = {field.name for field in fields(EngineSettings)} & {field.name for field in fields(Settings)} - {"ipv6"}
     for name in same:
         assert getattr(engine, name) == getattr(OTHER, name) != getattr(default, name)
     table = parts.table_settings(OTHER, 10.0)
@@ -65,6 +66,16 @@ def test_everything_is_handed_on() -> None:
         sip_timeout_s=5400.0,
         unreplied_timeout_s=10.0,
     )
+
+
+def test_how_ipv6_leaves_is_handed_on() -> None:
+    for way, table in ((None, "no"), (Ipv6(), "as-it-is"), (Ipv6("2001:db8::1", "2001:db8::1"), "translated")):
+        assert parts.engine_settings(ROUTER, "", 120.0, ipv6=way).ipv6 == way
+        assert parts.table_settings(ROUTER, 30.0, ipv6=way).ipv6 == table
+
+
+def test_networks_of_ipv6_are_none_of_preflights() -> None:
+    assert parts.plan(replace(ROUTER, exempt=(VPN, IPv6Network("2001:db8::/32")))).exempt == (VPN,)
 
 
 def test_what_the_rules_exempt_comes_on_top() -> None:

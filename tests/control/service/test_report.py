@@ -20,7 +20,7 @@ from sipalg.control.settings.model import Settings
 from sipalg.control.settings.options import Options
 from sipalg.datapath.admin_model import PortRange
 from sipalg.datapath.nfqueue import QueueStatistics
-from sipalg.datapath.nft_rules import Features
+from sipalg.datapath.nft_features import Features
 from sipalg.engine.alg import Alg
 from sipalg.engine.verdict import Datagram, Endpoint
 

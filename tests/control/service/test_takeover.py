@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 from ipaddress import IPv4Network
 from typing import Any
 
@@ -23,12 +24,14 @@ from sipalg.datapath.addresses import Address, Interface
 from sipalg.datapath.admin_rules import AdminRules, Exemption, PortForward
 from sipalg.datapath.ctnetlink import DESTINATION_NAT, SOURCE_NAT, Entry
 from sipalg.datapath.nft_table import Elements, StandingMapping, StandingPeer
+from sipalg.engine.settings import Ipv6, Settings
 from sipalg.engine.verdict import TCP, UDP, CloseMapping, DismissPeer, Endpoint, Flow, Mapping
 
 ROUTER = "203.0.113.1"
 PHONE = Endpoint("192.168.33.10", 5060)
 SERVER = Endpoint("203.0.113.50", 5060)
 PORTS = (5060, 5061)
+SETTINGS = Settings(frozenset({"lan0"}), ROUTER, ROUTER)
 
 
 def test_an_address_is_behind_the_interface_with_the_narrowest_network() -> None:
@@ -81,6 +84,14 @@ def test_exemptions_for_everybody_count() -> None:
     assert exempt_networks(AdminRules(exemptions=every)) == (site,)
 
 
+def test_of_ipv6_what_leaves_as_it_does_is_kept() -> None:
+    own, translated = Endpoint("2001:db8:1::10", 5060), Endpoint("2001:db8::1", 5060)
+    as_it_is, before = Mapping(UDP, own, own, "sip"), Mapping(UDP, own, translated, "sip")
+    standing = Elements((StandingMapping(as_it_is, 60.0), StandingMapping(before, 60.0)), ())
+    for ipv6, kept in ((None, []), (Ipv6(), [as_it_is]), (Ipv6("2001:db8::1", "2001:db8::1"), [before])):
+        assert [one.mapping for one in keepable(standing, replace(SETTINGS, ipv6=ipv6), ())] == kept
+
+
 def test_of_what_stands_only_the_true_is_kept() -> None:
     ours = Mapping(UDP, PHONE, Endpoint(ROUTER, 5060), "sip")
     former = Mapping(UDP, PHONE, Endpoint("203.0.113.9", 5060), "sip")
@@ -89,7 +100,7 @@ def test_of_what_stands_only_the_true_is_kept() -> None:
     every = (ours, former, forwarded, no_longer)
     strange = StandingMapping(ours._replace(private=PHONE._replace(port=9)), math.inf)
     standing = Elements((*(StandingMapping(mapping, 60.0) for mapping in every), strange), ())
-    kept = keepable(standing, ROUTER, [forwarded._replace(purpose="sip")])
+    kept = keepable(standing, SETTINGS, [forwarded._replace(purpose="sip")])
     assert [one.mapping for one in kept] == [ours, forwarded]
     assert closing(standing, kept) == [CloseMapping(former), CloseMapping(no_longer), CloseMapping(strange.mapping)]
 

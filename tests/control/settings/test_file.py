@@ -115,7 +115,7 @@ def test_the_default_file_is_the_defaults(path: Path) -> None:
         ("disabled = 'maybe'", "line 1: disabled: 'maybe' is neither yes nor no; allowed: true or false"),
         ("queue = false", "line 1: queue: must be an integer; allowed: 0 to 65535"),
         ("outside = 5", "line 1: outside: must be a string; allowed: an interface"),
-        ("except = [10]", "line 1: except: must be an array of strings; allowed: IPv4 networks"),
+        ("except = [10]", "line 1: except: must be an array of strings; allowed: networks"),
         ("media-ports = '9000-8000'", "line 1: media-ports: '9000-8000' begins above its end"),
         ("inside = ['a']\noutside = 'a'", "line 2: outside: a is also in inside; it can only be one of them; allowed"),
         ("mode = 'watch'", "line 1: mode: 'watch' is neither enforce nor observe; allowed: enforce or observe"),

@@ -48,7 +48,8 @@ def test_everything_said() -> None:
         "--reserved-ports=80,90-91", "--except=10.8.0.0/16", "--except=10.9.0.0/16",
         "--trusted-peers=203.0.113.0/24,198.51.100.0/24", "--inside-servers=192.168.1.0/24",
         "--sip-direct-signalling", "--media-filter", "--call-timeout=1h", "--tcp=relay", "--captures=/srv",
-        "--queue=7", "--allow-offload=yes", "--log-edits", "--socket=/run/x",
+        "--queue=7", "--allow-offload=yes", "--log-edits", "--socket=/run/x", "--ipv6=no",
+        "--public-ipv6=2001:db8::0:1",
     )  # fmt: skip
     assert told.settings == Settings(
         inside=("lan1", "lan0"),
@@ -72,6 +73,8 @@ def test_everything_said() -> None:
         queue_number=7,
         allow_offload=True,
         log_edits=True,
+        ipv6="no",
+        public_ipv6="2001:db8::1",
     )
     assert set(told.given) == set(PROPERTIES)
     assert told.socket == Path("/run/x")

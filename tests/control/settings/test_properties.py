@@ -47,6 +47,8 @@ POSSIBLE: dict[str, st.SearchStrategy[Any]] = {
     "queue_number": st.integers(0, 65535),
     "allow_offload": st.booleans(),
     "log_edits": st.booleans(),
+    "ipv6": st.sampled_from(("auto", "no")),
+    "public_ipv6": st.none() | st.ip_addresses(v=6).map(lambda address: address.compressed),
 }
 ANY = st.fixed_dictionaries(POSSIBLE).map(lambda given: Settings(**given))
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 from pathlib import Path
 
 import pytest
@@ -174,3 +174,22 @@ def test_a_reader_for_the_command_line_has_the_same_errors() -> None:
     assert values.argument(values.duration)("1h") == 3600
     with pytest.raises(ArgumentTypeError, match="'abc' is no time"):
         values.argument(values.duration)("abc")
+
+
+def test_networks_of_both_versions() -> None:
+    two = (IPv4Network("10.0.0.0/8"), IPv6Network("2001:db8::/32"))
+    assert values.networks("10.0.0.0/8,2001:DB8::/32") == two
+    assert values.networks_text(two) == "10.0.0.0/8,2001:db8::/32"
+    with pytest.raises(ValueError, match="host bits set; the network would be 2001:db8::/32"):
+        values.networks("2001:db8::1/32")
+    for wrong in ("2001:db8:::/32", "2001:db8::/129"):
+        with pytest.raises(ValueError, match="is no IPv6 network; an example: 2001:db8:20::/64"):
+            values.networks(wrong)
+
+
+def test_an_ipv6_address_or_none() -> None:
+    assert values.ipv6_address_or_none("") is None
+    assert values.ipv6_address_or_none("2001:DB8:0::1") == "2001:db8::1"
+    for wrong in ("1.2.3.4", "2001:db8:::1", "fe80::1%eth0"):
+        with pytest.raises(ValueError, match="is no IPv6 address; an example: 2001:db8::1"):
+            values.ipv6_address_or_none(wrong)

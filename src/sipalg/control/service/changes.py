@@ -14,7 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING, NamedTuple
 
 from sipalg.codec.address import Network
-from sipalg.control.service import parts, takeover
+from sipalg.control.service import ipv6, parts, takeover
 from sipalg.control.settings.model import Settings
 from sipalg.control.settings.properties import PROPERTIES, text_of
 from sipalg.datapath.admin_model import PortRange
@@ -56,12 +56,12 @@ class Changes:
         self._refuse(settings, changed)
         if not changed:
             return []
-        exempt, ipv6 = service.exempt_networks(settings), service.find_ipv6(settings)
-        self._change_table(settings, exempt, ipv6)
+        exempt, way = service.exempt_networks(settings), ipv6.find(settings, service.rules)
+        self._change_table(settings, exempt, way)
         service.options = replace(service.options, settings=settings)
         avoid = overlap(PortRange(*settings.media_ports), local_port_range())
         service.ports.reserve(settings.reserved_ports, avoid)
-        engine = parts.engine_settings(settings, service.nat_address, parts.stream_timeout_s(), exempt, ipv6)
+        engine = parts.engine_settings(settings, service.nat_address, parts.stream_timeout_s(), exempt, way)
         service.driver.run_commands(service.alg.change_settings(engine, time.monotonic()))
         service.configure_ports()
         if settings.public != before.public:
@@ -102,13 +102,13 @@ class Changes:
         findings = check_rules(parts.plan(settings), self._service.rules)
         return [finding for finding in findings if finding.severity == "error"]
 
-    def _change_table(self, settings: Settings, exempt: tuple[Network, ...], ipv6: Ipv6 | None) -> None:
+    def _change_table(self, settings: Settings, exempt: tuple[Network, ...], way: Ipv6 | None) -> None:
         """Write the rules anew where they depend on what changed; one transaction."""
         table = self._service.table
         # To observe changes nothing, the lifetime of flows included.
         timeouts = self._features.ct_timeout and settings.mode == "enforce"
         relay = self._service.tcp.rules(settings)
-        wanted = replace(parts.table_settings(settings, parts.unreplied_timeout_s(), exempt, ipv6), relay=relay)
+        wanted = replace(parts.table_settings(settings, parts.unreplied_timeout_s(), exempt, way), relay=relay)
         before = table.features
         if (wanted, timeouts) == (table.settings, before.ct_timeout):
             return

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Final
 
 from sipalg.codec.address import Network
+from sipalg.control.service.ipv6 import table_of
 from sipalg.control.settings.model import Settings
 from sipalg.datapath.admin_model import PortRange
-from sipalg.datapath.nft_rules import Ipv6Table, TableSettings
+from sipalg.datapath.nft_rules import TableSettings
 from sipalg.datapath.preflight import Plan
 from sipalg.engine.settings import Ipv6
 from sipalg.engine.settings import Settings as EngineSettings
@@ -73,30 +74,8 @@ def table_settings(
         observing=settings.mode == "observe",
         sip_timeout_s=settings.sip_timeout_s,
         unreplied_timeout_s=unreplied_timeout_s,
-        ipv6=ipv6_table(ipv6),
+        ipv6=table_of(ipv6),
     )
-
-
-def ipv6_address(ipv6: Ipv6 | None) -> str:
-    """Return the address that IPv6 is translated to; "" for none."""
-    return "" if ipv6 is None else ipv6.nat_address
-
-
-def ipv6_in_words(ipv6: Ipv6 | None) -> str:
-    """Say how IPv6 leaves the router, for people."""
-    if ipv6 is None:
-        return "not served"
-    said = [f"{inside} as {outside}" for inside, outside in ipv6.prefixes]
-    if ipv6.nat_address:
-        said.append(f"{','.join(map(str, ipv6.sources)) or 'all'} as {ipv6.nat_address}")
-    return "; ".join(said) or "as it is"
-
-
-def ipv6_table(ipv6: Ipv6 | None) -> Ipv6Table:
-    """Return what IPv6's table is for."""
-    if ipv6 is None:
-        return "no"
-    return "translated" if ipv6.nat_address or ipv6.prefixes else "as-it-is"
 
 
 def plan(settings: Settings) -> Plan:

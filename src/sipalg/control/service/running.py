@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Final
 
 from sipalg.codec.address import Network
-from sipalg.control.service import adoption, parts, takeover
+from sipalg.control.service import adoption, ipv6, parts, takeover
 from sipalg.control.service.adoption import Adoption
 from sipalg.control.service.background import Background
 from sipalg.control.service.changes import Changes
@@ -53,7 +53,6 @@ from sipalg.datapath.reply import Replies
 from sipalg.datapath.routes import Routes
 from sipalg.datapath.standing import Standing
 from sipalg.engine.alg import Alg
-from sipalg.engine.settings import Ipv6
 from sipalg.engine.verdict import Datagram, Event, Verdict
 
 _LOG = logging.getLogger("sipalg")
@@ -110,10 +109,10 @@ class Service:
             self.forwards = list(takeover.forwards(self.rules, self.nat_address, settings.ports))
             avoid = overlap(PortRange(*settings.media_ports), local_port_range())
             self.ports = PortsTaken(self.conntrack.translated, reserved=settings.reserved_ports, avoid=avoid)
-            ipv6 = self.find_ipv6(settings)
-            self.ports.configure(self.nat_address, self.rules, parts.ipv6_address(ipv6))
+            six = ipv6.find(settings, self.rules)
+            self.ports.configure(self.nat_address, self.rules, ipv6.address_of(six))
             exempt = self.exempt_networks(settings)
-            engine = parts.engine_settings(settings, self.nat_address, parts.stream_timeout_s(), exempt, ipv6)
+            engine = parts.engine_settings(settings, self.nat_address, parts.stream_timeout_s(), exempt, six)
             self.alg = Alg(engine, self.ports)
             self.routes = stack.enter_context(Routes(settings.inside))
             self.alg.direct.set_inside(self.routes.leads_inside)
@@ -122,7 +121,7 @@ class Service:
             self.changes = Changes(self, features)
             # To observe changes nothing, the lifetime of flows included.
             features = features._replace(ct_timeout=features.ct_timeout and not observing)
-            self.table = NftTable(parts.table_settings(settings, parts.unreplied_timeout_s(), exempt, ipv6), features)
+            self.table = NftTable(parts.table_settings(settings, parts.unreplied_timeout_s(), exempt, six), features)
             stack.callback(self.table.close)
             self.standing = Standing(self.table)
             replies = stack.enter_context(Replies())
@@ -320,15 +319,9 @@ class Service:
         settings = self.settings
         return nat_address.find(settings.outside, settings.inside, settings.public, self.rules)
 
-    def find_ipv6(self, settings: Settings) -> Ipv6 | None:
-        """Return how IPv6 leaves the router under these settings; None where it isn't served."""
-        if settings.ipv6 == "no":
-            return None
-        return nat_address.find_ipv6(settings.outside, settings.public_ipv6, self.rules)
-
     def follow_address(self) -> bool:
         """Find the NAT's addresses again; with another one all begins anew. True where something of it changed."""
-        followed = self._follow_ipv6()
+        followed = ipv6.follow(self)
         former, self._nat = self._nat, self._find_nat_address()
         before, address = former.host, self._nat.host
         if address == before:
@@ -347,24 +340,9 @@ class Service:
         self.driver.report_events()
         return True
 
-    def _follow_ipv6(self) -> bool:
-        """Go by how IPv6 leaves now; what was told of it before ends. True where it changed."""
-        before, ipv6 = self.alg.settings.ipv6, self.find_ipv6(self.settings)
-        if ipv6 == before:
-            return False
-        _LOG.warning("ipv6-changed before=%r now=%r", parts.ipv6_in_words(before), parts.ipv6_in_words(ipv6))
-        self.driver.run_commands(self.alg.change_settings(replace(self.alg.settings, ipv6=ipv6), time.monotonic()))
-        try:
-            self.table.change(replace(self.table.settings, ipv6=parts.ipv6_table(ipv6)))
-        except NetlinkError as error:
-            _LOG.error("ipv6-not-in-the-table why=%r", str(error))
-        self.configure_ports()
-        self.driver.report_events()
-        return True
-
     def configure_ports(self) -> None:
         """Tell which addresses public ports are on, and the administrator's rules about them."""
-        self.ports.configure(self.nat_address, self.rules, parts.ipv6_address(self.alg.settings.ipv6))
+        self.ports.configure(self.nat_address, self.rules, ipv6.address_of(self.alg.settings.ipv6))
 
     def _tidy(self) -> None:
         try:

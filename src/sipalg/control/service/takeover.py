@@ -150,7 +150,9 @@ def media_flows(entries: Iterable[Entry], kept: Iterable[StandingMapping]) -> li
     return [
         Flow(UDP, entry.original_source, entry.reply_destination, entry.original_destination)
         for entry in entries
-        if entry.protocol == UDP and (entry.original_source, entry.reply_destination) in media
+        if entry.protocol == UDP
+        and (entry.status & SOURCE_NAT or ":" in entry.original_source.host)
+        and (entry.original_source, entry.reply_destination) in media
     ]
 
 

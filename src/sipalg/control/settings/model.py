@@ -30,10 +30,6 @@ class Settings:
     outside: str = ""
     #: `public`: the address that is written, behind a 1:1 NAT before this router; None: the outside interface's own.
     public: str | None = None
-    #: `public-ipv6`: the same for IPv6, where that is translated to one address.
-    public_ipv6: str | None = None
-    #: `ipv6`: serve IPv6 where the router forwards it (auto), or nowhere?
-    ipv6: Literal["auto", "no"] = "auto"
     #: `ports`: the SIP servers' ports, one to eight; 5060 and 5061 as in RouterOS (RFC 3261 §19.1.2 has both).
     ports: tuple[int, ...] = (5060, 5061)
     #: `sip-direct-media`: may media go straight between two devices? Yes, as in RouterOS.
@@ -72,6 +68,10 @@ class Settings:
     allow_offload: bool = False
     #: `log-edits`: log a line for each edited message? No.
     log_edits: bool = False
+    #: `ipv6`: serve IPv6 where the router forwards it (auto), or nowhere?
+    ipv6: Literal["auto", "no"] = "auto"
+    #: `public-ipv6`: as `public`, for IPv6 where that is translated to one address; None: what the rules say.
+    public_ipv6: str | None = None
 
 
 def contradiction(settings: Settings) -> tuple[str, str] | None:

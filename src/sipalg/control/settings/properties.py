@@ -73,22 +73,6 @@ _ALL: Final = (
         "the address to write, behind a 1:1 NAT; one of the outside interface's is what SIP leaves by, too",
     ),
     Property(
-        "ipv6",
-        "ipv6",
-        values.one_of("auto", "no"),
-        str,
-        "auto or no",
-        "serve IPv6 where the router forwards it, or nowhere",
-    ),
-    Property(
-        "public-ipv6",
-        "public_ipv6",
-        values.ipv6_address_or_none,
-        values.address_or_none_text,
-        "an IPv6 address, or nothing for what the rules say",
-        "as public, for IPv6 where that is translated to one address",
-    ),
-    Property(
         "ports",
         "ports",
         values.ports,
@@ -192,6 +176,22 @@ _ALL: Final = (
         kind="flag",
     ),
     Property("log-edits", "log_edits", *_YES_NO, "log a line for each edited message?", kind="flag"),
+    Property(
+        "ipv6",
+        "ipv6",
+        values.one_of("auto", "no"),
+        str,
+        "auto or no",
+        "serve IPv6 where the router forwards it, or nowhere",
+    ),
+    Property(
+        "public-ipv6",
+        "public_ipv6",
+        values.ipv6_address_or_none,
+        values.address_or_none_text,
+        "an IPv6 address, or nothing for what the rules say",
+        "as public, for IPv6 where that is translated to one address",
+    ),
 )
 
 #: All of them by name, in the order in which they are shown.
