@@ -22,7 +22,7 @@ MODULES = [path for path in SOURCES if path.name not in ("__init__.py", "__main_
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 LONGEST_SOURCE_FILE = 400
 SUPPRESSIONS = re.compile(r"\b(?:TODO|FIXME|XXX)\b|#\s*(?:noqa|type:\s*ignore|pragma|pylint|mypy:|fmt:|ruff:)")
-OPTION = re.compile(r"(?<![\w-])--([a-z][a-z-]*)")
+OPTION = re.compile(r"(?<![\w-])--([a-z][a-z0-9-]*)")
 
 
 def name_of(path: Path) -> str:
@@ -42,7 +42,7 @@ def man_options(command: str) -> set[str]:
     for section in re.split(r"(?m)^\.S[hs] ", (ROOT / "docs/man/sipalg.8").read_text()):
         heading, _, text = section.partition("\n")
         if command in re.split(r"[ ,]+", heading):
-            return set(re.findall(r"(?m)^\.It (?:Fl \w , )?Fl Fl ([a-z-]+)", text)) | {"help"}
+            return set(re.findall(r"(?m)^\.It (?:Fl \w , )?Fl Fl ([a-z0-9-]+)", text)) | {"help"}
     raise AssertionError(f"the man page has no section about {command}")
 
 
@@ -175,7 +175,7 @@ source $1
 def test_zsh_completes_exactly_the_options_of(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     argv = ["zsh", "-f", "-c", ZSH, "zsh", str(ROOT / "completions/_sipalg"), command]
     specs = subprocess.run(argv, capture_output=True, text=True, check=True).stdout
-    assert set(re.findall(r"--([a-z][a-z-]*)\[", specs)) == help_options(command, capsys)
+    assert set(re.findall(r"--([a-z][a-z0-9-]*)\[", specs)) == help_options(command, capsys)
 
 
 @pytest.mark.skipif(shutil.which("fish") is None, reason="fish isn't installed")

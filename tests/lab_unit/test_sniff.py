@@ -36,5 +36,5 @@ def test_each_packet_is_in_the_file_at_once(tmp_path: Path) -> None:
 
 def test_udp_over_ipv6_is_kept() -> None:
     frame = bytes(12) + b"\x86\xdd" + b"\x60" + bytes(5)
-    assert is_udp(frame + b"\x11\x40")
-    assert not is_udp(frame + b"\x3a\x40")
+    assert is_udp_or_tcp(frame + b"\x11\x40")
+    assert not is_udp_or_tcp(frame + b"\x3a\x40")

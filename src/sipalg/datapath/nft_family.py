@@ -76,6 +76,12 @@ class Family(NamedTuple):
         """Load the destination's key, and the source address behind it."""
         return (*self.by_destination(), self.load_source(2 + self._words))
 
+    def from_anybody(self) -> tuple[bytes, ...]:
+        """Load the destination's key, and behind it the address that stands for anybody's, which is all zero."""
+        behind = 2 + self._words
+        zero = [nft.load_value(bytes(4), behind + word) for word in range(self._words)]
+        return (*self.by_destination(), *zero)
+
     def load_source(self, register: int = 0) -> bytes:
         """Load a packet's source address."""
         return nft.load_payload(_NETWORK, self.source, self.address_bytes, register)

@@ -20,7 +20,7 @@ from sipalg.datapath.netlink import Message
 from sipalg.datapath.nft_family import IPV4, IPV6, Family
 from sipalg.datapath.nft_features import IPSEC_IN, IPSEC_OUT, Features
 from sipalg.datapath.reply import MARK
-from sipalg.engine.verdict import ANYBODY_IPV4, TCP, UDP
+from sipalg.engine.verdict import TCP, UDP
 
 SNAT_MAP: Final = "snat_map"
 DNAT_MAP: Final = "dnat_map"
@@ -229,7 +229,7 @@ def rules(settings: TableSettings, features: Features, family: Family = IPV4) ->
     peer = (*family.by_peer(), nft.is_in(SIP_PEERS))
     anybody = Rule("", "media of a call, from anybody", (*from_outside, *to_media_map))
     its_own = Rule("", "media of a call, from its own addresses", (*from_outside, *peer, *to_media_map))
-    unanswered = (*BY_DESTINATION, nft.load_value(address(ANYBODY_IPV4), 3), nft.is_in(SIP_PEERS))
+    unanswered = (*family.from_anybody(), nft.is_in(SIP_PEERS))
     early = Rule("", "media of a call before its answer, from anybody", (*from_outside, *unanswered, *to_media_map))
     of_calls = [its_own, early] if settings.media_filter else [its_own]
     by_chain = {

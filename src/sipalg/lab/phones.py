@@ -70,7 +70,8 @@ class PhoneSettings:
     `tone_hz` is what it sends (10–20,000); `rtp_port` the even port that it always offers; `registration_s` the
     lifetime that it asks for, 0 for a phone that doesn't register; `answer` whether it picks up by itself; `server`
     the address that it registers at; `transport` is udp or tcp. `media_nat` is baresip's word for how its media get
-    through a NAT (ice), and `media_encryption` for how they are encrypted (srtp, dtls_srtp); "" is neither. `ipv6` is a phone that speaks nothing else.
+    through a NAT (ice), and `media_encryption` for how they are encrypted (srtp, dtls_srtp); "" is neither. `ipv6`
+    is a phone that speaks nothing else.
     """
 
     user: str

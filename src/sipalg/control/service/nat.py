@@ -56,7 +56,7 @@ def _inward(alg: Alg, outside: str, mapping: Mapping, peers: tuple[str, ...]) ->
     if mapping.adopted or mapping.purpose == "direct":
         return []
     settings = alg.settings
-    from_whom: list[Row] = [{} if peer == ANYBODY_IPV4 else {"src_address": peer} for peer in peers]
+    from_whom: list[Row] = [{} if peer in (ANYBODY_IPV4, "::") else {"src_address": peer} for peer in peers]
     is_sip = mapping.purpose == "sip"
     if settings.direct_signalling if is_sip else settings.direct_media and not settings.media_filter:
         from_whom = [{}]
