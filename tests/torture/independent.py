@@ -129,9 +129,11 @@ def _replaced(text: str, own: str, written: Mapping[Endpoint, Endpoint], *, with
     def public(match: re.Match[str]) -> str:
         received, port = match.groups()
         found = next(public for private, public in written.items() if received or private.port == int(port or 5060))
-        return f"{received or ''}{found if with_port and not received else found.host}"
+        host = f"[{found.host}]" if ":" in found.host and with_port else found.host
+        return f"{received or ''}{host}{f':{found.port}' if with_port and not received else ''}"
 
+    address = f"[{own}]" if ":" in own and with_port else own
     # Only the first of a line's Vias counts; tshark writes the line ends of folded texts as \\r\\n.
     first, comma, others = text.partition(", SIP")
-    pattern = rf"(received=|(?<![\w.=-])){re.escape(own)}(?![\w.@-])(?:[ \\rn]*:[ \\rn]*([0-9]+))?"
+    pattern = rf"(received=|(?<![\w.=-])){re.escape(address)}(?![\w.@-])(?:[ \\rn]*:[ \\rn]*([0-9]+))?"
     return re.sub(pattern, public, first, count=2) + comma + others

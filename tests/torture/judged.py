@@ -14,11 +14,14 @@ from pathlib import Path
 from tests.engine.ladder import Ladder
 from tests.engine.wire import request
 
+from sipalg.engine.settings import Ipv6
 from sipalg.engine.verdict import UDP, Datagram, Endpoint
 
 #: The phone that inbound messages are for.
 PHONE = Endpoint("10.0.0.9", 5060)
 SERVER = Endpoint("203.0.113.50", 5060)
+#: The same for RFC 5118's messages, whose phones are in 2001:db8::/32: the router translates IPv6 to one address.
+SERVER6, PUBLIC6 = Endpoint("2001:db9::50", 5060), "2001:db9::1"
 #: Outside, the phones' own ports are somebody else's, so that a port that isn't replaced shows.
 TAKEN = (5060, 5070, 10000, 20000, 49217)
 
@@ -57,9 +60,9 @@ def rows(table: Path) -> list[Row]:
 def judge(row: Row, message: bytes) -> Judged:
     """Hand a message to an engine of its own, twice, and say what became of it; what always holds is checked."""
     if row.way == "out":
-        ladder = Ladder(*TAKEN)
+        ladder = Ladder(*TAKEN, ipv6=Ipv6(PUBLIC6, PUBLIC6))
         own = Endpoint(row.address, 5060)
-        datagram = Datagram(message, own, SERVER, UDP, "lan0")
+        datagram = Datagram(message, own, SERVER6 if ":" in row.address else SERVER, UDP, "lan0")
     else:
         ladder = Ladder(advertised_address=row.address)
         hello = request("OPTIONS", via=str(PHONE), contact=f"<sip:a@{PHONE}>", call="hello")
@@ -72,7 +75,8 @@ def judge(row: Row, message: bytes) -> Judged:
     entries = ladder.alg.mappings.entries.values()
     pairs = [(entry.mapping.private, Endpoint(row.address, entry.public_port)) for entry in entries]
     if row.way == "out":
-        written = {private: Endpoint("203.0.113.1", public.port) for private, public in pairs}
+        there = PUBLIC6 if ":" in row.address else "203.0.113.1"
+        written = {private: Endpoint(there, public.port) for private, public in pairs}
     else:
         written = {public: private for private, public in pairs}
     rules = Counter(edit.rule for edit in verdict.edits)
