@@ -338,7 +338,7 @@ def _steps(index: int, command: MapCommand) -> list[_Step]:
     size = len(public_host)
     inward = nft_family.key(protocol, public_host, public.port)
     if isinstance(command, AdmitPeer | DismissPeer):
-        peer = inward + _of_size(nft_family.address(command.peer), size)
+        peer = inward + _of_size(command.peer, size)
         if isinstance(command, AdmitPeer):
             return [_Step(index, SIP_PEERS, peer, b"", command.timeout_s, _RENEW, size)]
         return [_Step(index, SIP_PEERS, peer, b"", _MOMENT_S, _CLOSE, size)]
@@ -346,7 +346,7 @@ def _steps(index: int, command: MapCommand) -> list[_Step]:
         kind, timeout_s = _CLOSE, _MOMENT_S
     else:
         kind, timeout_s = (_OPEN if isinstance(command, OpenMapping) else _RENEW), command.timeout_s
-    private_host = _of_size(nft_family.address(private.host), size)
+    private_host = _of_size(private.host, size)
     outward = nft_family.key(protocol, private_host, private.port)
     steps = [_Step(index, SNAT_MAP, outward, nft_family.end(public_host, public.port), timeout_s, kind, size)]
     if mapping.purpose == "direct":
@@ -361,9 +361,10 @@ def _steps(index: int, command: MapCommand) -> list[_Step]:
     return steps
 
 
-def _of_size(address: bytes, size: int) -> bytes:
+def _of_size(host: str, size: int) -> bytes:
+    address = nft_family.address(host)
     if len(address) != size:
-        raise ValueError("addresses of two families")
+        raise ValueError(f"not an address of the mapping's IP version: {host!r}")
     return address
 
 

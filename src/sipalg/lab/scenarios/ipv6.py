@@ -7,11 +7,12 @@ silence.
 
 from __future__ import annotations
 
+import signal
 from typing import Final
 
 from sipalg.lab.packets import messages
 from sipalg.lab.programs import pause
-from sipalg.lab.scenario import WITHOUT_ALG, Scenario
+from sipalg.lab.scenario import WITHOUT_ALG, WITHOUT_SIPALG, Scenario
 from sipalg.lab.scenarios.calls import SHORT_TIMEOUTS, SILENCE_S
 from sipalg.lab.stage import Needs, Stage
 from sipalg.lab.topology import Ipv6
@@ -29,6 +30,25 @@ def called_after_silence(stage: Stage) -> None:
     stage.expect_audio((phone, far))
     stage.hang_up(phone, far)
     _expect_addresses(stage)
+
+
+def restarted(stage: Stage) -> None:
+    """Sipalg is restarted in a call: the mappings go on, the audio too, and the phone is called after silence."""
+    far = stage.phone("201", "far1", 1000, rtp_port=20000)
+    phone = stage.phone("101", "phone1", 440)
+    stage.call(far, phone)
+    stage.expect_audio((phone, far))
+    before = {(row["private"], row["public"]) for row in stage.alg.rows("mappings")}
+    stage.alg.end(signal.SIGTERM)
+    stage.alg.start()
+    after = {(row["private"], row["public"]) for row in stage.alg.rows("mappings")}
+    stage.expect(before <= after, f"lost: {before - after}")
+    stage.expect_audio((phone, far))
+    stage.hang_up(far, phone)
+    pause(SILENCE_S)
+    stage.call(far, phone)
+    stage.expect_audio((phone, far))
+    stage.hang_up(far, phone)
 
 
 def _expect_addresses(stage: Stage) -> None:
@@ -53,7 +73,7 @@ _WAYS: Final[tuple[tuple[str, str, Ipv6], ...]] = (
     ("prefix", "IPv6 behind another prefix (NPTv6)", "prefix"),
 )
 
-SCENARIOS: Final = tuple(
+SCENARIOS: Final = (*(
     Scenario(
         f"ipv6-{name}",
         f"{shows}: registered, silent for long, then called, and calls",
@@ -62,4 +82,15 @@ SCENARIOS: Final = tuple(
         fails_in=WITHOUT_ALG,
     )
     for name, shows, ipv6 in _WAYS
-)
+), *(
+    Scenario(
+        f"ipv6-{name}-restart",
+        f"{shows}: sipalg is restarted in a call",
+        restarted,
+        Needs(timeouts=SHORT_TIMEOUTS, ipv6=ipv6),
+        fails_in=WITHOUT_SIPALG,
+        modes=("none", "sipalg"),
+    )
+    for name, shows, ipv6 in _WAYS
+    if ipv6 != "as-it-is"
+))
