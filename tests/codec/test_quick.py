@@ -87,7 +87,7 @@ def compare(data: bytes) -> None:
     place = (framed.data, framed.head, framed.head_end)
     identity = message.read_identity(framed)
     found = machine("identity")(*place)
-    assert found is None or message._identity(found) == identity
+    assert found is None or message.identity_of(found) == identity
     assert machine("call_id_of")(*place) in (None, identity.call_id)
     assert machine("cseq_method")(*place) in (None, message.read_cseq_method(framed))
     assert machine("to_value")(*place) in (None, message.read_to_value(framed))

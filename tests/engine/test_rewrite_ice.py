@@ -32,6 +32,15 @@ def test_a_related_address_has_a_port_of_its_own() -> None:
     assert HOST.format(P, 10000, P, 20000).encode() in arrived
 
 
+def test_candidates_change_their_ports_where_theirs_are_taken() -> None:
+    sent = offered(Ladder(10000, 20000), HOST.format(P, 10000, P, 10000), HOST.format(P, 20000, P, 10000))
+    written = re.findall(rb"(?m)^a=candidate:.* (\S+) (\d+) typ host raddr (\S+) rport (\d+)", sent)
+    (one, first, beside, related), (_, second, _, of_second) = written
+    assert one == beside == N.encode()
+    assert first == related == of_second
+    assert len({first, second, b"10000", b"20000"}) == 4
+
+
 @pytest.mark.parametrize(("related", "port"), [("198.51.100.9", 10000), (P, 9)])
 def test_a_related_address_that_isnt_served_stays(related: str, port: int) -> None:
     assert HOST.format(N, 10000, related, port).encode() in offered(Ladder(), HOST.format(P, 10000, related, port))

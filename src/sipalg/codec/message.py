@@ -258,14 +258,12 @@ def value_end(data: bytes, start: int, head_end: int) -> int:
 
 def identify(message: Message) -> Identity:
     """Read what names the message's dialog and transaction; where a field is there twice, the first one counts."""
-    found: tuple[bytes, int, bytes, bytes, bytes] | None = (
-        _quick_identity(message.data, message.head, message.head_end) if _quick_identity else None
-    )
-    return _identity(found) if found else read_identity(message)
+    found = _quick_identity(message.data, message.head, message.head_end) if _quick_identity else None
+    return identity_of(found) if found else read_identity(message)
 
 
-def _identity(found: tuple[bytes, int, bytes, bytes, bytes]) -> Identity:
-    """Call-ID, CSeq's number and method, From's and To's values, each there once, as an identity."""
+def identity_of(found: tuple[bytes, int, bytes, bytes, bytes]) -> Identity:
+    """The identity of Call-ID, CSeq's number and method, From's and To's values, each there once."""
     call_id, number, method, from_value, to_value = found
     return new(Identity, (call_id, number, method, _TAGS[from_value], _TAGS[to_value], False))
 
