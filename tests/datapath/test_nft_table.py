@@ -429,3 +429,13 @@ def test_a_table_of_ipv6_that_is_wanted_no_more_goes(table: NftTable, kernel: Fa
     table.install()
     first = kernel.transactions[0][0]
     assert (first.kind & 0xFF, first.body[0]) == (nft_codec.DELETE_TABLE, nft_codec.IPV6)
+
+
+def test_ipv6_that_is_translated_from_now_on_gets_its_table_anew(both: NftTable, kernel: FakeKernel) -> None:
+    kernel.found[nft_codec.GET_TABLE] = [IPV6.message(nft_codec.new_table("sipalg", 0))]
+    kernel.answer = lambda messages: {8: errno.EINVAL} if nft_codec.DELETE_TABLE not in kinds(messages) else {}
+    both.install([OpenMapping(SIP, 9)])
+    assert len(kernel.transactions) == 2
+    first = kernel.transactions[1][0]
+    assert (first.kind & 0xFF, first.body[0]) == (nft_codec.DELETE_TABLE, nft_codec.IPV6)
+    assert kinds(kernel.transactions[1]).count(nft_codec.DELETE_TABLE) == 1

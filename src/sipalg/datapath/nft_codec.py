@@ -105,11 +105,6 @@ def new_base_chain(table: str, name: str, kind: str, hook: int, priority: int) -
     return message(NEW_CHAIN, netlink.CREATE, text(1, table), text(3, name), place, u32(5, 1), text(7, kind))
 
 
-def delete_chain(table: str, name: str) -> Message:
-    """Delete a chain without rules."""
-    return message(DELETE_CHAIN, 0, text(1, table), text(3, name))
-
-
 def flush_chain(table: str, chain: str) -> Message:
     """Delete all rules of a chain."""
     return message(DELETE_RULE, 0, text(1, table), text(2, chain))

@@ -322,13 +322,13 @@ def _structure(
         for policy, unreplied_s, replied_s in timeout_policies(settings):
             timeouts = nft.udp_timeouts(unreplied_s, replied_s, family.number)
             messages.append(nft.new_object(name, policy, nft.CT_TIMEOUT, *timeouts))
-    messages.extend(nft.new_base_chain(name, *chain) for chain in _BASE_CHAINS)
+    # One of NAT's without rules would have the kernel look at every new flow. One that is left from other settings
+    # finds mappings with equal ends, and does nothing.
+    base = [chain for chain in _BASE_CHAINS if _translates(settings, family) or chain[0] not in _NAT_CHAINS]
+    messages.extend(nft.new_base_chain(name, *chain) for chain in base)
     messages.extend(nft.new_chain(name, chain) for chain in _PLAIN_CHAINS)
-    messages.extend(nft.flush_chain(name, chain) for chain, *_ in _BASE_CHAINS)
+    messages.extend(nft.flush_chain(name, chain) for chain, *_ in base)
     messages.extend(nft.flush_chain(name, chain) for chain in _PLAIN_CHAINS)
-    if not _translates(settings, family):
-        # An empty one would have the kernel look at every new flow as if for NAT.
-        messages.extend(nft.delete_chain(name, chain) for chain in _NAT_CHAINS)
     messages.extend(nft.delete_object(name, stale, nft.CT_TIMEOUT) for stale in stale_timeouts)
     messages.extend(
         nft.new_rule(name, rule.chain, rule.expressions, rule.comment) for rule in rules(settings, features, family)

@@ -134,10 +134,15 @@ class NftTable:
         for family in self.settings.families:
             found = sorted(set(self._timeout_names(family)) - wanted)
             stale += [(family, name) for name in found] if len(found) > _MOST_STALE_POLICIES else []
-        gone: list[Message] = []
-        if IPV6 not in self.settings.families and self.exists(IPV6):
-            gone = [IPV6.message(nft_codec.delete_table(self.settings.name))]
-        self._run(gone + self._structure(stale), commands)
+        delete = IPV6.message(nft_codec.delete_table(self.settings.name))
+        gone = [delete] if IPV6 not in self.settings.families and self.exists(IPV6) else []
+        try:
+            self._run(gone + self._structure(stale), commands)
+        except NetlinkError as error:
+            if error.index >= 0 or error.errno not in _OTHER_LAYOUT or gone or not self.exists(IPV6):
+                raise
+            # NAT's chains can't be added to one that stands without; no mapping of the way before is true any more.
+            self._run([delete, *self._structure(stale)], commands)
 
     def _structure(self, stale: Sequence[tuple[Family, str]] = ()) -> list[Message]:
         """Return what makes the table, or brings it to our form."""

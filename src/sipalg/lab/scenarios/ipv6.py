@@ -92,5 +92,4 @@ SCENARIOS: Final = (*(
         modes=("none", "sipalg"),
     )
     for name, shows, ipv6 in _WAYS
-    if ipv6 != "as-it-is"
 ))
