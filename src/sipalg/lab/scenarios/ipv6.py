@@ -38,11 +38,12 @@ def restarted(stage: Stage) -> None:
     phone = stage.phone("101", "phone1", 440)
     stage.call(far, phone)
     stage.expect_audio((phone, far))
-    before = {(row["private"], row["public"]) for row in stage.alg.rows("mappings")}
-    stage.alg.end(signal.SIGTERM)
-    stage.alg.start()
-    after = {(row["private"], row["public"]) for row in stage.alg.rows("mappings")}
-    stage.expect(before <= after, f"lost: {before - after}")
+    if stage.mode == "sipalg":
+        before = {(row["private"], row["public"]) for row in stage.alg.rows("mappings")}
+        stage.alg.end(signal.SIGTERM)
+        stage.alg.start()
+        after = {(row["private"], row["public"]) for row in stage.alg.rows("mappings")}
+        stage.expect(before <= after, f"lost: {before - after}")
     stage.expect_audio((phone, far))
     stage.hang_up(far, phone)
     pause(SILENCE_S)
