@@ -4,6 +4,7 @@ import pytest
 from tests.analysis.exchange import BYE, INVITE, OFFER, PHONE, REGISTERED, heard, message, pair_of
 
 from sipalg.analysis.judge_addresses import hosts_named, judge_addresses
+from sipalg.codec.datagram import TCP
 
 NEAR, FAR = message(INVITE)
 CONTACT = b"Contact: \"David\" <sip:525@"
@@ -28,6 +29,8 @@ def test_complete_and_correct() -> None:
         ),
         # Another port has a mapping of its own.
         (b"<sip:a@192.168.20.100:5070>", b"<sip:a@75.142.151.49:2000>", []),
+        (b"<sip:a@192.168.20.100:5070>", b"<sip:a@8.8.8.8:2000>", ["contact-wrong"]),
+        (b"<sip:a@192.168.20.100;transport=tcp>", b"<sip:a@75.142.151.49:2000;transport=tcp>", []),
         # Somebody else's private address, a name, another scheme: none of the device's business.
         (b"<sip:a@10.0.0.9>, <sip:a@phone.lan>, <tel:+1>", b"<sip:a@10.0.0.9>, <sip:a@phone.lan>, <tel:+1>", []),
         # A port of the system's, another transport.
@@ -43,6 +46,25 @@ def test_contact(contact: bytes, now: bytes, rules: list[str]) -> None:
     assert near != NEAR
     assert far != FAR
     assert outward(near, far) == rules
+
+
+def over_tcp(near: bytes, far: bytes) -> list[str]:
+    given, made = (
+        text.replace(b"SIP/2.0/UDP", b"SIP/2.0/TCP").replace(port, b"5060;transport=tcp>", 1)
+        for text, port in ((near, b"5060>"), (far, b"1024>"))
+    )
+    pair = pair_of(given, made, ports=(50000, 40000))
+    pair = pair._replace(before=pair.before._replace(protocol=TCP), after=pair.after._replace(protocol=TCP))
+    return [found.rule for found in judge_addresses(pair)]
+
+
+def test_over_tcp_the_hosts_are_judged_and_no_port() -> None:
+    assert over_tcp(NEAR, FAR) == []
+    assert over_tcp(NEAR, NEAR) == ["via-private", "contact-private"]
+    wrong = FAR.replace(b"75.142.151.49", b"8.8.8.8")
+    assert over_tcp(NEAR, wrong) == ["via-wrong", "contact-wrong"]
+    # A phone that knows its public address needs no ALG.
+    assert over_tcp(FAR, FAR) == []
 
 
 def test_routes() -> None:

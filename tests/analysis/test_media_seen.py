@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+
 from tests.analysis.exchange import INVITE, NAT, OFFER, PHONE, SERVER, heard, message, pair_of, rtcp, rtp
 
 from sipalg.analysis.media_seen import Count, FlowKey, Flows, flows_of, judge_media, named_ends
@@ -84,8 +86,47 @@ def test_another_phones_media_isnt_looked_for() -> None:
     assert rules(other[0], flow(S, Endpoint(NAT, 16386)) | other[1]) == []
 
 
-def test_a_capture_without_media_says_nothing() -> None:
-    assert rules(flow(P, S), {}) == []
+def test_without_media_on_both_sides_it_is_told_that_none_was_judged() -> None:
+    def detail(inside: Flows, outside: Flows) -> str:
+        (found,) = judge_media([PAIR], inside, outside, (SPAN, SPAN), NEAR, PUBLIC)
+        assert (found.rule, found.before, found.after) == ("media-unseen", (1,), (1,))
+        return found.detail
+
+    assert detail(flow(P, S), {}) == "BEFORE has 9 RTP packets, AFTER has no media"
+    assert detail({}, flow(N, S)) == "AFTER has 9 RTP packets, BEFORE has no media"
+    assert detail({}, {}) == "neither capture has media"
+
+
+def test_where_no_media_was_told_none_is_missed() -> None:
+    for pair in (pair_of(*message(INVITE)), PAIR._replace(outward=False), PAIR._replace(after=PAIR.before)):
+        assert list(judge_media([pair], {}, {}, (SPAN, SPAN), NEAR, PUBLIC)) == []
+
+
+def with_connection(data: bytes, host: str) -> bytes:
+    head, _, body = data.partition(b"\r\n\r\n")
+    body = re.sub(rb"c=IN IP4 \S+", b"c=IN IP4 " + host.encode(), body)
+    return re.sub(rb"Length: \d+", b"Length: %d" % len(body), head) + b"\r\n\r\n" + body
+
+
+def test_a_host_that_isnt_the_nats() -> None:
+    near, far = message(INVITE, OFFER)
+
+    def found(host: str, outside: Flows, public: str = NAT, own: str = PHONE) -> list[str]:
+        pair = pair_of(with_connection(near, own), with_connection(far, host))
+        pair = pair._replace(after=pair.after._replace(source=Endpoint(public, 1024)))
+        seen = judge_media([pair], {}, outside, (SPAN, SPAN), NEAR, frozenset((public,)))
+        return [one.detail for one in seen if one.rule == "sdp-host-wrong"]
+
+    for host in ("8.8.8.8", "10.9.9.9"):
+        assert found(host, {}) == [f"c= of audio: {PHONE} became {host}, the packet comes from {NAT}"]
+    assert found(NAT, {}) == []
+    # What comes to it shows nothing, what comes from it a media relay.
+    assert found("8.8.8.8", flow(S, Endpoint("8.8.8.8", 19032))) != []
+    assert found("8.8.8.8", flow(Endpoint("8.8.8.8", 19032), S)) == []
+    # Behind another NAT it is the outer one's; without NAT, or in place of a public one, it is no ALG's.
+    assert found("8.8.8.8", {}, public="10.0.0.2") == []
+    assert found("8.8.8.8", {}, public=PHONE) == []
+    assert found("8.8.8.8", {}, own="9.9.9.9") == []
 
 
 def test_a_port_that_isnt_the_one_that_was_told() -> None:

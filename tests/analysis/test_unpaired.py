@@ -61,3 +61,29 @@ def test_what_a_proxy_answers_itself() -> None:
     ack = heard(message(REGISTER.replace("REGISTER", "ACK"))[0])
     assert is_hop_by_hop(ack)
     assert alone(ack, proxy=True) == []
+
+
+class Unequal(Endpoint):
+    """An end that counts how often it is held against another one."""
+
+    looks = 0
+
+    def __eq__(self, other: object) -> bool:
+        Unequal.looks += 1
+        return super().__eq__(other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = Endpoint.__hash__
+
+
+def test_thousands_with_one_number_are_each_looked_at_once() -> None:
+    count = 2000
+    messages = tuple(said(PHONE, SERVER)._replace(number=n, source=Unequal(PHONE, 1024 + n)) for n in range(count))
+    ends = messages[7].destination, messages[7].source
+    answer = messages[7]._replace(source=ends[0], destination=ends[1], method="", status=404)
+    pairing = Pairing((PAIR,), (*messages, answer), ())
+    found = [a.rule for a in judge_alone(pairing, hosts_of([PAIR]), SPANS, active=True, proxy=False)]
+    assert [n for n, rule in enumerate(found) if rule == "answered-here"] == [7]
+    assert Unequal.looks < 10 * count

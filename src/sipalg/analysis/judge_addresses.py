@@ -15,6 +15,7 @@ from sipalg.analysis.judge_text import Found
 from sipalg.analysis.pairing import Pair, is_private
 from sipalg.analysis.said import Said
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, is_ipv4
+from sipalg.codec.datagram import TCP
 from sipalg.codec.headers import ViaSpan, parse_via
 from sipalg.codec.uri import UriSpan, parse_list, parse_one
 from sipalg.engine.verdict import Endpoint
@@ -37,52 +38,57 @@ def judge_addresses(pair: Pair) -> Iterator[Found]:
 
 def _outward(given: Said, made: Said) -> Iterator[Found]:
     own, public = given.source, made.source
+    over_tcp = given.protocol == TCP
     if own.host == public.host:
         # No NAT: the phone may name itself as it is.
         return
     if given.method:
-        yield from _left("via-private", "Via", _topmost(given), _topmost(made), own)
-        yield from _wrong("via-wrong", "Via", _topmost(given), _topmost(made), own, public)
+        yield from _left("via-private", "Via", _topmost(given), _topmost(made), own, over_tcp=over_tcp)
+        yield from _wrong("via-wrong", "Via", _topmost(given), _topmost(made), own, public, over_tcp=over_tcp)
     contacts = _uris(given, "contact"), _uris(made, "contact")
-    yield from _left("contact-private", "Contact", *contacts, own)
-    yield from _wrong("contact-wrong", "Contact", *contacts, own, public)
+    yield from _left("contact-private", "Contact", *contacts, own, over_tcp=over_tcp)
+    yield from _wrong("contact-wrong", "Contact", *contacts, own, public, over_tcp=over_tcp)
     for key in _ROUTES:
-        yield from _left("route-private", key.title(), _uris(given, key), _uris(made, key), own)
+        yield from _left("route-private", key.title(), _uris(given, key), _uris(made, key), own, over_tcp=over_tcp)
 
 
-def _left(rule: str, name: str, before: list[Span], after: list[Span], own: Endpoint) -> Iterator[Found]:
+def _left(
+    rule: str, name: str, before: list[Span], after: list[Span], own: Endpoint, *, over_tcp: bool
+) -> Iterator[Found]:
     """Yield the phone's own addresses that are still there."""
-    if any(_is_ours(span, own) for span in before):
+    if any(_is_ours(span, own, over_tcp=over_tcp) for span in before):
         for number, span in enumerate(after, 1):
-            if _is_ours(span, own):
+            if _is_ours(span, own, over_tcp=over_tcp):
                 which = f"{name} {number} of {len(after)}" if len(after) > 1 else name
                 yield Found(rule, f"{which} still says {_text(span)}")
 
 
-def _is_ours(span: Span, own: Endpoint) -> bool:
-    """Whether an address is the phone's own and one that an ALG has a mapping for."""
+def _is_ours(span: Span, own: Endpoint, *, over_tcp: bool) -> bool:
+    """Whether an address is the phone's own and one that an ALG has a mapping for: one for TCP in messages over it."""
     return (
         is_ipv4(span.host)
         and span.host.decode() == own.host
-        and not span.over_stream
+        and (over_tcp or not span.over_stream)
         and span.port >= FIRST_UNPRIVILEGED_PORT
     )
 
 
 def _wrong(
-    rule: str, name: str, before: list[Span], after: list[Span], own: Endpoint, public: Endpoint
+    rule: str, name: str, before: list[Span], after: list[Span], own: Endpoint, public: Endpoint, *, over_tcp: bool
 ) -> Iterator[Found]:
-    """Yield what stands for the address that the phone sends from and isn't what the NAT made of it.
+    """Yield what stands for an address of the phone and isn't what the NAT made of it.
 
-    Behind another NAT the host is the outer one's; the port has to be the same even so.
+    Another port than the packet's has another mapping, and a connection's isn't the one where the phone listens: then
+    only the host has to be right. Behind another NAT the host is the outer one's, and only the port can be told.
     """
     if len(before) != len(after):
         return
     for span, now in zip(before, after, strict=True):
-        if (span.host.decode("latin-1"), span.port) != own or now.host == span.host:
+        if span.host.decode("latin-1") != own.host or now.host == span.host:
             continue
-        host = now.host.decode("latin-1")
-        if now.port != public.port or (host != public.host and not is_private(public.host)):
+        has_packets_port = span.port == own.port and not over_tcp and not span.over_stream
+        wrong_port = has_packets_port and now.port != public.port
+        if wrong_port or (now.host.decode("latin-1") != public.host and not is_private(public.host)):
             yield Found(rule, f"{name} says {_text(now)}, the packet comes from {public}")
 
 

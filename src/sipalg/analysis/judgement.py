@@ -203,7 +203,9 @@ def _why(
     if result == "poor":
         return f"The device {_faults(findings)}."
     if result == "good":
-        return "The device changes the addresses that have to be changed, and nothing else."
+        seen = all(finding.rule != "media-unseen" for finding in findings)
+        what = "The device changes the addresses that have to be changed, and nothing else."
+        return what if seen else f"{what} Voice wasn't judged."
     if not changed and all(_has_same_ends(pair) for pair in pairing.pairs):
         return "Neither messages nor packets' addresses differ: no NAT is between, or both are of one side."
     what = "No address was changed" if changed else "No message was changed"

@@ -1,7 +1,9 @@
 """The media that really went: two captures' RTP and RTCP streams against what the session descriptions say.
 
-Media that went in and never came out, and ports that aren't the ones that were told. A flow is known on both sides by
-its SSRC, which no NAT changes. On a packet's way this looks at its two ends. Source: RFC 3550 §5.1 and §6.4 (SSRC).
+Media that went in and never came out, ports that aren't the ones that were told, and hosts that are neither the NAT's
+nor anybody's who sends; without media on both sides all that is told is that it wasn't looked at. A flow is known on
+both sides by its SSRC, which no NAT changes. On a packet's way this looks at its two ends. Source: RFC 3550 §5.1 and
+§6.4 (SSRC).
 """
 
 from __future__ import annotations
@@ -9,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from sipalg.analysis.judge_sdp import sections_of
+from sipalg.analysis.judge_sdp import Section, sections_of
 from sipalg.analysis.pairing import Pair, is_private
 from sipalg.analysis.rtp import Streams
 from sipalg.analysis.said import Said
@@ -88,11 +90,15 @@ def judge_media(
     """Yield what became of media; `inside` and `outside` are the two captures' flows.
 
     `spans` tell when each capture ran, `near` are the hosts inside, `public` the addresses that the NAT gives them.
-    Nothing is said of a capture without any media: it may have been filtered.
+    A capture without any media may have been filtered: that is told, and nothing is missed in it.
     """
+    offers = list(_offers(pairs))
+    yield from _hosts(offers, outside, public)
     if not inside or not outside:
+        if offers:
+            yield _unseen(offers[0].pair, inside, outside)
         return
-    told = _told(pairs)
+    told = _told(offers)
     advertised = {end for ends, _ in told.values() for end in ends}
     going = {key: count for key, count in inside.items() if key.source.host in near}
     going = {key: count for key, count in going.items() if key.destination.host not in near | public}
@@ -138,24 +144,64 @@ def _lost(key: FlowKey, count: Count) -> tuple[str, str]:
     return rule, f"{count.packets} packets from {key.source} to {key.destination}"
 
 
+def _unseen(pair: Pair, inside: Flows, outside: Flows) -> MediaFound:
+    """Tell that there is nothing to judge media by; `pair` is the first that told where it is to go."""
+    counts = [sum(count.packets for key, count in flows.items() if not key.is_rtcp) for flows in (inside, outside)]
+    if inside:
+        detail = f"BEFORE has {counts[0]} RTP packets, AFTER has no media"
+    elif outside:
+        detail = f"AFTER has {counts[1]} RTP packets, BEFORE has no media"
+    else:
+        detail = "neither capture has media"
+    return MediaFound("media-unseen", detail, (pair.before.number,), (pair.after.number,))
+
+
+class _Offer(NamedTuple):
+    """What a pair told the far end of one section of the phone's media: its own end, and the one in its place."""
+
+    pair: Pair
+    was: Section
+    now: Section
+
+
+def _offers(pairs: Iterable[Pair]) -> Iterator[_Offer]:
+    """Yield the sections with a host that the device replaced by another."""
+    for pair in pairs:
+        sections = (sections_of(pair.given), sections_of(pair.made)) if pair.outward else ([], [])
+        if len(sections[0]) != len(sections[1]):
+            continue
+        for was, now in zip(*sections, strict=True):
+            if was.port and now.port and was.host != now.host and is_ipv4(now.host.encode()):
+                yield _Offer(pair, was, now)
+
+
+def _hosts(offers: Iterable[_Offer], outside: Flows, public: frozenset[str]) -> Iterator[MediaFound]:
+    """Yield the private hosts for which one was put that isn't the NAT's, and that no media comes from either.
+
+    A media relay's would send here. Behind another NAT the host is the outer one's.
+    """
+    senders = {key.source.host for key in outside}
+    for pair, was, now in offers:
+        outer = pair.made.source.host
+        if outer == pair.given.source.host or is_private(outer) or not is_private(was.host):
+            continue
+        if now.host not in public | senders:
+            detail = f"c= of {now.kind}: {was.host} became {now.host}, the packet comes from {outer}"
+            yield MediaFound("sdp-host-wrong", detail, (pair.before.number,), (pair.after.number,))
+
+
 #: Where the phone's media was told to come from, by its own end and whether it is RTCP, and the first pair that did.
 _Told = dict[tuple[Endpoint, bool], tuple[set[Endpoint], Pair]]
 
 
-def _told(pairs: Iterable[Pair]) -> _Told:
+def _told(offers: Iterable[_Offer]) -> _Told:
     """Return what the far ends were told of the phones' media."""
     told: _Told = {}
-    for pair in pairs:
-        sections = sections_of(pair.given), sections_of(pair.made)
-        if not pair.outward or len(sections[0]) != len(sections[1]):
-            continue
-        for was, now in zip(*sections, strict=True):
-            if not was.port or not now.port or was.host == now.host or not is_ipv4(now.host.encode()):
-                continue
-            ways = [(was.port, now.port, False), (was.rtcp_port, now.rtcp_port, True)]
-            for old, new, is_rtcp in ways + [(was.port, now.port, True)] * was.mux:
-                end = Endpoint(was.host, old)
-                told.setdefault((end, is_rtcp), (set(), pair))[0].add(Endpoint(now.host, new))
+    for pair, was, now in offers:
+        ways = [(was.port, now.port, False), (was.rtcp_port, now.rtcp_port, True)]
+        for old, new, is_rtcp in ways + [(was.port, now.port, True)] * was.mux:
+            end = Endpoint(was.host, old)
+            told.setdefault((end, is_rtcp), (set(), pair))[0].add(Endpoint(now.host, new))
     return told
 
 

@@ -109,6 +109,12 @@ RULES: Final[dict[str, Rule]] = {
         "poor",
         "o= names a session, not where media goes; 0.0.0.0 makes it another session.",
     ),
+    "sdp-host-wrong": Rule(
+        "poor",
+        "The far end is told to send its voice to a host that isn't the NAT's, and from which nothing comes: one-way "
+        "or no audio. Only where a media relay stands there is it meant so; then this isn't an ALG's own doing.",
+        "wrong",
+    ),
     "media-port-wrong": Rule(
         "poor",
         "The SDP names another address or port than the media really comes from: one-way or no audio.",
@@ -118,6 +124,11 @@ RULES: Final[dict[str, Rule]] = {
         "poor",
         "Voice went in on one side and never came out on the other: one-way or no audio.",
         "lost",
+    ),
+    "media-unseen": Rule(
+        "note",
+        "Not judged: whether voice goes through, and whether the ports in the SDP are the NAT's. Capture both sides "
+        "during a call, without a filter by port.",
     ),
     "rtcp-lost": Rule(
         "poor",

@@ -7,7 +7,7 @@ that have none. Pure.
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from statistics import median
 from typing import Final, NamedTuple
@@ -19,9 +19,10 @@ from sipalg.engine.verdict import Endpoint
 #: A capture's first and last packet of any kind, in its own clock's nanoseconds.
 Span = tuple[int, int]
 
-
 #: How long a device may take to let a message through.
 _TRANSIT_NS: Final = 200_000_000
+#: The least status of a final answer.
+_FINAL: Final = 200
 
 
 class Hosts(NamedTuple):
@@ -63,13 +64,12 @@ def judge_alone(
     crossed = any(not pair.outward and pair.forward for pair in pairing.pairs)
     sides = ((pairing.only_before, spans[1], offset), (pairing.only_after, spans[0], -offset))
     for side, (messages, other, shift) in enumerate(sides):
-        # A call with thousands of requests has few messages a number: each is looked at beside those alone.
-        numbered: dict[tuple[bytes, int], list[Said]] = defaultdict(list)
+        answers = _Answers(messages)
         for said in messages:
-            numbered[said.call_id, said.cseq[0]].append(said)
-        for said in messages:
-            others = numbered[said.call_id, said.cseq[0]]
-            rule = _rule_of(said, others, hosts, from_inside=side == 0, crossed=crossed, active=active, proxy=proxy)
+            answered = answers.has(said)
+            rule = _rule_of(
+                said, hosts, from_inside=side == 0, crossed=crossed, active=active, answered=answered, proxy=proxy
+            )
             if rule:
                 ran = _ran(other, said.time_ns + shift, is_made=rule == "made-here")
                 yield Alone(rule if ran else "lost-unsure", side == 0, said)
@@ -82,7 +82,7 @@ def _ran(span: Span, time_ns: int, *, is_made: bool) -> bool:
 
 
 def _rule_of(
-    said: Said, others: Sequence[Said], hosts: Hosts, *, from_inside: bool, crossed: bool, active: bool, proxy: bool
+    said: Said, hosts: Hosts, *, from_inside: bool, crossed: bool, active: bool, answered: bool, proxy: bool
 ) -> str:
     """Return the rule for a message in the inside's capture (`from_inside`) or the outside's, "" for none.
 
@@ -99,7 +99,7 @@ def _rule_of(
     given = from_inside if outward or crossed else not from_inside
     if not given:
         return "made-here"
-    if proxy or _is_answered(said, others):
+    if proxy or answered:
         return "answered-here"
     return "lost" if outward or active else "not-let-in"
 
@@ -109,17 +109,24 @@ def is_hop_by_hop(said: Said) -> bool:
     return said.status == 100 or said.cseq[1] in ("ACK", "CANCEL")
 
 
-def _is_answered(said: Said, others: Iterable[Said]) -> bool:
-    """Whether the device gave a final answer to a request by itself, or it belongs to one that it answered so.
+class _Answers:
+    """The final answers among the messages of one capture, by number and by each of their ends.
 
-    `others` have the same Call-ID and CSeq number.
+    Thousands of messages may have one number: they are counted, so that none has to be looked at beside all others.
     """
-    return any(
-        (other.destination == said.source if said.method else other.source == said.source)
-        and other.status >= 200
-        and other is not said
-        for other in others
-    )
+
+    def __init__(self, messages: Iterable[Said]) -> None:
+        self._to: Counter[tuple[bytes, int, Endpoint]] = Counter()
+        self._from: Counter[tuple[bytes, int, Endpoint]] = Counter()
+        for said in messages:
+            if said.status >= _FINAL:
+                self._to[said.call_id, said.cseq[0], said.destination] += 1
+                self._from[said.call_id, said.cseq[0], said.source] += 1
+
+    def has(self, said: Said) -> bool:
+        """Whether the device gave a final answer to a request by itself, or it belongs to one that it answered so."""
+        number = said.call_id, said.cseq[0], said.source
+        return self._to[number] > 0 if said.method else self._from[number] > (said.status >= _FINAL)
 
 
 def clock_offset(pairs: Sequence[Pair]) -> int:
