@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from sipalg.analysis import rtp
 from sipalg.analysis.messages import Messages
-from sipalg.analysis.rtp import Heard, Stream, Streams, media_ends
+from sipalg.analysis.rtp import Heard, Stream, Streams, Way, media_ends
 from sipalg.capture.decode import Segment
 from sipalg.codec.datagram import host_bytes
 from sipalg.engine.verdict import Endpoint
@@ -140,8 +140,10 @@ def test_rtcp_that_is_none() -> None:
     assert not streams.take(segment(report(words=6)[:-1]))
     assert not streams.take(segment(report(205)))
     assert not streams.take(segment(report(), destination=resolver))
+    assert not streams.is_announced(FAR)
     streams.announce(FAR)
     streams.announce(resolver)
+    assert streams.is_announced(FAR)
     assert streams.take(segment(report(205)))
     assert streams.take(segment(report(), destination=resolver))
 
@@ -160,10 +162,27 @@ def test_what_came_is_counted_at_an_end_or_at_another_port_of_its_host() -> None
     streams.take(segment(voice(1), 5))
     streams.take(segment(voice(1, 8), 6, FAR, Endpoint(PHONE.host, 4444)))
     streams.take(segment(report(), 7, FAR, PHONE))
-    assert streams.came({FAR}, {PHONE}, FAR.host, is_rtcp=False) == Heard(1, 100, 5)
-    assert streams.came({PHONE}, {FAR}, PHONE.host, is_rtcp=False) == Heard(1, 120, 6)
-    assert streams.came({PHONE}, {FAR}, "192.168.33.77", is_rtcp=False) == Heard(0, 0, 0)
-    assert streams.came({PHONE}, {FAR}, PHONE.host, is_rtcp=True) == Heard(1, 140, 7)
+    assert streams.came(Way({FAR}, {PHONE}, FAR.host, 0), is_rtcp=False) == Heard(1, 100, 5)
+    assert streams.came(Way({PHONE}, {FAR}, PHONE.host, 0), is_rtcp=False) == Heard(1, 120, 6)
+    assert streams.came(Way({PHONE}, {FAR}, "192.168.33.77", 0), is_rtcp=False) == Heard(0, 0, 0)
+    assert streams.came(Way({PHONE}, {FAR}, PHONE.host, 0), is_rtcp=True) == Heard(1, 140, 7)
+
+
+def test_what_came_from_elsewhere_counts_at_the_port_that_the_own_media_leaves_from() -> None:
+    streams, named = Streams(), Endpoint("203.0.113.1", 16000)
+    streams.announce(FAR)
+    streams.announce(PHONE)
+    elsewhere = Endpoint("203.0.113.99", 7010)
+    streams.take(segment(voice(1, 9), 2, elsewhere, PHONE))
+    way = Way({named}, {FAR}, PHONE.host, 3)
+    assert streams.came(way, is_rtcp=False).packets == 0
+    streams.take(segment(voice(1, 7), 4))
+    streams.take(segment(voice(1, 8), 5, elsewhere, PHONE))
+    assert streams.came(way, is_rtcp=False) == Heard(1, 100, 5)
+    # What began before the call is another's.
+    assert streams.came(way._replace(since=0), is_rtcp=False).packets == 2
+    assert streams.came(way._replace(since=5), is_rtcp=False).packets == 0
+    assert streams.came(way._replace(host=""), is_rtcp=False).packets == 0
 
 
 @given(payloads=st.lists(st.binary(max_size=40), max_size=8))
@@ -192,8 +211,8 @@ def test_stream_that_is_seen_on_both_sides_of_a_nat_came_once() -> None:
     for number in range(1, 9, 2):
         streams.take(segment(voice(number), number))
         streams.take(segment(voice(number), number + 1, public))
-    assert streams.came({FAR}, set(), "", is_rtcp=False) == Heard(4, 140, 7)
+    assert streams.came(Way({FAR}, set(), "", 0), is_rtcp=False) == Heard(4, 140, 7)
     # Later, and from elsewhere, it is another part of it.
     for number in (20, 21):
         streams.take(segment(voice(number), number, Endpoint("203.0.113.1", 9)))
-    assert streams.came({FAR}, set(), "", is_rtcp=False) == Heard(6, 420, 21)
+    assert streams.came(Way({FAR}, set(), "", 0), is_rtcp=False) == Heard(6, 420, 21)

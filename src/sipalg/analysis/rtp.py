@@ -76,6 +76,18 @@ def media_ends(message: SipMessage) -> Iterator[Endpoint]:
                 yield Endpoint(rtcp_host, media.rtcp_port or media.port + 1)
 
 
+class Way(NamedTuple):
+    """Whose media is asked for: the ends that one side of a call names, the far side's, and the one side's host.
+
+    `since` is the number of the call's first packet: ports are used again.
+    """
+
+    ends: set[Endpoint]
+    far: set[Endpoint]
+    host: str
+    since: int
+
+
 class Heard(NamedTuple):
     """What came to somebody: how many packets, when the last of them did (ns since 1970, 0 if none), its number."""
 
@@ -105,6 +117,10 @@ class Streams:
             del self._announced[next(iter(self._announced))]
         self._announced[end] = None
 
+    def is_announced(self, end: Endpoint) -> bool:
+        """Whether a session description names this end."""
+        return end in self._announced
+
     def take(self, segment: Segment) -> bool:
         """Return whether a UDP segment is RTP or RTCP of a stream; it is counted then."""
         payload = segment.payload
@@ -122,17 +138,25 @@ class Streams:
         """Return how many packets of one kind were counted."""
         return sum(stream.tally.count for stream in self.all if stream.is_rtcp == is_rtcp)
 
-    def came(self, ends: set[Endpoint], far: set[Endpoint], host: str, *, is_rtcp: bool) -> Heard:
-        """Return what came to one of the ends, or from a far end to another port of the host."""
-        found = [stream for end in ends for stream in self._to.get(end, ()) if stream.is_rtcp == is_rtcp]
-        for source in far:
+    def came(self, way: Way, *, is_rtcp: bool) -> Heard:
+        """Return what came to one of the ends, from a far end to the host, or to where the host sends from to one."""
+        found = [stream for end in way.ends for stream in self._to.get(end, ()) if stream.is_rtcp == is_rtcp]
+        for source in way.far:
             for stream in self._from.get(source, ()):
                 destination = stream.destination
-                if destination.host == host and stream.is_rtcp == is_rtcp and destination not in ends:
+                if destination.host == way.host and stream.is_rtcp == is_rtcp and destination not in way.ends:
                     found.append(stream)
+        for own in self._own(way):
+            late = (stream for stream in self._to.get(own, ()) if stream.first >= way.since)
+            found += [stream for stream in late if stream.is_rtcp == is_rtcp and stream.source not in way.far]
         found = _once(found)
         last = max((one.tally for one in found), key=lambda tally: tally.last, default=Tally(b""))
         return Heard(sum(one.tally.count for one in found), last.last_ns, last.last)
+
+    def _own(self, way: Way) -> set[Endpoint]:
+        """The ends of the host, other than those that it names, from which something goes to a far end."""
+        sources = {stream.source for end in way.far for stream in self._to.get(end, ()) if stream.first >= way.since}
+        return {source for source in sources if source.host == way.host and source not in way.ends}
 
     def _take_rtp(self, segment: Segment) -> bool:
         ssrc = segment.payload[8:12]

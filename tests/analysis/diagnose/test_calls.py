@@ -79,3 +79,23 @@ def test_media_is_added_up_over_new_ports(tmp_path: Path) -> None:
     call = the_call(story, tmp_path)
     assert (call.caller.got, call.caller.got_rtcp, call.called.got) == (30, 1, 0)
     assert call.caller.media[0].port == 4002
+
+
+def test_reinvite_of_the_called_side_counts_from_a_number_of_its_own(tmp_path: Path) -> None:
+    story = Story()
+    story.call(MEDIA, FAR_MEDIA)
+    story.wait(9)
+    for message in (
+        "INVITE sip:a@192.168.20.100 SIP/2.0\r\n", "SIP/2.0 200 OK\r\n", "ACK sip:a@192.168.20.100 SIP/2.0\r\n",
+    ):  # fmt: skip
+        text = (
+            f"{message}Via: SIP/2.0/UDP {SERVER};branch=z9hG4bKre\r\nFrom: <sip:b@example.com>;tag=there\r\n"
+            "To: <sip:a@example.com>;tag=here\r\nCall-ID: call\r\n"
+            f"CSeq: 1 {'ACK' if message.startswith('ACK') else 'INVITE'}\r\nContent-Length: 0\r\n\r\n"
+        ).encode()
+        ends = (PHONE, SERVER) if message.startswith("SIP") else (SERVER, PHONE)
+        # Each packet is captured twice.
+        story.udp(*ends, text)
+        story.udp(*ends, text)
+    call = the_call(story, tmp_path)
+    assert (call.answered.packets, call.acked.packets) == ([2], [3])

@@ -163,6 +163,7 @@ def test_rtp_to_a_private_address_that_never_speaks_is_lost(tmp_path: Path) -> N
 
 def test_every_stream_to_a_private_address_is_told(tmp_path: Path) -> None:
     story = Story()
+    story.register(PUBLIC, names=PHONE)
     for number in range(30):
         story.rtp(FAR_MEDIA, f"192.168.20.100:{4000 + 2 * number}", 3)
     assert len(found(story.diagnosis(tmp_path), "rtp-to-private")) == 30
@@ -236,3 +237,67 @@ def test_call_that_ends_on_hold_may_be_silent(tmp_path: Path) -> None:
     story.rtp(MEDIA, FAR_MEDIA, 100, every_s=0.1)
     story.hang_up()
     assert stops(story, tmp_path) == []
+
+
+HOST, REFLEXIVE = (
+    "a=candidate:1 1 UDP 2130706431 192.168.20.100 4000 typ host",
+    "a=candidate:2 1 UDP 1694498815 75.142.151.49 4000 typ srflx raddr 192.168.20.100 rport 4000",
+)
+
+
+def offered(story: Story, *answered: str) -> None:
+    """A call whose description names another end than the one where its media comes, with candidates."""
+    story.request("INVITE", PHONE, SERVER, contact=PUBLIC, body=sdp("75.142.151.49:4000", HOST, REFLEXIVE))
+    story.response(200, "INVITE", SERVER, PHONE, body=sdp(FAR_MEDIA, *answered))
+    story.request("ACK", PHONE, SERVER, to_tag="there")
+    story.rtp(MEDIA, "192.168.20.7:4002", 75)
+    story.rtp("192.168.20.7:4002", MEDIA, 75)
+    story.hang_up()
+
+
+def test_what_ice_chose_is_in_no_description_so_silence_there_proves_nothing(tmp_path: Path) -> None:
+    story = Story()
+    offered(story, "a=candidate:1 1 UDP 2130706431 192.168.20.7 4002 typ host")
+    assert audio(story, tmp_path) == []
+    # Without an answer that has candidates it is no ICE.
+    story = Story()
+    offered(story)
+    assert audio(story, tmp_path) == [("broken", "no-audio")]
+
+
+@pytest.mark.parametrize("far_source", ["207.252.1.148:9010", "198.51.100.77:9000"])
+def test_phone_that_names_its_public_end_hears_from_whichever_end_the_far_side_sends(
+    far_source: str, tmp_path: Path
+) -> None:
+    story = Story()
+    story.call("75.142.151.49:4000", FAR_MEDIA, names=PUBLIC)
+    story.rtp(MEDIA, FAR_MEDIA, 100)
+    story.rtp(far_source, MEDIA, 100)
+    story.hang_up()
+    diagnosis = story.diagnosis(tmp_path)
+    assert audio(story, tmp_path) == []
+    assert [(call.caller.got, call.called.got) for call in diagnosis.facts.calls] == [(100, 100)]
+
+
+def test_rtp_that_a_nat_has_delivered_to_a_listener_is_not_lost(tmp_path: Path) -> None:
+    story = Story()
+    story.tcp("192.168.20.100:50000", "207.252.1.148:5061", bytes.fromhex("16030100050000000000"))
+    story.rtp(FAR_MEDIA, MEDIA, 50)
+    assert story.diagnosis(tmp_path).findings[0].check == "encrypted"
+    assert found(story.diagnosis(tmp_path), "rtp-to-private") == []
+
+
+def test_rtp_to_a_private_end_that_a_description_names_is_lost_inside_too(tmp_path: Path) -> None:
+    story = Story()
+    story.call(MEDIA, "10.9.9.9:9000")
+    story.rtp("198.51.100.77:9000", "10.9.9.9:9000", 10)
+    assert len(found(story.diagnosis(tmp_path), "rtp-to-private")) == 1
+
+
+def test_one_way_audio_may_be_a_muted_phone(tmp_path: Path) -> None:
+    story = Story()
+    story.call("75.142.151.49:4000", FAR_MEDIA, names=PUBLIC)
+    story.rtp(FAR_MEDIA, MEDIA, 150)
+    story.hang_up()
+    (finding,) = found(story.diagnosis(tmp_path), "one-way-audio")
+    assert finding.advice.endswith("looks the same: ask whether it was silent")

@@ -87,9 +87,20 @@ def test_proxy_outside_is_no_poor_alg(tmp_path: Path) -> None:
     assert "speaks through a SIP proxy" in verdict.why[0].text
 
 
+def test_phone_without_a_nat_that_listens_at_another_port_than_it_sends_from_isnt_harmed(tmp_path: Path) -> None:
+    for back in (PUBLIC, "75.142.151.49:5060"):
+        story = Story()
+        story.request("REGISTER", PUBLIC, SERVER, via="75.142.151.49:5060", contact="75.142.151.49:5060")
+        story.response(200, "REGISTER", SERVER, back, via="75.142.151.49:5060", contact="75.142.151.49:5060")
+        diagnosis = story.diagnosis(tmp_path)
+        verdict = the_phone(diagnosis)
+        assert (verdict.aware, verdict.alg, diagnosis.exit_code) == (UNTOLD, UNTOLD, 0)
+        assert "listens at another port than it sends from" in verdict.why[-1].text
+
+
 def test_contact_with_another_port_than_the_mappings_is_harmful(tmp_path: Path) -> None:
     story = Story()
-    story.register(PUBLIC, names="75.142.151.49:5060")
+    story.request("REGISTER", PUBLIC, SERVER, via=PHONE, contact="75.142.151.49:5060")
     verdict = the_phone(story.diagnosis(tmp_path))
     assert verdict.alg == HARMFUL
     assert verdict.why[-1].packets == (1,)
@@ -134,9 +145,7 @@ class Sides(Story):
         out_id: str = "", cseq: int = 1, to_tag: str = "",
     ) -> None:  # fmt: skip
         body = sdp(MEDIA if inside == PHONE else media) if media else ""
-        self.request(
-            method, PHONE, SERVER, via=inside, contact=inside, cseq=cseq, body=body, to_tag=to_tag
-        )
+        self.request(method, PHONE, SERVER, via=inside, contact=inside, cseq=cseq, body=body, to_tag=to_tag)
         self.request(
             method, PUBLIC, SERVER, via=via, contact=contact, cseq=cseq, body=sdp(media) if media else "",
             call_id=out_id or "call", branch=f"z9hG4bKcall{cseq}{method}", to_tag=to_tag,

@@ -30,12 +30,15 @@ def test_lifetime_longer_than_sip_timeout_loses_calls(tmp_path: Path) -> None:
     assert [finding.check for finding in timing(story, tmp_path, 10_000.0)] == ["plain-nat-timeout"]
 
 
-def test_keep_alives_count_for_more_than_the_lifetime(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    "payload", [b"\r\n\r\n", b"\0", b"jaK\0", b"hello", bytes.fromhex("000100002112a442") + bytes(12)]
+)
+def test_keep_alives_count_for_more_than_the_lifetime(payload: bytes, tmp_path: Path) -> None:
     story = Story()
     story.register(expires_s=7200)
     for _ in range(5):
         story.wait(25)
-        story.udp(PHONE, SERVER, b"\r\n\r\n")
+        story.udp(PHONE, SERVER, payload)
     assert timing(story, tmp_path) == []
 
 

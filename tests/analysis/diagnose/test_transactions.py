@@ -68,3 +68,12 @@ def test_what_falls_out_of_memory_is_judged_then(tmp_path: Path) -> None:
         story.request("OPTIONS", PHONE, SERVER, call_id=f"c{number}")
         story.response(200, "OPTIONS", SERVER, PHONE, call_id=f"c{number}")
     assert the_server(story, tmp_path).unanswered.packets == [1]
+
+
+def test_answer_at_the_vias_port_answers_whoever_sends_from_another(tmp_path: Path) -> None:
+    story = Story()
+    story.request("REGISTER", "192.168.20.100:50123", SERVER, via=PHONE)
+    story.response(200, "REGISTER", SERVER, PHONE, via=PHONE)
+    story.wait(60)
+    story.request("OPTIONS", PHONE, SERVER, call_id="last")
+    assert the_server(story, tmp_path).unanswered.packets == []

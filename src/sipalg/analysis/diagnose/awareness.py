@@ -96,9 +96,12 @@ def server_answers(phone: Phone) -> tuple[str, tuple[Proof, ...]]:
 def wrong_port(facts: Facts, phone: Phone) -> bool:
     """Whether its Contact names a port of its public address that isn't its mapping's, and that nothing answers at.
 
-    A port that another phone registers from isn't its own either.
+    A port that another phone registers from isn't its own either. Where only the outside was captured, and nothing
+    private in it tells of a NAT, a phone without one may just as well send from another port than it listens at.
     """
     if not phone.port_wrong:
+        return False
+    if not phone.twin and not (phone.via_private or phone.contact_private or phone.media_private):
         return False
     other = facts.phones.get(phone.port_named)
     return other is None or not other.sent or bool(other.registrars)

@@ -13,7 +13,7 @@ from sipalg.analysis.diagnose.facts import Call, Facts, Side
 from sipalg.analysis.diagnose.networks import Networks
 from sipalg.analysis.diagnose.words import SdpWords
 from sipalg.analysis.messages import SipMessage
-from sipalg.analysis.rtp import Heard, Streams
+from sipalg.analysis.rtp import Heard, Streams, Way
 from sipalg.codec.uri import parse_one
 from sipalg.engine.verdict import Endpoint
 
@@ -72,12 +72,12 @@ class Calls:
         if message.method == "INVITE":
             if not message.to_tag:
                 call.invite.add(message.number)
-                call.sequence = message.cseq
+                call.sequence, call.tag = message.cseq, message.from_tag
                 call.failed = 0
             elif sdp is not None:
                 self._redirected(call, message, sdp)
         elif message.method == "ACK":
-            if call.answered and message.cseq == call.sequence:
+            if call.answered and _is_of_the_first(call, message):
                 call.acked.add(message.number)
                 target = parse_one(message.frame.data[slice(*message.frame.uri)])
                 if target is not None and self._networks.is_private(target.host.decode("ascii", "replace")):
@@ -101,6 +101,7 @@ class Calls:
         sender.sdp.add(number)
         # A call that was on hold for a while isn't quiet for all of its time, but silence of it proves nothing.
         sender.quiet |= not any(end.receives and end.sends for end in sdp.ends)
+        sender.candidates |= sdp.candidates
         if sdp.ends == sender.media or call.closed:
             return
         self._measure(call)
@@ -112,13 +113,13 @@ class Calls:
 
     def _begin_measuring(self, call: Call) -> None:
         for side, far in _sides(call):
-            rtp, rtcp = self._heard(side, far)
+            rtp, rtcp = self._heard(call, side, far)
             side.before, side.before_rtcp = rtp.packets, rtcp.packets
 
     def _measure(self, call: Call) -> None:
         """Add what came since the last look."""
         for side, far in _sides(call):
-            rtp, rtcp = self._heard(side, far)
+            rtp, rtcp = self._heard(call, side, far)
             if rtp.packets > side.before:
                 side.last_ns, side.last = rtp.last_ns, rtp.last
             if rtcp.packets > side.before_rtcp:
@@ -127,18 +128,21 @@ class Calls:
             side.got_rtcp += rtcp.packets - side.before_rtcp
             side.before, side.before_rtcp = rtp.packets, rtcp.packets
 
-    def _heard(self, side: Side, far: Side) -> tuple[Heard, Heard]:
+    def _heard(self, call: Call, side: Side, far: Side) -> tuple[Heard, Heard]:
         """Return the RTP and the RTCP that came to a side so far.
 
         That also which came from one of the far ends to another port of its host: a server that answers to the source
-        doesn't heed what the SDP says. Between two sockets of one host nothing tells whose another port is.
+        doesn't heed what the SDP says. And what came from anywhere to the port that the side's own media leaves from,
+        as a NAT translates its SDP's end to that one. Between two sockets of one host nothing tells whose another
+        port is.
         """
         host = side.host if side.host != far.host else ""
         rtp, far_rtp = ({Endpoint(end.host, end.port) for end in some.media} for some in (side, far))
         rtcp, far_rtcp = ({Endpoint(end.rtcp_host, end.rtcp_port) for end in some.media} for some in (side, far))
-        came = self._media.came
+        voice = Way(rtp, far_rtp, host, call.started)
         # RTCP may share RTP's port (RFC 5761).
-        return came(rtp, far_rtp, host, is_rtcp=False), came(rtcp | rtp, far_rtcp | far_rtp, host, is_rtcp=True)
+        reports = Way(rtcp | rtp, far_rtcp | far_rtp, host, call.started)
+        return self._media.came(voice, is_rtcp=False), self._media.came(reports, is_rtcp=True)
 
 
 def _sides(call: Call) -> tuple[tuple[Side, Side], tuple[Side, Side]]:
@@ -157,9 +161,14 @@ def _begin(message: SipMessage) -> Call:
     return Call(message.call_id, caller, called, message.number, message.destination)
 
 
+def _is_of_the_first(call: Call, message: SipMessage) -> bool:
+    """Whether an ACK or a response belongs to the INVITE that began the call, and to no re-INVITE of either side."""
+    return message.cseq == call.sequence and message.from_tag == call.tag
+
+
 def _response(call: Call, message: SipMessage) -> None:
     status = message.status
-    if message.cseq != call.sequence or status < 200:
+    if not _is_of_the_first(call, message) or status < 200:
         return
     if status < 300:
         call.answered_ns = call.answered_ns or message.time_ns

@@ -117,7 +117,8 @@ class Flow:
     """What passed between one socket of a phone and one of a server, times in ns since 1970.
 
     `gap_ns` is the longest silence, between the packets `gap`. `kept_alive` counts what only keeps the flow open:
-    empty datagrams, OPTIONS, NOTIFY without a dialog. `granted_s` is the shortest lifetime that the server granted.
+    datagrams without a message, OPTIONS, NOTIFY without a dialog. `granted_s` is the shortest lifetime that the server
+    granted.
     """
 
     phone: Endpoint
@@ -160,6 +161,8 @@ class Side:
     sdp: Proof = field(default_factory=Proof)
     #: Was its SDP ever on hold, or without audio? Then silence proves nothing.
     quiet: bool = False
+    #: Did it offer candidates? Where both sides do, media may go by other ends than the descriptions' own (RFC 8445).
+    candidates: bool = False
     before: int = 0
     before_rtcp: int = 0
     got: int = 0
@@ -181,8 +184,9 @@ class Call:
     #: Where the INVITE went.
     target: Endpoint
     invite: Proof = field(default_factory=Proof)
-    #: The CSeq of the INVITE that began it.
+    #: The CSeq and the From tag of the INVITE that began it: the other side counts its own requests from any number.
     sequence: int = 0
+    tag: str = ""
     answered: Proof = field(default_factory=Proof)
     answered_ns: int = 0
     answered_last_ns: int = 0

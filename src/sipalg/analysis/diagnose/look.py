@@ -25,9 +25,6 @@ from sipalg.codec.datagram import UDP
 from sipalg.codec.message import LENGTH_BEYOND
 from sipalg.engine.verdict import Endpoint
 
-#: What keeps a flow open without saying anything: CRLFs and zeros, up to so many bytes (RFC 5626 §3.5.1).
-_LONGEST_KEEP_ALIVE: Final = 4
-_KEEP_ALIVES: Final = b"\r\n\0 "
 #: How a TLS handshake begins (RFC 8446 §5.1).
 _TLS: Final = b"\x16\x03"
 
@@ -50,11 +47,13 @@ class Look:
         if segment.protocol == UDP:
             if self._media.take(segment):
                 return
-            self._beside(segment)
         elif segment.payload[:2] == _TLS:
             self.facts.encrypted.setdefault(segment.destination, Proof()).add(segment.number)
-        for message in self._messages.take(segment):
+        messages = list(self._messages.take(segment))
+        for message in messages:
             self._message(message)
+        if segment.protocol == UDP and not messages:
+            self._beside(segment)
 
     def _message(self, message: SipMessage) -> None:
         facts = self.facts
@@ -72,11 +71,9 @@ class Look:
         self._calls.take(message, sdp)
 
     def _beside(self, segment: Segment) -> None:
-        """Note what is neither media nor a message: keep-alives and STUN."""
-        payload = segment.payload
-        if len(payload) <= _LONGEST_KEEP_ALIVE and not payload.strip(_KEEP_ALIVES):
-            self._signalling.keep_alive(segment.source, segment.destination, segment.number, segment.time_ns)
-        elif is_stun_request(payload):
+        """Note what is neither media nor a message. A NAT renews a flow for any datagram, whatever is in it."""
+        self._signalling.keep_alive(segment.source, segment.destination, segment.number, segment.time_ns)
+        if is_stun_request(segment.payload):
             self._signalling.stun(segment.source, segment.number)
 
     def finish(self, frames: int, last_ns: int) -> Facts:
@@ -100,23 +97,27 @@ class Look:
         Such packets look as if a phone inside got them; but it never says anything.
         """
         phones = self.facts.phones
-        silent = [phone for phone in phones.values() if phone.view == INSIDE and not phone.sent]
-        for ghost in silent:
-            named_by = [phone for phone in phones.values() if phone.view == OUTSIDE and phone.named == ghost.name]
-            if named_by:
-                self._miss(ghost, named_by)
-
-    def _miss(self, ghost: Phone, named_by: list[Phone]) -> None:
-        del self.facts.phones[ghost.name]
-        flows = [key for key in self.facts.flows if key[0].host == ghost.name]
-        for key in flows:
+        named_by: dict[str, list[Phone]] = {}
+        for phone in phones.values():
+            if phone.view == OUTSIDE and phone.named:
+                named_by.setdefault(phone.named, []).append(phone)
+        ghosts = {name for name in named_by if name in phones and _is_ghost(phones[name])}
+        for key in [key for key in self.facts.flows if key[0].host in ghosts]:
             flow = self.facts.flows.pop(key)
             self.facts.servers[flow.server].missed.add(flow.last)
-            for phone in named_by:
+            for phone in named_by[key[0].host]:
                 phone.missed.add(flow.last)
+        for name in ghosts:
+            del phones[name]
 
     def _find_lost_media(self) -> None:
-        """Find media to private addresses from which nothing ever came."""
+        """Find media to private addresses from which nothing ever came.
+
+        Inside, a NAT may just have delivered it to somebody who listens: it counts if a description names its end, or
+        if what is captured is the outside.
+        """
+        views = {phone.view for phone in self.facts.phones.values() if phone.sent}
+        outside = views == {OUTSIDE}
         voices = [stream for stream in self._media.all if not stream.is_rtcp]
         speaking = {stream.source.host for stream in voices}
         speaking |= {name for name, phone in self.facts.phones.items() if phone.sent}
@@ -126,11 +127,17 @@ class Look:
             host = stream.destination.host
             if not is_private(host) or host in speaking or is_private(stream.source.host):
                 continue
+            if not outside and not self._media.is_announced(stream.destination):
+                continue
             # Whoever changes its SSRC is told of once.
             ends = stream.source, stream.destination
             before = found.get(ends, Stream(str(ends[0]), str(ends[1]), 0, stream.first))
             found[ends] = before._replace(packets=before.packets + stream.tally.count)
         self.facts.to_private += found.values()
+
+
+def _is_ghost(phone: Phone) -> bool:
+    return phone.view == INSIDE and not phone.sent
 
 
 def look(frames: Iterable[Frame], wanted: Wanted, media: Streams) -> Look:

@@ -35,6 +35,8 @@ def audio(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
             severity = BROKEN
             if deaf.got_rtcp:
                 severity, advice = WARNING, "but RTCP came: the way is open, and the far end sends no audio"
+            else:
+                advice += "; a muted or listening far end without RTCP looks the same: ask whether it was silent"
             proofs = (call.invite, call.answered, deaf.sdp)
             yield finding(severity, "one-way-audio", text, advice, *proofs, call=call.call_id)
         elif heard == NONE:
@@ -86,10 +88,13 @@ BOTH: Final = "both"
 def outcome(facts: Facts, call: Call) -> str:
     """Return who heard whom in a call: ONE_WAY, NONE, BOTH, or "" where it can't be told.
 
-    It can't where the capture has no RTP, the call was too short, a side was on hold or named no audio.
+    It can't where the capture has no RTP, the call was too short, a side was on hold or named no audio, or both sides
+    offered candidates: what they chose stands in no description.
     """
     sides = (call.caller, call.called)
     if not facts.media_packets or call.talked_s < _TALKED_S or any(side.quiet or not side.media for side in sides):
+        return ""
+    if all(side.candidates for side in sides):
         return ""
     most, least = max(side.got for side in sides), min(side.got for side in sides)
     if not most:

@@ -30,8 +30,9 @@ _TOO_SOON_NS: Final = 5_000_000
 _LOOP_DETECTED: Final = 482
 _TOO_MANY_HOPS: Final = 483
 
-#: Call-ID, CSeq, method, source and destination.
-_Key = tuple[str, int, str, Endpoint, Endpoint]
+#: Call-ID, CSeq, method, host that asks, and whom. Not its port: without `rport` it is answered at its Via's, which
+#: may be another one than it sends from (RFC 3261 §18.2.2).
+_Key = tuple[str, int, str, str, Endpoint]
 
 
 @dataclass(slots=True)
@@ -74,13 +75,13 @@ class Transactions:
     def _answered(self, message: SipMessage) -> None:
         if message.status in (_LOOP_DETECTED, _TOO_MANY_HOPS):
             self._facts.loops.add(message.number)
-        key = (message.call_id, message.cseq, message.cseq_method, message.destination, message.source)
+        key = (message.call_id, message.cseq, message.cseq_method, message.destination.host, message.source)
         request = self._open.get(key)
         if request is not None:
             request.answered = True
 
     def _asked(self, message: SipMessage, server: Server | None) -> None:
-        key = (message.call_id, message.cseq, message.method, message.source, message.destination)
+        key = (message.call_id, message.cseq, message.method, message.source.host, message.destination)
         max_forwards = max_forwards_of(message.frame)
         request = self._open.get(key)
         if request is not None:

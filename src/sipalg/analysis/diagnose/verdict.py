@@ -191,6 +191,11 @@ def _untold(phone: Phone) -> Finding:
         text = "whether it needs an ALG can't be told: it names nothing of its own"
         return finding(NOTE, "alg-untold", text, "", phone.proxied or phone.sent)
     text = "seen from outside, all is right: it is NAT aware, or has no NAT, or an ALG is at work and does it well"
+    if phone.port_wrong:
+        text = (
+            f"its Contact says {phone.port_named}, but its packets come from {phone.name}: it has no NAT and listens "
+            "at another port than it sends from, or something on the way names the wrong port"
+        )
     advice = "which of these can't be told from this side alone: capture inside too, and give both files"
     return finding(NOTE, "alg-untold", text, advice, phone.contact_public or phone.media_public)
 
