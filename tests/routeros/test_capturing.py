@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import signal
 import socket
@@ -10,7 +11,8 @@ from pathlib import Path
 import pytest
 from tests.sniffer.packets import ethernet, udp
 
-from sipalg.capture.records import Captured, Pcapng
+from sipalg.capture.reading import open_capture
+from sipalg.capture.records import Captured, Pcapng, read_blocks
 from sipalg.routeros import capturing
 from sipalg.routeros.execute import Result, Surroundings, perform
 from sipalg.routeros.grammar import Call, read
@@ -125,6 +127,12 @@ def test_tables_of_the_last_run(router: Router, captures: Path, told: list[str])
     assert "                        dropped: 1" in lines(router, "/tool sniffer print")
     assert do(router, "/tool sniffer save file-name=m.pcapng").json == {"file": "m.pcapng", "packets": 2}
     assert [row.split()[1] for row in lines(router, "/file print")[2:]] == ["m.pcapng"]
+    assert read_blocks(io.BytesIO((captures / "m.pcapng").read_bytes())) == runs.packets()
+    do(router, "/tool sniffer save file-name=m.pcap")
+    with open_capture(captures / "m.pcap") as source:
+        assert [frame.data for frame in source] == [packet.frame for packet in runs.packets()]
+    assert (captures / "m.pcap").read_bytes()[:4] == b"\xd4\xc3\xb2\xa1"
+    do(router, "/file remove m.pcap")
     assert do(router, "/file remove m.pcapng").json == {"removed": "m.pcapng"}
     assert [line for line in lines(router, "/file print") if line.startswith("0")] == []
 
@@ -141,6 +149,15 @@ def test_stop_tells_what_was_found(router: Router, captures: Path, told: list[st
         "9 packets captured, 2 dropped by the kernel; a.pcap has 8 of them in 900 bytes, its limit; "
         "the file got no more: No space left on device; 3 streamed, 1 not; it was killed",
     ]
+
+
+def test_a_sniffer_that_doesnt_start_in_time(
+    router: Router, captures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sipalg.sniffer.runs._PATIENCE_S", 0.0)
+    with pytest.raises(RefusedError, match="the sniffer didn't start within 0 seconds; try again"):
+        do(router, "/tool sniffer start")
+    assert not Runs(captures).pid()
 
 
 def test_nothing_to_save_and_nothing_to_remove(router: Router, captures: Path) -> None:

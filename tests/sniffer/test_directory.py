@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import os
+import resource
 from pathlib import Path
 
 import pytest
@@ -48,6 +49,34 @@ def test_files_come_and_go(captures: Captures) -> None:
     assert captures.list()[1].size_bytes == 1
     captures.remove("b")
     assert [one.name for one in captures.list()] == ["a"]
+
+
+def test_a_file_is_replaced_whole_or_not_at_all(captures: Captures) -> None:
+    captures.replace("a.pcap", b"good")
+    assert (captures.path / "a.pcap").stat().st_mode & 0o777 == 0o600
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        # The disk takes a part.
+        for name in ("a.pcap", "b.pcap"):
+            with pytest.raises(CapturesError, match=f"captures/{name}: File too large"):
+                captures.replace(name, bytes(5000))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert [(one.name, one.size_bytes) for one in captures.list()] == [("a.pcap", 4)]
+    assert list((captures.path / ".sniffer").iterdir()) == []
+    captures.replace("a.pcap", b"better")
+    assert (captures.path / "a.pcap").read_bytes() == b"better"
+
+
+def test_no_link_and_no_folder_is_replaced(captures: Captures, tmp_path: Path) -> None:
+    captures.replace("a", b"")
+    (captures.path / "link").symlink_to(tmp_path / "target")
+    (captures.path / "folder").mkdir()
+    for name in ("link", "folder", "../a"):
+        with pytest.raises(CapturesError, match=r"link|directory|no plain file name"):
+            captures.replace(name, b"x")
+    assert (captures.path / "link").is_symlink()
 
 
 @pytest.mark.parametrize("name", ["../a", "/etc/passwd", "a/b", "..", ".", "", ".sniffer", "a\0b", "a\n"])

@@ -98,6 +98,28 @@ class Captures:
         except FileNotFoundError:
             return None
 
+    def replace(self, name: str, content: bytes) -> None:
+        """Put a file in the place of that name, on the disk and whole, or leave what was there. Raises CapturesError.
+
+        It is made in the hidden place, where nobody lists or reads it.
+        """
+        name, beside = _checked(name), f"replacing.{os.getpid()}"
+        with self._open(make=True) as directory, self._open(make=True, hidden=True) as hidden, self._told(name):
+            # What couldn't be written to isn't replaced either.
+            with contextlib.suppress(FileNotFoundError):
+                os.close(_regular(name, os.O_RDWR, directory))
+            descriptor = _regular(beside, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, hidden)
+            try:
+                with os.fdopen(descriptor, "wb") as file:
+                    file.write(content)
+                    file.flush()
+                    os.fsync(descriptor)
+                os.rename(beside, name, src_dir_fd=hidden, dst_dir_fd=directory)
+            except OSError:
+                os.unlink(beside, dir_fd=hidden)
+                raise
+            os.fsync(directory)
+
     def put_hidden(self, name: str, content: bytes) -> None:
         """Replace one of the sniffer's own files, never by a half. Raises CapturesError."""
         with self._open(make=True, hidden=True) as directory, self._told(name):

@@ -19,7 +19,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from sipalg.capture.records import Captured, read_blocks, whole_bytes
+from sipalg.capture.records import Captured, Pcapng, format_for, read_blocks, whole_bytes
 from sipalg.sniffer.directory import Captures, CapturesError
 from sipalg.sniffer.process import MEMORY_FILE, SETTINGS_FILE, STATE_FILE, read_settings
 from sipalg.sniffer.settings import DEFAULTS, checked, settings_of
@@ -64,14 +64,17 @@ class Runs:
         except ValueError as error:
             raise CapturesError(str(error)) from None
         self._repair()
-        done = subprocess.run(
-            [sys.executable, "-P", "-m", _PROGRAM, str(self.captures.path)],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=_PATIENCE_S,
-            check=False,
-        )
+        try:
+            done = subprocess.run(
+                [sys.executable, "-P", "-m", _PROGRAM, str(self.captures.path)],
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=_PATIENCE_S,
+                check=False,
+            )
+        except subprocess.TimeoutExpired:
+            raise CapturesError(f"the sniffer didn't start within {_PATIENCE_S:.0f} seconds; try again") from None
         if done.returncode:
             lines = (done.stdout or done.stderr).strip().splitlines()
             raise CapturesError(lines[-1] if lines else "the sniffer didn't start")
@@ -101,16 +104,18 @@ class Runs:
         return read_blocks(io.BytesIO(self.captures.hidden(MEMORY_FILE) or b""))
 
     def save(self, name: str) -> int:
-        """Write the packets in memory to a file, and return how many they are."""
+        """Write the packets in memory to a file, pcapng or pcap by its name, and return how many they are."""
         if self.writes(name):
             raise CapturesError(f"{name} is being written by the sniffer; give another name")
-        packets = self.packets()
+        self.state()
+        content = self.captures.hidden(MEMORY_FILE) or b""
+        packets = read_blocks(io.BytesIO(content))
         if not packets:
             raise CapturesError("there are no packets in memory; run the sniffer first")
-        with self.captures.create(name) as file:
-            content = self.captures.hidden(MEMORY_FILE) or b""
-            if file.write(content) != len(content):
-                raise CapturesError(f"{self.captures.path / name}: the disk took only a part")
+        kind = format_for(name)
+        if not isinstance(kind, Pcapng):
+            content = b"".join([kind.header(), *map(kind.packet, packets)])
+        self.captures.replace(name, content)
         return len(packets)
 
     def writes(self, name: str) -> bool:
