@@ -9,11 +9,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from tests.analysis.exchange import CALL_ID, NAT, Packet, conversation, message, through, write
+from tests.analysis.exchange import CALL_ID, NAT, START_NS, Packet, conversation, message, through, write
 from tests.capture import libpcap
 
 from sipalg import cli
+from sipalg.analysis.compare import load
 from sipalg.capture.pcap import CaptureWriter
+from sipalg.capture.tally import nanoseconds
 
 DECK = Path(__file__).parents[3] / "shared/deck"
 CORPUS = Path(__file__).parents[3] / "shared/corpora/pcaps"
@@ -33,6 +35,19 @@ def test_a_good_alg(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     )
     assert len(re.findall("^Pair ", out, re.MULTILINE)) == 7
     assert "m=audio [-14254-] RTP/AVP 0 101" in out
+
+
+def test_voice_is_counted_by_the_reader(tmp_path: Path) -> None:
+    packets = conversation()
+    voice = next(packet for packet in reversed(packets) if packet.near and packet.near[0] == 0x80)
+    before, _ = write(tmp_path, [*packets, *[voice] * 9])
+    side, damage = load(before)
+    assert damage == ""
+    rtp = [stream.tally for stream in side.media.all if not stream.is_rtcp]
+    assert sorted(tally.count for tally in rtp) == [5, 14]
+    assert all(tally.clock is not nanoseconds for tally in rtp)
+    last = len(packets) + 8
+    assert side.span == (START_NS, START_NS + last * 250_000_000)
 
 
 def test_a_poor_alg_with_packets_and_what_breaks(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

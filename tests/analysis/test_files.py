@@ -11,6 +11,7 @@ import pytest
 from sipalg.analysis.files import Captures
 from sipalg.capture import progress
 from sipalg.capture.pcap import CaptureError
+from sipalg.capture.tally import Tally
 
 Write = Callable[..., Path]
 Talk = list[tuple[str, str, bytes]]
@@ -43,6 +44,17 @@ def test_messages_of_several_files_name_theirs(talk: Talk, write: Write) -> None
     paths = [write(talk[:1], "a.pcap"), write(talk[:1], "b.pcap", begin_ns=1)]
     assert [located.message.origin for located in Captures(paths).messages()] == ["a.pcap", "b.pcap"]
     assert [located.message.origin for located in Captures(paths[:1]).messages()] == [""]
+
+
+def test_known_media_is_counted_and_not_given(talk: Talk, write: Write) -> None:
+    source, destination, _ = talk[0]
+    voice = b"\x80\0\0\1\0\0\0\0ssrc" + bytes(20)
+    path = write([talk[0], *[(source, destination, voice)] * 5, talk[1]])
+    captures = Captures([path])
+    frames = list(captures.frames(0))
+    tally = Tally(b"ssrc")
+    given = list(captures.frames(0, {frames[1].data[26:38]: tally}))
+    assert ([frame.number for frame in given], tally.count, tally.last) == ([1, 7], 5, 6)
 
 
 def test_damage_is_noted(talk: Talk, write: Write) -> None:

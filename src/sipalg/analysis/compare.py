@@ -108,7 +108,7 @@ def load(path: Path) -> tuple[Side, str]:
 
     def noted() -> Iterator[Frame]:
         nonlocal first, last
-        for frame in captures.frames(0):
+        for frame in captures.frames(0, side.media.tallies):
             first, last = first or frame.time_ns, max(last, frame.time_ns)
             yield frame
 
@@ -120,7 +120,8 @@ def load(path: Path) -> tuple[Side, str]:
             side.messages.append(hear(message))
             for end in media_ends(message):
                 side.media.announce(end)
-    side.span = (first, last)
+    # Most of the voice was counted by the reader, and not given.
+    side.span = (first, max((last, *(stream.tally.last_ns for stream in side.media.all))))
     return side, captures.damage.get(path, "")
 
 

@@ -17,6 +17,7 @@ from sipalg.capture.decode import Decoder, Segment
 from sipalg.capture.piped import Copy, is_piped
 from sipalg.capture.progress import with_bar
 from sipalg.capture.reading import CaptureSource, Frame, open_capture, unknown_links
+from sipalg.capture.tally import Tallies
 
 
 class Located(NamedTuple):
@@ -47,9 +48,14 @@ class Captures:
         rows = [self._messages_of(number) for number in range(len(self.paths))]
         return rows[0] if len(rows) == 1 else heapq.merge(*rows, key=lambda row: row.message.time_ns)
 
-    def frames(self, number: int) -> Iterator[Frame]:
-        """Yield the frames of one file; CaptureError if none of its link types can be read."""
+    def frames(self, number: int, tallies: Tallies | None = None) -> Iterator[Frame]:
+        """Yield the frames of one file; CaptureError if none of its link types can be read.
+
+        Media of `tallies`, which may be filled meanwhile, is counted by the reader and not given.
+        """
         with self._open(number) as source:
+            if tallies is not None:
+                source.tallies = tallies
             self._interfaces[number] = source.interfaces
             yield from with_bar(source) if self.bar else source
             note = source.damage or unknown_links(source)
