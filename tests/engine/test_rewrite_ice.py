@@ -32,6 +32,13 @@ def test_a_related_address_has_a_port_of_its_own() -> None:
     assert HOST.format(P, 10000, P, 20000).encode() in arrived
 
 
+def test_a_candidate_of_tcp_stays_beside_those_that_change() -> None:
+    other = f"a=candidate:6 1 TCP 1 {P} 9 typ host tcptype active"
+    sent = offered(Ladder(), HOST.format(P, 10000, P, 10000), other)
+    assert HOST.format(N, 10000, N, 10000).encode() in sent
+    assert other.encode() in sent
+
+
 def test_candidates_change_their_ports_where_theirs_are_taken() -> None:
     sent = offered(Ladder(10000, 20000), HOST.format(P, 10000, P, 10000), HOST.format(P, 20000, P, 10000))
     written = re.findall(rb"(?m)^a=candidate:.* (\S+) (\d+) typ host raddr (\S+) rport (\d+)", sent)
