@@ -411,6 +411,39 @@ def test_a_proxy_is_no_alg_and_not_at_fault(tmp_path: Path) -> None:
     assert judgement.why == "A SIP proxy is between: it adds its own Via, and is no ALG."
 
 
+def without_voice(packets: list[Packet]) -> list[Packet]:
+    return [packet for packet in packets if packet.near and b"SIP/2.0" in packet.near]
+
+
+def relayed(data: bytes, out: bool) -> bytes:
+    """c= with a host of the same length that isn't the NAT's."""
+    return data.replace(b"c=IN IP4 75.142.151.49", b"c=IN IP4 75.142.151.99") if out else data
+
+
+def test_a_proxy_may_name_a_media_relay_elsewhere(tmp_path: Path) -> None:
+    """The relay's host isn't where the proxy is, and no voice goes by the proxy."""
+    relay = b"c=IN IP4 75.142.151.249"
+
+    def alg(data: bytes, out: bool) -> bytes:
+        return data.replace(b"c=IN IP4 192.168.20.100", relay) if out else data
+
+    packets = through([proxied(packet) for packet in without_voice(conversation())], alg)
+    assert packets[2].far is not None
+    assert relay in packets[2].far
+    judgement = judged(tmp_path, packets)
+    assert (judgement.result, poor_rules(judgement), judgement.proxy) == ("none", [], True)
+
+
+def test_without_voice_a_wrong_host_is_found_and_the_rest_isnt_called_judged(tmp_path: Path) -> None:
+    packets = without_voice(conversation())
+    judgement = judged(tmp_path, packets)
+    assert (judgement.result, [finding.rule for finding in judgement.findings]) == ("good", ["media-unseen"])
+    assert judgement.why.endswith("and nothing else. Voice wasn't judged.")
+    judgement = judged(tmp_path, through(packets, relayed))
+    assert (judgement.result, poor_rules(judgement)) == ("poor", ["sdp-host-wrong"])
+    assert judgement.why == "The device writes addresses or ports that aren't the NAT's."
+
+
 def test_a_proxy_that_rewrites_call_ids_is_at_fault(tmp_path: Path) -> None:
     packets = through([proxied(packet) for packet in conversation()], outward(CALL_ID.encode(), b"x@y"))
     judgement = judged(tmp_path, packets)

@@ -128,7 +128,7 @@ RULES: Final[dict[str, Rule]] = {
     "media-unseen": Rule(
         "note",
         "Not judged: whether voice goes through, and whether the ports in the SDP are the NAT's. Capture both sides "
-        "during a call, without a filter by port.",
+        "during a call to the outside (between two phones inside voice may stay there), without a filter by port.",
     ),
     "rtcp-lost": Rule(
         "poor",
