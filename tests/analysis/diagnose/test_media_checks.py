@@ -301,3 +301,77 @@ def test_one_way_audio_may_be_a_muted_phone(tmp_path: Path) -> None:
     story.hang_up()
     (finding,) = found(story.diagnosis(tmp_path), "one-way-audio")
     assert finding.advice.endswith("looks the same: ask whether it was silent")
+
+
+def hold(story: Story, *, media: str = MEDIA, phone: str = PHONE, cseq: int = 2) -> None:
+    """Put the far end on hold, as old phones do, and be answered."""
+    told = sdp("0.0.0.0:4000", "a=inactive")
+    story.request("INVITE", phone, SERVER, contact=media, cseq=cseq, to_tag="there", body=told)
+    story.response(200, "INVITE", SERVER, phone, cseq=cseq, body=sdp(FAR_MEDIA))
+
+
+def test_hold_doesnt_hide_that_nothing_ever_came(tmp_path: Path) -> None:
+    story = Story()
+    story.call(MEDIA, FAR_MEDIA)
+    story.rtp(MEDIA, FAR_MEDIA, 120)
+    hold(story)
+    story.wait(3)
+    story.hang_up()
+    (finding,) = found(story.diagnosis(tmp_path), "one-way-audio")
+    assert finding.severity == "broken"
+    assert "120 RTP packets came to 207.252.1.148:9000, none to 192.168.20.100:4000, a private" in finding.text
+
+
+def test_call_with_audio_both_ways_before_a_hold_is_well(tmp_path: Path) -> None:
+    story = Story()
+    story.call(MEDIA, FAR_MEDIA)
+    story.talk(MEDIA, FAR_MEDIA, 30)
+    hold(story)
+    story.rtp(MEDIA, FAR_MEDIA, 200, every_s=0.1)
+    story.hang_up()
+    diagnosis = story.diagnosis(tmp_path)
+    assert diagnosis.findings == []
+    # It heard something: an ALG, or nat=yes, is at work.
+    assert diagnosis.phones[0].why[-1].advice.startswith("enable the ALG, or keep it")
+
+
+def test_short_talk_before_a_hold_isnt_judged(tmp_path: Path) -> None:
+    story = Story()
+    story.call(MEDIA, FAR_MEDIA)
+    story.rtp(MEDIA, FAR_MEDIA, 50)
+    hold(story)
+    story.wait(9)
+    story.hang_up()
+    assert audio(story, tmp_path) == []
+
+
+def test_music_on_hold_shows_that_the_way_is_open(tmp_path: Path) -> None:
+    story = Story()
+    story.call(MEDIA, FAR_MEDIA)
+    story.wait(3)
+    story.request("INVITE", PHONE, SERVER, cseq=2, to_tag="there", body=sdp(MEDIA, "a=recvonly"))
+    story.rtp(FAR_MEDIA, MEDIA, 50)
+    story.hang_up()
+    assert audio(story, tmp_path) == []
+
+
+def test_silence_in_all_talks_of_a_call_with_a_hold_is_no_audio(tmp_path: Path) -> None:
+    story = Story()
+    story.call(MEDIA, FAR_MEDIA)
+    story.wait(3)
+    hold(story)
+    story.hang_up()
+    other = "192.168.20.100:4002"
+    story.call(other, "207.252.1.148:9002", call_id="other")
+    story.talk(other, "207.252.1.148:9002", 50)
+    (finding,) = found(story.diagnosis(tmp_path), "no-audio")
+    assert finding.text.endswith("no RTP came to either side; one of them names a private address")
+
+
+@pytest.mark.parametrize("wait_s", [0, 10])
+def test_answered_call_without_rtp_always_has_the_note(wait_s: int, tmp_path: Path) -> None:
+    story = Story()
+    story.call(MEDIA, FAR_MEDIA)
+    story.wait(wait_s)
+    (finding,) = found(story.diagnosis(tmp_path), "no-rtp")
+    assert finding.advice.startswith("capture without a filter for ports")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sipalg.analysis.diagnose.facts import Call, Facts, Side
+from sipalg.analysis.diagnose.facts import Call, Facts, MediaEnd, Side, Talk
 from sipalg.analysis.diagnose.networks import Networks
 from sipalg.analysis.diagnose.words import SdpWords
 from sipalg.analysis.messages import SipMessage
@@ -50,21 +50,21 @@ class Calls:
                 return
             call = self._calls[key] = self._by_caller[message.call_id, message.source] = _begin(message)
             self._facts.calls.append(call)
-        call.last_ns = max(call.last_ns, message.time_ns)
+        call.last_ns = call.said_ns = max(call.last_ns, message.time_ns)
         sender = _sender(call, message)
         if message.method:
             self._request(call, message, sdp)
         elif message.cseq_method == "INVITE":
             _response(call, message)
         if sdp is not None and message.cseq_method != "BYE":
-            self._describe(call, sender, sdp, message.number)
+            self._describe(call, sender, sdp, message)
 
     def finish(self) -> None:
         """Measure what isn't over, up to the capture's end."""
         for call in self._calls.values():
             if not call.closed:
                 call.last_ns = self._facts.last_ns
-                self._measure(call)
+                self._measure(call, call.last_ns)
         self._calls.clear()
         self._by_caller.clear()
 
@@ -85,7 +85,7 @@ class Calls:
         elif message.method == "BYE" and not call.bye:
             call.bye.add(message.number)
             call.bye_ns, call.bye_from = message.time_ns, message.source.host
-            self._measure(call)
+            self._measure(call, message.time_ns)
             call.closed = True
 
     def _redirected(self, call: Call, message: SipMessage, sdp: SdpWords) -> None:
@@ -97,15 +97,17 @@ class Calls:
                 call.redirected.add(message.number)
                 call.redirected_to, call.redirected_by = end.host, message.source.host
 
-    def _describe(self, call: Call, sender: Side, sdp: SdpWords, number: int) -> None:
-        sender.sdp.add(number)
-        # A call that was on hold for a while isn't quiet for all of its time, but silence of it proves nothing.
-        sender.quiet |= not any(end.receives and end.sends for end in sdp.ends)
+    def _describe(self, call: Call, sender: Side, sdp: SdpWords, message: SipMessage) -> None:
+        sender.sdp.add(message.number)
+        # A call that was on hold for a while may be silent in that time.
+        sender.quiet |= not _talks(sdp.ends)
         sender.candidates |= sdp.candidates
         if sdp.ends == sender.media or call.closed:
             return
-        self._measure(call)
-        sender.media = sdp.ends
+        self._measure(call, message.time_ns)
+        sender.media, call.described_ns = sdp.ends, message.time_ns
+        if any(end.receives for end in sdp.ends):
+            sender.hears_at = sdp.ends
         for end in sdp.ends:
             self._media.announce(Endpoint(end.host, end.port))
             self._media.announce(Endpoint(end.rtcp_host, end.rtcp_port))
@@ -116,8 +118,9 @@ class Calls:
             rtp, rtcp = self._heard(call, side, far)
             side.before, side.before_rtcp = rtp.packets, rtcp.packets
 
-    def _measure(self, call: Call) -> None:
-        """Add what came since the last look."""
+    def _measure(self, call: Call, now_ns: int) -> None:
+        """Add what came since the last look, and the talk if that is what it was."""
+        before = call.caller.got, call.called.got
         for side, far in _sides(call):
             rtp, rtcp = self._heard(call, side, far)
             if rtp.packets > side.before:
@@ -127,6 +130,10 @@ class Calls:
             side.got += rtp.packets - side.before
             side.got_rtcp += rtcp.packets - side.before_rtcp
             side.before, side.before_rtcp = rtp.packets, rtcp.packets
+        if call.answered_ns and _talks(call.caller.media) and _talks(call.called.media):
+            start_ns = max(call.described_ns, call.answered_ns)
+            got = call.caller.got - before[0], call.called.got - before[1]
+            call.talks.append(Talk(start_ns, now_ns, *got))
 
     def _heard(self, call: Call, side: Side, far: Side) -> tuple[Heard, Heard]:
         """Return the RTP and the RTCP that came to a side so far.
@@ -147,6 +154,11 @@ class Calls:
 
 def _sides(call: Call) -> tuple[tuple[Side, Side], tuple[Side, Side]]:
     return (call.caller, call.called), (call.called, call.caller)
+
+
+def _talks(ends: tuple[MediaEnd, ...]) -> bool:
+    """Whether a side wants audio and sends it: it isn't on hold, nor has it put the other there."""
+    return any(end.receives and end.sends for end in ends)
 
 
 def _sender(call: Call, message: SipMessage) -> Side:

@@ -158,8 +158,10 @@ class Side:
 
     host: str
     media: tuple[MediaEnd, ...] = ()
+    #: Where it wanted to hear something last: what a hold names tells nothing of that.
+    hears_at: tuple[MediaEnd, ...] = ()
     sdp: Proof = field(default_factory=Proof)
-    #: Was its SDP ever on hold, or without audio? Then silence proves nothing.
+    #: Was its SDP ever on hold, or without audio? Then only silence while both sides talk proves something.
     quiet: bool = False
     #: Did it offer candidates? Where both sides do, media may go by other ends than the descriptions' own (RFC 8445).
     candidates: bool = False
@@ -171,6 +173,15 @@ class Side:
     last_ns: int = 0
     last: int = 0
     last_rtcp_ns: int = 0
+
+
+class Talk(NamedTuple):
+    """A time in which both sides of an answered call wanted and sent audio, and the RTP that came to each in it."""
+
+    start_ns: int
+    end_ns: int
+    caller_got: int
+    called_got: int
 
 
 @dataclass(slots=True)
@@ -203,6 +214,11 @@ class Call:
     redirected_to: str = ""
     redirected_by: str = ""
     closed: bool = False
+    #: When its last message came.
+    said_ns: int = 0
+    #: Since when the descriptions are as they are, and the times before in which both sides talked.
+    described_ns: int = 0
+    talks: list[Talk] = field(default_factory=list)
 
     @property
     def talked_s(self) -> float:

@@ -7,12 +7,10 @@ from typing import Final
 
 from sipalg.analysis.diagnose.facts import Call, Facts, Proof, Side
 from sipalg.analysis.diagnose.findings import BROKEN, NOTE, WARNING, Finding, Wanted, finding
+from sipalg.analysis.diagnose.passing import FEW_PACKETS, TALKED_S, Stuck, stuck_calls
 
-#: A call that stood so long has audio, and one that stood so long has RTCP (RFC 3550 §6.2: every 5 s).
-_TALKED_S: Final = 2.0
+#: A call that stood so long has RTCP (RFC 3550 §6.2: every 5 s).
 _RTCP_S: Final = 12.0
-#: So many packets are somebody's audio, not a probe.
-_FEW_PACKETS: Final = 10
 #: Who hears nothing for so long at a call's end, while the other does, isn't heard any more.
 _STOPPED_S: Final = 5.0
 #: With this part of the other side's packets in the same time, voice had no pauses: 30 ms beside 20 ms have two
@@ -23,10 +21,14 @@ _NS: Final = 1_000_000_000
 
 def audio(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
     """Say in which calls one side, or neither, got any RTP."""
+    stuck = {one.outer.call_id: one for one in stuck_calls(facts)}
+    yield from map(_stuck, stuck.values())
     for call in facts.calls:
-        heard = outcome(facts, call)
+        # What a capture of both sides shows isn't told once more from each of them.
+        heard = "" if call.call_id in stuck else outcome(facts, call)
         if heard == ONE_WAY:
-            deaf, far = (call.caller, call.called) if not call.caller.got else (call.called, call.caller)
+            deaf = deaf_side(call)
+            far = call.called if deaf is call.caller else call.caller
             why, advice = _why(deaf, wanted)
             text = (
                 f"call {call.call_id}: one-way audio: {far.got} RTP packets came to {_ends(far)}, "
@@ -44,17 +46,36 @@ def audio(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
             why, advice = _why(call.caller, wanted)
             if not why:
                 why, advice = _why(call.called, wanted)
-            yield finding(BROKEN, "no-audio", text + why, advice, call.invite, call.answered, call=call.call_id)
-    if facts.calls and not facts.media_packets and any(call.talked_s >= _TALKED_S for call in facts.calls):
-        text = "there is no RTP in this capture, so nothing is said about audio"
-        yield finding(NOTE, "no-rtp", text, "capture without a filter for ports", Proof())
+            text += "; one of them names a private address" if why else ""
+            yield finding(BROKEN, "no-audio", text, advice, call.invite, call.answered, call=call.call_id)
+    wants_audio = (call for call in facts.calls if call.answered and (call.caller.media or call.called.media))
+    if not facts.media_packets and any(wants_audio):
+        text = "there is no RTP in this capture, though a call was answered: nothing is said about audio"
+        advice = "capture without a filter for ports; if there was none, no audio came or went here"
+        yield finding(NOTE, NO_RTP, text, advice, Proof())
+
+
+def _stuck(stuck: Stuck) -> Finding:
+    """Say that audio came to the router, and not on to the phone."""
+    inner, outer = stuck.inner, stuck.outer
+    when = " from some moment on, as after a hold" if stuck.ever else ""
+    text = (
+        f"call {outer.call_id}: one-way audio{when}: {stuck.packets} RTP packets reached the router at "
+        f"{_ends(stuck.phone)}, 0 were passed to the phone"
+    )
+    severity, advice = BROKEN, "the router drops them: an ALG that names a port has to pass on what comes to it"
+    if stuck.ended:
+        severity = WARNING if stuck.ever else BROKEN
+        advice += "; but nothing more is seen inside after that began: see whether the capture there had ended"
+    proofs = (inner.invite, outer.invite, outer.answered, stuck.phone.sdp)
+    return finding(severity, "not-passed-on", text, advice, *proofs, call=outer.call_id)
 
 
 def stopped(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
     """Say in which calls one side heard nothing more from some moment on, while the other still did."""
     del wanted
     for call in facts.calls:
-        if outcome(facts, call) != BOTH:
+        if outcome(facts, call) != BOTH or _was_on_hold(call):
             continue
         for deaf, far in ((call.caller, call.called), (call.called, call.caller)):
             if (far.last_ns - deaf.last_ns) / _NS < _STOPPED_S:
@@ -83,25 +104,49 @@ def _lasted(call: Call, side: Side) -> int:
 ONE_WAY: Final = "one-way"
 NONE: Final = "none"
 BOTH: Final = "both"
+NO_RTP: Final = "no-rtp"
 
 
 def outcome(facts: Facts, call: Call) -> str:
     """Return who heard whom in a call: ONE_WAY, NONE, BOTH, or "" where it can't be told.
 
-    It can't where the capture has no RTP, the call was too short, a side was on hold or named no audio, or both sides
-    offered candidates: what they chose stands in no description.
+    It can't where the capture has no RTP, the call was too short, a side named no audio, or both sides offered
+    candidates: what they chose stands in no description. Of a call that was on hold only the rest of it counts, and
+    who heard something on hold can be reached.
     """
     sides = (call.caller, call.called)
-    if not facts.media_packets or call.talked_s < _TALKED_S or any(side.quiet or not side.media for side in sides):
+    if not facts.media_packets or _talked_s(call) < TALKED_S or any(not side.hears_at for side in sides):
         return ""
     if all(side.candidates for side in sides):
         return ""
-    most, least = max(side.got for side in sides), min(side.got for side in sides)
-    if not most:
-        return NONE
-    if least or most < _FEW_PACKETS:
+    got = _talked(call)
+    if not max(got):
+        return "" if any(side.got for side in sides) else NONE
+    if all(side.got for side in sides) or max(got) < FEW_PACKETS:
         return BOTH
     return ONE_WAY
+
+
+def deaf_side(call: Call) -> Side:
+    """Return the side that got nothing, of a call with one-way audio."""
+    return call.called if call.caller.got else call.caller
+
+
+def _talked(call: Call) -> tuple[int, int]:
+    """Return how much RTP came to the caller and to the called one while neither was on hold."""
+    if not _was_on_hold(call):
+        return call.caller.got, call.called.got
+    return sum(talk.caller_got for talk in call.talks), sum(talk.called_got for talk in call.talks)
+
+
+def _talked_s(call: Call) -> float:
+    if not _was_on_hold(call):
+        return call.talked_s
+    return sum(talk.end_ns - talk.start_ns for talk in call.talks) / _NS
+
+
+def _was_on_hold(call: Call) -> bool:
+    return call.caller.quiet or call.called.quiet
 
 
 def rtcp(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
@@ -110,7 +155,7 @@ def rtcp(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
     one_way, missing = Proof(), Proof()
     told: set[str] = set()
     for call in facts.calls:
-        if call.talked_s < _RTCP_S or outcome(facts, call) != BOTH:
+        if call.talked_s < _RTCP_S or _was_on_hold(call) or outcome(facts, call) != BOTH:
             continue
         got = (call.caller.got_rtcp, call.called.got_rtcp)
         # A call that is seen on both sides of a NAT counts once.
@@ -137,12 +182,12 @@ def to_private(facts: Facts, wanted: Wanted) -> Iterator[Finding]:
 
 
 def _ends(side: Side) -> str:
-    return ", ".join(dict.fromkeys(f"{end.host}:{end.port}" for end in side.media))
+    return ", ".join(dict.fromkeys(f"{end.host}:{end.port}" for end in side.hears_at))
 
 
 def _why(side: Side, wanted: Wanted) -> tuple[str, str]:
     """Return why a side may hear nothing, and what to do."""
-    if any(wanted.networks.is_private(end.host) for end in side.media):
+    if any(wanted.networks.is_private(end.host) for end in side.hears_at):
         return ", a private address", "the far end sends to the address in the SDP: an ALG puts the public one there"
     return "", "a firewall, a lost mapping, or the far end sends nothing: capture at the other side too"
 

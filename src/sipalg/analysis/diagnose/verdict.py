@@ -25,9 +25,10 @@ from sipalg.analysis.diagnose.awareness import (
     server_answers,
     wrong_port,
 )
-from sipalg.analysis.diagnose.facts import INSIDE, OUTSIDE, Call, Facts, Phone, Proof, Side
+from sipalg.analysis.diagnose.facts import INSIDE, OUTSIDE, Call, Facts, Phone, Proof
 from sipalg.analysis.diagnose.findings import BROKEN, NOTE, WARNING, Finding, Wanted, finding
-from sipalg.analysis.diagnose.media_checks import BOTH, NONE, ONE_WAY, outcome
+from sipalg.analysis.diagnose.media_checks import BOTH, ONE_WAY, outcome
+from sipalg.analysis.diagnose.passing import side_of, stuck_calls
 from sipalg.analysis.diagnose.signalling import CALL_ID_CHANGED, VIA_CHANGED
 from sipalg.codec.datagram import TCP
 
@@ -82,7 +83,8 @@ def judge(facts: Facts, wanted: Wanted) -> list[PhoneVerdict]:
         for host in {call.caller.host, call.called.host}:
             calls.setdefault(host, []).append(call)
     phones = [phone for phone in facts.phones.values() if phone.sent and not phone.twin]
-    return [_judge(facts, phone, calls, wanted) for phone in phones if not _is_caller(facts, phone)]
+    stuck = _stuck(facts)
+    return [_judge(facts, phone, calls, stuck, wanted) for phone in phones if not _is_caller(facts, phone)]
 
 
 def _is_caller(facts: Facts, phone: Phone) -> bool:
@@ -106,14 +108,17 @@ def _host_of(phone: Phone) -> str:
     return phone.name.partition(":")[0]
 
 
-def _judge(facts: Facts, phone: Phone, calls: dict[str, list[Call]], wanted: Wanted) -> PhoneVerdict:
+def _judge(
+    facts: Facts, phone: Phone, calls: dict[str, list[Call]], stuck: dict[str, Proof], wanted: Wanted
+) -> PhoneVerdict:
     aware, left = awareness(phone), leaving(phone)
     answers, proofs = server_answers(phone)
-    heard, unheard, silent = _heard(facts, phone, calls.get(_host_of(phone), []), wanted)
-    stuck = _stuck(phone, [*unheard, *silent], calls) if left is not None and "SDP" in left.changed else Proof()
+    heard, unheard = _heard(facts, phone, calls.get(_host_of(phone), []), wanted)
     harm = _harm(facts, phone, left)
-    if stuck:
-        harm.append(("audio comes to the address that it writes into the SDP, and not on to the phone", (stuck,)))
+    if left is not None and "SDP" in left.changed and phone.name in stuck:
+        harm.append(
+            ("audio comes to the address that it writes into the SDP, and not on to the phone", (stuck[phone.name],))
+        )
     case = _Case(phone, aware, answers, _started(heard), _started(unheard), left, tuple(harm))
     why = [says(phone, aware)]
     if aware in (UNAWARE, HALF):
@@ -220,7 +225,7 @@ def _needed(case: _Case) -> Finding:
     if phone.put_back:
         text = "ALG needed, and one is at work: it put the private address back into `received`"
         return finding(NOTE, "alg-needed", text, "", phone.put_back)
-    text = "ALG needed: whoever answers to these addresses never reaches it"
+    text = "ALG needed: without one, whoever answers to these addresses never reaches it"
     if left is not None:
         text += "; they leave as they are, so none is at work"
     elif phone.view == OUTSIDE and case.aware == HALF:
@@ -237,39 +242,29 @@ def _with_relay(phone: Phone) -> str:
     return ", with tcp=relay (the default): it speaks TCP" if TCP in phone.protocols else ""
 
 
-def _heard(facts: Facts, phone: Phone, calls: list[Call], wanted: Wanted) -> tuple[list[Call], ...]:
-    """The calls in which a phone that names a private address for its media heard something, and nothing.
-
-    Nothing, though it was heard, and nothing in silence on both sides.
-    """
-    heard, unheard, silent = [], [], []
+def _heard(facts: Facts, phone: Phone, calls: list[Call], wanted: Wanted) -> tuple[list[Call], list[Call]]:
+    """The calls in which a phone that names a private address for its media heard something, and was only heard."""
+    heard, unheard = [], []
     for call in calls:
-        side = _side(call, _host_of(phone))
-        if not any(wanted.networks.is_private(end.host) for end in side.media):
+        side = side_of(call, _host_of(phone))
+        if not any(wanted.networks.is_private(end.host) for end in side.hears_at):
             continue
         came = outcome(facts, call)
         if came == BOTH:
             heard.append(call)
         elif came == ONE_WAY and not side.got:
             unheard.append(call)
-        elif came == NONE:
-            silent.append(call)
-    return heard, unheard, silent
+    return heard, unheard
 
 
-def _stuck(phone: Phone, unheard: list[Call], calls: dict[str, list[Call]]) -> Proof:
-    """The calls whose audio came to the phone's public side, and not to it."""
-    found = Proof()
-    call_ids = {call.call_id for call in unheard}
-    for host in {_host_of(one) for one in phone.outside.values()}:
-        for call in calls.get(host, ()):
-            if call.call_id in call_ids and _side(call, host).got:
-                found.add(call.started)
+def _stuck(facts: Facts) -> dict[str, Proof]:
+    """The calls, by their phones inside, whose audio came to the phone's public side, and not to it."""
+    found: dict[str, Proof] = {}
+    for one in stuck_calls(facts):
+        # What stopped when the capture inside may have ended proves nothing.
+        if not (one.ever and one.ended):
+            found.setdefault(one.host, Proof()).add(one.outer.started)
     return found
-
-
-def _side(call: Call, host: str) -> Side:
-    return call.caller if call.caller.host == host else call.called
 
 
 def _started(calls: list[Call]) -> Proof:
