@@ -291,8 +291,21 @@ def test_what_cannot_be_is_one_line(
 def test_no_sip_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "a.pcap").write_bytes(content()[:24])
     path = str(tmp_path / "a.pcap")
-    assert run(capsys, path) == (0, "No SIP in it.\n", "")
-    assert run(capsys, path, path)[1] == "No SIP in them.\n"
+    code, out, said = run(capsys, path)
+    assert (code, out) == (2, "")
+    assert said.startswith(f"sipalg calls: {path}: no SIP in it; check the interface and the filter")
+    code, out, said_too = run(capsys, path, "--json")
+    assert (code, json.loads(out), said_too) == (2, {"calls": [], "damage": []}, said)
+
+
+def test_file_named_twice_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "a.pcap").write_bytes(content())
+    (tmp_path / "b.pcap").symlink_to(tmp_path / "a.pcap")
+    twice = "is named twice, and all in it would count twice; give each file once\n"
+    for name in ("calls", "diagnose"):
+        assert cli.main([name, str(tmp_path / "a.pcap"), str(tmp_path / "b.pcap")]) == 2
+        said = capsys.readouterr()
+        assert (said.out, said.err) == ("", f"sipalg {name}: {tmp_path / 'b.pcap'}: {twice}")
 
 
 def test_damaged_file_is_shown_as_far_as_it_goes(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

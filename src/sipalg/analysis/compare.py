@@ -72,7 +72,9 @@ def main(args: argparse.Namespace) -> int:
     judgement = judge(before, after)
     paths = args.before, args.after
     if not judgement.pairing.pairs:
-        return _refuse(f"{args.before}, {args.after}: {_nothing_common(before, after)}")
+        return _refuse(
+            f"{args.before}, {args.after}: {_nothing_common(before, after, damaged=bool(damage or other_damage))}"
+        )
     near, far = reversed(paths) if judgement.swapped else paths
     if args.json:
         names = {"before": str(near), "after": str(far)}
@@ -87,8 +89,10 @@ def main(args: argparse.Namespace) -> int:
     return 1 if judgement.result == "poor" or damage or other_damage else 0
 
 
-def _nothing_common(before: Side, after: Side) -> str:
+def _nothing_common(before: Side, after: Side, *, damaged: bool) -> str:
     """Say why two captures have no message in common, and what would be right."""
+    if damaged:
+        return "what could be read of the two has no message in common; capture both sides anew, whole"
     if are_apart((before.span, after.span)):
         return (
             "by their clocks the one ended before the other began, and no message nor phone's registration is in "

@@ -19,6 +19,8 @@ from sipalg.engine.verdict import Endpoint
 CALL: Final = "call"
 REGISTRATION: Final = "registration"
 SUBSCRIPTION: Final = "subscription"
+#: An answer that doesn't say to what: it is cut, or damaged.
+UNKNOWN: Final = "unknown"
 
 #: The kinds by the method of the first message; any other method is a kind of its own.
 _KINDS: Final = {
@@ -66,7 +68,7 @@ _URI: Final = re.compile(r"(?:" + _QUOTED + r")?(?:[^<]*<)?\s*(?:[A-Za-z][A-Za-z
 
 @dataclass(slots=True)
 class Conversation:
-    """All messages with one Call-ID, summed up.
+    """All messages with one Call-ID, summed up; `call_id` is :func:`name_of` where they have none.
 
     `caller` and `callee` are the URIs of From and To without scheme and parameters, `source` and `destination` the
     ends of the first packet. `failure` is the first answer that says no, a challenge only while nothing better came.
@@ -165,23 +167,37 @@ class Conversations:
 
     def add(self, message: SipMessage) -> Conversation:
         """Take one message; return the conversation that it belongs to."""
-        conversation = self.by_call_id.get(message.call_id)
+        name = name_of(message)
+        conversation = self.by_call_id.get(name)
         if conversation is None:
-            conversation = self.by_call_id[message.call_id] = begin(message)
+            conversation = self.by_call_id[name] = begin(message)
         conversation.add(message)
         return conversation
+
+
+def name_of(message: SipMessage) -> str:
+    """Return what the conversation of a message goes by: its Call-ID.
+
+    Without one, as where the capture has cut it off, it is the branch where that is whole, else the packet: with
+    spaces, which no Call-ID has. So messages that have nothing in common aren't one conversation.
+    """
+    if message.call_id:
+        return message.call_id
+    if message.branch and not message.data.endswith(message.branch.encode()):
+        return f"(none: branch {message.branch})"
+    return f"(none: packet {message.number}{f' of {message.origin}' if message.origin else ''})"
 
 
 def kind_of(message: SipMessage) -> str:
     """Return what a conversation that begins with this message is."""
     method = message.method or message.cseq_method
-    return _KINDS.get(method, method.lower())
+    return _KINDS.get(method, method.lower() or UNKNOWN)
 
 
 def begin(message: SipMessage) -> Conversation:
     """Return an empty conversation that is named as its first message has it."""
     return Conversation(
-        message.call_id,
+        name_of(message),
         kind_of(message),
         address_of(message.header("From")),
         address_of(message.header("To")),

@@ -16,7 +16,7 @@ from sipalg.capture.blocks import Interface
 from sipalg.capture.decode import Decoder, Segment
 from sipalg.capture.piped import Copy, is_piped
 from sipalg.capture.progress import with_bar
-from sipalg.capture.reading import CaptureSource, Frame, open_capture, unknown_links
+from sipalg.capture.reading import CaptureSource, Frame, faults, open_capture, refuse_twice
 from sipalg.capture.tally import Tallies
 
 
@@ -28,9 +28,10 @@ class Located(NamedTuple):
 
 
 class Captures:
-    """Some files, `-` for standard input; CaptureError, one line, if one can't be opened or isn't a capture."""
+    """Some files, `-` for standard input; CaptureError, one line, if one is there twice, or is no capture."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
+        refuse_twice(paths)
         self.paths = tuple(paths)
         #: By path, why its end is missing; complete once the file has been read once.
         self.damage: dict[Path, str] = {}
@@ -58,7 +59,7 @@ class Captures:
                 source.tallies = tallies
             self._interfaces[number] = source.interfaces
             yield from with_bar(source) if self.bar else source
-            note = source.damage or unknown_links(source)
+            note = faults(source)
         if note:
             self.damage[self.paths[number]] = note
 

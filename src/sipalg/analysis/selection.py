@@ -13,7 +13,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
-from sipalg.analysis.dialogs import Conversation, Conversations
+from sipalg.analysis.dialogs import Conversation, Conversations, name_of
 from sipalg.analysis.files import Captures
 from sipalg.analysis.ladder import printable
 from sipalg.analysis.messages import SipMessage, is_sip
@@ -69,8 +69,8 @@ def read_messages(captures: Captures, call_ids: frozenset[str]) -> dict[str, lis
     """Read the files again for the messages of some conversations, in order, by Call-ID."""
     found: dict[str, list[SipMessage]] = {call_id: [] for call_id in call_ids}
     for _, message in captures.messages():
-        if message.call_id in found:
-            found[message.call_id].append(message)
+        if name_of(message) in found:
+            found[name_of(message)].append(message)
     return found
 
 
@@ -79,7 +79,7 @@ def find_packets(captures: Captures, call_ids: frozenset[str]) -> Packets:
     media: set[Endpoint] = set()
     numbers: tuple[set[int], ...] = tuple(set() for _ in captures.paths)
     for file, message in captures.messages():
-        if message.call_id in call_ids:
+        if name_of(message) in call_ids:
             numbers[file].update(message.frames)
             media.update(media_ends(message))
     return Packets(numbers, frozenset(media))
@@ -105,7 +105,7 @@ def as_row(number: int, one: Conversation) -> dict[str, Any]:
 def title_of_call(row: Mapping[str, Any]) -> str:
     """Return a line about the conversation in a row."""
     failure = f", {row['failure']}" if row["failure"] else ""
-    what = f"{row['kind']} {row['number']}, {row['from']} → {row['to']}"
+    what = f"{row['kind']} {row['number']}, {row['from'] or '?'} → {row['to'] or '?'}"
     return printable(f"{what}: {row['state']}{failure}, Call-ID {row['call_id']}")
 
 

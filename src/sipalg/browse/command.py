@@ -41,6 +41,8 @@ from sipalg.control.settings.durable import replace_file
 _NARROWEST: Final = 20
 #: More calls than these nobody reads on one page, and they would all be held at once.
 MOST_CALLS_OF_A_PAGE: Final = 500
+#: What to do where a capture has no SIP.
+_RIGHT_CAPTURE: Final = "check the interface and the filter that it was captured with, and capture whole packets"
 #: Options that make sense for a chosen call only.
 _OF_ONE_CALL: Final = ("message", "diff", "svg")
 #: SGR (ECMA-48): red and green, as diffs have them.
@@ -103,15 +105,18 @@ def main(args: argparse.Namespace) -> int:
         return _refuse(same)
     try:
         captures = Captures(args.files)
+        some = True
         if args.interactive:
             _look_through(CapturedCalls(captures))
         else:
-            _show(captures, args)
+            some = _show(captures, args)
     except (CaptureError, UnknownCallError) as error:
         return _refuse(str(error))
     for damage in captures.damage.values():
         _tell(damage)
-    return 1 if captures.damage else 0
+    if not some and not captures.damage:
+        _tell(f"{', '.join(map(str, args.files))}: no SIP in it; {_RIGHT_CAPTURE}")
+    return 2 if not some else 1 if captures.damage else 0
 
 
 def _listen(args: argparse.Namespace, needs_files: list[str]) -> int:
@@ -157,7 +162,8 @@ def _same_file(written: Mapping[str, Path | None]) -> str:
     return ""
 
 
-def _show(captures: Captures, args: argparse.Namespace) -> None:
+def _show(captures: Captures, args: argparse.Namespace) -> bool:
+    """Show or write what was asked for; return whether there was any SIP."""
     found = conversations(captures)
     rows = [as_row(number, one) for number, one in enumerate(found, 1)]
     if args.call is not None:
@@ -166,7 +172,7 @@ def _show(captures: Captures, args: argparse.Namespace) -> None:
     written = [path for path in (args.export, args.svg, args.html) if path is not None]
     if args.call is None and not written:
         _show_table(rows, captures, as_json=args.json)
-        return
+        return bool(rows)
     call_ids = frozenset(row["call_id"] for row in rows)
     if args.html is not None and len(rows) > MOST_CALLS_OF_A_PAGE:
         raise UnknownCallError(f"--html: {len(rows)} calls are too many for a page; choose one with --call")
@@ -176,6 +182,7 @@ def _show(captures: Captures, args: argparse.Namespace) -> None:
         _show_call(rows[0], messages[rows[0]["call_id"]], captures, args)
     elif args.json:
         _show_table(rows, captures, as_json=True)
+    return bool(rows)
 
 
 def _write_files(
@@ -227,8 +234,6 @@ def _show_table(rows: list[dict[str, Any]], captures: Captures, *, as_json: bool
         _write_json({"calls": rows}, captures)
     elif rows:
         _write(in_columns(rows, _width()))
-    else:
-        _write(["No SIP in it." if len(captures.paths) == 1 else "No SIP in them."])
 
 
 def _pick(messages: list[SipMessage], number: int) -> SipMessage:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, NamedTuple
 
-from sipalg.analysis.dialogs import Conversation, begin
+from sipalg.analysis.dialogs import Conversation, begin, name_of
 from sipalg.analysis.messages import Messages, SipMessage
 from sipalg.analysis.selection import as_row
 from sipalg.browse.sources import MESSAGE_BYTES, Row
@@ -142,7 +142,8 @@ class LiveCalls:
 
     def _keep(self, message: SipMessage) -> None:
         self.version += 1
-        call = self._calls.pop(message.call_id, None)
+        name = name_of(message)
+        call = self._calls.pop(name, None)
         if call is None:
             self._begun += 1
             call = _Call(self._begun, begin(message))
@@ -151,6 +152,6 @@ class LiveCalls:
             _Heard(message, {number: self._recent[number] for number in message.frames if number in self._recent})
         )
         self._bytes += call.size_bytes
-        self._calls[message.call_id] = call
+        self._calls[name] = call
         while len(self._calls) > 1 and (len(self._calls) > MOST_CALLS or self._bytes > self._most_bytes):
             self._bytes -= self._calls.pop(next(iter(self._calls))).size_bytes

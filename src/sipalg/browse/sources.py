@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from sipalg.analysis.dialogs import Conversations
+from sipalg.analysis.dialogs import Conversations, name_of
 from sipalg.analysis.files import Captures
 from sipalg.analysis.messages import SipMessage
 from sipalg.analysis.selection import as_row, export, read_messages
@@ -76,7 +76,7 @@ class CapturedCalls:
             read = read_messages(self._captures, call_ids)
             found = [message for messages in read.values() for message in messages]
         else:
-            found = [message for message in self._kept if message.call_id in call_ids]
+            found = [message for message in self._kept if name_of(message) in call_ids]
         return sorted(found, key=lambda message: message.time_ns)
 
     def save(self, call_ids: frozenset[str], path: Path) -> int:

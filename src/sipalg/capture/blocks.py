@@ -70,6 +70,8 @@ class Blocks:
         #: The stream that was counted last.
         self._counted: Tally | None = None
         self._given_ns = 0
+        #: How many packets had more bytes on the wire than here.
+        self.cut = 0
         #: How much of the last piece was whole blocks.
         self.used_bytes = 0
         #: What ends the reading, without the packet's number; "" as long as nothing does.
@@ -80,7 +82,6 @@ class Blocks:
         self._order = "<"
         self._head = struct.Struct("<II")
         self._packet = struct.Struct("<IIIII")
-        self._begin = struct.Struct("<III")
 
     def packets(self, buffer: bytes) -> Iterator[_Content]:
         """Yield the packets of the whole blocks in `buffer`; :attr:`used_bytes` is then where the rest begins."""
@@ -97,7 +98,7 @@ class Blocks:
             stop = at + size_bytes
             if stop > end:
                 return
-            if kind == _PACKET and tallies and self._is_counted(buffer, at, stop):
+            if kind == _PACKET and tallies and size_bytes >= 32 and self._is_counted(buffer, at, stop):
                 at = self.used_bytes = stop
                 continue
             if kind == _PACKET and size_bytes >= 32:
@@ -108,11 +109,12 @@ class Blocks:
             at = self.used_bytes = stop
             if found is not None:
                 self.number += 1
+                self.cut += found[2] > len(found[1])
                 yield found
 
     def _is_counted(self, buffer: bytes, at: int, stop: int) -> bool:
         """Count a packet of a known way; a block that isn't as it should be is left to who reads it in full."""
-        interface, high, low = self._begin.unpack_from(buffer, at + 8)
+        interface, high, low, captured_bytes, wire_bytes = self._packet.unpack_from(buffer, at + 8)
         index = self._base + interface
         if index >= len(self._interfaces):
             return False
@@ -123,6 +125,7 @@ class Blocks:
         if tally is None or ssrc_to > stop or buffer[ends_at + SSRC_FROM : ssrc_to] != tally.ssrc:
             return False
         self.number += 1
+        self.cut += wire_bytes > captured_bytes
         tally.count += 1
         tally.last = self.number
         tally.high = high
@@ -144,7 +147,6 @@ class Blocks:
         self._order, self._base = order, len(self._interfaces)
         self._head = struct.Struct(order + "II")
         self._packet = struct.Struct(order + "IIIII")
-        self._begin = struct.Struct(order + "III")
         return True
 
     def _other(self, kind: int, buffer: bytes, at: int, stop: int) -> _Content | None:

@@ -8,7 +8,7 @@ Sources: draft-ietf-opsawg-pcap (4, 5) and draft-ietf-opsawg-pcapng (4.1 to 4.4)
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from struct import Struct
 from types import TracebackType
@@ -66,6 +66,8 @@ class CaptureSource:
         #: How many packets have been read so far, and when the last of them came, counted ones too; right at the end.
         self.packets = 0
         self.last_ns = 0
+        #: How many of them the file has less of than there was on the wire; right at the end.
+        self.cut = 0
         self._pieces = Pieces(content or path)
         self._start = self._at_least(_PCAP_HEADER_BYTES)
         order = _MAGIC.get(self._start[:4])
@@ -130,6 +132,8 @@ class CaptureSource:
                     break
                 at = stop
                 number += 1
+                if wire_bytes > captured_bytes:
+                    self.cut += 1
                 if tallies:
                     tally = find(buffer[begin + ends_at : begin + ends_stop])
                     if tally is not None and buffer[begin + ssrc_at : begin + ssrc_stop] == tally.ssrc:
@@ -161,6 +165,7 @@ class CaptureSource:
             for packet in blocks.packets(buffer):
                 yield _new(Frame, (blocks.number, *packet))
             self.packets, self.last_ns = blocks.number - self.before, blocks.last_ns
+            self.cut = blocks.cut
             if blocks.damage:
                 self._damaged(blocks.damage)
                 return
@@ -190,6 +195,15 @@ def open_capture(path: Path, content: Path | None = None) -> CaptureSource:
     return CaptureSource(path, content)
 
 
+def refuse_twice(paths: Sequence[Path]) -> None:
+    """Raise CaptureError where a file is named twice: all in it would be counted twice."""
+    seen: dict[Path, Path] = {}
+    for path in paths:
+        other = seen.setdefault(path.resolve(), path)
+        if other is not path:
+            raise CaptureError(f"{path}: is named twice, and all in it would count twice; give each file once")
+
+
 def unknown_links(source: CaptureSource, fate: str = "left out") -> str:
     """Say which link types of a file can't be read, and that such packets are `fate`; CaptureError if it has no other.
 
@@ -202,3 +216,18 @@ def unknown_links(source: CaptureSource, fate: str = "left out") -> str:
     if len(unknown) == len({interface.link_type for interface in source.interfaces}):
         raise CaptureError(f"{what}; capture Ethernet, Linux cooked, loopback or bare IP")
     return f"{what}: those packets are {fate}"
+
+
+def faults(source: CaptureSource) -> str:
+    """Say in one line why less than all of a file's packets could be read in full, "" if all could.
+
+    To be asked when the packets have been read; CaptureError if it has only link types that can't be read.
+    """
+    return "; ".join(note for note in (source.damage or unknown_links(source), _cut_short(source)) if note)
+
+
+def _cut_short(source: CaptureSource) -> str:
+    if not source.cut:
+        return ""
+    packets = "1 packet is" if source.cut == 1 else f"{source.cut} packets are"
+    return f"{source.path}: {packets} cut short (snaplen); capture whole ones, with -s 0 or only-headers=no"

@@ -115,7 +115,7 @@ def main(args: argparse.Namespace) -> int:
         sys.stderr.write("".join(line + "\n" for line in _as_text(args.result, done)))
     if done.damage:
         sys.stderr.write(f"sipalg rewrite: {done.damage}\n")
-    return 1 if done.damage else 0
+    return 1 if done.damage or done.summary.cut else 0
 
 
 def _check(args: argparse.Namespace) -> None:
@@ -222,7 +222,8 @@ def _as_text(result: Path, done: Rewritten) -> Iterator[str]:
     yield f"{_reasons('packets left as they were', summary.untouched)}"
     yield from _meanings(summary.untouched)
     if summary.cut:
-        yield f"{summary.cut} packets are cut short in the capture: only their headers were translated"
+        packets = "1 packet is" if summary.cut == 1 else f"{summary.cut} packets are"
+        yield f"{packets} cut short (snaplen), so only headers were translated there; capture with -s 0"
     for mapping in done.mappings:
         protocol = _PROTOCOLS.get(mapping.protocol, str(mapping.protocol))
         yield f"mapping: {mapping.private} ↔ {mapping.public} {protocol}, {mapping.purpose}"

@@ -193,8 +193,9 @@ def test_compressed_capture_says_the_same(tmp_path: Path, capsys: pytest.Capture
 def test_capture_without_sip(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     story = Story()
     story.udp(PHONE, "198.51.100.53:53", b"a question")
-    assert cli.main(["diagnose", str(story.write(tmp_path / "dns.pcap"))]) == 0
-    assert capsys.readouterr().out.splitlines()[1:] == ["no SIP is in this capture"]
+    assert cli.main(["diagnose", str(story.write(tmp_path / "dns.pcap"))]) == 2
+    advice = "check the interface and the filter that it was captured with"
+    assert capsys.readouterr().out.splitlines()[1:] == [f"no SIP is in this capture: {advice}"]
 
 
 def test_capture_whose_inside_cant_be_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

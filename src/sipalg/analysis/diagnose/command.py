@@ -26,6 +26,8 @@ from sipalg.analysis.diagnose.verdict import PhoneVerdict, judge, overall, worst
 from sipalg.analysis.ladder import printable
 from sipalg.analysis.rtp import Streams
 from sipalg.capture import arguments
+from sipalg.capture.pcap import CaptureError
+from sipalg.capture.reading import refuse_twice
 
 CHECKS: Final = (*call_checks.CHECKS, *media_checks.CHECKS, *server_checks.CHECKS, *timing_checks.CHECKS)
 
@@ -45,12 +47,17 @@ class Diagnosis(NamedTuple):
     findings: list[Finding]
 
     @property
+    def says_nothing(self) -> bool:
+        """Whether there is no SIP, and nothing wrong with media: that isn't the same as that all is well."""
+        return not self.facts.messages and not self.findings
+
+    @property
     def exit_code(self) -> int:
-        """0 nothing wrong, 1 warnings or a damaged file, 2 calls break or a file can't be read."""
+        """0 nothing wrong, 1 warnings or a damaged file, 2 calls break, or there is nothing to tell it by."""
         found = [*self.findings, *(why for phone in self.phones for why in phone.why)]
         # What is behind the damage isn't known to be well.
         codes = [2 if one.error else 1 if one.damage else 0 for one in self.inputs]
-        return max([*codes, *(EXIT_CODES[one.severity] for one in found)])
+        return 2 if self.says_nothing else max([*codes, *(EXIT_CODES[one.severity] for one in found)])
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -67,9 +74,15 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 
 def main(args: argparse.Namespace) -> int:
-    """Diagnose the files as one; 0 nothing wrong, 1 warnings or damage, 2 calls break or a file can't be read."""
+    """Diagnose the files as one; 0 nothing wrong, 1 warnings or damage, 2 calls break or nothing to go by."""
     wanted = Wanted(args.ports, args.sip_timeout, Networks(tuple(args.inside or ())))
-    diagnosis = diagnose([Path(name) for name in args.files], wanted)
+    paths = [Path(name) for name in args.files]
+    try:
+        refuse_twice(paths)
+    except CaptureError as error:
+        sys.stderr.write(f"sipalg diagnose: {error}\n")
+        return 2
+    diagnosis = diagnose(paths, wanted)
     for one in diagnosis.inputs:
         if one.error or one.damage:
             sys.stderr.write(f"sipalg diagnose: {one.error or one.damage}\n")
@@ -100,7 +113,7 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
     facts, phones = diagnosis.facts, diagnosis.phones
     yield from _file_lines(diagnosis)
     if not facts.messages:
-        yield "no SIP is in this capture"
+        yield "no SIP is in this capture: check the interface and the filter that it was captured with"
     elif not phones:
         yield "no phone behind a NAT can be told: say with --inside which networks are behind it"
     else:
@@ -173,9 +186,7 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
         "rtp_streams": facts.streams,
         "rtp_packets": facts.media_packets,
         "rtcp_packets": facts.rtcp_packets,
-        "phones": [
-            {**phone._asdict(), "why": [why._asdict() for why in phone.why]} for phone in diagnosis.phones
-        ],
+        "phones": [{**phone._asdict(), "why": [why._asdict() for why in phone.why]} for phone in diagnosis.phones],
         "servers": [
             {
                 "server": str(server.end),

@@ -17,7 +17,7 @@ from typing import NamedTuple
 from sipalg.capture.pcap import CaptureError
 from sipalg.capture.piped import Copy, is_piped
 from sipalg.capture.progress import with_bar
-from sipalg.capture.reading import CaptureSource, Frame, open_capture, unknown_links
+from sipalg.capture.reading import CaptureSource, Frame, faults, open_capture
 from sipalg.capture.tally import Tallies
 
 
@@ -100,7 +100,7 @@ class Inputs:
                     self.all[file.place] = Input(str(file.path), error=str(error))
 
     def _note(self, file: _File, source: CaptureSource, first: int) -> None:
-        damage = source.damage or unknown_links(source)
+        damage = faults(source)
         self.packets += source.packets
         self.last_ns = max(self.last_ns, source.last_ns)
         self.all[file.place] = Input(str(file.path), source.packets, first, damage)
