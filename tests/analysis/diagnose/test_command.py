@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -84,7 +85,7 @@ def test_json_has_everything(tmp_path: Path, capsys: pytest.CaptureFixture[str])
     assert server == {
         "server": SERVER, "answers": "can't be told", "requests": 2, "retransmissions": 0, "unanswered": 0,
     }  # fmt: skip
-    assert [finding["check"] for finding in file["findings"]] == ["one-way-audio"]
+    assert [finding["check"] for finding in file["findings"]] == ["alg-needed", "one-way-audio"]
 
 
 def test_settings_are_what_the_capture_is_measured_against(
@@ -216,3 +217,57 @@ def test_many_findings_of_one_kind_are_cut_short_for_people(
     lines = capsys.readouterr().out.splitlines()
     assert "2 more phones; --json has them" in lines
     assert "warning: 2 more like that; --json has them" in lines
+
+
+def test_what_makes_the_exit_code_is_shown_where_only_a_phone_is_in_need(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story = Story()
+    story.register()
+    path = str(story.write(tmp_path / "warning.pcap"))
+    assert cli.main(["diagnose", path]) == 1
+    assert "\n  warning: ALG needed: without one, whoever answers" in capsys.readouterr().out
+    assert cli.main(["diagnose", "--json", path]) == 1
+    (finding,) = (one for one in json.loads(capsys.readouterr().out)["findings"] if one["severity"] != "note")
+    assert (finding["severity"], finding["check"]) == ("warning", "alg-needed")
+    assert finding["text"].startswith("phone 192.168.20.100: ALG needed")
+
+
+def test_alg_at_work_stands_in_the_first_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    story = Story()
+    story.register(received="192.168.20.100")
+    path = str(story.write(tmp_path / "good.pcap"))
+    assert cli.main(["diagnose", path]) == 0
+    assert "\nverdict: ALG needed, and one is at work\n" in capsys.readouterr().out
+    assert cli.main(["diagnose", "--json", path]) == 0
+    file = json.loads(capsys.readouterr().out)
+    assert (file["alg"], file["phones"][0]["at_work"]) == ("needed", True)
+    story.register("192.168.20.101:5060")
+    assert cli.main(["diagnose", str(story.write(tmp_path / "one-without.pcap"))]) == 1
+    assert "\nverdict: ALG needed\n" in capsys.readouterr().out
+
+
+def test_only_the_signalling_is_well_where_there_is_no_rtp(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    story = Story()
+    story.call("75.142.151.49:4000", "207.252.1.148:9000", names=PUBLIC)
+    assert cli.main(["diagnose", str(story.write(tmp_path / "port-5060.pcap"))]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == "nothing is wrong in this capture's signalling"
+
+
+def test_lines_are_as_wide_as_the_terminal(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    ill(tmp_path / "ill.pcap")
+    cli.main(["diagnose", "ill.pcap"])
+    piped = capsys.readouterr().out
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    cli.main(["diagnose", "ill.pcap"])
+    shown = capsys.readouterr().out
+    assert max(map(len, piped.splitlines())) > 80
+    assert max(map(len, shown.splitlines())) <= 80
+    assert shown.split() == piped.split()
+    assert any(line.startswith("    ") for line in shown.splitlines())

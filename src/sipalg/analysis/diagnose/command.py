@@ -8,21 +8,22 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
+import textwrap
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from sipalg.analysis.diagnose import call_checks, media_checks, server_checks, timing_checks
-from sipalg.analysis.diagnose.awareness import UNTOLD
 from sipalg.analysis.diagnose.facts import Facts
-from sipalg.analysis.diagnose.findings import EXIT_CODES, Finding, Wanted, counted, once_a_call, some_packets
+from sipalg.analysis.diagnose.findings import EXIT_CODES, NOTE, Finding, Wanted, counted, once_a_call, some_packets
 from sipalg.analysis.diagnose.inputs import Input, Inputs, OverlapError
 from sipalg.analysis.diagnose.look import look
 from sipalg.analysis.diagnose.networks import Networks
 from sipalg.analysis.diagnose.server_verdict import ServerVerdict, judge_servers
-from sipalg.analysis.diagnose.verdict import PhoneVerdict, judge, overall, worst_first
+from sipalg.analysis.diagnose.verdict import PhoneVerdict, headline, judge, overall, worst_first
 from sipalg.analysis.ladder import printable
 from sipalg.analysis.rtp import Streams
 from sipalg.capture import arguments
@@ -35,6 +36,8 @@ _DEFAULT_PORTS: Final = (5060, 5061)
 _DEFAULT_SIP_TIMEOUT_S: Final = 3600.0
 #: So many findings of one kind, and phones, are shown in full; `--json` has all of them.
 _MOST_ALIKE: Final = 10
+#: Narrower terminals break lines by themselves.
+_NARROWEST: Final = 40
 
 
 class Diagnosis(NamedTuple):
@@ -52,12 +55,22 @@ class Diagnosis(NamedTuple):
         return not self.facts.messages and not self.findings
 
     @property
+    def weighty(self) -> list[Finding]:
+        """All that makes the exit code, worst first: findings, and what is said of phones and is no note."""
+        of_phones = [
+            why._replace(text=f"phone {phone.phone}: {why.text}")
+            for phone in worst_first(self.phones)
+            for why in phone.why
+            if why.severity != NOTE
+        ]
+        return sorted((*of_phones, *self.findings), key=lambda one: -EXIT_CODES[one.severity])
+
+    @property
     def exit_code(self) -> int:
         """0 nothing wrong, 1 warnings or a damaged file, 2 calls break, or there is nothing to tell it by."""
-        found = [*self.findings, *(why for phone in self.phones for why in phone.why)]
         # What is behind the damage isn't known to be well.
         codes = [2 if one.error else 1 if one.damage else 0 for one in self.inputs]
-        return 2 if self.says_nothing else max([*codes, *(EXIT_CODES[one.severity] for one in found)])
+        return 2 if self.says_nothing else max([*codes, *(EXIT_CODES[one.severity] for one in self.weighty)])
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -91,7 +104,9 @@ def main(args: argparse.Namespace) -> int:
         sys.stdout.write(json.dumps(as_json(diagnosis)) + "\n")
     elif not all(one.error for one in diagnosis.inputs):
         # Phones' names and Call-IDs come from strangers: nothing of them may move the cursor.
-        sys.stdout.writelines(f"{printable(line)}\n" for line in lines(diagnosis))
+        width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
+        for line in lines(diagnosis):
+            sys.stdout.writelines(f"{part}\n" for part in _wrapped(printable(line), width))
     return diagnosis.exit_code
 
 
@@ -117,14 +132,13 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
     elif not phones:
         yield "no phone behind a NAT can be told: say with --inside which networks are behind it"
     else:
-        alg = overall(phones)
-        yield "verdict: whether an ALG is needed can't be told" if alg == UNTOLD else f"verdict: ALG {alg}"
+        yield f"verdict: {headline(phones)}"
     for phone in worst_first(phones)[:_MOST_ALIKE]:
         agent = f" ({phone.agent})" if phone.agent else ""
         seen = f", outside {', '.join(phone.seen_as)}" if phone.seen_as else ""
         yield f"phone {phone.phone}{seen}{agent}: {phone.aware}"
         for why in phone.why:
-            yield from _finding_lines("  ", "", why)
+            yield from _finding_lines("  ", "" if why.severity == NOTE else f"{why.severity}: ", why)
     if len(phones) > _MOST_ALIKE:
         yield f"{len(phones) - _MOST_ALIKE} more phones; --json has them"
     for server in diagnosis.servers[:_MOST_ALIKE]:
@@ -138,7 +152,18 @@ def lines(diagnosis: Diagnosis) -> Iterator[str]:
         if len(group) > _MOST_ALIKE:
             yield f"{severity}: {len(group) - _MOST_ALIKE} more like that; --json has them"
     if facts.messages and not diagnosis.exit_code:
-        yield "nothing is wrong in this capture"
+        unheard = any(finding.check == media_checks.NO_RTP for finding in diagnosis.findings)
+        yield "nothing is wrong in this capture's signalling" if unheard else "nothing is wrong in this capture"
+
+
+def _wrapped(line: str, width: int | None) -> list[str]:
+    """Return a line in pieces of so many columns, what follows further to the right; whole where `width` is None."""
+    if width is None or len(line) <= width:
+        return [line]
+    indent = " " * (len(line) - len(line.lstrip()) + 4)
+    return textwrap.wrap(
+        line, max(width, _NARROWEST), subsequent_indent=indent, break_on_hyphens=False, break_long_words=False
+    )
 
 
 def _file_lines(diagnosis: Diagnosis) -> Iterator[str]:
@@ -197,5 +222,5 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
             }
             for server in facts.servers.values()
         ],
-        "findings": [finding._asdict() for finding in diagnosis.findings],
+        "findings": [finding._asdict() for finding in diagnosis.weighty],
     }

@@ -51,7 +51,8 @@ _Harm = tuple[str, tuple[Proof, ...]]
 class PhoneVerdict(NamedTuple):
     """One phone: what it knows, how its server answers ("source", "named address" or "can't be told"), the ALG.
 
-    `seen_as` are its public ends, where the capture has both sides. `why` holds a sentence for each with its packets.
+    `seen_as` are its public ends, where the capture has both sides. `at_work`: it needs an ALG, and one is seen doing
+    what it needs. `why` holds a sentence for each with its packets.
     """
 
     phone: str
@@ -61,6 +62,7 @@ class PhoneVerdict(NamedTuple):
     aware: str
     server_answers: str
     alg: str
+    at_work: bool
     why: tuple[Finding, ...]
 
 
@@ -104,6 +106,16 @@ def overall(verdicts: list[PhoneVerdict]) -> str:
     return next((alg for alg in _ORDER if alg in found), UNTOLD)
 
 
+def headline(verdicts: list[PhoneVerdict]) -> str:
+    """Return what follows for the ALG by all phones together, as people read it first."""
+    alg = overall(verdicts)
+    if alg == UNTOLD:
+        return "whether an ALG is needed can't be told"
+    if alg == NEEDED and all(verdict.at_work for verdict in verdicts if verdict.alg == NEEDED):
+        return "ALG needed, and one is at work"
+    return f"ALG {alg}"
+
+
 def _host_of(phone: Phone) -> str:
     return phone.name.partition(":")[0]
 
@@ -132,7 +144,8 @@ def _judge(
     alg = _alg(case)
     why.append(_follows(case, alg))
     agent = phone.agent or next((one.agent for one in phone.outside.values()), "")
-    return PhoneVerdict(phone.name, tuple(phone.outside), agent, phone.view, aware, answers, alg, tuple(why))
+    at_work = alg == NEEDED and _is_at_work(case)
+    return PhoneVerdict(phone.name, tuple(phone.outside), agent, phone.view, aware, answers, alg, at_work, tuple(why))
 
 
 def _harm(facts: Facts, phone: Phone, left: Leaving | None) -> list[_Harm]:
@@ -214,7 +227,7 @@ def _needed(case: _Case) -> Finding:
     if case.unheard:
         text = "ALG needed: no audio came to it in these calls"
         return finding(BROKEN, "alg-needed", text, f"{enable}, and capture again", case.unheard)
-    missed = next((one.missed for one in (phone, *phone.outside.values()) if one.missed), None)
+    missed = _missed(phone)
     if missed is not None:
         text = "ALG needed: nothing that its server sends by itself arrives"
         return finding(BROKEN, "alg-needed", text, f"{enable}, and capture again", missed)
@@ -235,6 +248,17 @@ def _needed(case: _Case) -> Finding:
     elif phone.view == INSIDE and (phone.reached or case.heard):
         enable += ", or keep it: what reaches the phone here does by an ALG at work, or by nat=yes"
     return finding(WARNING, "alg-needed", text, enable, phone.contact_private or phone.media_private)
+
+
+def _is_at_work(case: _Case) -> bool:
+    """Whether an ALG is seen at work, and nothing that should have come didn't."""
+    changed = case.left is not None and bool(case.left.changed)
+    return (changed or bool(case.phone.put_back)) and not case.unheard and _missed(case.phone) is None
+
+
+def _missed(phone: Phone) -> Proof | None:
+    """What was sent to the private address that a phone named, seen on either side; None if nothing was."""
+    return next((one.missed for one in (phone, *phone.outside.values()) if one.missed), None)
 
 
 def _with_relay(phone: Phone) -> str:
