@@ -95,7 +95,7 @@ def test_command_doesnt_wait_for_the_others_imports() -> None:
     ("arguments", "complaint"),
     [
         ([], "sipalg: the following arguments are required: COMMAND"),
-        (["nonsense"], "sipalg: argument COMMAND: invalid choice: 'nonsense'"),
+        (["nonsense"], "sipalg: there is no command 'nonsense' (see `sipalg --help`)"),
         (["ip", "x"], "sipalg: there is no command 'ip'; RouterOS's commands begin with /: sipalg '/ip x'"),
         (["fake", "--count", "x"], "sipalg fake: argument --count: invalid int value: 'x'"),
         (["fake", "--cou", "1"], "sipalg fake: unrecognized arguments: --cou 1 (see `sipalg fake --help`)"),
@@ -204,6 +204,29 @@ def test_output_that_knows_no_arrows_gets_question_marks(tmp_path: Path) -> None
     )
     assert (ended.returncode, ended.stderr) == (0, b"")
     assert ended.stdout.startswith(b"outbound (inside ? outside): 10.0.0.1:5060 ? 203.0.113.50:5060, UDP")
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [
+        ("diag", "did you mean diagnose?"),
+        ("call", "did you mean calls?"),
+        ("ladder", "did you mean calls?"),
+        ("diff", "did you mean compare?"),
+        ("sniff", "did you mean sniffer?"),
+        ("files", "did you mean file?"),
+        ("Statsu", "did you mean status?"),
+        ("help", "did you mean --help?"),
+        ("a.pcap", "with a capture: sipalg calls a.pcap, or sipalg diagnose a.pcap"),
+        ("x/a.PCAPNG.gz", "with a capture: sipalg calls x/a.PCAPNG.gz, or sipalg diagnose x/a.PCAPNG.gz"),
+        ("a.pcap1", "with a capture: sipalg calls a.pcap1, or sipalg diagnose a.pcap1"),
+    ],
+)
+def test_what_was_meant_is_said(written: str, meant: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as ended:
+        cli.main([written, "more"])
+    assert ended.value.code == 2
+    assert capsys.readouterr().err == f"sipalg: there is no command {written!r}; {meant} (see `sipalg --help`)\n"
 
 
 def test_other_errors_of_the_system_are_not_hidden(fake: FakeCommand) -> None:

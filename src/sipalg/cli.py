@@ -9,10 +9,12 @@ what stood in the way. On a packet's way this is before the beginning.
 from __future__ import annotations
 
 import argparse
+import difflib
 import errno
 import importlib
 import io
 import os
+import re
 import sys
 from collections.abc import Sequence
 from types import ModuleType
@@ -47,6 +49,29 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
 #: Options of RouterOS commands that take a value, and may stand in front of the command.
 _PLACES: Final = ("--socket", "--config")
 
+#: What people try who know other programs, where no command is called nearly so.
+_GUESSES: Final = {
+    "analyse": "diagnose",
+    "analyze": "diagnose",
+    "browse": "calls",
+    "capture": "sniffer",
+    "check": "diagnose",
+    "diff": "compare",
+    "dump": "sniffer",
+    "flow": "calls",
+    "help": "--help",
+    "ladder": "calls",
+    "list": "calls",
+    "show": "calls",
+    "sngrep": "calls",
+    "start": "run",
+    "stream": "follow",
+    "test": "lab",
+    "version": "--version",
+}
+#: How a capture's name ends, compressed or not.
+_CAPTURE_NAME: Final = re.compile(r"\.(?:pcap|pcapng|cap)[0-9]*(?:\.(?:gz|xz|zst))?$", re.IGNORECASE)
+
 #: What a shell reports for a program that SIGINT or SIGPIPE ended (128 + signal).
 INTERRUPTED: Final = 130
 READER_GONE: Final = 141
@@ -73,6 +98,8 @@ def build_parser(arguments: Sequence[str]) -> OneLineParser:
     if called is not None and called not in COMMANDS and called in _routeros_menus():
         rest = " ".join(arguments[arguments.index(called) :])
         parser.error(f"there is no command {called!r}; RouterOS's commands begin with /: sipalg '/{rest}'")
+    if called is not None and called not in COMMANDS:
+        parser.error(f"there is no command {called!r}{_hint(called)}")
     for name, (module_name, summary) in COMMANDS.items():
         command = commands.add_parser(name, help=summary, description=summary, allow_abbrev=False)
         if name == called:
@@ -80,6 +107,17 @@ def build_parser(arguments: Sequence[str]) -> OneLineParser:
             command.set_defaults(module=module, parser=command)
             module.configure(command)
     return parser
+
+
+def _hint(called: str) -> str:
+    """Say what somebody who wrote this for a command may have meant, "" if nothing is like it."""
+    if _CAPTURE_NAME.search(called):
+        return f"; with a capture: sipalg calls {called}, or sipalg diagnose {called}"
+    word = called.lower()
+    begun = [name for name in COMMANDS if name.startswith(word)]
+    close = begun if len(begun) == 1 else difflib.get_close_matches(word, COMMANDS, n=1)
+    meant = _GUESSES.get(word) or (close[0] if close else "")
+    return f"; did you mean {meant}?" if meant else ""
 
 
 def routed(arguments: Sequence[str]) -> list[str]:

@@ -15,7 +15,7 @@ from sipalg.capture.reading import open_capture
 
 ALL_KEYS = [
     *("up", "down", "left", "right", "enter", "escape", "pageup", "pagedown", "home", "end", "backspace", "c-u"),
-    *("f1", "f2", "f3", "f9", " ", "/", "a", "q", "s", "h", "n", "p", "j", "k"),
+    *("f1", "f2", "f3", "f7", "f9", " ", "/", "a", "q", "s", "h", "n", "p", "j", "k"),
 ]
 
 
@@ -62,6 +62,38 @@ def test_filter_finds_while_it_is_typed(calls: CapturedCalls) -> None:
     press(browser, "enter", "/")
     assert isinstance(browser.page, Ladder)
     assert "filter" not in seen(browser)[-1]
+
+
+def test_filter_finds_methods(calls: CapturedCalls) -> None:
+    for method in ("invite", "BYE"):
+        browser = Browser(calls)
+        press(browser, "f7", *method, "enter")
+        assert seen(browser)[0] == f"Calls of a.pcap: 1 of 2, with {method!r}"
+        assert "call" in seen(browser)[2]
+
+
+def test_escape_takes_one_thing_back_at_a_time(calls: CapturedCalls) -> None:
+    browser = Browser(calls)
+    press(browser, " ", "/", *"reg", "enter", "s", "c-u", *"none/x", "enter")
+    told = []
+    for _ in range(4):
+        told.append((seen(browser)[0].removeprefix("Calls of a.pcap: "), seen(browser)[-1].split(":")[0][:6]))
+        assert not browser.done
+        press(browser, "escape")
+    assert told == [
+        ("1 of 2, with 'reg', 1 selected", "none/x"),
+        ("1 of 2, with 'reg', 1 selected", "Enter "),
+        ("2, 1 selected", "Enter "),
+        ("2", "Enter "),
+    ]
+    assert browser.done
+
+
+def test_q_and_f10_leave_at_once(calls: CapturedCalls) -> None:
+    for keys in (["/", "r", "enter", "q"], ["/", "r", "f10"], ["enter", "enter", "f10"]):
+        browser = Browser(calls)
+        press(browser, *keys)
+        assert browser.done
 
 
 def test_selection_is_saved(calls: CapturedCalls, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,6 +32,7 @@ def test_calls_as_they_come() -> None:
     heard(calls, "a", "b")
     answer = sip("SIP/2.0 200 OK", "1 INVITE", call_id="a")
     calls.take(captured(udp(SERVER, PHONE, answer), time_ns=5))
+    assert calls.methods() == {"a": "INVITE", "b": "INVITE"}
     assert [(row["number"], row["call_id"], row["state"]) for row in calls.rows()] == [
         (1, "a", "answered"),
         (2, "b", "calling"),

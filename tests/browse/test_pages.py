@@ -62,6 +62,9 @@ class Growing:
             for number in range(1, self.count + 1)
         ]  # fmt: skip
 
+    def methods(self) -> dict[str, str]:
+        return {}
+
     def messages(self, call_ids: frozenset[str]) -> list[SipMessage]:
         assert call_ids
         return []

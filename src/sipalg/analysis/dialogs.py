@@ -54,6 +54,8 @@ _BUSY: Final = (486, 600)
 _CANCELLED: Final = 487
 #: More private addresses than these of one conversation tell nobody anything.
 _MOST_PRIVATE: Final = 256
+#: SIP has fourteen methods.
+_MOST_METHODS: Final = 32
 #: A call that came this far isn't undone by the failure of a later INVITE in it.
 _STANDING: Final = (ANSWERED, IN_CALL, ENDED)
 
@@ -73,7 +75,8 @@ class Conversation:
     `caller` and `callee` are the URIs of From and To without scheme and parameters, `source` and `destination` the
     ends of the first packet. `failure` is the first answer that says no, a challenge only while nothing better came.
     `messages` counts messages and `packets` the frames they came in; `private` are the private addresses (RFC 1918)
-    written anywhere but in the Call-ID. `broken` counts messages with a problem.
+    written anywhere but in the Call-ID. `broken` counts messages with a problem, `methods`
+    are those of requests and of what was answered.
     """
 
     call_id: str
@@ -93,6 +96,7 @@ class Conversation:
     refused: str = ""
     challenge: str = ""
     private: set[str] = field(default_factory=set)
+    methods: set[str] = field(default_factory=set)
 
     @property
     def failure(self) -> str:
@@ -107,6 +111,8 @@ class Conversation:
         self.packets += len(message.frames)
         self.last_ns = message.time_ns
         self.broken += bool(message.problem)
+        if len(self.methods) < _MOST_METHODS:
+            self.methods.add(message.method or message.cseq_method)
         if len(self.private) < _MOST_PRIVATE:
             self.private.update(private_addresses(message.data))
         if message.status:

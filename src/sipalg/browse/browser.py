@@ -16,6 +16,7 @@ from sipalg.capture.pcap import CaptureError
 _BAR: Final = "reverse"
 _FAULT: Final = "bold ansired"
 _BACK: Final = frozenset({"q", "escape"})
+_LEAVE: Final = frozenset({"c-c", "f10"})
 _HELP: Final = frozenset({"f1", "h", "?"})
 _SAVE: Final = frozenset({"f2", "s"})
 _FILTER: Final = frozenset({"f3", "f7", "/"})
@@ -47,11 +48,14 @@ class Browser:
 
     def press(self, key: str) -> None:
         """Take a key: a character, or a name such as `up`, `enter`, `escape`, `f2`."""
-        self._notice = ("", "")
-        if key == "c-c":
+        told, self._notice = self._notice[1], ("", "")
+        if key in _LEAVE:
             self.done = True
         elif self._asked:
             self._type(key)
+        elif key == "escape" and (told or (self.page is self._table and self._table.clear())):
+            # Escape takes back the message, the filter, the selection; it leaves where none of them is.
+            return
         elif key in _BACK:
             self._pages.pop()
             if not self._pages:

@@ -110,6 +110,10 @@ class LiveCalls:
             self._rows = (self.version, [as_row(call.number, call.conversation) for call in calls])
         return self._rows[1]
 
+    def methods(self) -> dict[str, str]:
+        """Return each call's methods in one text, by Call-ID."""
+        return {name: " ".join(sorted(call.conversation.methods)) for name, call in self._calls.items()}
+
     def messages(self, call_ids: frozenset[str]) -> list[SipMessage]:
         """Return what is kept of some calls, in the order of time."""
         found = [heard.message for call in self._chosen(call_ids) for heard in call.heard]

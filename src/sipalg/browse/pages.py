@@ -6,7 +6,7 @@ knows a terminal. Pure, but for what a source reads. Off a packet's way: this is
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import zip_longest
 from typing import Final, Protocol
 
@@ -35,10 +35,11 @@ Calls
   ↑ ↓ j k PgUp PgDn Home End   move
   Enter                        ladder of the call, or of those selected
   Space                        select
-  / or F3                      only rows that have a text; without one, all
+  /, F3 or F7                  only rows with a text or a method; empty: all
   r or F6                      all its messages, one after the other
   s or F2                      save the packets of it, or of those selected
-  q or Esc                     leave
+  Esc                          filter off, then selection off, then leave
+  q                            leave
 
 Ladder
   Enter                        the message whole
@@ -49,7 +50,7 @@ Ladder
 Message
   ← → p n                      the one before, the next one
 
-Everywhere: F1, h or ? shows this, q or Esc goes back, Ctrl-C leaves."""
+Everywhere: F1, h or ? shows this, q or Esc goes back, F10 or Ctrl-C leaves."""
 
 
 class Page(Protocol):
@@ -117,11 +118,22 @@ class Table:
             self._rows = self._source.rows()
             if self.wanted:
                 if self._texts[0] != self._source.version:
-                    self._texts = (self._source.version, [_texts(row) for row in self._rows])
+                    methods = self._source.methods()
+                    self._texts = (self._source.version, [_texts(row, methods) for row in self._rows])
                 wanted = self.wanted.lower()
                 self._rows = [row for row, text in zip(self._rows, self._texts[1], strict=True) if wanted in text]
             self._seen, self._lines = now, (0, 0, [])
         return self._rows
+
+    def clear(self) -> bool:
+        """Take the filter back, or where there is none the selection; return whether there was any."""
+        if self.wanted:
+            self.wanted = ""
+        elif self.selected:
+            self.selected.clear()
+        else:
+            return False
+        return True
 
     def title(self) -> str:
         """How many calls of what."""
@@ -352,8 +364,9 @@ def _folded(text: str, width: int) -> Iterator[str]:
     yield rest
 
 
-def _texts(row: Row) -> str:
-    return "\n".join(text_of(key, value) for key, value in row.items()).lower()
+def _texts(row: Row, methods: Mapping[str, str]) -> str:
+    texts = [text_of(key, value) for key, value in row.items()]
+    return "\n".join([*texts, text_of("methods", methods.get(row["call_id"]))]).lower()
 
 
 def _colour(message: SipMessage) -> str:

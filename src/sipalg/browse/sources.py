@@ -35,6 +35,9 @@ class Source(Protocol):
     def rows(self) -> list[Row]:
         """Return a row a call, as `selection.as_row` makes them, in the order in which they began."""
 
+    def methods(self) -> dict[str, str]:
+        """Return the methods of each call in one text, by Call-ID."""
+
     def messages(self, call_ids: frozenset[str]) -> list[SipMessage]:
         """Return the messages of some calls in the order of time. Raises CaptureError."""
 
@@ -57,6 +60,7 @@ class CapturedCalls:
                 kept.append(message)
         self._kept = kept if kept_bytes <= most_bytes else None
         self._rows = [as_row(number, one) for number, one in enumerate(found.by_call_id.values(), 1)]
+        self._methods = {name: " ".join(sorted(one.methods)) for name, one in found.by_call_id.items()}
         # A bar would be drawn over what is shown.
         captures.bar = False
 
@@ -69,6 +73,10 @@ class CapturedCalls:
     def rows(self) -> list[Row]:
         """Return the calls."""
         return self._rows
+
+    def methods(self) -> dict[str, str]:
+        """Return each call's methods."""
+        return self._methods
 
     def messages(self, call_ids: frozenset[str]) -> list[SipMessage]:
         """Return messages in the order of time."""
