@@ -55,22 +55,22 @@ class Diagnosis(NamedTuple):
         return not self.facts.messages and not self.findings
 
     @property
-    def weighty(self) -> list[Finding]:
-        """All that makes the exit code, worst first: findings, and what is said of phones and is no note."""
+    def reasons(self) -> list[Finding]:
+        """All that makes the exit code, worst first: what is said of phones, and findings, without notes."""
         of_phones = [
             why._replace(text=f"phone {phone.phone}: {why.text}")
             for phone in worst_first(self.phones)
             for why in phone.why
-            if why.severity != NOTE
         ]
-        return sorted((*of_phones, *self.findings), key=lambda one: -EXIT_CODES[one.severity])
+        weighty = (one for one in (*of_phones, *self.findings) if one.severity != NOTE)
+        return sorted(weighty, key=lambda one: -EXIT_CODES[one.severity])
 
     @property
     def exit_code(self) -> int:
         """0 nothing wrong, 1 warnings or a damaged file, 2 calls break, or there is nothing to tell it by."""
         # What is behind the damage isn't known to be well.
         codes = [2 if one.error else 1 if one.damage else 0 for one in self.inputs]
-        return 2 if self.says_nothing else max([*codes, *(EXIT_CODES[one.severity] for one in self.weighty)])
+        return 2 if self.says_nothing else max([*codes, *(EXIT_CODES[one.severity] for one in self.reasons)])
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
@@ -222,5 +222,6 @@ def as_json(diagnosis: Diagnosis) -> dict[str, Any]:
             }
             for server in facts.servers.values()
         ],
-        "findings": [finding._asdict() for finding in diagnosis.weighty],
+        "findings": [finding._asdict() for finding in diagnosis.findings],
+        "reasons": [finding._asdict() for finding in diagnosis.reasons],
     }
