@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tests.capture import libpcap
 
 from sipalg.capture.pcap import CaptureError, CaptureWriter
-from sipalg.capture.reading import Frame, open_capture, unknown_links
+from sipalg.capture.reading import Frame, faults, open_capture, refuse_twice, unknown_links
 
 TIME_NS = 1_700_000_000_123_456_789
 FRAMES = [b"first", b"", b"third" * 100]
@@ -159,3 +159,37 @@ def test_link_types_that_cant_be_read_are_told(tmp_path: Path) -> None:
         assert unknown_links(source, "lost") == (
             f"{path}: link type 147 isn't one that is read here: those packets are lost"
         )
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+def test_two_captures_in_one_file_are_said_to_be_two(order: str, tmp_path: Path) -> None:
+    path = tmp_path / "a.pcap"
+    ng = tmp_path / "b.pcapng"
+    with CaptureWriter(ng, 1) as writer:
+        writer.write(TIME_NS, b"first", 5, interface="lan0")
+        writer.commit()
+    one = pcap(FRAMES, order)
+    for first, second, frames in ((one, pcap(FRAMES), 3), (one, ng.read_bytes(), 3), (ng.read_bytes(), one, 1)):
+        path.write_bytes(gzip.compress(first) + gzip.compress(second))
+        found, damage = read(path)
+        assert len(found) == frames
+        assert damage == f"{path}, packet {frames + 1}: another capture begins here: give them as two files"
+
+
+def test_a_file_named_twice_is_refused(tmp_path: Path) -> None:
+    refuse_twice([tmp_path / "a", tmp_path / "b"])
+    with pytest.raises(CaptureError, match="is named twice"):
+        refuse_twice([tmp_path / "a", tmp_path / "b", tmp_path / "." / "x" / ".." / "a"])
+
+
+def test_packets_that_are_cut_are_counted_where_they_lie_too(tmp_path: Path) -> None:
+    for suffix in ("pcap", "pcapng"):
+        path = tmp_path / f"a.{suffix}"
+        with CaptureWriter(path, 1) as writer:
+            for wire_bytes in (5, 6, 1500):
+                writer.write(TIME_NS, b"first", wire_bytes, interface="lan0")
+            writer.commit()
+        with open_capture(path) as source:
+            assert len(list(source)) == 3
+            assert source.cut == 2
+            assert faults(source).startswith(f"{path}: 2 packets are cut short (snaplen); capture whole ones")

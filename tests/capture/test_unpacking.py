@@ -1,8 +1,11 @@
 from __future__ import annotations
 
+import bz2
 import gzip
 import lzma
 import struct
+import tarfile
+import zipfile
 import zlib
 from collections.abc import Callable
 from pathlib import Path
@@ -11,6 +14,7 @@ import pytest
 import zstandard
 
 from sipalg.capture.pcap import CaptureError
+from sipalg.capture.reading import open_capture
 from sipalg.capture.unpacking import PIECE_BYTES, Pieces
 
 #: Larger than a piece, and not the same everywhere.
@@ -97,3 +101,22 @@ def test_progress_is_of_the_file_on_disk(tmp_path: Path) -> None:
 def test_missing_file_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(CaptureError, match="No such file or directory; give a pcap or pcapng file"):
         Pieces(tmp_path / "none")
+
+
+@pytest.mark.parametrize("name", ["bzip2", "zip", "tar", "7z"])
+def test_what_isnt_unpacked_here_is_named(name: str, tmp_path: Path) -> None:
+    (tmp_path / "a.pcap").write_bytes(b"\xd4\xc3\xb2\xa1" + bytes(20))
+    packed = tmp_path / "packed"
+    if name == "bzip2":
+        packed.write_bytes(bz2.compress(bytes(40)))
+    elif name == "zip":
+        with zipfile.ZipFile(packed, "w") as archive:
+            archive.write(tmp_path / "a.pcap")
+    elif name == "tar":
+        with tarfile.open(packed, "w:gz") as tar:
+            tar.add(tmp_path / "a.pcap")
+    else:
+        packed.write_bytes(b"7z\xbc\xaf\x27\x1c" + bytes(40))
+    with pytest.raises(CaptureError) as refused:
+        open_capture(packed)
+    assert str(refused.value) == f"{packed}: is no capture, but a {name} file; unpack it first"

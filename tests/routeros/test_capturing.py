@@ -59,6 +59,21 @@ def test_settings_are_set_shown_and_reset(router: Router, captures: Path) -> Non
     assert not do(router, "/tool sniffer reset").changed
 
 
+def test_an_interface_that_isnt_there_is_said_and_may_come_later(
+    router: Router, captures: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said: list[str] = []
+    monkeypatch.setattr(router, "tell", said.append)
+    result = do(router, "/tool sniffer set filter-interface=lo,!nolan,all")
+    assert result.json == {"changed": ["filter-interface"]}
+    (told,) = said
+    assert told.startswith("filter-interface: there is no interface nolan now; there are ")
+    assert "lo" in told
+    assert Runs(captures).settings()["filter-interface"] == "lo,!nolan,all"
+    do(router, "/tool sniffer set filter-interface=lo")
+    assert said == [told]
+
+
 def test_the_runs_file_is_told_whatever_is_set_now(router: Router, captures: Path) -> None:
     do(router, "/tool sniffer set file-name=later.pcap")
     state = {"file": "before-ALG.pcap", "running": False, "packets": 3}

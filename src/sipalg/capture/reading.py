@@ -19,7 +19,7 @@ from sipalg.capture.link import is_known
 from sipalg.capture.pcap import SNAPLEN_BYTES, CaptureError
 from sipalg.capture.records import NS_PER_S
 from sipalg.capture.tally import ENDS_AT, NOWHERE, SSRC_FROM, SSRC_TO, Tallies
-from sipalg.capture.unpacking import Pieces
+from sipalg.capture.unpacking import Pieces, packed_as
 
 #: A NamedTuple's own constructor costs twice as much, and a frame is made for every packet.
 _new: Final = tuple.__new__
@@ -32,6 +32,7 @@ _MAGIC: Final = {
     b"\xa1\xb2\x3c\x4d": (">", 1),
 }
 _PCAP_HEADER_BYTES: Final = 24
+_JOINED: Final = "another capture begins here: give them as two files"
 _RECORD_HEADER_BYTES: Final = 16
 #: The link type's field has other things in its upper bits (FCS length).
 _LINK_TYPE_BITS: Final = 0x0FFFFFFF
@@ -73,8 +74,11 @@ class CaptureSource:
         order = _MAGIC.get(self._start[:4])
         if order is None and self._start[:4] != SECTION:
             self._pieces.close()
-            what = "is empty" if not self._start else "is no capture"
-            raise CaptureError(f"{path}: {self._pieces.damage or what}; give a pcap or pcapng file")
+            what = self._pieces.damage or ("is no capture" if self._start else "is empty")
+            packed = packed_as(self._start)
+            if packed:
+                raise CaptureError(f"{path}: is no capture, but a {packed} file; unpack it first")
+            raise CaptureError(f"{path}: {what}; give a pcap or pcapng file")
         if order is not None and len(self._start) < _PCAP_HEADER_BYTES:
             self._pieces.close()
             raise CaptureError(f"{path}: is cut off in its header; give a pcap or pcapng file")
@@ -126,6 +130,10 @@ class CaptureSource:
             end = len(buffer)
             while at + _RECORD_HEADER_BYTES <= end:
                 seconds, fraction, captured_bytes, wire_bytes = unpack_from(buffer, at)
+                if not captured_bytes and buffer[at : at + 4] in _MAGIC:
+                    self.packets = number - self.before
+                    self._damaged(_JOINED)
+                    return
                 begin = at + _RECORD_HEADER_BYTES
                 stop = begin + captured_bytes
                 if stop > end:
@@ -149,7 +157,8 @@ class CaptureSource:
                 captured_bytes = 0
             if captured_bytes > SNAPLEN_BYTES:
                 self.packets = number - self.before
-                self._damaged(f"says that it has {captured_bytes} bytes: the file is damaged there")
+                damaged = f"says that it has {captured_bytes} bytes: the file is damaged there"
+                self._damaged(_JOINED if buffer[at : at + 4] == SECTION else damaged)
                 return
             piece = self._pieces.read()
             self.packets, self.last_ns = number - self.before, clock(seconds, fraction)
@@ -167,7 +176,8 @@ class CaptureSource:
             self.packets, self.last_ns = blocks.number - self.before, blocks.last_ns
             self.cut = blocks.cut
             if blocks.damage:
-                self._damaged(blocks.damage)
+                begun = buffer[blocks.used_bytes : blocks.used_bytes + 4]
+                self._damaged(_JOINED if begun in _MAGIC else blocks.damage)
                 return
             rest = buffer[blocks.used_bytes :]
             piece = self._pieces.read()

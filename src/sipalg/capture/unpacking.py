@@ -26,6 +26,13 @@ _GZIP: Final = b"\x1f\x8b"
 _XZ: Final = b"\xfd7zXZ\0"
 _ZSTANDARD: Final = b"\x28\xb5\x2f\xfd"
 _LONGEST_MAGIC: Final = 6
+#: What isn't unpacked here: where its first bytes stand, what they are, and what it is called.
+_FOREIGN: Final = (
+    (0, b"BZh", "bzip2"),
+    (0, b"PK\x03\x04", "zip"),
+    (0, b"7z\xbc\xaf\x27\x1c", "7z"),
+    (257, b"ustar", "tar"),
+)
 
 #: zlib's window size that means: a gzip header and the largest window.
 _GZIP_WINDOW: Final = 31
@@ -155,3 +162,8 @@ def _decompressor(magic: bytes) -> _Decompressor:
     if magic.startswith(_XZ):
         return _Members(lambda: lzma.LZMADecompressor(memlimit=XZ_MEMORY_BYTES))
     return _Zstandard() if magic.startswith(_ZSTANDARD) else _Plain()
+
+
+def packed_as(start: bytes) -> str:
+    """Return what a file with this beginning is packed with that isn't unpacked here, "" if that can't be told."""
+    return next((name for at, magic, name in _FOREIGN if start.startswith(magic, at)), "")

@@ -19,11 +19,12 @@ from sipalg.routeros.grammar import Call
 from sipalg.routeros.menus import RUN
 from sipalg.routeros.router import RefusedError, Router
 from sipalg.sniffer.directory import CapturesError
+from sipalg.sniffer.filters import entries
 from sipalg.sniffer.frames import Seen, look
 from sipalg.sniffer.program import ProgramError
 from sipalg.sniffer.runs import Runs
 from sipalg.sniffer.settings import seconds, settings_of
-from sipalg.sniffer.tap import Tap, TapError
+from sipalg.sniffer.tap import Tap, TapError, interfaces
 
 #: Lines for people, the same as JSON, did it change something, do the lines come one by one.
 Found = tuple[Iterable[str], Any, bool, bool]
@@ -73,7 +74,19 @@ def _get(call: Call, router: Router) -> Found:
 
 
 def _set(call: Call, router: Router) -> Found:
-    return _changed(_runs(router), router, call.values)
+    found = _changed(_runs(router), router, call.values)
+    if "filter-interface" in call.values:
+        _warn_of_absent(router, call.values["filter-interface"])
+    return found
+
+
+def _warn_of_absent(router: Router, wanted: str) -> None:
+    """Say which interfaces aren't there: they may come later, as PPP's do, but until then nothing can be captured."""
+    present = interfaces()
+    absent = [one.text for one in entries(wanted) if one.text != "all" and one.text not in present]
+    if absent:
+        there = f"there are {', '.join(present)}"
+        router.tell(f"filter-interface: there is no interface {', '.join(absent)} now; {there}; start needs it")
 
 
 def _reset(_call: Call, router: Router) -> Found:
