@@ -42,3 +42,14 @@ def test_nothing_is_lost_and_nothing_moves_the_cursor(before: bytes, after: byte
 @given(st.binary(max_size=200))
 def test_what_is_the_same_has_no_marks(message: bytes) -> None:
     assert not any(differs for row in rows(message, message) for pieces in row for _, differs in pieces)
+
+
+def test_addresses_are_not_cut_in_two() -> None:
+    before = b"Contact: <sip:525-a-long-name@192.168.120.100:50600>;q=1\r\n"
+    after = b"Contact: <sip:525-a-long-name@203.100.113.100:50601>;q=1\r\n" + b"x" * 100
+    for coloured in (False, True):
+        for width in range(66, 120):
+            lines = "\n".join(side_by_side(before, after, width, coloured=coloured))
+            assert "192.168.120.100" in lines
+            assert "203.100.113.100" in lines
+            assert lines.count("x") == 100

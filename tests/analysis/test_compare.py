@@ -33,8 +33,13 @@ def test_a_good_alg(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert out.endswith(
         "\nResult: good ALG. The device changes the addresses that have to be changed, and nothing else.\n"
     )
-    assert len(re.findall("^Pair ", out, re.MULTILINE)) == 7
-    assert "m=audio [-14254-] RTP/AVP 0 101" in out
+    assert len(re.findall("^Pair ", out, re.MULTILINE)) == 2
+    assert "\n5 more pairs differ; --show changed has them\nPairs: " in out
+    compared(write(tmp_path, conversation()), "--show", "changed")
+    shown = capsys.readouterr().out
+    assert len(re.findall("^Pair ", shown, re.MULTILINE)) == 7
+    assert "more pairs" not in shown
+    assert "m=audio [-14254-] RTP/AVP 0 101" in shown
 
 
 def test_voice_is_counted_by_the_reader(tmp_path: Path) -> None:

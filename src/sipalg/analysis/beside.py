@@ -6,6 +6,7 @@ folded. On a packet's way this shows its two ends. Pure.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from difflib import SequenceMatcher
 from typing import Final
@@ -21,6 +22,8 @@ _NARROWEST: Final = 30
 #: Longer ones are compared as they stand, since finding what belongs together takes the square of their length.
 _MOST_LINES: Final = 400
 _MOST_WORDS: Final = 400
+#: What isn't cut in two: an address with its port, a name; and any other sign.
+_TOKENS: Final = re.compile(r"[\w.:-]+|[^\w.:-]")
 
 
 def rows(before: bytes, after: bytes) -> Iterator[Row]:
@@ -104,13 +107,23 @@ def _folded(pieces: Pieces, column: int) -> list[Pieces]:
     lines: list[Pieces] = [[]]
     room = column
     for piece, differs in pieces:
-        rest = piece
-        while rest:
-            if not room:
+        begin = at = 0
+        for token in _TOKENS.findall(piece):
+            # Cut before an address or a word, where it fits into a line of its own.
+            if (len(token) > room and len(token) <= column) or not room:
+                if at > begin:
+                    lines[-1].append((piece[begin:at], differs))
                 lines.append([])
-                room = column
-            lines[-1].append((rest[:room], differs))
-            rest, room = rest[room:], max(room - len(rest), 0)
+                begin, room = at, column
+            at += len(token)
+            while len(token) > room:
+                lines[-1].append((piece[begin : at - len(token) + room], differs))
+                begin = at - len(token) + room
+                lines.append([])
+                token, room = token[room:], column
+            room -= len(token)
+        if at > begin:
+            lines[-1].append((piece[begin:at], differs))
     return lines
 
 

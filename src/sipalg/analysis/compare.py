@@ -35,6 +35,8 @@ from sipalg.codec.datagram import UDP
 _WIDTH: Final = 160
 #: How many packets a finding names before it only counts the rest.
 _PACKETS_NAMED: Final = 6
+#: So many pairs show what a good ALG does: all are alike.
+_FEW_PAIRS: Final = 2
 _INDENT: Final = " " * 6
 _RESULTS: Final = {"none": "no ALG", "good": "good ALG", "poor": "poor ALG"}
 _BOLD: Final = {"none": "\x1b[1m", "good": "\x1b[1;32m", "poor": "\x1b[1;31m"}
@@ -48,8 +50,7 @@ def configure(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--show",
         choices=("changed", "all", "none"),
-        default="changed",
-        help="which pairs to show side by side (default: those that differ)",
+        help="which pairs to show side by side (default: those that differ, of a good ALG the first few)",
     )
     parser.add_argument("--json", action="store_true", help="write the judgement and the pairs as JSON")
 
@@ -129,16 +130,24 @@ def load(path: Path) -> tuple[Side, str]:
     return side, captures.damage.get(path, "")
 
 
-def as_text(judgement: Judgement, show: str, width: int, *, coloured: bool) -> Iterator[str]:
-    """Yield the comparison as lines for people: the pairs, the findings, the result last."""
+def as_text(judgement: Judgement, show: str | None, width: int, *, coloured: bool) -> Iterator[str]:
+    """Yield the comparison as lines for people: the pairs, the findings, the result last; `show` may be left out."""
     pairs = judgement.pairing.pairs
+    left = _FEW_PAIRS if show is None and judgement.result == "good" else len(pairs)
+    more = 0
     for number, pair in enumerate(pairs, 1):
         differs = pair.before.data != pair.after.data
-        if show == "none" or (show == "changed" and not differs):
+        if show == "none" or (show != "all" and not differs):
             continue
+        if not left:
+            more += 1
+            continue
+        left -= 1
         yield f"Pair {number}: {_heading(pair)}"
         yield from side_by_side(pair.before.data, pair.after.data, width, coloured=coloured)
         yield ""
+    if more:
+        yield f"{more} more pairs differ; --show changed has them"
     same = sum(pair.before.data == pair.after.data for pair in pairs)
     if judgement.apart:
         yield f"Pairs: {len(pairs)}, each of two messages of one phone, since no message is in both captures"
