@@ -110,3 +110,14 @@ def test_values_are_words(key: str, value: object, text: str) -> None:
 
 def test_the_two_queues_have_two_names() -> None:
     assert (words("queue_number"), words("queue"), words("kept_for_s")) == ("queue number", "packet queue", "kept for")
+
+
+def test_a_call_and_a_registration_are_told_apart_where_names_can_be_shorter() -> None:
+    row = {
+        "number": 1, "kind": "call", "from": "alice@a.example.com", "to": "bob@b.example.com",
+        "source": "192.168.133.100:50600", "destination": "203.100.113.100:5060", "state": "ended",
+        "failure": "", "sip_packets": 14, "private_addresses": ["192.168.133.100"],
+    }  # fmt: skip
+    head, line = in_columns([row], 80)
+    assert head.split() == ["#", "kind", "from", "to", "state", "first", "failure", "private"]
+    assert max(len(head), len(line)) <= 80

@@ -131,6 +131,7 @@ def _short_text_of(key: str, value: object) -> str:
 
 def _make_fit(cells: dict[str, list[str]], width: int) -> None:
     """Leave out columns and shorten names until the lines fit or nothing is left that may go."""
+    all_cells = dict(cells)
     for key in _DROPPED_FIRST:
         if _line_width(cells) > width:
             cells.pop(key, None)
@@ -138,6 +139,13 @@ def _make_fit(cells: dict[str, list[str]], width: int) -> None:
         too_long = sum(max(0, _width(cells[name]) - _SHORTENED[name]) for name in _SHORTENED if name in cells)
         if _line_width(cells) - too_long > width:
             cells.pop(key, None)
+    if "kind" in all_cells and "kind" not in cells:
+        # One word that tells a call from a registration: names may be shorter for it.
+        with_kind = {key: column for key, column in all_cells.items() if key in cells or key == "kind"}
+        spare = sum(max(0, _width(with_kind[name]) - _SHORTEST) for name in _SHORTENED if name in with_kind)
+        if _line_width(with_kind) - spare <= width:
+            cells.clear()
+            cells.update(with_kind)
     for shortest in (*_SHORTENED.items(), *((key, _SHORTEST) for key in _SHORTENED)):
         _shorten(cells, *shortest, width)
 
