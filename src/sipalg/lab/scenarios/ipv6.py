@@ -12,7 +12,7 @@ from typing import Final
 
 from sipalg.lab.packets import messages
 from sipalg.lab.programs import pause
-from sipalg.lab.scenario import WITHOUT_ALG, WITHOUT_SIPALG, Scenario
+from sipalg.lab.scenario import WITHOUT_ALG, Scenario
 from sipalg.lab.scenarios.calls import SHORT_TIMEOUTS, SILENCE_S
 from sipalg.lab.stage import Needs, Stage
 from sipalg.lab.topology import Ipv6
@@ -89,7 +89,7 @@ SCENARIOS: Final = (*(
         f"{shows}: sipalg is restarted in a call",
         restarted,
         Needs(timeouts=SHORT_TIMEOUTS, ipv6=ipv6),
-        fails_in=WITHOUT_SIPALG,
+        fails_in=WITHOUT_ALG,
         modes=("none", "sipalg"),
     )
     for name, shows, ipv6 in _WAYS
