@@ -9,6 +9,7 @@ from typing import Self
 
 from sipalg.datapath.loop import FaultLog, Loop
 from sipalg.datapath.relay_connection import Connection, Ends
+from sipalg.datapath.relay_leg import Leg
 from sipalg.engine.verdict import Datagram, Endpoint
 
 PRIVATE, PUBLIC = b"192.168.33.10", b"203.0.113.1"
@@ -46,6 +47,7 @@ class Hub:
         self.ends: list[str] = []
         self.homes: list[Endpoint] = []
         self.answer = b""
+        self.working: list[tuple[Connection, Leg]] = []
         self.displacing: Callable[[], bool] = lambda: False
         self.decision: Callable[[bytes], bytes] | None = None
 
@@ -59,6 +61,15 @@ class Hub:
         if datagram.in_interface == "lan0":
             return payload.replace(PRIVATE, PUBLIC), b""
         return payload.replace(PUBLIC, PRIVATE), b""
+
+    def soon(self, connection: Connection, leg: Leg) -> None:
+        if (connection, leg) not in self.working:
+            self.working.append((connection, leg))
+            self.loop.soon(self.work)
+
+    def work(self) -> None:
+        connection, leg = self.working.pop(0)
+        connection.work(leg)
 
     def public_of(self, private: Endpoint) -> Endpoint | None:
         return self.mapped.get(private)

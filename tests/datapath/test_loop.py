@@ -166,3 +166,23 @@ def test_faults_are_logged_once_a_minute_and_kind(clock: Clock, caplog: pytest.L
             fault(f"kind {number}")
     assert log.total == 154
     assert "consequence=ignored" in caplog.text
+
+
+def test_what_is_to_be_done_soon_comes_behind_what_is_ready_once_a_turn() -> None:
+    loop = Loop()
+    left, right = socket.socketpair()
+    said: list[str] = []
+
+    def again() -> None:
+        said.append("soon")
+        if len(said) < 4:
+            loop.soon(again)
+
+    with left, right:
+        right.send(b"x")
+        loop.watch(left, lambda _: said.append("ready"))
+        loop.soon(again)
+        for _ in range(3):
+            loop.step(60.0)
+        loop.close()
+    assert said == ["ready", "soon", "ready", "soon", "ready"]

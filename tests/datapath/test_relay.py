@@ -5,13 +5,14 @@ from __future__ import annotations
 import errno
 import socket
 from collections.abc import Iterator
+from itertools import pairwise
 
 import pytest
 from tests.datapath.streams import Clock
 
 from sipalg.datapath import relay as module
 from sipalg.datapath.loop import Loop
-from sipalg.datapath.relay import LEFT_BEHIND_S, Relay
+from sipalg.datapath.relay import LEFT_BEHIND_S, WORK_AT_ONCE, Relay
 from sipalg.datapath.relay_connection import Connection, Ends
 from sipalg.engine.verdict import TCP, Datagram, Endpoint, Event
 
@@ -129,6 +130,26 @@ def test_there_are_limits(world: World, monkeypatch: pytest.MonkeyPatch, limit: 
     assert refused.recv(1) == b""
     assert world.names == ["tcp-opened", "tcp-refused"]
     assert world.relay.counts == {"accepted": 1, "refused": 1}
+
+
+def test_a_turn_decides_few_messages_and_every_connection_gets_some(world: World) -> None:
+    phones = [world.connect() for _ in range(WORK_AT_ONCE // 2)]
+    other, far = socket.socketpair()
+    turns: list[int] = []
+    with other, far:
+        # As the packets' queue: ready in every turn.
+        far.send(b"x")
+        world.loop.watch(other, lambda _: turns.append(len(world.driver.asked)))
+        for phone in phones:
+            phone.send(OPTIONS * 40)
+        while len(world.driver.asked) < len(phones) * 40:
+            world.loop.step(0.01)
+            assert len(turns) < 10_000
+        done = [later - before for before, later in pairwise(turns)]
+        assert max(done) <= WORK_AT_ONCE
+        first = [one.source for one in world.driver.asked[: 4 * len(phones)]]
+        assert len(set(first)) == len(phones), "nobody waits until another is done"
+        world.loop.unwatch(other)
 
 
 def test_messages_go_to_the_driver_and_what_happened_is_told(world: World) -> None:

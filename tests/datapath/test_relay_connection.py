@@ -10,7 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.datapath.streams import PRIVATE, PUBLIC, World, message
 
+from sipalg.codec.stream import MAX_MESSAGE_BYTES
 from sipalg.datapath.relay_connection import FIRST_REST_S, FIRST_WORD_S, HALF_CLOSED_S, REST_S
+from sipalg.datapath.relay_leg import FULL_BYTES, READ_BYTES, Leg
 from sipalg.engine.verdict import TCP, Endpoint
 
 OUT = message(b"c=IN IP4 192.168.33.10", b"INVITE")
@@ -229,6 +231,60 @@ def test_a_slow_reader_slows_its_sender_and_loses_nothing() -> None:
             except BlockingIOError:
                 world.steps(1)
         assert total == len(sent.replace(PRIVATE, PUBLIC)) * count
+
+
+def test_who_does_not_read_the_answers_is_not_read() -> None:
+    sent = message(b"v=0\r\n" * 20, b"INVITE")
+    with World() as world:
+        world.hub.answer = b"SIP/2.0 488 Not Acceptable Here\r\n" + b"x" * 60_000
+        stuck = 0
+        while stuck < 50:
+            try:
+                stuck = 0 if world.opener.send(sent * 20) else stuck
+            except BlockingIOError:
+                stuck += 1
+            world.steps(1)
+            assert waiting_bytes(world) <= FULL_BYTES + len(world.hub.answer)
+            assert held_bytes(world) <= MAX_MESSAGE_BYTES + READ_BYTES
+        decided = len(world.hub.asked)
+        world.steps(50)
+        assert len(world.hub.asked) == decided, "nothing more is read"
+        world.received(world.opener, FULL_BYTES * 4)
+        world.until(lambda: len(world.hub.asked) > decided)
+
+
+def waiting_bytes(world: World) -> int:
+    """The most that waits at one end."""
+    return max(len(vars(leg)["_waiting"]) for leg in legs(world))
+
+
+def held_bytes(world: World) -> int:
+    """What waits in front of the engine, one way."""
+    pieces = vars(world.connection)["_forth_pieces"]
+    return world.connection.forth.held_bytes + sum(len(piece.data) for piece in pieces)
+
+
+def legs(world: World) -> list[Leg]:
+    facts = vars(world.connection)
+    return [leg for leg in (facts["_opener"], facts["_onward"]) if leg is not None]
+
+
+def test_one_piece_of_work_decides_one_message() -> None:
+    with World() as world:
+        world.opener.send(PING + OUT * 8 + OUT[:20])
+        opener = legs(world)[0]
+        while len(world.hub.asked) < 9:
+            before = len(world.hub.asked)
+            world.hub.loop.step(5)
+            assert len(world.hub.asked) <= before + 1
+        world.opener.shutdown(socket.SHUT_WR)
+        far = world.accept()
+        expected = PING + TRANSLATED * 8 + OUT[:20]
+        assert world.received(far, len(expected)) == expected
+        assert world.at_end(far)
+        world.connection.close("test over")
+        world.connection.work(opener)
+        assert world.hub.ends == ["test over"]
 
 
 def test_what_the_engine_answers_itself_goes_to_the_sender() -> None:

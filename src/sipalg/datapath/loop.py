@@ -80,6 +80,7 @@ class Loop:
         self._handlers: dict[int, Callable[[int], None]] = {}
         self._chores: list[_Chore] = []
         self._next_chore = math.inf
+        self._soon: list[Callable[[], None]] = []
         self._next_due: Callable[[], float | None] = lambda: None
         self._run_timer: Callable[[], None] = lambda: None
         self._stopping = False
@@ -108,6 +109,10 @@ class Loop:
         self._chores.append(chore)
         self._next_chore = min(self._next_chore, chore.due)
 
+    def soon(self, call: Callable[[], None]) -> None:
+        """Call `call` once, behind all that is ready in this turn; from such a call, in the next turn."""
+        self._soon.append(call)
+
     def set_timer(self, next_due: Callable[[], float | None], run: Callable[[], None]) -> None:
         """Call `run` when the clock has passed what `next_due` says (None: nothing is due)."""
         self._next_due = next_due
@@ -128,13 +133,17 @@ class Loop:
         timer_due = self._next_due()
         if timer_due is not None and timer_due < due:
             due = timer_due
-        wait_s = min(max(0.0, due - self._clock()), longest_s)
+        wait_s = 0.0 if self._soon else min(max(0.0, due - self._clock()), longest_s)
         handlers = self._handlers
         for number, events in self._epoll.poll(wait_s):
             # A handler before this one may have taken it away.
             handler = handlers.get(number)
             if handler is not None:
                 self._call(handler, events if events & _ASKED == events else READ | WRITE)
+        if self._soon:
+            calls, self._soon = self._soon, []
+            for call in calls:
+                self._call(call)
         now = self._clock()
         timer_due = self._next_due()
         if timer_due is not None and timer_due <= now:
@@ -145,6 +154,7 @@ class Loop:
     def close(self) -> None:
         """Forget all descriptors, without closing them."""
         self._handlers.clear()
+        self._soon.clear()
         self._epoll.close()
 
     def _do_chores(self) -> None:

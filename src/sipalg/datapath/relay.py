@@ -1,8 +1,8 @@
 """The relay for SIP over TCP: takes connections that the kernel hands to it, and sees that each is looked after.
 
-In the packets' loop, since the engine is one and has no locks: what is ready is read once, a piece at most as large as
-a datagram, and packets get their turn in between. On a message's way this stands between the kernel's sockets and the
-driver. Which connections come here is decided by rules (nft_relay) and the administrator's filter.
+In the packets' loop, since the engine is one and has no locks: a turn of the loop decides few messages, of one
+connection after the other, and packets get their turn in between. On a message's way this stands between the kernel's
+sockets and the driver. Which connections come here is decided by rules (nft_relay) and the administrator's filter.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from sipalg.datapath.loop import FaultLog
 from sipalg.datapath.relay_connection import Connection, Ends
-from sipalg.datapath.relay_leg import Watcher
+from sipalg.datapath.relay_leg import Leg, Watcher
 from sipalg.engine.verdict import TCP, Datagram, Endpoint, Event
 
 _LOG = logging.getLogger(__name__)
@@ -24,7 +24,10 @@ _LOG = logging.getLogger(__name__)
 #: Connections taken at once, before others get their turn.
 _ACCEPT_AT_ONCE: Final = 16
 _BACKLOG: Final = 1024
-#: Connections in all, and of one inside host: a large PBX has some; more is a flood. Each may hold 400 kB.
+#: Messages decided, and reads, before the packets' queue gets its turn: some milliseconds at most.
+WORK_AT_ONCE: Final = 16
+#: Connections in all, and of one inside host: a large PBX has some; more is a flood. Each may hold 400 kB: at each
+#: end 64 kB that wait and what one message makes, and for each direction a message and a read that nobody looked at.
 MAX_CONNECTIONS: Final = 2048
 MAX_CONNECTIONS_PER_HOST: Final = 256
 #: How long a phone doesn't speak on a connection that it has left behind: it takes longer to start again.
@@ -43,6 +46,13 @@ class Deciding(Protocol):
         """Tell what happened."""
 
 
+class Turns(Watcher, Protocol):
+    """What the relay asks of `loop.Loop`."""
+
+    def soon(self, call: Callable[[], None]) -> None:
+        """Call it once, behind what is ready."""
+
+
 class Relay:
     """The listening socket and its connections; `interface_of` names the inside interface that a host is behind.
 
@@ -51,7 +61,7 @@ class Relay:
 
     def __init__(
         self,
-        loop: Watcher,
+        loop: Turns,
         driver: Deciding,
         public_of: Callable[[int, Endpoint], Endpoint | None],
         interface_of: Callable[[str], str],
@@ -70,6 +80,9 @@ class Relay:
         #: What became of connections: `accepted`, `refused`, and of streams, by reason.
         self.counts: defaultdict[str, int] = defaultdict(int)
         self.unframed: defaultdict[str, int] = defaultdict(int)
+        #: Which connections have something to do, in their order, and from which of their ends.
+        self._work: dict[tuple[Connection, Leg], None] = {}
+        self._working = False
         self._driver = driver
         self._public_of = public_of
         self._interface_of = interface_of
@@ -157,6 +170,18 @@ class Relay:
             self.connections[connection] = None
             self._tell("tcp-opened", ends)
 
+    def _work_some(self) -> None:
+        """Do so much of the work that waits; who isn't done comes behind the others."""
+        for _ in range(WORK_AT_ONCE):
+            if not self._work:
+                break
+            connection, leg = next(iter(self._work))
+            del self._work[connection, leg]
+            connection.work(leg)
+        self._working = bool(self._work)
+        if self._working:
+            self.loop.soon(self._work_some)
+
     def _too_many(self, host: str) -> bool:
         of_host = sum(connection.ends.opener.host == host for connection in self.connections)
         return len(self.connections) >= MAX_CONNECTIONS or of_host >= MAX_CONNECTIONS_PER_HOST
@@ -168,6 +193,13 @@ class Relay:
         decided = self._driver.decide_message(datagram)
         self._driver.report_events()
         return decided
+
+    def soon(self, connection: Connection, leg: Leg) -> None:
+        """Have the connection work on what comes from one end when it is its turn."""
+        self._work[connection, leg] = None
+        if not self._working:
+            self._working = True
+            self.loop.soon(self._work_some)
 
     def public_of(self, private: Endpoint) -> Endpoint | None:
         """Return the public address that a phone's TCP address is mapped to."""

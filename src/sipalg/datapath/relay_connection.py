@@ -11,10 +11,11 @@ import contextlib
 import errno
 import math
 import socket
+from collections import deque
 from collections.abc import Callable
 from typing import Final, NamedTuple, Protocol
 
-from sipalg.codec.stream import NOT_SIP, Framer
+from sipalg.codec.stream import GIVEN_UP, NOT_SIP, Framer, Piece
 from sipalg.datapath.loop import READ, WRITE, FaultLog
 from sipalg.datapath.relay_leg import FULL_BYTES, Leg, Watcher
 from sipalg.engine.streams import home_of
@@ -63,6 +64,9 @@ class Hub(Protocol):
     def decide(self, datagram: Datagram) -> tuple[bytes, bytes]:
         """Return what goes on in a message's place, and what its sender is answered, b"" for nothing."""
 
+    def soon(self, connection: Connection, leg: Leg) -> None:
+        """Have `connection.work(leg)` called when it is its turn; asked twice is asked once."""
+
     def public_of(self, private: Endpoint) -> Endpoint | None:
         """Return the public address that a phone's TCP address is mapped to."""
 
@@ -93,6 +97,9 @@ class Connection:
         self._hub = hub
         self._opener = Leg(hub.loop, accepted, self._opener_ready)
         self._onward: Leg | None = None
+        #: What the framers have cut and nobody has looked at yet: one read makes many messages, a turn takes one.
+        self._forth_pieces: deque[Piece] = deque()
+        self._back_pieces: deque[Piece] = deque()
         #: What goes onwards before there is a connection to there.
         self._early = bytearray()
         self._held_since = self.began
@@ -106,6 +113,14 @@ class Connection:
     def look(self, now: float) -> None:
         """Do what time asks for: connect without a first word, wait for the rest no longer, end in silence."""
         self._guarded(lambda: self._look(now))
+
+    def work(self, leg: Leg) -> None:
+        """Do one piece of work for what comes from one end: at most one read, and one message decided.
+
+        Whoever calls it sees to it that packets and other connections get their turn in between.
+        """
+        if not self.over:
+            self._guarded(lambda: self._work(leg))
 
     def close(self, why: str, *, reset: bool = True) -> None:
         """End it at both ends."""
@@ -144,41 +159,63 @@ class Connection:
         if events & WRITE:
             leg.check_connected()
             leg.flush()
-        if events & READ and leg.connected and not leg.ended and not self._other_is_full(leg):
-            data = leg.read()
-            if data or leg.ended:
-                self.last_word = self._hub.clock()
-                if leg is self._opener:
-                    self.opener_spoke = self.last_word
-                self._take(leg, data)
+        if events & READ and leg.connected and not leg.ended and not self._full():
+            self._hub.soon(self, leg)
         self._settle()
 
-    def _take(self, leg: Leg, data: bytes) -> None:
-        """Hand on what one end has sent: whole messages through the engine, all else as it is."""
+    def _work(self, leg: Leg) -> None:
+        pieces = self._forth_pieces if leg is self._opener else self._back_pieces
+        if self._full():
+            return
+        if not pieces and not leg.ended:
+            self._read(leg, pieces)
+        if pieces:
+            self._hand_on(pieces.popleft(), leg)
+        # Not for a keep-alive alone: the first message says where from.
+        if self._onward is None and (self._named or (self.forth.broken and self._early)):
+            self._connect()
+        self._settle()
+
+    def _read(self, leg: Leg, pieces: deque[Piece]) -> None:
+        """Read what one end has sent, and cut it."""
+        framer = self.forth if leg is self._opener else self.back
+        data = leg.read()
+        if not data and not leg.ended:
+            return
+        self.last_word = self._hub.clock()
+        if leg is self._opener:
+            self.opener_spoke = self.last_word
+        was_broken, held = framer.broken, framer.held_bytes
+        cut = framer.feed(data)
+        pieces += cut
+        if framer.held_bytes and (cut or not held):
+            self._held_since = self.last_word
+        if leg.ended:
+            self._give_up(framer, pieces)
+        elif framer.broken and not was_broken:
+            self._note_broken(framer)
+
+    def _hand_on(self, piece: Piece, leg: Leg) -> None:
+        """Hand on a piece of what one end has sent: whole messages through the engine, all else as it is."""
         forth = leg is self._opener
         framer = self.forth if forth else self.back
-        was_broken, held = framer.broken, framer.held_bytes
-        for piece in framer.feed(data):
-            going_on, answer = piece.data, b""
-            if piece.is_message or not framer.broken:
-                if forth and piece.is_message and not self._named:
-                    self._named = True
-                    self.home = home_of(piece.data, self.home)
-                    self._hub.named(self)
-                going_on, answer = self._hub.decide(self._datagram(going_on, forth=forth))
-            self._send(going_on, forth=forth)
-            if answer:
-                leg.send(answer)
-            held = 0
-        if framer.held_bytes and not held:
-            self._held_since = self.last_word
-        if framer.broken and not was_broken:
-            self._note_broken(framer)
-        if leg.ended:
-            self._send(framer.give_up(), forth=forth)
-        # Not for a keep-alive alone: the first message says where from.
-        if self._onward is None and (self.forth.messages or (self.forth.broken and self._early)):
-            self._connect()
+        going_on, answer = piece.data, b""
+        if piece.is_message or not framer.broken:
+            if forth and piece.is_message and not self._named:
+                self._named = True
+                self.home = home_of(piece.data, self.home)
+                self._hub.named(self)
+            going_on, answer = self._hub.decide(self._datagram(going_on, forth=forth))
+        self._send(going_on, forth=forth)
+        if answer:
+            leg.send(answer)
+
+    @staticmethod
+    def _give_up(framer: Framer, pieces: deque[Piece], reason: str = GIVEN_UP) -> None:
+        """Frame one direction no more; what is held of it goes on behind what waits."""
+        held = framer.give_up(reason)
+        if held:
+            pieces.append(Piece(held, False))
 
     def _datagram(self, payload: bytes, *, forth: bool) -> Datagram:
         ends = self.ends
@@ -190,7 +227,7 @@ class Connection:
         self._hub.broken(self, framer.broken)
         if framer is self.forth and framer.broken == NOT_SIP and not framer.messages:
             # What isn't SIP one way isn't SIP the other way.
-            self._send(self.back.give_up(NOT_SIP), forth=False)
+            self._give_up(self.back, self._back_pieces, NOT_SIP)
 
     def _send(self, data: bytes, *, forth: bool) -> None:
         if not data:
@@ -202,39 +239,44 @@ class Connection:
         else:
             self._onward.send(data)
 
-    def _other_is_full(self, leg: Leg) -> bool:
-        if leg is not self._opener:
-            return self._opener.full
-        return len(self._early) >= FULL_BYTES if self._onward is None else self._onward.full
+    def _full(self) -> bool:
+        """Whether nothing is to be read, since much waits at an end: what comes from one makes something at both."""
+        onward_full = len(self._early) >= FULL_BYTES if self._onward is None else self._onward.full
+        return onward_full or self._opener.full
 
     def _settle(self) -> None:
         """Hand on the ends of the streams, wait for what comes next, or end."""
         onward = self._onward
         if self.over:
             return
+        full = self._full()
+        if self._forth_pieces and not full:
+            self._hub.soon(self, self._opener)
         if onward is None:
-            if self._opener.ended:
+            if self._opener.ended and not self._forth_pieces:
                 self.close("closed without a word", reset=False)
             else:
-                self._opener.watch(reading=not self._other_is_full(self._opener))
+                self._opener.watch(reading=not full and not self._forth_pieces)
             return
-        if self._opener.ended:
+        if self._back_pieces and not full:
+            self._hub.soon(self, onward)
+        if self._opener.ended and not self._forth_pieces:
             onward.finish()
-        if onward.ended:
+        if onward.ended and not self._back_pieces:
             self._opener.finish()
         if self._opener.done and onward.done:
             self.close("closed", reset=False)
             return
-        self._opener.watch(reading=not onward.full)
-        onward.watch(reading=not self._opener.full)
+        self._opener.watch(reading=not full and not self._forth_pieces)
+        onward.watch(reading=not full and not self._back_pieces)
 
     def _look(self, now: float) -> None:
         if self._onward is None and now - self.began >= FIRST_WORD_S:
             self._connect()
-        for framer, forth in ((self.forth, True), (self.back, False)):
+        for framer, pieces in ((self.forth, self._forth_pieces), (self.back, self._back_pieces)):
             patience_s = REST_S if framer.messages else FIRST_REST_S
             if framer.held_bytes and now - self._held_since >= patience_s:
-                self._send(framer.give_up(), forth=forth)
+                self._give_up(framer, pieces)
                 self._note_broken(framer)
         self._settle()
         if now - self.last_word > self._allowed_silence_s():

@@ -1,7 +1,8 @@
 """One end of a relayed connection: a socket that never blocks, and what waits to be sent by it.
 
-The relay's outermost part on a message's way, in both directions. What waits is bounded by whoever reads the other
-end: it stops as long as this one is full, so that a slow reader slows its sender down and costs no memory.
+The relay's outermost part on a message's way, in both directions. What waits is bounded by whoever reads: neither end
+is read as long as one of them is full, so that a slow reader slows its sender down, and who doesn't read the answers
+to what it sends slows itself down.
 """
 
 from __future__ import annotations
@@ -14,8 +15,9 @@ from typing import Final, Protocol
 
 from sipalg.datapath.loop import READ, WRITE, HasFileno
 
-#: Read at once; also what may wait at one end before its other end isn't read any more.
-READ_BYTES: Final = 65536
+#: Read at once: some messages; finding where they end costs by the square of it.
+READ_BYTES: Final = 16384
+#: What may wait at one end before nothing is read any more that might add to it.
 FULL_BYTES: Final = 65536
 #: Seconds of silence before the kernel asks whether the other host is there, between its questions, and how many.
 _ASK_AFTER_S, _ASK_EVERY_S, _ASK_TIMES = 600, 60, 5
