@@ -11,6 +11,7 @@ import pytest
 from tests.datapath.streams import Clock
 
 from sipalg.datapath import relay as module
+from sipalg.datapath import relay_room
 from sipalg.datapath.loop import Loop
 from sipalg.datapath.relay import LEFT_BEHIND_S, WORK_AT_ONCE, Relay
 from sipalg.datapath.relay_connection import Connection, Ends
@@ -61,8 +62,8 @@ class World:
         self.relay.start()
         self.phones: list[socket.socket] = []
 
-    def connect(self) -> socket.socket:
-        phone = socket.create_connection(("127.0.0.2", self.relay.port), source_address=("127.0.0.1", 0))
+    def connect(self, host: str = "127.0.0.1") -> socket.socket:
+        phone = socket.create_connection(("127.0.0.2", self.relay.port), source_address=(host, 0))
         self.phones.append(phone)
         self.loop.step(0.01)
         return phone
@@ -122,14 +123,50 @@ def test_local_programs_get_nothing(world: World, monkeypatch: pytest.MonkeyPatc
     assert world.names == []
 
 
-@pytest.mark.parametrize("limit", ["MAX_CONNECTIONS", "MAX_CONNECTIONS_PER_HOST"])
+@pytest.mark.parametrize("limit", ["MAX_OUTWARD", "MAX_PER_PHONE"])
 def test_there_are_limits(world: World, monkeypatch: pytest.MonkeyPatch, limit: str) -> None:
-    monkeypatch.setattr(module, limit, 1)
+    monkeypatch.setattr(relay_room, limit, 1)
     world.connect()
+    the_only(world).forth.messages = 1
     refused = world.connect()
     assert refused.recv(1) == b""
     assert world.names == ["tcp-opened", "tcp-refused"]
     assert world.relay.counts == {"accepted": 1, "refused": 1}
+
+
+def test_at_the_limit_the_oldest_that_never_carried_sip_makes_way(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay_room, "MAX_OUTWARD", 3)
+    kept, silent, younger = (world.connect() for _ in range(3))
+    next(iter(world.relay.connections)).forth.messages = 1
+    world.connect()
+    assert world.names == ["tcp-opened"] * 3 + ["tcp-closed", "tcp-opened"]
+    assert world.relay.counts == {"accepted": 4}
+    openers = [one.ends.opener.port for one in world.relay.connections]
+    assert openers[:2] == [kept.getsockname()[1], younger.getsockname()[1]]
+    with pytest.raises(ConnectionResetError):
+        silent.recv(1)
+
+
+def test_a_phones_own_limit_ends_nothing_of_another(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_room, "MAX_PER_PHONE", 1)
+    world.inside["127.0.0.3"] = "lan0"
+    world.connect("127.0.0.3")
+    world.connect()
+    world.connect()
+    assert world.relay.counts == {"accepted": 3}
+    hosts = [connection.ends.opener.host for connection in world.relay.connections]
+    assert hosts == ["127.0.0.3", "127.0.0.1"]
+
+
+def test_who_is_outside_takes_nothing_from_the_phones(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(relay_room, "MAX_INWARD", 0)
+    world.inside = {}
+    world.connect()
+    world.inside = {"127.0.0.1": "lan0"}
+    world.connect()
+    assert world.names == ["tcp-refused", "tcp-opened"]
 
 
 def test_a_turn_decides_few_messages_and_every_connection_gets_some(world: World) -> None:

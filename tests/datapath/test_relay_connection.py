@@ -11,13 +11,14 @@ from hypothesis import strategies as st
 from tests.datapath.streams import PRIVATE, PUBLIC, World, message
 
 from sipalg.codec.stream import MAX_MESSAGE_BYTES
-from sipalg.datapath.relay_connection import FIRST_REST_S, FIRST_WORD_S, HALF_CLOSED_S, REST_S
+from sipalg.datapath.relay_connection import FIRST_MESSAGE_S, FIRST_REST_S, FIRST_WORD_S, HALF_CLOSED_S, REST_S
 from sipalg.datapath.relay_leg import FULL_BYTES, READ_BYTES, Leg
 from sipalg.engine.verdict import TCP, Endpoint
 
 OUT = message(b"c=IN IP4 192.168.33.10", b"INVITE")
 TRANSLATED = OUT.replace(PRIVATE, PUBLIC)
 BACK = message(b"", b"INVITE", PUBLIC)
+PHONE = Endpoint("127.0.0.1", 0)
 PING = b"\r\n\r\n"
 
 
@@ -343,6 +344,20 @@ def test_silence_ends_what_is_half_closed_sooner_and_what_is_not_sip_later() -> 
         assert not world.connection.over
         world.connection.look(world.hub.time.now + 7441)
         assert world.connection.over
+
+
+@pytest.mark.parametrize("from_inside", [True, False])
+@pytest.mark.parametrize(("said", "over"), [(b"", True), (PING, True), (OUT, False), (b"hello\r\n", False)])
+def test_without_a_message_it_has_a_short_while(said: bytes, over: bool, from_inside: bool) -> None:
+    with World(from_inside=from_inside) as world:
+        world.hub.mapped = {world.connection.home: PHONE, world.connection.ends.target: PHONE}
+        world.opener.send(said)
+        world.steps()
+        world.connection.look(world.hub.time.now + FIRST_MESSAGE_S)
+        world.accept()
+        assert not world.connection.over
+        world.connection.look(world.hub.time.now + FIRST_MESSAGE_S + 1)
+        assert world.hub.ends == ["no message"] * over
 
 
 PIECES = st.lists(st.binary(min_size=1, max_size=60) | st.sampled_from([OUT, OUT[:50], OUT[50:], PING]), max_size=6)

@@ -17,6 +17,7 @@ from typing import Final, Protocol
 from sipalg.datapath.loop import FaultLog
 from sipalg.datapath.relay_connection import Connection, Ends
 from sipalg.datapath.relay_leg import Leg, Watcher
+from sipalg.datapath.relay_room import OF_PHONE, Room, phone_of
 from sipalg.engine.verdict import TCP, Datagram, Endpoint, Event
 
 _LOG = logging.getLogger(__name__)
@@ -26,10 +27,6 @@ _ACCEPT_AT_ONCE: Final = 16
 _BACKLOG: Final = 1024
 #: Messages decided, and reads, before the packets' queue gets its turn: some milliseconds at most.
 WORK_AT_ONCE: Final = 16
-#: Connections in all, and of one inside host: a large PBX has some; more is a flood. Each may hold 400 kB: at each
-#: end 64 kB that wait and what one message makes, and for each direction a message and a read that nobody looked at.
-MAX_CONNECTIONS: Final = 2048
-MAX_CONNECTIONS_PER_HOST: Final = 256
 #: How long a phone doesn't speak on a connection that it has left behind: it takes longer to start again.
 LEFT_BEHIND_S: Final = 10.0
 _LISTENS_AT: Final = "127.0.0.1"
@@ -83,6 +80,7 @@ class Relay:
         #: Which connections have something to do, in their order, and from which of their ends.
         self._work: dict[tuple[Connection, Leg], None] = {}
         self._working = False
+        self._room = Room()
         self._driver = driver
         self._public_of = public_of
         self._interface_of = interface_of
@@ -155,9 +153,12 @@ class Relay:
             self._interface_of(target.host) or self._outside,
             bool(inside),
         )
-        if self._too_many(opener.host):
+        why = self._room.has_no(ends)
+        if why and self._gave_way(ends, why):
+            why = self._room.has_no(ends)
+        if why:
             self.counts["refused"] += 1
-            self._tell("tcp-refused", ends, why="too many connections")
+            self._tell("tcp-refused", ends, why=why)
             accepted.close()
             return
         try:
@@ -168,6 +169,7 @@ class Relay:
         self.counts["accepted"] += 1
         if not connection.over:
             self.connections[connection] = None
+            self._room.take(ends)
             self._tell("tcp-opened", ends)
 
     def _work_some(self) -> None:
@@ -182,9 +184,14 @@ class Relay:
         if self._working:
             self.loop.soon(self._work_some)
 
-    def _too_many(self, host: str) -> bool:
-        of_host = sum(connection.ends.opener.host == host for connection in self.connections)
-        return len(self.connections) >= MAX_CONNECTIONS or of_host >= MAX_CONNECTIONS_PER_HOST
+    def _gave_way(self, ends: Ends, why: str) -> bool:
+        """End the oldest connection that never carried SIP and whose room is the one that is missing; tell of one."""
+        for other in self.connections:
+            same = other.ends.from_inside == ends.from_inside
+            if same and not other.is_sip and (why != OF_PHONE or phone_of(other.ends) == phone_of(ends)):
+                other.close("another one needs its room")
+                return True
+        return False
 
     # What a connection asks.
 
@@ -235,6 +242,7 @@ class Relay:
         """Forget a connection."""
         if connection in self.connections:
             del self.connections[connection]
+            self._room.give_back(connection.ends)
             opener = connection.ends.opener
             if all(other.ends.opener != opener for other in self.connections):
                 self._aliases.pop((TCP, opener), None)

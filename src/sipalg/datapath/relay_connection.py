@@ -24,6 +24,9 @@ from sipalg.engine.verdict import TCP, Datagram, Endpoint
 #: How long the phone may take for its first message before the connection goes on without: some protocols let the
 #: server speak first, and no phone waits.
 FIRST_WORD_S: Final = 1.0
+#: How long a connection may stand without a message: who opens one for SIP has something to say, and has given up
+#: waiting for an answer to it by then (RFC 3261 §17, 64 × T1). Keep-alives aren't messages.
+FIRST_MESSAGE_S: Final = 32.0
 #: How long the beginning of a message waits for its rest: of the first, which may be no message at all, and of others,
 #: as long as a transaction (RFC 3261 §17, 64 × T1). Then it goes on as it is, and what follows too.
 FIRST_REST_S: Final = 5.0
@@ -137,6 +140,11 @@ class Connection:
     def untouched(self) -> str:
         """Why neither direction is looked at, "" where one is."""
         return self.forth.broken if self.forth.broken and self.back.broken else ""
+
+    @property
+    def is_sip(self) -> bool:
+        """Whether a whole message came yet, from either end."""
+        return bool(self.forth.messages or self.back.messages)
 
     def _guarded(self, step: Callable[[], None]) -> None:
         try:
@@ -281,6 +289,8 @@ class Connection:
         self._settle()
         if now - self.last_word > self._allowed_silence_s():
             self.close("silent")
+        elif now - self.began > FIRST_MESSAGE_S and not (self.is_sip or self.forth.broken or self.back.broken):
+            self.close("no message")
 
     def _allowed_silence_s(self) -> float:
         """How long nobody need say anything: for good, where a mapping lives for a contact or a call."""
@@ -289,7 +299,8 @@ class Connection:
         if self.untouched:
             return max(UNTOUCHED_IDLE_S, self._hub.sip_timeout_s)
         phone = self.home if self.ends.from_inside else self.ends.target
-        return self._hub.sip_timeout_s if self._hub.public_of(phone) is None else math.inf
+        needed = self.is_sip and self._hub.public_of(phone) is not None
+        return math.inf if needed else self._hub.sip_timeout_s
 
     def _connect(self) -> None:
         """Connect onwards: outwards from the public address, inwards from the server's own."""

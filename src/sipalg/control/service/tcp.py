@@ -17,7 +17,8 @@ from sipalg.datapath import policy_route
 from sipalg.datapath.nft_relay import AT_RELAY_NAMES, TO_RELAY_NAMES
 from sipalg.datapath.nft_rules import RelayRules
 from sipalg.datapath.policy_route import NoRoomError, Place
-from sipalg.datapath.relay import MAX_CONNECTIONS, Relay
+from sipalg.datapath.relay import Relay
+from sipalg.datapath.relay_room import MAX_CONNECTIONS
 
 if TYPE_CHECKING:
     from sipalg.control.service.running import Service
