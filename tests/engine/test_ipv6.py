@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from ipaddress import IPv4Network, IPv6Network
 
 import pytest
@@ -11,7 +12,8 @@ from tests.engine.wire import audio, request, response, sdp, sip
 from sipalg.engine.settings import Ipv6
 from sipalg.engine.verdict import UDP, AdmitPeer, Endpoint, EstablishFlow, Flow, Mapping, OpenMapping
 
-INSIDE = (IPv4Network("192.168.33.0/24"), IPv6Network("fd00:1::/64"))
+PREFIX = IPv6Network("fd00:1::/64")
+INSIDE = (IPv4Network("192.168.33.0/24"), PREFIX)
 P, P2 = "fd00:1::10", "fd00:1::11"
 N, S, M = "2001:db8::1", "2001:db8:5::50", Endpoint("2001:db8:5::60", 30000)
 PREFIXED, PREFIXED2 = "2001:db8:1::10", "2001:db8:1::11"
@@ -221,6 +223,47 @@ def test_a_phone_that_knows_its_public_address_is_left_alone() -> None:
     assert ladder.reason == "nat-aware"
 
 
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        (f"c=IN IP6 {P}", f"c=IN IP6 [{P}]", "sdp-line-malformed"),
+        (f"c=IN IP6 {P}", "c=IN IP6 [FD00:1:0::10]", "sdp-line-malformed"),
+        (f"c=IN IP6 {P}", f"c=IN IP4 {P}", "sdp-line-malformed"),
+        (
+            "m=audio 10000 RTP/AVP 0\r\na=rtcp:",
+            f"m=audio 10000 RTP/AVP 0\r\nc=IN IP6 [{P}]\r\na=rtcp:",
+            "sdp-line-malformed",
+        ),
+        (f"UDP [{P}]", f"UDP [{P}%25eth0]", "address-with-zone"),
+        (f"<sip:alice@[{P}]:", f"<sip:alice@[{P}%eth0]:", "address-with-zone"),
+    ],
+)
+def test_an_address_in_a_form_that_nobody_reads_leaves_the_message_whole(before: str, after: str, reason: str) -> None:
+    ladder = Ladder(ipv6=MASQUERADE)
+    written = invite(P).replace(before.encode(), after.encode())
+    head, _, body = written.partition(b"\r\n\r\n")
+    length = len(invite(P).partition(b"\r\n\r\n")[2])
+    message = head.replace(b"Content-Length: %d" % length, b"Content-Length: %d" % len(body)) + b"\r\n\r\n" + body
+    assert message != invite(P)
+    assert ladder.phone(P).sends(message, ladder.server(S)) == message
+    assert ladder.reason == reason
+    assert not ladder.mapped
+
+
+@pytest.mark.parametrize("of_another", [f"<sip:alice@[{P2}%25eth0]>", "<sip:alice%20a@phone.lan>"])
+def test_another_ones_zone_and_another_percent_sign_hinder_nothing(of_another: str) -> None:
+    ladder = Ladder(ipv6=MASQUERADE)
+    message = request("OPTIONS", via=f"[{P}]:5060", contact=of_another)
+    assert f"Via: SIP/2.0/UDP [{N}]:5060".encode() in ladder.phone(P).sends(message, ladder.server(S))
+
+
+def test_what_leaves_as_it_is_may_have_a_zone() -> None:
+    ladder = Ladder(ipv6=AS_IT_IS)
+    message = invite(P).replace(f"UDP [{P}]".encode(), f"UDP [{P}%25eth0]".encode())
+    assert ladder.phone(P).sends(message, ladder.server(S)) == message
+    assert f"[{P}]:10000" in ladder.mapped
+
+
 def test_a_flow_between_two_phones_is_not_opened() -> None:
     ladder = Ladder(ipv6=MASQUERADE)
     first, second, server = ladder.phone(P), ladder.phone(P2), ladder.server(S)
@@ -280,6 +323,25 @@ def test_another_phones_public_address_is_no_way_out() -> None:
     assert came is not None
     assert f"c=IN IP6 {PREFIXED}\r\n".encode() in came
     assert not ladder.flows
+
+
+@pytest.mark.parametrize("named", [PREFIXED2, "2001:db8:1::99"])
+def test_an_address_of_a_translated_prefix_is_no_way_out_even_without_a_mapping(named: str) -> None:
+    ladder = Ladder(ipv6=BY_PREFIX)
+    phone, server = ladder.phone(P), ladder.server(S)
+    phone.sends(invite(P), server)
+    answer = ok(PREFIXED, PREFIXED).replace(M.host.encode(), named.encode())
+    server.sends(answer, Endpoint(PREFIXED, 5060))
+    assert len(ladder.alg.calls.by_call) == 1
+    assert not any(private == f"[{P}]:10000" for private, _, _ in ladder.flows)
+
+
+def test_other_prefixes_count_at_once() -> None:
+    ladder = Ladder(ipv6=BY_PREFIX)
+    direct = ladder.alg.direct
+    assert not direct.is_inside_lately(b"[2001:db8:2::11]", 0.0)
+    direct.change(replace(direct.settings, ipv6=Ipv6(prefixes=((PREFIX, IPv6Network("2001:db8:2::/64")),))))
+    assert direct.is_inside_lately(b"[2001:db8:2::11]", 0.0)
 
 
 def test_a_port_that_the_kernel_refuses_is_none() -> None:

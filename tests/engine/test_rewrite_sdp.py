@@ -227,9 +227,16 @@ def test_each_section_with_a_connection_of_its_own() -> None:
     assert outward(Ladder(), sdp(P, own).replace(session, "", 1)) == sdp(N, public).replace(f"c=IN IP4 {N}\n", "", 1)
 
 
-def test_an_address_of_ours_that_is_said_to_be_ipv6_stays() -> None:
-    line = f"m=audio 10000 RTP/AVP 0\nc=IN IP6 {P}\nm=audio 10002 RTP/AVP 0\nc=IN IP4 {{}}"
-    assert outward(Ladder(), sdp(ZERO, line.format(P), origin=P)) == sdp(ZERO, line.format(N), origin=N)
+def test_an_address_of_ours_that_is_said_to_be_ipv6_leaves_all_as_it_is() -> None:
+    body = sdp(ZERO, f"m=audio 10000 RTP/AVP 0\nc=IN IP6 {P}\nm=audio 10002 RTP/AVP 0\nc=IN IP4 {P}", origin=P)
+    ladder = Ladder()
+    assert outward(ladder, body) == body
+    assert ladder.reason == "sdp-line-malformed"
+
+
+def test_an_origin_that_is_said_to_be_ipv6_stays_alone() -> None:
+    before, after = (sdp(host, audio(10000), origin=P).replace("o=- 1 1 IN IP4", "o=- 1 1 IN IP6") for host in (P, N))
+    assert outward(Ladder(), before) == after
 
 
 def test_inward_without_a_connection_for_the_session() -> None:

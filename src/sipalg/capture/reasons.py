@@ -24,6 +24,7 @@ OF_MESSAGES: Final[dict[str, str]] = {
     policy.TOO_MANY_LINES: f"its header has more than {policy.MAX_HEADER_LINES} lines",
     policy.TOO_MANY_ADDRESSES: f"its header names more than {policy.MAX_ADDRESSES} addresses of its phone's",
     policy.NAME_TOO_LONG: f"its Call-ID and tags are longer than {policy.MAX_NAME_BYTES} bytes",
+    policy.ADDRESS_WITH_ZONE: "its Via or Contact gives the phone's IPv6 address with a zone, which none may have",
     policy.NAT_AWARE: "its phone knows about the NAT: its Contact was the public address as it came",
     policy.NOT_NATTED: "the router's rules don't translate this sender's packets",
     policy.PRIVILEGED_PORT: "its phone sends from a port below 1024, and no mapping is made for those",

@@ -83,6 +83,7 @@ class DirectMedia:
     def change(self, settings: Settings) -> None:
         """Go by other settings from the next message on."""
         self.settings = settings
+        self._outside.clear()
 
     def set_inside(self, is_inside: Callable[[str], bool]) -> None:
         """Have `is_inside` asked whether an IP literal is an inside host's, for those that have no mapping."""
@@ -98,7 +99,7 @@ class DirectMedia:
             return True
         if self._outside.get(host, -math.inf) > now:
             return False
-        if self._is_inside(host):
+        if self._is_inside(host) or self._is_translated(host):
             return True
         if len(self._outside) >= MAX_OUTSIDE_HOSTS:
             self._outside.clear()
@@ -182,6 +183,11 @@ class DirectMedia:
         return host in self._mappings.hosts or (
             (is_ipv4(host) or (is_reference(host) and ipv6_reference(host) == host)) and self._asked(literal(host))
         )
+
+    def _is_translated(self, host: bytes) -> bool:
+        """Whether an address is one that a prefix gives to an inside host, whether there is such a host or not."""
+        ipv6 = self.settings.ipv6
+        return ipv6 is not None and in_networks(literal(host), tuple(outside for _, outside in ipv6.prefixes))
 
     def _is_free(self, private: Endpoint) -> bool:
         """Whether a port may be another host's for media: none of the system's, none that signals."""

@@ -8,6 +8,7 @@ Sources: RFC 3261 §18.2 (Via), §8.1.1.8 and §19.1 (Contact), RFC 3327, RFC 35
 
 from __future__ import annotations
 
+import re
 from typing import Final
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT as _LOWEST
@@ -19,7 +20,15 @@ from sipalg.codec.uri import UriSpan, parse_list
 from sipalg.engine.contacts import Granted
 from sipalg.engine.mappings import Entry, MappingKey, Mappings
 from sipalg.engine.peers import Peers
-from sipalg.engine.policy import ANOTHER_PORT, MAX_ADDRESSES, MAX_SEEN_AS, NAT_AWARE, NO_FREE_PORT, TOO_MANY_ADDRESSES
+from sipalg.engine.policy import (
+    ADDRESS_WITH_ZONE,
+    ANOTHER_PORT,
+    MAX_ADDRESSES,
+    MAX_SEEN_AS,
+    NAT_AWARE,
+    NO_FREE_PORT,
+    TOO_MANY_ADDRESSES,
+)
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import TCP, UDP, Change, Datagram, Endpoint
 
@@ -27,6 +36,8 @@ from sipalg.engine.verdict import TCP, UDP, Change, Datagram, Endpoint
 new: Final = tuple.__new__
 
 _REQUEST_URI: Final = "request-uri"
+#: An IPv6 address with a zone, which no header field may have (RFC 3261 §25.1, RFC 4007 §11.2).
+_ZONED: Final = re.compile(rb"\[([0-9A-Fa-f:.]+)%")
 
 
 class Headers:
@@ -61,6 +72,8 @@ class Headers:
         sender's Contact is public already, or no public port is to be had.
         """
         data = message.data
+        if is_reference(own) and own != advertised and _has_zone(message, own):
+            return ADDRESS_WITH_ZONE
         source_port = datagram.source.port
         of_stream = datagram.protocol == TCP
         edits: list[Change] = []
@@ -273,6 +286,21 @@ def _bare(host: bytes) -> bytes:
 def _needle(host: bytes) -> bytes:
     """What the text of a host holds, however it is written: an IPv6 address may be in many ways."""
     return b"[" if is_reference(host) else host
+
+
+def _has_zone(message: Message, own: bytes) -> bool:
+    """Whether a Via or a Contact names the sender with a zone: nobody reads that, so it would stay private alone."""
+    data = message.data
+    if data.find(b"%", message.head, message.head_end) < 0:
+        return False
+    for kind in (VIA, CONTACT):
+        field = find_field(message, kind)
+        while field is not None:
+            start, end = field
+            if any(ipv6_reference(zoned[1]) == own for zoned in _ZONED.finditer(data, start, end)):
+                return True
+            field = find_field(message, kind, end)
+    return False
 
 
 def _edit_maddr(edits: list[Change], start: int, span: UriSpan, host: bytes, rule: str) -> None:

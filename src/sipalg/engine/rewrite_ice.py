@@ -38,6 +38,8 @@ def may_be_edited(description: Description, candidates: list[Candidate], own: by
         if candidate.is_udp and is_ipv4(candidate.host):
             if candidate.host != own or candidate.port < FIRST_UNPRIVILEGED_PORT:
                 return False
+            if candidate.related_host == own and candidate.related_port < FIRST_UNPRIVILEGED_PORT:
+                return False
             ours = True
     return (
         ours
@@ -78,7 +80,7 @@ def outward(
         if port is None:
             return None
         _edit(edits, candidate, advertised, port)
-        if candidate.related_host == own and candidate.related_port >= FIRST_UNPRIVILEGED_PORT:
+        if candidate.related_host == own:
             port = _map(transaction, mappings, Endpoint(host, candidate.related_port), in_interface)
             if port is None:
                 return None

@@ -23,7 +23,7 @@ from sipalg.codec.address import (
     literal,
 )
 from sipalg.codec.memory import Memory
-from sipalg.codec.sdp import NO_DESCRIPTION, Address, Description, Media, parse
+from sipalg.codec.sdp import LINE_MALFORMED, NO_DESCRIPTION, Address, Description, Media, parse
 from sipalg.engine import outside, rewrite_ice
 from sipalg.engine.direct_media import Others
 from sipalg.engine.mappings import Mappings
@@ -112,6 +112,10 @@ def _outward(
     #: Other inside hosts whose media it names.
     named: list[bytes] = []
     session = [] if description.connection is None else [description.connection]
+    if own != advertised and (
+        _has_untyped(session, own) or any(_has_untyped(media.connections, own) for media in description.media)
+    ):
+        return LINE_MALFORMED
     speaks = _edit_connections(session, own, advertised, edits)
     for media in description.media:
         connections = media.connections or session
@@ -362,6 +366,11 @@ def _all_are(connections: list[Address], host: bytes) -> bool:
         if address.host != host or not address.is_typed:
             return False
     return bool(connections)
+
+
+def _has_untyped(connections: list[Address], own: bytes) -> bool:
+    """Whether a c= names the sender in a form that it may not have there, such as in brackets (RFC 8866 §9)."""
+    return any(not is_typed and own in (host, ipv6_reference(host)) for host, _, is_typed in connections)
 
 
 def _addresses(description: Description) -> list[tuple[Address, str]]:
