@@ -39,6 +39,7 @@ class Hub:
         self.clock = self.time
         self.loop = Loop(self.time)
         self.log = FaultLog(self.time)
+        self.mark = 0
         self.nat_address = ""
         self.sip_timeout_s = 3600.0
         self.asked: list[Datagram] = []

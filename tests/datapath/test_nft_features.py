@@ -38,12 +38,12 @@ def kernel() -> FakeKernel:
 
 def test_features_are_what_the_kernel_takes(kernel: FakeKernel) -> None:
     assert found(kernel)[:5] == (True, True, True, True, True)
-    kernel.answer = lambda _: dict.fromkeys((3, 4, 5, 6, 7), errno.ENOENT)
+    kernel.answer = lambda _: dict.fromkeys((4, 5, 6, 7, 8), errno.ENOENT)
     assert found(kernel)[:5] == (False, False, False, False, False)
     assert kernel.committed == [False, False]
 
 
-@pytest.mark.parametrize("lacking", [9, 10])
+@pytest.mark.parametrize("lacking", [10, 11])
 def test_a_relay_needs_all_of_its_expressions(kernel: FakeKernel, lacking: int) -> None:
     assert found(kernel).relay
     kernel.answer = lambda _: {lacking: errno.ENOENT}
@@ -53,7 +53,7 @@ def test_a_relay_needs_all_of_its_expressions(kernel: FakeKernel, lacking: int) 
 @pytest.mark.parametrize(
     ("errors", "code"),
     [
-        ({4: errno.ENOENT, 8: errno.ENOENT}, errno.EOPNOTSUPP),
+        ({5: errno.ENOENT, 9: errno.ENOENT}, errno.EOPNOTSUPP),
         ({-1: errno.EPERM}, errno.EPERM),
         ({1: errno.ENOENT}, errno.ENOENT),
     ],
@@ -75,7 +75,7 @@ def test_the_kernels_release(monkeypatch: pytest.MonkeyPatch, release: str, expe
 
 def test_the_probe_tries_each_feature_once() -> None:
     messages, tried = probe()
-    assert tried == tuple(range(3, len(messages)))
+    assert tried == tuple(range(4, len(messages)))
     tables = {netlink.string(netlink.attributes(message.body, 4)[1]) for message in messages}
     assert len(tables) == 2
     assert "sipalg" not in tables

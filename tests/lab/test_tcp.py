@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import signal
 import socket
+import struct
 from collections.abc import Iterator
 
 import pytest
@@ -17,6 +18,11 @@ pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("namespaces")]
 
 #: How long nothing may come before a test says that nothing does: packets take some microseconds.
 _NOTHING_S = 0.001
+_IP_TRANSPARENT = 19
+#: SO_LINGER of a socket that ends with a reset, and so leaves its port at once.
+_RESET = struct.pack("ii", 1, 0)
+#: The port that a phone always connects from.
+_FIXED = 5062
 _SDP = f"v=0\r\no=- 1 1 IN IP4 {PHONE}\r\ns=-\r\nc=IN IP4 {PHONE}\r\nt=0 0\r\nm=audio 10000 RTP/AVP 0\r\n"
 _INVITE = (
     f"INVITE sip:200@{SERVER} SIP/2.0\r\nVia: SIP/2.0/TCP {PHONE}:5060;branch=z9hG4bKinv;rport\r\n"
@@ -45,17 +51,24 @@ class Ends:
         sock.settimeout(PATIENCE_S)
         return sock
 
-    def connect(self, host: str, address: tuple[str, int]) -> socket.socket:
+    def connect(self, host: str, address: tuple[str, int], port: int = 0) -> socket.socket:
         sock = self.stack.enter_context(self.router.net.socket(host, socket.SOCK_STREAM))
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         sock.settimeout(PATIENCE_S)
+        if port:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
+            sock.bind((ADDRESS[host], port))
         sock.connect(address)
         return sock
 
-    def pair(self, first: bytes = b"") -> tuple[socket.socket, socket.socket]:
-        """A connection of the phone's to the server; `first` is what it sends, which it may need to get there."""
+    def pair(self, first: bytes = b"", port: int = 0) -> tuple[socket.socket, socket.socket]:
+        """A connection of the phone's to the server; `first` is what it sends, which it may need to get there.
+
+        With `port` it is the phone's, and the phone leaves with a reset.
+        """
         with self.listen("server", SERVER) as listener:
-            phone = self.connect("phone1", (SERVER, 5060))
+            phone = self.connect("phone1", (SERVER, 5060), port)
             if first:
                 phone.sendall(first)
             server, _ = listener.accept()
@@ -265,3 +278,59 @@ def test_plain_is_plain(router: Router, ends: Ends) -> None:
     assert status["status"]["tcp"] == "plain"
     assert not any("TCP" in line for line in status["warnings"])
     assert "proto 150" not in router.net.run("router", "ip", "rule")
+
+
+@pytest.mark.parametrize("how", ["killed", "ended", "shut out"])
+def test_a_phone_that_always_has_the_same_port_gets_plain_nat_after_the_relay(
+    router: Router, ends: Ends, how: str
+) -> None:
+    process = router.run()
+    phone, server = ends.pair(over_tcp(register()), _FIXED)
+    assert PHONE.encode() not in received(server, len(over_tcp(register())) - 30)
+    phone.close()
+    server.close()
+    if how == "killed":
+        process.send_signal(signal.SIGKILL)
+        process.wait(PATIENCE_S)
+        router.wait_no_longer()
+    elif how == "ended":
+        router.end()
+    else:
+        router.net.run("router", "nft", "insert", "rule", "ip", "filter", "input", "tcp", "dport", "5060", "drop")
+    for _ in range(2):
+        phone, server = ends.pair(over_tcp(register()), _FIXED)
+        assert received(server, len(over_tcp(register()))) == over_tcp(register()), "plain NAT"
+        phone.sendall(b"more")
+        assert received(server, 4) == b"more"
+        phone.close()
+        server.close()
+
+
+def test_sockets_of_other_programs_are_not_the_relays(router: Router, ends: Ends) -> None:
+    router.run()
+    run = router.net.run
+    run("router", "ip", "rule", "add", "fwmark", "0x1/0x1", "table", "78", "priority", "60")
+    run("router", "ip", "route", "add", "local", "default", "dev", "lo", "table", "78")
+    run("router", "nft", "add", "table", "ip", "squid")
+    run("router", "nft", "add chain ip squid pre { type filter hook prerouting priority -150; }")
+    run("router", "nft", "add rule ip squid pre tcp dport 80 tproxy to 127.0.0.1:3129 meta mark set 1 accept")
+    try:
+        squid = ends.stack.enter_context(router.net.socket("router", socket.SOCK_STREAM))
+        squid.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
+        squid.bind(("127.0.0.1", 3129))
+        squid.listen()
+        squid.settimeout(PATIENCE_S)
+        phone = ends.connect("phone1", (SERVER, 80))
+        taken, _ = squid.accept()
+        with taken:
+            phone.sendall(b"GET")
+            taken.settimeout(PATIENCE_S)
+            assert received(taken, 3) == b"GET"
+            assert "elements" not in run("router", "nft", "list", "set", "ip", "sipalg", "tcp_relayed")
+        _, server = ends.pair(over_tcp(register()))
+        received(server, 100)
+        assert "elements" in run("router", "nft", "list", "set", "ip", "sipalg", "tcp_relayed")
+    finally:
+        run("router", "nft", "delete", "table", "ip", "squid")
+        run("router", "ip", "rule", "delete", "priority", "60")
+        run("router", "ip", "route", "flush", "table", "78")

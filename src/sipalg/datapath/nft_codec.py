@@ -258,12 +258,12 @@ def load_value(value: bytes, register: int = 0) -> bytes:
     return _expression("immediate", u32(1, _REGISTER + register), nested(2, attribute(DATA_VALUE, value)))
 
 
-def load_transparent() -> bytes:
-    """Load into register 0 whether the packet is for a local transparent socket (NFT_SOCKET_TRANSPARENT): one byte.
+def load_socket(*, mark: bool) -> bytes:
+    """Load into register 0 the mark of the packet's local socket, 4 bytes, or else whether it is transparent, 1 byte.
 
-    The rule ends here where it is for no local socket at all.
+    The rule ends here where there is none; for its mark, also where it is opening still or in TIME_WAIT.
     """
-    return _expression("socket", u32(1, 0), u32(2, _REGISTER))
+    return _expression("socket", u32(1, int(mark)), u32(2, _REGISTER))
 
 
 def mask_byte(bits: int) -> bytes:
@@ -301,6 +301,11 @@ def note_in(name: str, timeout_s: float, *, renew: bool = False) -> bytes:
     """
     operation = u32(3, int(renew))
     return _expression("dynset", text(1, name), operation, u32(4, _REGISTER), attribute(6, _milliseconds(timeout_s)))
+
+
+def forget_in(name: str) -> bytes:
+    """Take the key that begins in register 0 out of a set (NFT_DYNSET_OP_DELETE)."""
+    return _expression("dynset", text(1, name), u32(3, 2), u32(4, _REGISTER))
 
 
 def reset() -> bytes:

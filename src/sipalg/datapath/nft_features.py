@@ -40,7 +40,7 @@ class Features(NamedTuple):
     secpath: bool
     #: Adding an element that stands renews its time (6.12).
     timeout_update: bool
-    #: What the relay for TCP needs: TPROXY, matching by socket, resets.
+    #: What the relay for TCP needs: TPROXY, matching by socket, sets that rules take from, resets.
     relay: bool = True
 
 
@@ -72,8 +72,10 @@ def probe() -> tuple[tuple[Message, ...], tuple[int, ...]]:
     """Return messages that find out Features when they are tried without commit, and the index of each feature's."""
     chains = (("forward", _FORWARD), ("prerouting", _PREROUTING))
     made = (nft.new_base_chain(_PROBE, name, "filter", hook, 200) for name, hook in chains)
-    common = (nft.new_table(_PROBE, 0), *made)
-    tproxy = (nft.load_transparent(), *nft.to_local_socket(bytes(4), 1))
+    known = nft.new_set(_PROBE, "known", 1, nft.TIMEOUT | nft.DYNAMIC, (nft.IPV4_ADDRESS, 4), size=1)
+    common = (nft.new_table(_PROBE, 0), *made, known)
+    forget = (nft.load_payload(1, 12, 4), nft.forget_in("known"))
+    tproxy = (nft.load_socket(mark=False), *nft.to_local_socket(bytes(4), 1))
     one_each = (
         nft.new_table(_PROBE + "_owner", nft.OWNER | nft.PERSIST),
         nft.new_rule(_PROBE, "forward", (nft.queue(0, bypass=True),), "queue"),
@@ -82,6 +84,6 @@ def probe() -> tuple[tuple[Message, ...], tuple[int, ...]]:
         nft.new_rule(_PROBE, "forward", IPSEC_IN, "meta secpath"),
         nft.new_rule(_PROBE, "forward", (nft.xt_queue(0, bypass=True),), "xt NFQUEUE"),
         nft.new_rule(_PROBE, "prerouting", tproxy, "tproxy"),
-        nft.new_rule(_PROBE, "forward", (nft.reset(),), "reject"),
+        nft.new_rule(_PROBE, "forward", (*forget, nft.reset()), "reject"),
     )
     return common + one_each, tuple(range(len(common), len(common) + len(one_each)))

@@ -87,7 +87,7 @@ _FLAGS: Final = (nft.load_payload(2, 13, 1), nft.mask_byte(0x17))
 _SYN: Final = b"\x02"
 _FIRST: Final = (*_FLAGS, nft.is_equal(_SYN))
 _NOT_FIRST: Final = (*_FLAGS, nft.is_not_equal(_SYN))
-_OURS: Final = (nft.load_transparent(), nft.is_equal(b"\1"))
+_TRANSPARENT: Final = (nft.load_socket(mark=False), nft.is_equal(b"\1"))
 _TO_PORTS: Final = (nft.load_payload(2, 2, 2), nft.is_in(_PORTS))
 _SOURCE: Final = nft.load_payload(1, 12, 4)
 _DESTINATION: Final = nft.load_payload(1, 16, 4)
@@ -142,10 +142,18 @@ def _standing(settings: TableSettings) -> list[Rule]:
     """Return the rules by which packets find the sockets that they are for."""
     if settings.relay is None:
         return []
-    note = nft.note_in(RELAYED, _RELAYED_S, renew=True)
+    bit = settings.relay.mark
+    # The relay's sockets bear the same bit as its packets: other programs may have transparent sockets too.
+    ours = (nft.load_socket(mark=True), nft.mask(bit), nft.is_not_equal(bytes(4)))
+    note = (*_THIS_CONNECTION, nft.note_in(RELAYED, _RELAYED_S, renew=True))
+    take = (*nft.set_mark(bit), nft.accept())
+    # One that is opening or in TIME_WAIT has no mark that could be asked for.
+    partly = (*_NOT_FIRST, *_TRANSPARENT, *_THIS_CONNECTION)
     return [
-        Rule("", "note the relay's connections", (*FROM_INSIDE, *_OURS, *_THIS_CONNECTION, note)),
-        Rule("", "the relay's connections", (*_OURS, *nft.set_mark(settings.relay.mark), nft.accept())),
+        Rule("", "note the relay's connections", (*ours, *note)),
+        Rule("", "the relay's connections", (*ours, *take)),
+        Rule("", "those that are opening", (*partly, nft.is_in(JUDGED), *take)),
+        Rule("", "those that have ended", (*partly, nft.is_in(RELAYED), *take)),
     ]
 
 
@@ -153,11 +161,14 @@ def _forward(features: Features) -> list[Rule]:
     """Return the rules for what is forwarded and isn't a new connection."""
     ipsec = [Rule("", "never what goes into a tunnel", (*IPSEC_OUT, nft.leave()))] if features.route_ipsec else []
     ipsec += [Rule("", "never what came out of a tunnel", (*IPSEC_IN, nft.leave()))] if features.secpath else []
+    # What begins here is none of the relay's: its phone may have had one of the same ports before.
+    begins = (*_FIRST, *_THIS_CONNECTION, nft.forget_in(RELAYED))
     left_behind = (*FROM_INSIDE, *_NOT_FIRST, *_THIS_CONNECTION, nft.is_in(RELAYED), nft.reset())
     return [
         Rule("", "other protocols", (*_NOT_TCP, nft.leave())),
         *ipsec,
         Rule("", "of a relay that is gone", left_behind),
+        Rule("", "anew", begins),
         Rule("", "not a first packet", (*_NOT_FIRST, nft.leave())),
     ]
 

@@ -53,7 +53,7 @@ class Turns(Watcher, Protocol):
 class Relay:
     """The listening socket and its connections; `interface_of` names the inside interface that a host is behind.
 
-    `aliases` are the engine's (`Mappings.aliases`).
+    `aliases` are the engine's (`Mappings.aliases`). Its sockets bear `mark`, by which the rules know them.
     """
 
     def __init__(
@@ -66,10 +66,12 @@ class Relay:
         on_event: Callable[[Event], None],
         aliases: dict[tuple[int, Endpoint], Endpoint],
         clock: Callable[[], float] = time.monotonic,
+        mark: int = 0,
     ) -> None:
         """Listen, on a port that the kernel chooses. Raises OSError, EPERM without CAP_NET_ADMIN."""
         self.loop = loop
         self.clock = clock
+        self.mark = mark
         self.nat_address = ""
         self.sip_timeout_s = 3600.0
         self.connections: dict[Connection, None] = {}
@@ -92,6 +94,8 @@ class Relay:
         self._socket = socket.socket(socket.AF_INET, socket.SOCK_STREAM | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK)
         try:
             self._socket.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
+            # What it accepts bears it too.
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, mark)
             self._socket.bind((_LISTENS_AT, 0))
             self._socket.listen(_BACKLOG)
         except OSError:

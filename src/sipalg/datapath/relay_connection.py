@@ -54,6 +54,7 @@ class Hub(Protocol):
     """What a connection asks of the relay."""
 
     log: FaultLog
+    mark: int
     nat_address: str
     sip_timeout_s: float
 
@@ -336,6 +337,7 @@ class Connection:
                 with contextlib.suppress(PermissionError):
                     # Without the right to, an address of the router's own is all that can be had.
                     sock.setsockopt(socket.IPPROTO_IP, _IP_TRANSPARENT, 1)
+                    sock.setsockopt(socket.SOL_SOCKET, socket.SO_MARK, self._hub.mark)
                 sock.bind(local)
             with contextlib.suppress(BlockingIOError):
                 sock.connect(self.ends.target)

@@ -28,7 +28,8 @@ PLACE = Place(50, 50600, 0x02000000)
 class FakeRelay:
     port = 4000
 
-    def __init__(self, *_: object) -> None:
+    def __init__(self, *_: object, mark: int) -> None:
+        self.mark = mark
         self.nat_address = ""
         self.sip_timeout_s = 0.0
         self.connections = [1, 2]

@@ -151,6 +151,7 @@ class Tcp:
                 settings.outside,
                 service.tell,
                 service.alg.mappings.aliases,
+                mark=place.bit,
             )
         except NoRoomError as error:
             return str(error)
