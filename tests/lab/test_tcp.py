@@ -334,3 +334,16 @@ def test_sockets_of_other_programs_are_not_the_relays(router: Router, ends: Ends
         run("router", "nft", "delete", "table", "ip", "squid")
         run("router", "ip", "rule", "delete", "priority", "60")
         run("router", "ip", "route", "flush", "table", "78")
+
+
+def test_a_port_forward_is_the_mapping(router: Router, ends: Ends) -> None:
+    chain = "type nat hook prerouting priority dstnat;"
+    forward = f'iifname "wan0" tcp dport 5070 dnat to {PHONE}:5060'
+    rules = firewall.rules("relay")
+    assert chain in rules
+    firewall.load(router.net, rules.replace(chain, f"{chain}\n{forward}", 1))
+    router.run()
+    assert router.mappings() == [(f"{PHONE}:5060", "203.0.113.1:5070")]
+    _, server = ends.pair(over_tcp(register()))
+    assert b"Contact: <sip:100@203.0.113.1:5070;transport=tcp>" in received(server, 250)
+    assert server.getpeername() == ("203.0.113.1", 5070)

@@ -26,7 +26,7 @@ from sipalg.datapath.nft_rules import RelayRules, TableSettings
 from sipalg.datapath.nft_table import Elements, StandingMapping
 from sipalg.datapath.preflight import Finding
 from sipalg.engine.alg import Alg
-from sipalg.engine.verdict import UDP, Command, Endpoint, Event, Mapping
+from sipalg.engine.verdict import TCP, UDP, Command, Endpoint, Event, Mapping
 
 N = "203.0.113.1"
 FEATURES = Features(True, True, True, True, True, True)
@@ -208,6 +208,21 @@ def test_port_forwards_to_new_ports_are_for_signalling_and_stay_so(monkeypatch: 
     world.set(ports="5060")
     assert world.adopted == [f"{N}:5070 sip"]
     assert [one.purpose for one in world.forwards] == ["sip"]
+
+
+def test_a_port_forward_of_tcp_that_is_for_signalling_no_more_ends(monkeypatch: pytest.MonkeyPatch) -> None:
+    of_tcp = PBX._replace(protocol=TCP, purpose="sip")
+
+    def forwards(_rules: AdminRules, _address: str, ports: tuple[int, ...]) -> Iterator[Mapping]:
+        yield from [of_tcp] if 5070 in ports else []
+
+    monkeypatch.setattr("sipalg.control.service.takeover.forwards", forwards)
+    world = World()
+    world.set(ports="5060,5070")
+    world.alg.adopt(of_tcp, 0.0, "lan0")
+    world.set(ports="5060")
+    assert world.forwards == []
+    assert not world.alg.mappings.entries
 
 
 def test_enabled_again_what_stands_is_taken_over() -> None:

@@ -55,7 +55,10 @@ def test_an_address_is_behind_the_interface_with_the_narrowest_network() -> None
         (UDP, Endpoint(ROUTER, 5060), Endpoint("192.168.33.20", 15060), "sip"),
         (UDP, Endpoint("", 10000), Endpoint("192.168.33.20", 10000), "media"),
         (UDP, Endpoint("203.0.113.9", 5060), Endpoint("192.168.33.20", 5060), None),
-        (TCP, Endpoint("", 5060), Endpoint("192.168.33.20", 5060), None),
+        (TCP, Endpoint("", 5060), Endpoint("192.168.33.20", 5060), "sip"),
+        (TCP, Endpoint("", 5070), Endpoint("192.168.33.20", 5060), "sip"),
+        (TCP, Endpoint("", 443), Endpoint("192.168.33.20", 443), None),
+        (132, Endpoint("", 5060), Endpoint("192.168.33.20", 5060), None),
     ],
 )
 def test_port_forwards(protocol: int, public: Endpoint, private: Endpoint, purpose: str | None) -> None:
@@ -64,8 +67,8 @@ def test_port_forwards(protocol: int, public: Endpoint, private: Endpoint, purpo
     if purpose is None:
         assert found == []
     else:
-        assert [(one.private, one.public, one.purpose, one.adopted) for one in found] == [
-            (private, Endpoint(ROUTER, public.port), purpose, True)
+        assert [(one.protocol, one.private, one.public, one.purpose, one.adopted) for one in found] == [
+            (protocol, private, Endpoint(ROUTER, public.port), purpose, True)
         ]
 
 
@@ -76,6 +79,17 @@ def test_the_first_forward_of_a_port_and_of_a_host_counts() -> None:
     found = [(one.public.port, one.private) for one in forwards(rules, ROUTER, PORTS)]
     assert found == [(5060, pbx), (5071, other)]
     assert list(forwards(rules, "", PORTS)) == []
+
+
+def test_the_same_port_of_udp_and_of_tcp_are_two_forwards() -> None:
+    pairs = [(UDP, 5060), (TCP, 5070), (TCP, 5071)]
+    rules = AdminRules(
+        forwards=tuple(PortForward(protocol, Endpoint("", port), PHONE, "x") for protocol, port in pairs)
+    )
+    found = list(forwards(rules, ROUTER, PORTS))
+    assert [(one.protocol, one.public.port) for one in found] == [(UDP, 5060), (TCP, 5070)]
+    standing = Elements(tuple(StandingMapping(one, 60.0) for one in found), ())
+    assert [one.mapping for one in keepable(standing, SETTINGS, found[:1])] == found[:1]
 
 
 def test_exemptions_for_everybody_count() -> None:

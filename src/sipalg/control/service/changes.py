@@ -145,16 +145,19 @@ class Changes:
         """Have port forwards to or from a SIP port be for signalling; those that were stay so until they end."""
         service = self._service
         now = time.monotonic()
-        known = {(mapping.private, mapping.public): mapping for mapping in service.forwards}
+        known = {mapping[:3]: mapping for mapping in service.forwards}
         found = list(takeover.forwards(service.rules, service.nat_address, service.settings.ports))
         begun: list[Mapping] = []
         for place, mapping in enumerate(found):
-            former = known.get((mapping.private, mapping.public))
+            former = known.pop(mapping[:3], None)
             if former is not None and former.purpose == "sip":
                 found[place] = former
             elif former != mapping:
                 service.driver.run_commands(service.alg.disown(former, now) if former is not None else ())
                 begun.append(mapping)
+        # Of TCP there are none but for signalling.
+        for former in known.values():
+            service.driver.run_commands(service.alg.disown(former, now))
         service.forwards = found
         service.adoption.forwards(begun)
 

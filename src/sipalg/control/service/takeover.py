@@ -19,7 +19,7 @@ from sipalg.datapath.ctnetlink import DESTINATION_NAT, SOURCE_NAT, Entry
 from sipalg.datapath.nft_table import Elements, StandingMapping
 from sipalg.engine.outside import nat_host
 from sipalg.engine.settings import Settings
-from sipalg.engine.verdict import UDP, CloseMapping, DismissPeer, Endpoint, Flow, Mapping
+from sipalg.engine.verdict import TCP, UDP, CloseMapping, DismissPeer, Endpoint, Flow, Mapping
 
 #: A protocol and a public address with its port.
 PublicEnd = tuple[int, Endpoint]
@@ -55,19 +55,22 @@ def forwards(rules: AdminRules, nat_address: str, ports: Sequence[int]) -> Itera
     """Yield the administrator's port forwards on `nat_address` as mappings.
 
     One to or from a SIP port is for signalling; others may be a PBX's media, and mustn't bring that into the queue.
-    A port that is forwarded twice goes where the first rule says; a host that has two gets messages with the first.
+    Of TCP only those for signalling count. A port that is forwarded twice goes where the first rule says; a host that
+    has two gets messages with the first.
     """
-    known: set[Endpoint] = set()
+    known: set[PublicEnd] = set()
     for forward in rules.forwards if nat_address else ():
+        protocol, private = forward.protocol, forward.private
         public = Endpoint(nat_address, forward.public.port)
+        signalling = private.port in ports or public.port in ports
+        ends = ((protocol, public), (protocol, private))
         if (
-            forward.protocol == UDP
+            (protocol == UDP or (protocol == TCP and signalling))
             and forward.public.host in ("", nat_address)
-            and not known.intersection((public, forward.private))
+            and not known.intersection(ends)
         ):
-            known.update((public, forward.private))
-            signalling = forward.private.port in ports or public.port in ports
-            yield Mapping(UDP, forward.private, public, "sip" if signalling else "media", adopted=True)
+            known.update(ends)
+            yield Mapping(protocol, private, public, "sip" if signalling else "media", adopted=True)
 
 
 def exempt_networks(rules: AdminRules) -> tuple[IPv4Network, ...]:
@@ -75,20 +78,18 @@ def exempt_networks(rules: AdminRules) -> tuple[IPv4Network, ...]:
     return tuple(dict.fromkeys(one.destination for one in rules.exemptions if not one.sources))
 
 
-def keepable(
-    standing: Elements, settings: Settings, adopted: Iterable[Mapping]
-) -> list[StandingMapping]:
+def keepable(standing: Elements, settings: Settings, adopted: Iterable[Mapping]) -> list[StandingMapping]:
     """Return what of our maps still is true: mappings of this address, and adopted ones that are still forwarded.
 
     One without an end in time was written by somebody else.
     """
-    still = {(mapping.private, mapping.public) for mapping in adopted}
+    still = {(mapping.protocol, mapping.private, mapping.public) for mapping in adopted}
     return [
         one
         for one in standing.mappings
         if one.mapping.public.host == nat_host(settings, one.mapping.private.host) != ""
         and math.isfinite(one.timeout_s)
-        and (not one.mapping.adopted or (one.mapping.private, one.mapping.public) in still)
+        and (not one.mapping.adopted or one.mapping[:3] in still)
     ]
 
 
