@@ -14,7 +14,8 @@ from sipalg.datapath import relay as module
 from sipalg.datapath import relay_room
 from sipalg.datapath.loop import Loop
 from sipalg.datapath.relay import LEFT_BEHIND_S, WORK_AT_ONCE, Relay
-from sipalg.datapath.relay_connection import Connection, Ends
+from sipalg.datapath.relay_connection import ANSWER_S, Connection, Ends
+from sipalg.datapath.relay_leg import Leg
 from sipalg.engine.verdict import TCP, Datagram, Endpoint, Event
 
 PHONE = Endpoint("10.0.0.1", 5060)
@@ -216,7 +217,9 @@ def test_a_connections_own_port_stands_for_the_phones_address_while_it_stands(wo
     assert world.aliases == {}
 
 
-def test_what_a_phone_left_behind_makes_way_for_its_new_connection(world: World) -> None:
+def test_what_a_phone_left_behind_makes_way_for_its_new_connection(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = world.connect()
     world.connect()
     older, newer = world.relay.connections
@@ -226,6 +229,15 @@ def test_what_a_phone_left_behind_makes_way_for_its_new_connection(world: World)
     newer.opener_spoke = world.clock.now
     assert not world.relay.displace(older), "the one that asks isn't in its own way"
     assert world.relay.displace(newer)
+    world.clock.now += ANSWER_S
+    world.relay.look()
+    assert list(world.relay.connections) == [older, newer], "its phone's kernel has answered"
+    assert world.relay.displace(newer)
+    monkeypatch.setattr(Leg, "has_answered", lambda *_: False)
+    world.relay.look()
+    assert older in world.relay.connections, "it may take a second"
+    world.clock.now += ANSWER_S
+    world.relay.look()
     assert list(world.relay.connections) == [newer]
     assert world.events[-1].facts[-1] == ("why", "another one came in its place")
     with pytest.raises(ConnectionResetError):

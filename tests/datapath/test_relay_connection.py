@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 from contextlib import suppress
 
@@ -11,7 +12,14 @@ from hypothesis import strategies as st
 from tests.datapath.streams import PRIVATE, PUBLIC, World, message
 
 from sipalg.codec.stream import MAX_MESSAGE_BYTES
-from sipalg.datapath.relay_connection import FIRST_MESSAGE_S, FIRST_REST_S, FIRST_WORD_S, HALF_CLOSED_S, REST_S
+from sipalg.datapath.relay_connection import (
+    ANSWER_S,
+    FIRST_MESSAGE_S,
+    FIRST_REST_S,
+    FIRST_WORD_S,
+    HALF_CLOSED_S,
+    REST_S,
+)
 from sipalg.datapath.relay_leg import FULL_BYTES, READ_BYTES, Leg
 from sipalg.engine.verdict import TCP, Endpoint
 
@@ -111,7 +119,24 @@ def test_a_connection_that_the_phone_left_behind_makes_way() -> None:
 
         world.hub.displacing = displace
         world.opener.send(OUT)
+        world.steps()
+        assert not select.select([world.listener], [], [], 0)[0], "it waits for the other's answer"
+        world.connection.look(world.hub.time.now)
+        assert not select.select([world.listener], [], [], 0)[0]
+        world.hub.time.now += ANSWER_S
+        world.connection.look(world.hub.time.now)
         assert world.accept().getpeername() == public
+
+
+def test_a_connection_that_is_still_there_keeps_its_port() -> None:
+    with World() as world, socket.create_server(("127.0.0.1", 0)) as taken:
+        world.hub.mapped[world.connection.home] = Endpoint(*taken.getsockname())
+        world.hub.displacing = lambda: True
+        world.opener.send(OUT)
+        world.steps()
+        world.hub.time.now += ANSWER_S
+        world.connection.look(world.hub.time.now)
+        assert world.accept().getpeername() != taken.getsockname()
 
 
 def test_the_first_message_tells_whose_connection_it_is() -> None:

@@ -118,3 +118,16 @@ def test_connecting_that_failed_is_an_error() -> None:
         leg.check_connected()
     leg.close(reset=True)
     leg.close(reset=True)
+
+
+def test_a_host_that_is_there_answers() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection(server.getsockname()) as here:
+        there, _ = server.accept()
+        leg = leg_of(there)
+        leg.ask()
+        assert there.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) == 1
+        assert leg.has_answered(3600.0), "it has just confirmed the connection"
+        assert not leg.has_answered(-1.0)
+        assert there.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) > 60, "no more questions"
+        assert here.getpeername() == server.getsockname()
+        leg.close()

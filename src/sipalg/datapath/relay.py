@@ -223,16 +223,16 @@ class Relay:
             self._aliases[TCP, opener] = connection.home
 
     def displace(self, connection: Connection) -> bool:
-        """End an older connection of the same phone to the same place; tell whether there was one.
+        """Ask whether an older connection of the same phone to the same place is there; tell whether there is one.
 
-        A phone that was switched off has left one behind, from whose public port it is called. One that was spoken on
-        a moment ago belongs to a phone that has two.
+        A phone that was switched off has left one behind, from whose public port it is called; it ends. One that was
+        spoken on a moment ago, or whose phone's kernel answers, belongs to a phone that has two.
         """
         now = self.clock()
         for other in self.connections:
             same = other.home == connection.home and other.ends.target == connection.ends.target
             if same and other is not connection and now - other.opener_spoke >= LEFT_BEHIND_S:
-                other.close("another one came in its place")
+                other.ask()
                 return True
         return False
 

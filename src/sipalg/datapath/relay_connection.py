@@ -24,6 +24,8 @@ from sipalg.engine.verdict import TCP, Datagram, Endpoint
 #: How long the phone may take for its first message before the connection goes on without: some protocols let the
 #: server speak first, and no phone waits.
 FIRST_WORD_S: Final = 1.0
+#: How long a phone's kernel may take to say that it knows a connection.
+ANSWER_S: Final = 1.0
 #: How long a connection may stand without a message: who opens one for SIP has something to say, and has given up
 #: waiting for an answer to it by then (RFC 3261 §17, 64 × T1). Keep-alives aren't messages.
 FIRST_MESSAGE_S: Final = 32.0
@@ -78,7 +80,7 @@ class Hub(Protocol):
         """Take note of the phone's address that a connection stands for."""
 
     def displace(self, connection: Connection) -> bool:
-        """End an older connection of the same phone to the same place, if its end there is gone; tell whether."""
+        """Ask whether an older connection of the same phone to the same place is there; tell whether there is one."""
 
     def broken(self, connection: Connection, reason: str) -> None:
         """Take note that one direction isn't framed any more."""
@@ -98,6 +100,8 @@ class Connection:
         self.forth = Framer()
         self.back = Framer()
         self.over = False
+        #: When its phone was asked whether it knows it, and until when it waits for another one's answer.
+        self._asked_at = self._waits_until = -math.inf
         self._hub = hub
         self._opener = Leg(hub.loop, accepted, self._opener_ready)
         self._onward: Leg | None = None
@@ -125,6 +129,11 @@ class Connection:
         """
         if not self.over:
             self._guarded(lambda: self._work(leg))
+
+    def ask(self) -> None:
+        """End this within two seconds if the phone's kernel doesn't know it any more."""
+        self._asked_at = self._hub.clock()
+        self._guarded(self._opener.ask)
 
     def close(self, why: str, *, reset: bool = True) -> None:
         """End it at both ends."""
@@ -280,6 +289,12 @@ class Connection:
         onward.watch(reading=not full and not self._back_pieces)
 
     def _look(self, now: float) -> None:
+        asked_s = now - self._asked_at
+        if ANSWER_S <= asked_s < math.inf:
+            self._asked_at = -math.inf
+            if not self._opener.has_answered(asked_s + ANSWER_S):
+                self.close("another one came in its place")
+                return
         if self._onward is None and now - self.began >= FIRST_WORD_S:
             self._connect()
         for framer, pieces in ((self.forth, self._forth_pieces), (self.back, self._back_pieces)):
@@ -306,7 +321,10 @@ class Connection:
     def _connect(self) -> None:
         """Connect onwards: outwards from the public address, inwards from the server's own."""
         if self.ends.from_inside:
-            sock = self._connected_outward()
+            outward = self._connected_outward()
+            if outward is None:
+                return
+            sock = outward
         else:
             sock = self._connected_from(Endpoint(self.ends.opener.host, 0))
         self._onward = Leg(self._hub.loop, sock, self._onward_ready, connected=False)
@@ -314,18 +332,24 @@ class Connection:
         self._early.clear()
         self._settle()
 
-    def _connected_outward(self) -> socket.socket:
-        """Return a socket that connects from the phone's public port, or where that can't be from any."""
+    def _connected_outward(self) -> socket.socket | None:
+        """Return a socket that connects from the phone's public port, or where that can't be from any.
+
+        None while another connection's phone is asked whether that one still has the port; `look` goes on.
+        """
+        now = self._hub.clock()
+        if now < self._waits_until:
+            return None
         wanted = self._hub.public_of(self.home) or Endpoint(self._hub.nat_address, 0)
-        for _ in range(2):
-            try:
-                return self._connected_from(wanted)
-            except OSError as error:
-                if error.errno not in _TAKEN or not wanted.port:
-                    raise
-            # Another connection to there has the port, or had it a moment ago (TIME_WAIT).
-            if not self._hub.displace(self):
-                break
+        try:
+            return self._connected_from(wanted)
+        except OSError as error:
+            if error.errno not in _TAKEN or not wanted.port:
+                raise
+        # Another connection to there has the port, or had it a moment ago (TIME_WAIT).
+        if self._waits_until == -math.inf and self._hub.displace(self):
+            self._waits_until = now + ANSWER_S
+            return None
         return self._connected_from(wanted._replace(port=0))
 
     def _connected_from(self, local: Endpoint) -> socket.socket:

@@ -21,6 +21,8 @@ READ_BYTES: Final = 16384
 FULL_BYTES: Final = 65536
 #: Seconds of silence before the kernel asks whether the other host is there, between its questions, and how many.
 _ASK_AFTER_S, _ASK_EVERY_S, _ASK_TIMES = 600, 60, 5
+#: In tcp_info (linux/tcp.h): milliseconds since the other host last confirmed anything.
+_LAST_ACK: Final = struct.Struct("=56xI")
 _RESET: Final = struct.pack("ii", 1, 0)
 
 
@@ -128,6 +130,17 @@ class Leg:
         else:
             self._loop.watch(self._socket, self._on_ready, wanted)
         self._watched = wanted
+
+    def ask(self) -> None:
+        """Have the kernel ask whether the other host is there, after a second of silence."""
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 1)
+
+    def has_answered(self, within_s: float) -> bool:
+        """Tell whether the other host's kernel was heard within some seconds, and ask as seldom as before."""
+        self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _ASK_AFTER_S)
+        info = self._socket.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _LAST_ACK.size)
+        (ago_ms,) = _LAST_ACK.unpack(info)
+        return bool(ago_ms <= within_s * 1000)
 
     def close(self, *, reset: bool = False) -> None:
         """Close it, with a reset where the other end was."""
