@@ -63,15 +63,15 @@ def play(mode: Mode, messages: list[Sent]) -> list[bytes | None]:
             net.run("phone1", "ip", "address", "add", f"{address}/32", "dev", "eth0")
         # A port that nobody has on the server: 5060 is its registrar's.
         net.run("router", "nft", "flush", "chain", "ip", "nat", "prerouting")
-        net.run("server", "ip", "address", "add", f"{_THERE}/24", "dev", "eth0")
+        net.run("server", "ip", "address", "add", f"{THERE}/24", "dev", "eth0")
         with net.socket("server") as server:
-            server.bind((_THERE, 5060))
+            server.bind((THERE, 5060))
             server.settimeout(ARRIVES_S)
             for message in messages:
                 net.run("router", "conntrack", "-F", check=False)
                 with net.socket("phone1") as phone:
                     phone.bind((message.address, 5060))
-                    phone.sendto(message.payload, (_THERE, 5060))
+                    phone.sendto(message.payload, (THERE, 5060))
                     try:
                         arrived.append(server.recv(65536))
                     except TimeoutError:
@@ -80,7 +80,7 @@ def play(mode: Mode, messages: list[Sent]) -> list[bytes | None]:
 
 
 #: The server's second address: the lab's registrar has its first.
-_THERE: Final = SERVER_ADDRESS.rpartition(".")[0] + ".55"
+THERE: Final = SERVER_ADDRESS.rpartition(".")[0] + ".55"
 
 
 def said(sent: bytes, arrived: bytes | None) -> str:
