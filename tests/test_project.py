@@ -72,9 +72,9 @@ def test_module_has_its_own_test_file(path: Path) -> None:
         # What can be tried in namespaces only has its tests in tests/lab; the lab's own code that needs none has an
         # own place too.
         places = [ROOT / "tests" / place for place in (layer, f"{layer}_unit", "lab")]
-        # A package inside of a layer may have one test file for all of it: test_scenarios.py.
-        names = [f"test_{name}.py" for name in (stem, *packages)]
-        found = [file for place in places for name in names for file in place.rglob(name)]
+        # The lab's scenarios have one test file for all of them, which plays each.
+        name = "test_scenarios.py" if (layer, *packages) == ("lab", "scenarios") else f"test_{stem}.py"
+        found = [file for place in places for file in place.rglob(name)]
     assert found, f"no test_{stem}.py in {', '.join(name_of(place) for place in places)}"
 
 
