@@ -7,8 +7,6 @@ the kernel, which a registration's refresh has none of. The whole of a packet's 
 
 from __future__ import annotations
 
-import json
-import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -16,7 +14,7 @@ from statistics import median
 from typing import Final, NamedTuple
 
 from bench.corpus import Corpus
-from bench.loop import BUILD, MODES, LoopError, Mode, compile_programs, cpu_s, way
+from bench.loop import BUILD, MODES, LoopError, Mode, compile_programs, play, way
 from bench.network import Network, NetworkError
 from bench.phones import MEDIA_SERVER, PUBLIC, SERVER
 
@@ -42,15 +40,7 @@ def run_once(mode: Mode, window: int, seconds: float, corpus: Corpus) -> CallsRe
         first = corpus.phones[0].private.host
         words: list[str | Path] = [BUILD / "calls", network.phones_namespace, network.server, SERVER, MEDIA_SERVER]
         words += [PUBLIC, first, str(len(corpus.phones)), mode.expected, str(window), str(seconds)]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            process.stdout.readline()  # every phone has called once
-            before = cpu_s(pid)
-            output, errors = process.communicate()
-            used = cpu_s(pid) - before
-    if process.returncode != 0:
-        raise LoopError(f"calls by {mode.title}: {errors.strip() or f'exit code {process.returncode}'}")
-    found = json.loads(output)
+        found, used = play(words, pid, f"calls by {mode.title}")
     return CallsResult(mode.name, found["rate"], found["p50_us"], found["p99_us"], found["resent"], found["checked"],
                        found["wrong"], used / max(1, found["calls"]) * 1e6 if pid else None)  # fmt: skip
 

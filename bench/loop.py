@@ -18,7 +18,7 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import Any, Final, NamedTuple
 
 from bench.corpus import EXCHANGES, Corpus
 from bench.figures import LoopResult
@@ -75,20 +75,28 @@ def compile_programs() -> None:
             subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", program, _HERE / f"{name}.c"], check=True)
 
 
+def play(words: Sequence[str | Path], pid: int, what: str) -> tuple[dict[str, Any], float]:
+    """Run a generator to its end: what it found, and the seconds of CPU that `pid` used after the first round.
+
+    Raises LoopError naming `what` where it fails.
+    """
+    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        process.stdout.readline()  # every phone was there once
+        before = cpu_s(pid)
+        output, errors = process.communicate()
+        used = cpu_s(pid) - before
+    if process.returncode != 0:
+        raise LoopError(f"{what}: {errors.strip() or f'exit code {process.returncode}'}")
+    return json.loads(output), used
+
+
 def run_once(mode: Mode, window: int, seconds: float, corpus: Corpus, load: Path) -> LoopResult:
     """Run one mode once in fresh namespaces. Raises LoopError or NetworkError."""
     with Network(corpus.phones) as network, way(mode, network) as pid:
         words: list[str | Path] = [BUILD / "loop", load, network.phones_namespace, network.server, SERVER, PUBLIC]
         words += [mode.expected, str(window), str(seconds), "1"]
-        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            process.stdout.readline()  # the first registrations are over
-            before = cpu_s(pid)
-            output, errors = process.communicate()
-            used = cpu_s(pid) - before
-    if process.returncode != 0:
-        raise LoopError(f"{mode.title}, window {window}: {errors.strip() or f'exit code {process.returncode}'}")
-    result = json.loads(output)
+        result, used = play(words, pid, f"{mode.title}, window {window}")
     return LoopResult(mode.name, window, result["rate"], result["p50_us"], result["p99_us"], result["p999_us"],
                       result["resent"], result["first_rate"], result["checked"], result["wrong"],
                       used / result["round_trips"] * 1e6 if pid else None)  # fmt: skip
