@@ -3,7 +3,7 @@ from __future__ import annotations
 import contextlib
 from argparse import ArgumentTypeError
 from collections.abc import Callable
-from ipaddress import IPv4Network
+from ipaddress import IPv4Network, IPv6Network
 
 import pytest
 from hypothesis import given
@@ -99,3 +99,11 @@ READERS = [
 def test_readers_raise_nothing_else(read: Callable[[str], object], text: str) -> None:
     with contextlib.suppress(ArgumentTypeError):
         assert read(text) is not None
+
+
+def test_an_ipv6_network_is_read_as_an_ipv4_one_is() -> None:
+    assert arguments.network6("2001:db8:20::/64") == IPv6Network("2001:db8:20::/64")
+    with pytest.raises(ArgumentTypeError, match="host bits set; the network would be 2001:db8::/64"):
+        arguments.network6("2001:db8::1/64")
+    with pytest.raises(ArgumentTypeError, match="'2001:db8' is no IPv6 network; an example: 2001"):
+        arguments.network6("2001:db8")

@@ -9,11 +9,13 @@ from __future__ import annotations
 
 import re
 from argparse import ArgumentTypeError
-from ipaddress import AddressValueError, IPv4Network, NetmaskValueError
-from typing import Final
+from ipaddress import AddressValueError, IPv4Network, IPv6Network, NetmaskValueError
+from typing import Final, TypeVar
 
 from sipalg.codec.address import MAX_PORT, is_ipv4
 from sipalg.engine.verdict import Endpoint
+
+Network = TypeVar("Network", IPv4Network, IPv6Network)
 
 #: What is inside if nobody says (RFC 1918 section 3).
 PRIVATE_NETWORKS: Final = tuple(IPv4Network(text) for text in ("10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16"))
@@ -40,13 +42,22 @@ def address(text: str) -> str:
 
 def network(text: str) -> IPv4Network:
     """Read an IPv4 network in CIDR notation; a single address is a network of one."""
+    return _network(IPv4Network, text, "IPv4 network; an example: 192.168.20.0/24")
+
+
+def network6(text: str) -> IPv6Network:
+    """The same of IPv6."""
+    return _network(IPv6Network, text, "IPv6 network; an example: 2001:db8:20::/64")
+
+
+def _network(kind: type[Network], text: str, right: str) -> Network:
     try:
-        return IPv4Network(text)
+        return kind(text)
     except (AddressValueError, NetmaskValueError):
-        raise ArgumentTypeError(f"{text!r} is no IPv4 network; an example: 192.168.20.0/24") from None
+        raise ArgumentTypeError(f"{text!r} is no {right}") from None
     except ValueError:
-        right = IPv4Network(text, strict=False)
-        raise ArgumentTypeError(f"{text!r} has host bits set; the network would be {right}") from None
+        whole = kind(text, strict=False)
+        raise ArgumentTypeError(f"{text!r} has host bits set; the network would be {whole}") from None
 
 
 def yes_or_no(text: str) -> bool:

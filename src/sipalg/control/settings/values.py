@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from argparse import ArgumentTypeError
 from collections.abc import Callable, Iterable
-from ipaddress import AddressValueError, IPv6Address, IPv6Network, NetmaskValueError
+from ipaddress import AddressValueError, IPv6Address
 from pathlib import Path
 from typing import Final, TypeVar
 
@@ -93,17 +93,9 @@ def networks(text: str) -> tuple[Network, ...]:
 
 
 def _network(text: str) -> Network:
-    return _ipv6_network(text) if ":" in text else _from_argument(arguments.network, text)
-
-
-def _ipv6_network(text: str) -> IPv6Network:
-    try:
-        return IPv6Network(text)
-    except (AddressValueError, NetmaskValueError):
-        raise ValueError(f"{text!r} is no IPv6 network; an example: 2001:db8:20::/64") from None
-    except ValueError:
-        right = IPv6Network(text, strict=False)
-        raise ValueError(f"{text!r} has host bits set; the network would be {right}") from None
+    if ":" in text:
+        return _from_argument(arguments.network6, text)
+    return _from_argument(arguments.network, text)
 
 
 def networks_text(value: Iterable[Network]) -> str:
