@@ -69,9 +69,8 @@ def test_module_has_its_own_test_file(path: Path) -> None:
         places = [ROOT / "tests"]
         found = [*places[0].glob(f"test_{stem}.py")]
     else:
-        # What can be tried in namespaces only has its tests in tests/lab; the lab's own code that needs none has an
-        # own place too.
-        places = [ROOT / "tests" / place for place in (layer, f"{layer}_unit", "lab")]
+        # What can be tried in namespaces only has its tests in tests/live.
+        places = [ROOT / "tests" / place for place in (layer, "live")]
         # The lab's scenarios have one test file for all of them, which plays each.
         name = "test_scenarios.py" if (layer, *packages) == ("lab", "scenarios") else f"test_{stem}.py"
         found = [file for place in places for file in place.rglob(name)]

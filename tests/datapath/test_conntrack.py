@@ -1,4 +1,4 @@
-"""What Conntrack asks of the kernel, against one in memory that refuses as Linux does. The real one: tests/lab."""
+"""What Conntrack asks of the kernel, against one in memory that refuses as Linux does. The real one: tests/live."""
 
 from __future__ import annotations
 

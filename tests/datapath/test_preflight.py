@@ -1,4 +1,4 @@
-"""What preflight concludes, for each thing that may be wrong; the real kernel is asked in tests/lab."""
+"""What preflight concludes, for each thing that may be wrong; the real kernel is asked in tests/live."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Datagrams in another host's name: the packet's bytes, and a socket that refuses; tests/lab sees them arrive."""
+"""Datagrams in another host's name: the packet's bytes, and a socket that refuses; tests/live sees them arrive."""
 
 from __future__ import annotations
 

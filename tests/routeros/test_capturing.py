@@ -1,4 +1,4 @@
-"""`/tool sniffer` and `/file` without a capture; captures are in tests/lab/test_runs.py."""
+"""`/tool sniffer` and `/file` without a capture; captures are in tests/live/test_runs.py."""
 
 from __future__ import annotations
 

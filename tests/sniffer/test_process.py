@@ -1,4 +1,4 @@
-"""What becomes of each packet, and of a run's begin; runs of real processes are in tests/lab/test_runs.py."""
+"""What becomes of each packet, and of a run's begin; runs of real processes are in tests/live/test_runs.py."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Each input is played as the fuzzer plays it, so the rules are the fuzzer's: nothing raises, the edits are of addresses
 only, a retransmission gives the same, nothing stays. What is edited, tshark reads as the address that was meant.
-The example flows have their test in engine/test_there_and_back.py, the SIPp scenarios in lab/test_sipp_corpus.py.
+The example flows have their test in engine/test_there_and_back.py, the SIPp scenarios in live/test_sipp_corpus.py.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is taken over, with a real engine and a kernel that only says what it has; the rest is tests/lab's."""
+"""What is taken over, with a real engine and a kernel that only says what it has; the rest is tests/live's."""
 
 from __future__ import annotations
 

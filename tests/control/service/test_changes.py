@@ -1,4 +1,4 @@
-"""Changes of settings, with a real engine and a kernel that may refuse; what packets make of it is tests/lab's."""
+"""Changes of settings, with a real engine and a kernel that may refuse; what packets make of it is tests/live's."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What `sipalg run` says when it can't start; what it does when it can is tests/lab/test_daemon.py's."""
+"""What `sipalg run` says when it can't start; what it does when it can is tests/live/test_daemon.py's."""
 
 from __future__ import annotations
 
