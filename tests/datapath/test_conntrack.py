@@ -29,6 +29,8 @@ class Kernel:
         self.on_delete: Entry | None = None
         self.refuse = 0
         self.serial = 0
+        #: Requests that came, several at once counted as one.
+        self.calls = 0
         self.closed = False
         self.now = 1000.0
 
@@ -50,8 +52,10 @@ class Kernel:
                 return entry
         return None
 
-    def acknowledge(self, messages: Sequence[Message]) -> list[int]:
-        return [self.run(message) for message in messages]
+    def refusals(self, messages: Sequence[Message]) -> dict[int, NetlinkError]:
+        self.calls += 1
+        found = [(index, self.run(message)) for index, message in enumerate(messages)]
+        return {index: NetlinkError(code, index) for index, code in found if code}
 
     def run(self, message: Message) -> int:
         if self.refuse:
@@ -61,7 +65,7 @@ class Kernel:
         assert asked is not None
         found = self.by_tuple(asked.original_source, asked.original_destination)
         if message.kind == DELETE:
-            if found is None or found.identity != attributes[12]:
+            if found is None or found.identity != attributes.get(12, found.identity):
                 return errno.ENOENT
             self.entries.remove(found)
             if self.on_delete is not None:
@@ -80,6 +84,7 @@ class Kernel:
         return 0
 
     def request(self, message: Message) -> list[Message]:
+        self.calls += 1
         if self.refuse:
             raise NetlinkError(self.refuse)
         if message.flags & netlink.DUMP:
@@ -200,6 +205,15 @@ def test_all_or_none(kernel: Kernel, table: Conntrack) -> None:
     assert only(kernel) == theirs
 
 
+def test_what_had_to_make_way_first_is_taken_back_too(kernel: Kernel, table: Conntrack) -> None:
+    rtcp = FLOW._replace(remote=S._replace(port=4001))
+    kernel.add(S, N, (N, S))
+    theirs = kernel.add(OTHER, rtcp.remote, (rtcp.remote, N))
+    with pytest.raises(FlowTakenError):
+        table.establish_all([FLOW, rtcp], 60)
+    assert only(kernel) == theirs
+
+
 def test_check_renews_or_makes_again(kernel: Kernel, table: Conntrack) -> None:
     assert table.check(FLOW, 60) == FlowState(there=False, traffic=False)
     assert table.check(FLOW, 90) == FlowState(there=True, traffic=False)
@@ -284,6 +298,39 @@ def test_end_leaves_what_isnt_the_flow(kernel: Kernel, table: Conntrack) -> None
     table.end(FLOW)
     table.end(FLOW)
     assert kernel.entries == []
+
+
+def test_flows_made_here_end_together_without_a_question(kernel: Kernel, table: Conntrack) -> None:
+    flows = [FLOW._replace(remote=S._replace(port=4000 + n)) for n in range(600)]
+    table.establish_all(flows, 60)
+    kernel.calls = 0
+    table.end_flows(flows)
+    assert kernel.entries == []
+    assert kernel.calls == 3
+
+
+def test_an_earlier_flow_of_the_same_way_does_not_end_the_one_that_took_its_place(
+    kernel: Kernel, table: Conntrack
+) -> None:
+    earlier = FLOW._replace(public=N._replace(port=9))
+    table.establish(FLOW, 60)
+    table.end(earlier)
+    assert only(kernel).reply_destination == N
+    table.end(FLOW)
+    assert kernel.entries == []
+
+
+def test_an_earlier_process_flow_ends_too(kernel: Kernel, table: Conntrack) -> None:
+    kernel.add(P, S, (S, N))
+    table.end(FLOW)
+    assert kernel.entries == []
+
+
+def test_a_kernel_that_deletes_nothing_is_told(kernel: Kernel, table: Conntrack) -> None:
+    table.establish(FLOW, 60)
+    kernel.refuse = errno.EPERM
+    with pytest.raises(NetlinkError):
+        table.end(FLOW)
 
 
 def test_where_a_flow_leaves_from(kernel: Kernel, table: Conntrack) -> None:

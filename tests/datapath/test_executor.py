@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import pytest
 
@@ -47,6 +47,10 @@ class Kernel:
         self.traffic = False
         self.refuse: dict[Command, Exception] = {}
         self.leaves_as: Endpoint | OSError | None = None
+        #: How many flows were made at once, each time.
+        self.together: list[int] = []
+        self.refuse_ends: OSError | None = None
+        self.on_ends: Callable[[], None] = lambda: None
 
     def apply(self, commands: Sequence[MapCommand]) -> None:
         for index, command in enumerate(commands):
@@ -57,17 +61,26 @@ class Kernel:
                 raise error
         self.done.append(("maps", tuple(commands)))
 
-    def establish(self, flow: Flow, timeout_s: float, *, fixed: bool = False) -> None:
-        self.fixed.append(fixed)
-        self._flow("establish", flow, EstablishFlow(flow, timeout_s))
+    def establish_all(self, flows: Sequence[Flow], timeout_s: float, *, fixed: bool = False) -> None:
+        for flow in flows:
+            error = self.refuse.get(EstablishFlow(flow, timeout_s))
+            if error is not None:
+                raise error
+        self.together.append(len(flows))
+        for flow in flows:
+            self.fixed.append(fixed)
+            self.done.append(("establish", flow))
 
     def check(self, flow: Flow, timeout_s: float, *, fixed: bool = False) -> FlowState:
         self.fixed.append(fixed)
         self._flow("check", flow, CheckFlow(flow, timeout_s))
         return FlowState(True, self.traffic)
 
-    def end(self, flow: Flow) -> None:
-        self._flow("end", flow, EndFlow(flow))
+    def end_flows(self, flows: Sequence[Flow]) -> None:
+        if self.refuse_ends is not None:
+            raise self.refuse_ends
+        self.on_ends()
+        self.done += (("end", flow) for flow in flows)
 
     def end_untrue(self, ended: Sequence[Mapping], begun: Sequence[Mapping]) -> int:
         self.done.append(("end untrue", (tuple(ended), tuple(begun))))
@@ -150,7 +163,7 @@ def test_signalling_flows_keep_their_time_whatever_packets_come(kernel: Kernel, 
         CheckFlow(OTHER_FLOW, 150.0),
     )
     assert executor.run(commands) is None
-    assert kernel.fixed == [True, True, False, False]
+    assert sorted(kernel.fixed) == [False, False, True, True]
 
 
 @pytest.mark.parametrize(
@@ -220,6 +233,100 @@ def test_what_cannot_be_taken_back_is_left(kernel: Kernel, executor: Executor) -
     failure = executor.run((OpenMapping(MAPPING, 30.0), EstablishFlow(FLOW, 60.0)))
     assert failure == Failure(1, "port-taken", "taken")
     assert kernel.done == [("maps", (OpenMapping(MAPPING, 30.0),))]
+
+
+# Flows together, and later
+
+
+class Later(list[Callable[[], None]]):
+    """What is to be called later, when the test says so."""
+
+    def run(self) -> None:
+        calls = self[:]
+        self.clear()
+        for call in calls:
+            call()
+
+
+@pytest.fixture
+def later() -> Later:
+    return Later()
+
+
+@pytest.fixture
+def patient(kernel: Kernel, later: Later) -> Executor:
+    return Executor(kernel, kernel, later=later.append)
+
+
+def test_the_flows_of_a_message_are_made_at_once(kernel: Kernel, executor: Executor) -> None:
+    signalling = EstablishFlow(OTHER_FLOW._replace(remote=ROUTER), 150.0, fixed=True)
+    assert executor.run((EstablishFlow(FLOW, 60.0), signalling, EstablishFlow(OTHER_FLOW, 60.0))) is None
+    assert kernel.together == [2, 1]
+    assert kernel.fixed == [False, False, True]
+
+
+def test_the_refused_one_of_several_flows_is_found(kernel: Kernel, executor: Executor) -> None:
+    kernel.refuse[EstablishFlow(OTHER_FLOW, 60.0)] = FlowTakenError("taken")
+    commands = (EstablishFlow(FLOW, 60.0), EstablishFlow(OTHER_FLOW, 60.0))
+    assert executor.run(commands) == Failure(1, "port-taken", "taken")
+    assert kernel.done == [("establish", FLOW), ("end", FLOW)]
+    kernel.done.clear()
+    assert executor.run_each(commands) == [Failure(1, "port-taken", "taken")]
+    assert kernel.done == [("establish", FLOW)]
+
+
+def test_a_later_commands_failure_takes_back_all_flows_that_begun(kernel: Kernel, executor: Executor) -> None:
+    kernel.refuse[CheckFlow(OTHER_FLOW, 60.0)] = FlowTakenError("taken")
+    assert executor.run((CheckFlow(OTHER_FLOW, 60.0), EstablishFlow(FLOW, 60.0))) == Failure(0, "port-taken", "taken")
+    assert kernel.done == [("establish", FLOW), ("end", FLOW)]
+
+
+def test_flows_of_several_messages_end_together_and_later(kernel: Kernel, patient: Executor, later: Later) -> None:
+    assert patient.run((EndFlow(FLOW),)) is None
+    assert patient.run((EndFlow(OTHER_FLOW),)) is None
+    assert kernel.done == []
+    assert len(later) == 1
+    later.run()
+    assert kernel.done == [("end", FLOW), ("end", OTHER_FLOW)]
+    assert patient.run((EndFlow(FLOW),)) is None
+    later.run()
+    assert kernel.done[2:] == [("end", FLOW)]
+
+
+@pytest.mark.parametrize("again", [EstablishFlow(FLOW, 60.0), CheckFlow(FLOW, 60.0)])
+def test_a_flow_that_begins_again_does_not_end(
+    kernel: Kernel, patient: Executor, later: Later, again: Command
+) -> None:
+    assert patient.run((EndFlow(FLOW),)) is None
+    assert patient.run((again,)) is None
+    later.run()
+    assert [what for what, _ in kernel.done] == ["establish" if isinstance(again, EstablishFlow) else "check"]
+
+
+def test_a_flow_that_is_ended_and_made_in_one_message_stands(
+    kernel: Kernel, patient: Executor, later: Later
+) -> None:
+    assert patient.run((EndFlow(FLOW), EstablishFlow(FLOW, 60.0))) is None
+    later.run()
+    assert kernel.done == [("establish", FLOW)]
+
+
+def test_what_is_to_end_makes_way_for_what_begins(kernel: Kernel, patient: Executor, later: Later) -> None:
+    taken = EstablishFlow(FLOW, 60.0)
+    kernel.refuse[taken] = FlowTakenError("taken")
+    kernel.on_ends = kernel.refuse.clear
+    assert patient.run((EndFlow(OTHER_FLOW),)) is None
+    assert patient.run((taken,)) is None
+    later.run()
+    assert kernel.done == [("end", OTHER_FLOW), ("establish", FLOW)]
+
+
+def test_ends_that_the_kernel_refuses_are_told(
+    kernel: Kernel, executor: Executor, caplog: pytest.LogCaptureFixture
+) -> None:
+    kernel.refuse_ends = NetlinkError(errno.EPERM)
+    assert executor.run((EndFlow(FLOW),)) is None
+    assert "flows-not-ended" in caplog.text
 
 
 # Flows that the administrator doesn't translate

@@ -199,6 +199,18 @@ def test_independent_messages_get_an_errno_each() -> None:
     assert made.acknowledge([]) == []
 
 
+def test_of_independent_messages_only_refusals_are_asked_for() -> None:
+    def answer(sequence: int, message: Message) -> list[Answer]:
+        refused = [(sequence, error(errno.EEXIST))] if message.body == b"bad!" else []
+        return [(sequence + 50, error(errno.EIO)), *refused]
+
+    made, kernel = connected(answer)
+    found = made.refusals([ASK._replace(body=body) for body in (b"good", b"bad!", b"good")])
+    assert {index: (one.errno, one.index) for index, one in found.items()} == {1: (errno.EEXIST, 1)}
+    assert [message.flags for _, message in kernel.sent] == [netlink.REQUEST] * 3
+    assert made.refusals([ASK._replace(body=b"good")]) == {}
+
+
 def test_a_transaction_stands_between_begin_and_end() -> None:
     made, kernel = connected(lambda _n, _m: [])
     made.transaction([ASK, ASK])

@@ -24,6 +24,8 @@ from sipalg.engine.verdict import UDP, Endpoint, Flow, Mapping
 _ATTEMPTS: Final = 4
 #: Public endpoints up to which each is asked for by itself, instead of all flows of their addresses.
 _FEW_ENDPOINTS: Final = 2
+#: Requests in one system call: the kernel may have to answer each before we read.
+_MOST_AT_ONCE: Final = 256
 #: How far the kernel's clock and ours may be apart between its giving a timeout and our noting when.
 _CLOCKS_APART_S: Final = 0.25
 
@@ -40,10 +42,15 @@ class FlowState(NamedTuple):
 
 
 class _Given(NamedTuple):
-    """The time that a flow's entry was given, and when."""
+    """What a flow's entry leaves as, the time that it was given, and when."""
 
+    public: Endpoint
     timeout_s: int
     at: float
+
+
+#: A flow by what packets from inside are known by: protocol, source and destination.
+_Way = tuple[int, Endpoint, Endpoint]
 
 
 class Conntrack:
@@ -57,7 +64,7 @@ class Conntrack:
         self._socket = NetlinkSocket()
         self._clock = clock
         #: What flows without a fixed timeout were given last; those that `end` takes are forgotten.
-        self._given: dict[Flow, _Given] = {}
+        self._given: dict[_Way, _Given] = {}
 
     def __enter__(self) -> Self:
         return self
@@ -85,19 +92,26 @@ class Conntrack:
         The kernel's EXCL makes and verifies at once: it refuses if either tuple is in use, and with a range of one
         port its NAT can choose nothing else. Only what it refuses is looked at.
         """
-        results = self._socket.acknowledge([ctnetlink.create(flow, timeout_s, fixed) for flow in flows])
-        try:
-            for flow, result in zip(flows, results, strict=True):
-                if result == errno.EEXIST:
-                    self._make_way(flow, timeout_s, fixed)
-                elif result:
-                    raise NetlinkError(result, detail=f"the kernel doesn't take the flow {_show(flow)}")
-        except (FlowTakenError, NetlinkError):
-            made = [flow for flow, result in zip(flows, results, strict=True) if not result]
-            for flow in made:
-                self.end(flow)
-            raise
+        refused = self._socket.refusals([ctnetlink.create(flow, timeout_s, fixed) for flow in flows])
+        if refused:
+            self._make_all(flows, refused, timeout_s, fixed)
         self._note(flows, timeout_s, fixed)
+
+    def _make_all(
+        self, flows: Sequence[Flow], refused: dict[int, NetlinkError], timeout_s: float, fixed: bool
+    ) -> None:
+        """Make way for the flows that the kernel refused at first; take all back where that can't be."""
+        made = [flow for index, flow in enumerate(flows) if index not in refused]
+        try:
+            for index, error in refused.items():
+                flow = flows[index]
+                if error.errno != errno.EEXIST:
+                    raise NetlinkError(error.errno or errno.EIO, detail=_not_taken(flow))
+                self._make_way(flow, timeout_s, fixed)
+                made.append(flow)
+        except (FlowTakenError, NetlinkError):
+            self.end_flows(made)
+            raise
 
     def check(self, flow: Flow, timeout_s: float, *, fixed: bool = False) -> FlowState:
         """Give the flow's entry `timeout_s` from now, and make it where it is gone. Raises FlowTakenError.
@@ -118,10 +132,27 @@ class Conntrack:
 
     def end(self, flow: Flow) -> None:
         """Delete the flow's entry; one that is gone, or that isn't this flow's, is left alone."""
-        self._given.pop(flow, None)
-        entry = self.find(flow.protocol, flow.private, flow.remote)
-        if entry is not None and _is_same(entry, flow):
-            self.delete([entry])
+        self.end_flows((flow,))
+
+    def end_flows(self, flows: Sequence[Flow]) -> None:
+        """As `end`, for several flows; those that were made here, as most are, in one system call.
+
+        What we made last for a way is what packets on it belong to, or what came after leaves as the same: only of
+        other flows the entry has to be looked at.
+        """
+        doomed = []
+        for flow in flows:
+            way = (flow.protocol, flow.private, flow.remote)
+            given = self._given.get(way)
+            if given is not None and given.public == flow.public:
+                del self._given[way]
+                doomed.append(ctnetlink.delete_flow(flow))
+                continue
+            entry = self.find(*way)
+            if entry is not None and _is_same(entry, flow):
+                doomed.append(ctnetlink.delete(entry))
+        for first in range(0, len(doomed), _MOST_AT_ONCE):
+            self._delete(doomed[first : first + _MOST_AT_ONCE])
 
     def find(self, protocol: int, source: Endpoint, destination: Endpoint) -> Entry | None:
         """Return the entry that a packet source → destination belongs to, in whichever direction, or None."""
@@ -185,7 +216,7 @@ class Conntrack:
             or (entry.original_destination.host == public_host and entry.status & DESTINATION_NAT)
         ]
         self.delete(doomed)
-        self._given = {flow: given for flow, given in self._given.items() if flow.public.host != public_host}
+        self._given = {way: given for way, given in self._given.items() if given.public.host != public_host}
         return len(doomed)
 
     def end_untrue(self, ended: Sequence[Mapping], begun: Sequence[Mapping] = ()) -> int:
@@ -220,8 +251,8 @@ class Conntrack:
 
     def _was_renewed(self, entry: Entry, flow: Flow) -> bool:
         """Tell whether the kernel has given the entry another timeout since we did."""
-        given = self._given.get(flow)
-        if given is None:
+        given = self._given.get((flow.protocol, flow.private, flow.remote))
+        if given is None or given.public != flow.public:
             return False
         left_s = given.timeout_s - (self._clock() - given.at)
         # The kernel tells whole seconds, rounded down.
@@ -229,24 +260,28 @@ class Conntrack:
 
     def _note(self, flows: Sequence[Flow], timeout_s: float, fixed: bool) -> None:
         """Remember what flows were given now."""
-        for flow in flows:
+        now, seconds = self._clock(), ctnetlink.whole_seconds(timeout_s)
+        for protocol, private, public, remote in flows:
             if fixed:
-                self._given.pop(flow, None)
+                self._given.pop((protocol, private, remote), None)
             else:
-                self._given[flow] = _Given(ctnetlink.whole_seconds(timeout_s), self._clock())
+                self._given[protocol, private, remote] = _Given(public, seconds, now)
 
     def delete(self, entries: Sequence[Entry]) -> None:
         """Delete exactly these entries; one that is gone is no error."""
-        for result in self._socket.acknowledge([ctnetlink.delete(entry) for entry in entries]):
-            if result not in (0, errno.ENOENT):
-                raise NetlinkError(result)
+        for first in range(0, len(entries), _MOST_AT_ONCE):
+            self._delete([ctnetlink.delete(entry) for entry in entries[first : first + _MOST_AT_ONCE]])
+
+    def _delete(self, messages: Sequence[Message]) -> None:
+        for error in self._socket.refusals(messages).values():
+            if error.errno != errno.ENOENT:
+                raise error
 
     def _renew(self, entry: Entry, flow: Flow, timeout_s: float, fixed: bool) -> None:
         if fixed or entry.status & FIXED_TIMEOUT:
             self._replace([entry], flow, timeout_s, fixed)
             return
-        result = self._socket.acknowledge([ctnetlink.change_timeout(flow, timeout_s)])[0]
-        if result:
+        if self._socket.refusals([ctnetlink.change_timeout(flow, timeout_s)]):
             # It ended since we looked.
             self._make_way(flow, timeout_s, fixed)
 
@@ -272,10 +307,11 @@ class Conntrack:
     def _replace(self, blockers: Sequence[Entry], flow: Flow, timeout_s: float, fixed: bool) -> bool:
         """Delete and create in one system call, so that packets hardly get between; False if they did."""
         messages = [ctnetlink.delete(entry) for entry in blockers]
-        result = self._socket.acknowledge([*messages, ctnetlink.create(flow, timeout_s, fixed)])[-1]
-        if result not in (0, errno.EEXIST):
-            raise NetlinkError(result, detail=f"the kernel doesn't take the flow {_show(flow)}")
-        return result == 0
+        refused = self._socket.refusals([*messages, ctnetlink.create(flow, timeout_s, fixed)])
+        error = refused.get(len(messages))
+        if error is not None and error.errno != errno.EEXIST:
+            raise NetlinkError(error.errno or errno.EIO, detail=_not_taken(flow))
+        return error is None
 
 
 def _is_same(entry: Entry, flow: Flow) -> bool:
@@ -311,6 +347,10 @@ def _owner(entry: Entry, flow: Flow) -> str:
         return ""
     holder = entry.reply_source if inbound else entry.original_source
     return f"{flow.public} towards {flow.remote} is in use by {holder}"
+
+
+def _not_taken(flow: Flow) -> str:
+    return f"the kernel doesn't take the flow {_show(flow)}"
 
 
 def _show(flow: Flow) -> str:

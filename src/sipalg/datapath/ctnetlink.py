@@ -161,6 +161,12 @@ def get(protocol: int, source: Endpoint, destination: Endpoint) -> Message:
     return netlink.nfnetlink(_SUBSYSTEM, _GET, 0, part, family=family(source.host))
 
 
+def delete_flow(flow: Flow) -> Message:
+    """Make the request that deletes the entry which the flow's packets from inside belong to, whatever its NAT."""
+    part = encode_tuple(_TUPLE_ORIGINAL, flow.protocol, flow.private, flow.remote)
+    return netlink.nfnetlink(_SUBSYSTEM, _DELETE, 0, part, family=family(flow.private.host))
+
+
 def delete(entry: Entry) -> Message:
     """Make the request that deletes exactly this entry; ENOENT if it is gone, whatever took its place."""
     return netlink.nfnetlink(

@@ -8,7 +8,8 @@ no transactions, so what was done before a failure is undone by the command's op
 from __future__ import annotations
 
 import errno
-from collections.abc import Sequence
+import logging
+from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol
 
 from sipalg.datapath.conntrack import FlowState, FlowTakenError
@@ -27,6 +28,8 @@ from sipalg.engine.verdict import (
     OpenMapping,
     Reply,
 )
+
+_LOG = logging.getLogger(__name__)
 
 PORT_TAKEN: Final = "port-taken"
 NOT_NATTED: Final = "not-natted"
@@ -49,14 +52,14 @@ class Maps(Protocol):
 class Flows(Protocol):
     """What the executor needs of `conntrack.Conntrack`."""
 
-    def establish(self, flow: Flow, timeout_s: float, *, fixed: bool = False) -> None:
-        """Make the entry; FlowTakenError where another inside host holds it, OSError otherwise."""
+    def establish_all(self, flows: Sequence[Flow], timeout_s: float, *, fixed: bool = False) -> None:
+        """Make the entries, all or none; FlowTakenError where another inside host holds one, OSError otherwise."""
 
     def check(self, flow: Flow, timeout_s: float, *, fixed: bool = False) -> FlowState:
         """Renew the entry or make it again."""
 
-    def end(self, flow: Flow) -> None:
-        """Delete the entry."""
+    def end_flows(self, flows: Sequence[Flow]) -> None:
+        """Delete the entries."""
 
     def end_untrue(self, ended: Sequence[Mapping], begun: Sequence[Mapping]) -> int:
         """Delete the UDP flows that mappings which ended, or begin, have made untrue."""
@@ -88,14 +91,31 @@ class Trigger(NamedTuple):
     remote: Endpoint
 
 
+def _at_once(call: Callable[[], None]) -> None:
+    call()
+
+
 class Executor:
     """Runs commands against the kernel's maps and conntrack. Never raises: what fails is returned."""
 
-    def __init__(self, maps: Maps, flows: Flows, replies: Replying | None = None) -> None:
-        """Take the maps and conntrack to work on; without `replies` none can be sent."""
+    def __init__(
+        self,
+        maps: Maps,
+        flows: Flows,
+        replies: Replying | None = None,
+        later: Callable[[Callable[[], None]], None] = _at_once,
+    ) -> None:
+        """Take the maps and conntrack to work on; without `replies` none can be sent.
+
+        `later` calls what it is given behind what is being done now: flows end there, those of many packets together,
+        since nobody waits for an end.
+        """
         self._maps = maps
         self._flows = flows
         self._replies = replies
+        self._later = later
+        #: Flows that are to end.
+        self._ending: dict[Flow, None] = {}
         self._seen: list[Flow] = []
         self._ended: list[Mapping] = []
         self._begun: list[Mapping] = []
@@ -110,16 +130,28 @@ class Executor:
         failure = self._refuse_untranslated(commands, trigger) or self._run_maps(commands)
         if failure is not None:
             return failure
+        begun = self._begin_flows(commands)
         for index, command in enumerate(commands):
             if isinstance(command, FlowCommand):
+                if begun and isinstance(command, EstablishFlow):
+                    continue
                 failure = self._run_flow(index, command)
             elif isinstance(command, Reply):
                 failure = self._send(index, command)
             if failure is not None:
-                self._undo(commands, index)
+                self._undo(commands, index, begun)
                 return failure
         self._note_sip(commands)
         return None
+
+    def end_flows(self) -> None:
+        """End the flows that are to end, now."""
+        ending, self._ending = self._ending, {}
+        if ending:
+            try:
+                self._flows.end_flows(tuple(ending))
+            except OSError as error:
+                _LOG.warning("flows-not-ended why=%r", str(error))
 
     def run_each(self, commands: Sequence[Command]) -> list[Failure]:
         """Run commands that don't depend on each other; those that failed are returned, the others were run."""
@@ -133,8 +165,9 @@ class Executor:
                 failure = self._run_maps((command,))
                 if failure is not None:
                     failures.append(failure._replace(place=index))
+        begun = self._begin_flows(commands)
         for index, command in enumerate(commands):
-            if isinstance(command, FlowCommand):
+            if isinstance(command, FlowCommand) and not (begun and isinstance(command, EstablishFlow)):
                 failure = self._run_flow(index, command)
                 if failure is not None:
                     failures.append(failure)
@@ -195,15 +228,42 @@ class Executor:
             return Failure(place, PORT_TAKEN if error.errno == errno.EEXIST else KERNEL_ERROR, str(error))
         return None
 
+    def _begin_flows(self, commands: Sequence[Command]) -> bool:
+        """Make all flows that are to begin in one go; False where each is to be tried by itself, in order."""
+        groups: dict[tuple[float, bool], list[Flow]] = {}
+        ended: set[Flow] = set()
+        for command in commands:
+            if isinstance(command, EstablishFlow):
+                flow, timeout_s, fixed = command
+                if flow in ended:
+                    return False
+                self._ending.pop(flow, None)
+                groups.setdefault((timeout_s, fixed), []).append(flow)
+            elif isinstance(command, EndFlow):
+                ended.add(command.flow)
+        try:
+            for (timeout_s, fixed), flows in groups.items():
+                self._flows.establish_all(flows, timeout_s, fixed=fixed)
+        except (FlowTakenError, OSError):
+            # What is to end may stand in the way.
+            self.end_flows()
+            return False
+        return True
+
     def _run_flow(self, index: int, command: FlowCommand) -> Failure | None:
+        flow = command.flow
+        if isinstance(command, EndFlow):
+            first = not self._ending
+            self._ending[flow] = None
+            if first:
+                self._later(self.end_flows)
+            return None
+        self._ending.pop(flow, None)
         try:
             if isinstance(command, EstablishFlow):
-                self._flows.establish(command.flow, command.timeout_s, fixed=command.fixed)
-            elif isinstance(command, CheckFlow):
-                if self._flows.check(command.flow, command.timeout_s, fixed=command.fixed).traffic:
-                    self._seen.append(command.flow)
-            else:
-                self._flows.end(command.flow)
+                self._flows.establish_all((flow,), command.timeout_s, fixed=command.fixed)
+            elif self._flows.check(flow, command.timeout_s, fixed=command.fixed).traffic:
+                self._seen.append(flow)
         except FlowTakenError as error:
             return Failure(index, PORT_TAKEN, str(error))
         except OSError as error:
@@ -219,9 +279,13 @@ class Executor:
             return Failure(index, REPLY_FAILED, str(error))
         return None
 
-    def _undo(self, commands: Sequence[Command], failed: int) -> None:
-        """Take back the flows before `failed`, and all map commands, latest first; as well as it goes."""
-        done = [c for index, c in enumerate(commands) if index < failed or isinstance(c, MapCommand)]
+    def _undo(self, commands: Sequence[Command], failed: int, begun: bool) -> None:
+        """Take back the flows before `failed` (or all that have `begun`), and all map commands, latest first.
+
+        As well as it goes.
+        """
+        first = MapCommand | EstablishFlow if begun else MapCommand
+        done = [c for index, c in enumerate(commands) if index < failed or isinstance(c, first)]
         self._run_each([back for command in reversed(done) if (back := opposite(command)) is not None])
 
 

@@ -299,6 +299,23 @@ class NetlinkSocket:
                 results[index] = 0 if error is None else error.errno or 0
         return results
 
+    def refusals(self, messages: Sequence[Message]) -> dict[int, NetlinkError]:
+        """Send independent messages in one go; return the error of each that the kernel refused, by its index.
+
+        What it agrees to it doesn't answer, which costs half of an acknowledgement.
+        """
+        count = len(messages)
+        first = self._next_sequence(count)
+        self._socket.send(b"".join([encode(message, first + i, REQUEST) for i, message in enumerate(messages)]))
+        errors: dict[int, NetlinkError] = {}
+        for sequence, answer in self._waiting():
+            index = sequence - first
+            if answer.kind == ERROR and 0 <= index < count:
+                error = refusal(answer, index)
+                if error is not None:
+                    errors[index] = error
+        return errors
+
     def transaction(self, messages: Sequence[Message], subsystem: int = 10, commit: bool = True) -> None:
         """Run messages of one nfnetlink subsystem (nf_tables unless told) as one transaction: all or none.
 

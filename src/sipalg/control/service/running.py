@@ -125,7 +125,7 @@ class Service:
             stack.callback(self.table.close)
             self.standing = Standing(self.table)
             replies = stack.enter_context(Replies())
-            self._executor = executor = Executor(self.standing, self.conntrack, replies)
+            self._executor = executor = Executor(self.standing, self.conntrack, replies, self.loop.soon)
             inside = frozenset(settings.inside)
             on_edits = self.tell_edits if settings.log_edits else None
             self.driver = Driver(
@@ -206,6 +206,7 @@ class Service:
                 self.driver.drain()
                 if self.queue.received == before:
                     break
+        self._executor.end_flows()
         self.queue.close(let_go=False)
 
     def _watch_all(self) -> None:
