@@ -36,7 +36,7 @@ WORK: Final = ROOT / "build" / "compile"
 FOLDERS: Final = ("codec", "engine")
 FILES: Final = ("datapath/driver.py",)
 #: What Cython compiles, in its pure-Python mode.
-CYTHON: Final = ("sipalg.codec.quick", "sipalg.datapath.batch")
+CYTHON: Final = ("sipalg.codec.quick", "sipalg.datapath.sending", "sipalg.datapath.batch")
 #: The name of the library that holds all modules; each module's own file only leads to it.
 GROUP: Final = "sipalg.core"
 

@@ -6,31 +6,22 @@ import random
 import socket
 import struct
 from collections.abc import Iterator
-from importlib import import_module
 from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.datapath.queued import DROP, batch_at, packet_message, packet_of, verdict_of
 
 from sipalg import builds
 from sipalg.codec import datagram
 from sipalg.datapath import netlink
-from sipalg.datapath.nfqueue import _verdict_prefix, parse_packet
+from sipalg.datapath.nfqueue import parse_packet
 
 if TYPE_CHECKING:
     from sipalg.datapath.batched import Machine
 
 pytestmark = pytest.mark.skipif(builds.running() != "compiled", reason="there is no compiled build of these sources")
-
-NUMBER = 77
-ACCEPT, DROP = (_verdict_prefix(NUMBER, 32, decision=decision) for decision in (1, 0))
-PORTS = st.integers(0, 65535)
-
-
-def batch_at(fd: int, drop: bytes = DROP) -> Machine:
-    batch: Machine = import_module("sipalg.datapath.batch").Batch(fd, ACCEPT, drop)
-    return batch
 
 
 @pytest.fixture(scope="module")
@@ -43,28 +34,6 @@ def ends() -> Iterator[tuple[socket.socket, Machine]]:
     yield kernel, batch_at(ours.fileno())
     kernel.close()
     ours.close()
-
-
-def packet_of(payload: bytes, fragment: int = 0, udp_checksum: int = 1, first: int = 0x45) -> bytes:
-    total = 28 + len(payload)
-    header = struct.pack("!BBHHHBBH4s4s", first, 0, total, 7, fragment, 64, 17, 0, b"\xc0\xa8\1\2", b"\xcb\0\x71\5")
-    return datagram.fill_checksums(header + struct.pack("!HHHH", 5060, 5060, 8 + len(payload), udp_checksum) + payload)
-
-
-def packet_message(packet_id: int, packet: bytes, *, interfaces: bool = True, more: bytes = b"") -> bytes:
-    body = struct.pack("!BBH", 2, 0, NUMBER) + netlink.attribute(1, struct.pack("!IHB", packet_id, 0x0800, 2))
-    if interfaces:
-        body += netlink.u32(5, 3) + netlink.u32(6, 4)
-    body += more + netlink.attribute(10, packet)
-    return netlink.encode(netlink.Message(3 << 8, 0, body), 0)
-
-
-def verdict_of(packet_id: int, packet: bytes | None) -> bytes:
-    """The message that lets a packet go on, as it came or as this one."""
-    body = struct.pack("!BBH", 0, 0, NUMBER) + netlink.attribute(2, struct.pack("!II", 1, packet_id))
-    size = 0 if packet is None else 4 + len(packet)
-    body += b"" if packet is None else netlink.attribute(10, packet)
-    return struct.pack("=IHHII", 32 + size, 3 << 8 | 1, 1, 0, 0) + body
 
 
 @given(

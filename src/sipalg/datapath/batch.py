@@ -12,27 +12,18 @@ from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringA
 from cython.cimports.libc.stdint import uint8_t, uint16_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import calloc, free, malloc
 from cython.cimports.libc.string import memcpy, memset
-from cython.cimports.sipalg.datapath.sockets import (
-    MSG_DONTWAIT,
-    htonl,
-    iovec,
-    mmsghdr,
-    ntohl,
-    recvmmsg,
-    send,
-)
+from cython.cimports.sipalg.datapath.sending import Sender
+from cython.cimports.sipalg.datapath.sockets import MSG_DONTWAIT, htonl, iovec, mmsghdr, ntohl, recvmmsg
 
 from sipalg.codec import datagram
 from sipalg.datapath import nfqueue
 
-#: As many as are received at once, and as many verdicts as one `send` carries.
+#: As many as are received at once.
 _MOST = cython.declare(cython.int, 32)
+#: With so many received at once the engine is behind, and their verdicts are sent beside it.
+_MANY = cython.declare(cython.int, 16)
 #: One received message: 64 KiB of packet and its attributes.
 _SLOT_BYTES = cython.declare(cython.int, 0x12000)
-#: What one `send` carries at most, so that the buffer of a process without privileges holds it.
-_SEND_BYTES = cython.declare(cython.int, 1 << 17)
-#: A verdict and the largest packet.
-_LARGEST_BYTES = cython.declare(cython.int, 0x10100)
 
 _PACKET = cython.declare(cython.int, 3 << 8)
 _ERROR = cython.declare(cython.int, 2)
@@ -55,26 +46,27 @@ _MORE_OR_OFFSET = cython.declare(cython.int, 0x3FFF)
 
 @cython.cclass
 class Batch:
-    """The two buffers of a queue: what was received, and the verdicts that wait for `flush`."""
+    """A queue's packets and verdicts: the buffer of what was received, and who sends what was decided."""
 
     fd: cython.int
     place: cython.p_uchar
     vectors: cython.pointer(iovec)
     heads: cython.pointer(mmsghdr)
-    out: cython.p_uchar
-    out_bytes: cython.int
-    count: cython.int
-    #: Where each verdict begins, and where the last one ends.
-    begins: cython.int[33]
+    sender: Sender
+    #: Were there many packets at once?
+    more: cython.bint
     accept_prefix: bytes
     drop_prefix: bytes
-    #: Packets received, verdicts that the kernel refused, and the last packet's id.
+    #: Packets received, verdicts whose refusal the kernel told, and the last packet's id.
     received = cython.declare(cython.long, visibility="readonly")
-    refused = cython.declare(cython.long, visibility="readonly")
+    answered: cython.long
     last_id = cython.declare(cython.long, visibility="readonly")
 
-    def __cinit__(self, fd: cython.int, accept_prefix: bytes, drop_prefix: bytes):
-        """`fd` is the bound socket; the prefixes are the two verdicts' bytes up to the packet's id."""
+    def __cinit__(self, fd: cython.int, accept_prefix: bytes, drop_prefix: bytes, alone: cython.bint):
+        """`fd` is the bound socket; the prefixes are the two verdicts' bytes up to the packet's id.
+
+        `alone`: send all verdicts in the caller's own thread.
+        """
         i: cython.int
         self.fd = fd
         self.accept_prefix = accept_prefix
@@ -84,9 +76,9 @@ class Batch:
         self.place = cython.cast(cython.p_uchar, malloc(_MOST * _SLOT_BYTES))
         self.vectors = cython.cast(cython.pointer(iovec), calloc(_MOST, cython.sizeof(iovec)))
         self.heads = cython.cast(cython.pointer(mmsghdr), calloc(_MOST, cython.sizeof(mmsghdr)))
-        self.out = cython.cast(cython.p_uchar, malloc(_SEND_BYTES + _LARGEST_BYTES))
-        if not self.place or not self.vectors or not self.heads or not self.out:
+        if not self.place or not self.vectors or not self.heads:
             raise MemoryError
+        self.sender = Sender(fd, alone)
         for i in range(_MOST):
             self.vectors[i].iov_base = self.place + i * _SLOT_BYTES
             self.vectors[i].iov_len = _SLOT_BYTES
@@ -97,7 +89,11 @@ class Batch:
         free(self.place)
         free(self.vectors)
         free(self.heads)
-        free(self.out)
+
+    @property
+    def refused(self):
+        """Verdicts that the kernel refused so far."""
+        return self.answered + self.sender.belt.refused
 
     def receive(self, limit: cython.int) -> list:
         """Take up to `limit` waiting packets, at most 32, without blocking: what `nfqueue.parse_packet` makes."""
@@ -117,7 +113,8 @@ class Batch:
                 self.received += 1
                 self.last_id = packet[0]
             elif size >= 20 and _u16(at + 4) == _ERROR:
-                self.refused += 1
+                self.answered += 1
+        self.more = taken >= _MANY
         return packets
 
     def verdict_accept(self, packet_id: cython.uint):
@@ -159,7 +156,7 @@ class Batch:
 
     @cython.cfunc
     def _short(self, prefix: bytes, packet_id: cython.uint) -> cython.void:
-        at: cython.p_uchar = self._reserve(_VERDICT_BYTES)
+        at: cython.p_uchar = self.sender.reserve(_VERDICT_BYTES)
         memcpy(at, PyBytes_AS_STRING(prefix), _PREFIX_BYTES)
         _put32(at + _PREFIX_BYTES, packet_id)
 
@@ -167,7 +164,7 @@ class Batch:
     def _replacement(self, packet_id: cython.uint, size: cython.int) -> cython.p_uchar:
         """Write a verdict's beginning; returns where `size` bytes of packet are to be put."""
         padded: cython.int = (size + 3) & ~3
-        at: cython.p_uchar = self._reserve(_REPLACE_BYTES + padded)
+        at: cython.p_uchar = self.sender.reserve(_REPLACE_BYTES + padded)
         memcpy(at, PyBytes_AS_STRING(self.accept_prefix), _PREFIX_BYTES)
         length: uint32_t = _REPLACE_BYTES + size
         memcpy(at, cython.address(length), 4)
@@ -179,32 +176,14 @@ class Batch:
         memset(at + _REPLACE_BYTES + size, 0, padded - size)
         return at + _REPLACE_BYTES
 
-    @cython.cfunc
-    def _reserve(self, size: cython.int) -> cython.p_uchar:
-        """Make room for one more verdict."""
-        if self.count == _MOST or self.out_bytes + size > _SEND_BYTES:
-            self._flush()
-        at: cython.p_uchar = self.out + self.out_bytes
-        self.out_bytes += size
-        self.count += 1
-        self.begins[self.count] = self.out_bytes
-        return at
-
     def flush(self):
-        """Send all pending verdicts at once. Never raises: where a batch doesn't get through, each goes alone."""
-        if self.count:
-            self._flush()
+        """Send all pending verdicts, or at full load have them sent. Never raises."""
+        self.sender.pass_on(self.more)
 
-    @cython.cfunc
-    def _flush(self) -> cython.void:
-        i: cython.int
-        if self.count and send(self.fd, self.out, self.out_bytes, 0) < 0:
-            for i in range(self.count):
-                if send(self.fd, self.out + self.begins[i], self.begins[i + 1] - self.begins[i], 0) < 0:
-                    self.refused += 1
-        self.count = 0
-        self.out_bytes = 0
-
+    def settle(self):
+        """Send all pending verdicts, and return when all are sent."""
+        self.sender.pass_on(False)
+        self.sender.settle()
 
     def split_udp(self, packet: bytes):
         """Return what `codec.datagram.split_udp` does."""

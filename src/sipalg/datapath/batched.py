@@ -7,6 +7,7 @@ end of a packet's way outside the kernel.
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Protocol
 
@@ -30,13 +31,18 @@ class Machine(Queue, Protocol):
     def last_id(self) -> int:
         """The last packet's id."""
 
+    def settle(self) -> None:
+        """Send all pending verdicts, and return when all are sent."""
+
 
 class BatchedQueue(PacketQueue):
     """A bound queue number whose packets come and go by machine code; bound and closed as any."""
 
     def __init__(self, number: int, max_length: int = 8192, fail_open: bool = True) -> None:
         super().__init__(number, max_length, fail_open)
-        self.way: Machine = import_module("sipalg.datapath.batch").Batch(self.fileno(), self._accept, self._drop)
+        batch = import_module("sipalg.datapath.batch").Batch
+        # Beside the engine's, verdicts need a processor that has nothing else to do.
+        self.way: Machine = batch(self.fileno(), self._accept, self._drop, len(os.sched_getaffinity(0)) < 2)
 
     @property
     def received(self) -> int:
@@ -50,7 +56,7 @@ class BatchedQueue(PacketQueue):
 
     def close(self, *, let_go: bool = True) -> None:
         """Give back the queue; the packets in it pass as they are, or are dropped with it without `let_go`."""
-        self.way.flush()
+        self.way.settle()
         self._last_id = self.way.last_id
         super().close(let_go=let_go)
 

@@ -1,0 +1,44 @@
+"""What the tests of machine code for the queue share: the kernel's messages, and the verdicts that are to come."""
+
+from __future__ import annotations
+
+import struct
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from sipalg.codec import datagram
+from sipalg.datapath import netlink
+from sipalg.datapath.nfqueue import _verdict_prefix
+
+if TYPE_CHECKING:
+    from sipalg.datapath.batched import Machine
+
+NUMBER = 77
+ACCEPT, DROP = (_verdict_prefix(NUMBER, 32, decision=decision) for decision in (1, 0))
+
+
+def batch_at(fd: int, drop: bytes = DROP, *, alone: bool = True) -> Machine:
+    batch: Machine = import_module("sipalg.datapath.batch").Batch(fd, ACCEPT, drop, alone)
+    return batch
+
+
+def packet_of(payload: bytes, fragment: int = 0, udp_checksum: int = 1, first: int = 0x45) -> bytes:
+    total = 28 + len(payload)
+    header = struct.pack("!BBHHHBBH4s4s", first, 0, total, 7, fragment, 64, 17, 0, b"\xc0\xa8\1\2", b"\xcb\0\x71\5")
+    return datagram.fill_checksums(header + struct.pack("!HHHH", 5060, 5060, 8 + len(payload), udp_checksum) + payload)
+
+
+def packet_message(packet_id: int, packet: bytes, *, interfaces: bool = True, more: bytes = b"") -> bytes:
+    body = struct.pack("!BBH", 2, 0, NUMBER) + netlink.attribute(1, struct.pack("!IHB", packet_id, 0x0800, 2))
+    if interfaces:
+        body += netlink.u32(5, 3) + netlink.u32(6, 4)
+    body += more + netlink.attribute(10, packet)
+    return netlink.encode(netlink.Message(3 << 8, 0, body), 0)
+
+
+def verdict_of(packet_id: int, packet: bytes | None) -> bytes:
+    """The message that lets a packet go on, as it came or as this one."""
+    body = struct.pack("!BBH", 0, 0, NUMBER) + netlink.attribute(2, struct.pack("!II", 1, packet_id))
+    size = 0 if packet is None else 4 + len(packet)
+    body += b"" if packet is None else netlink.attribute(10, packet)
+    return struct.pack("=IHHII", 32 + size, 3 << 8 | 1, 1, 0, 0) + body
