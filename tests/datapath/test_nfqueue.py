@@ -275,14 +275,20 @@ def test_closing_without_letting_go_leaves_what_is_held_to_be_dropped(fake: Fake
     queue.receive()
     queue.verdict_accept(7)
     queue.close(let_go=False)
-    assert fake.messages() == [accept_of(7)]
+    verdict, strict = fake.messages()
+    assert verdict == accept_of(7)
+    # The last word ends fail-open, so that nothing passes while the socket goes.
+    assert (strict.kind, strict.body[:4]) == (CONFIG, struct.pack("!BBH", 0, 0, 77))
+    assert netlink.attributes(strict.body, 4) == {4: struct.pack("!I", 1), 5: bytes(4)}
     assert fake.closed
 
 
-def test_closing_never_raises(fake: FakeSocket) -> None:
-    fake.broken = {32}
-    queue_of(fake).close()
+@pytest.mark.parametrize("let_go", [True, False])
+def test_closing_never_raises(fake: FakeSocket, let_go: bool) -> None:
+    fake.broken = set(range(1000))
+    queue_of(fake).close(let_go=let_go)
     assert fake.closed
+    assert fake.messages() == []
 
 
 LISTING = """\

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import select
 import socket
+import subprocess
+import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from ipaddress import IPv4Network
@@ -28,6 +30,17 @@ FORWARD = 2
 SETTINGS = TableSettings(
     "wan0", ("lan0", "lan1"), queue_number=NUMBER, exempt=(IPv4Network(EXEMPT_NETWORK),), observing=True
 )
+#: Of so many closings amid a flood some let a packet pass, if fail-open isn't ended before: some three in a hundred.
+CLOSINGS = 150
+#: Sends as fast as it can, until it is killed: from its own process, so that it doesn't wait for the test.
+FLOOD = """
+import socket, sys
+port, host, to = sys.argv[1:]
+with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+    sender.bind(("", int(port)))
+    while True:
+        sender.sendto(b"INVITE", (host, int(to)))
+"""
 PHONE = Endpoint(ADDRESS["phone1"], 5060)
 SERVER = Endpoint(ADDRESS["server"], 5060)
 SIP = Mapping(UDP, PHONE, Endpoint(PUBLIC_ADDRESS, 24680), "sip")
@@ -252,6 +265,33 @@ def test_closing_lets_the_held_packets_pass(net: Topology, table: NftTable) -> N
         queue.close()
         assert [server.recv(100), server.recv(100)] == [b"one", b"two"]
     assert table.packets_to_queue() == 2
+
+
+def test_nothing_passes_while_a_queue_is_given_back_for_the_next_process(net: Topology) -> None:
+    table = inside(net, "router", lambda: NftTable(replace(SETTINGS, observing=False)))
+    table.install()
+    sent = subprocess.Popen(
+        net.command("phone1", sys.executable, "-c", FLOOD, str(PHONE.port), SERVER.host, str(SERVER.port)),
+        stdout=subprocess.PIPE,
+    )
+    try:
+        with bound(net, "server", SERVER.port) as server:
+            server.setblocking(False)
+            waited = 0
+            for _ in range(CLOSINGS):
+                table.serve()
+                queue = inside(net, "router", lambda: PacketQueue(NUMBER, 1_000_000))
+                waited += len(held(queue))
+                queue.close(let_go=False)
+            with pytest.raises(BlockingIOError):
+                server.recv(100)
+            # It did come to the queue, each time.
+            assert waited >= CLOSINGS
+    finally:
+        sent.kill()
+        sent.communicate()
+        table.remove()
+        table.close()
 
 
 def test_a_number_that_another_process_has_is_refused(net: Topology, queue: PacketQueue) -> None:

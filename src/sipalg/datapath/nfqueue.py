@@ -155,6 +155,12 @@ class PacketQueue:
             if error is not None:
                 raise error
 
+    def _strict_message(self) -> bytes:
+        """Return the message that ends fail-open, and changes nothing else."""
+        mask, value = netlink.u32(_CFG_MASK, _FAIL_OPEN), netlink.u32(_CFG_FLAGS, 0)
+        message = netlink.nfnetlink(_QUEUE, _CONFIG, netlink.REQUEST, mask, value, resource=self.number)
+        return netlink.encode(message, 0)
+
     @property
     def received(self) -> int:
         """Packets received since the start."""
@@ -248,9 +254,16 @@ class PacketQueue:
         return parse_statistics(listing, self.number)
 
     def close(self, *, let_go: bool = True) -> None:
-        """Give back the queue; the packets in it pass as they are, or are dropped with it without `let_go`."""
+        """Give back the queue; the packets in it pass as they are, or are dropped with it without `let_go`.
+
+        Without `let_go` no packet passes meanwhile either.
+        """
         self.flush()
         if not let_go:
+            # A socket that is closing can't be sent to some microseconds before its queue is gone, and fail-open lets
+            # pass what comes in between (nfnetlink_queue.c, __nfqnl_enqueue_packet).
+            with contextlib.suppress(OSError):
+                self._socket.send(self._strict_message())
             self._socket.close()
             return
         # Ids are compared as serial numbers, so this is after every one that was given out.
