@@ -107,6 +107,10 @@ def test_messages_that_leave_as_they_came_are_found_and_calls_counted(stage: Any
     stage.wires.append(wire(PHONE))
     with pytest.raises(ScenarioError, match=r"^1 messages left with the phone's private address$"):
         expect_translated(stage)
+    assert expect_translated(stage, but=1) == 2
+    stage.wires.append(wire(PHONE))
+    with pytest.raises(ScenarioError, match=r"^2 messages left"):
+        expect_translated(stage, but=1)
 
 
 def test_what_is_left_is_found(stage: Any) -> None:

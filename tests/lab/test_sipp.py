@@ -156,6 +156,15 @@ def test_script_repeats_what_may_be_lost_and_no_ack(script: str) -> None:
         assert not repeated or send.get("retrans") == "500", start
 
 
+@pytest.mark.parametrize("script", [name for name in TEXTS if any("BYE " in text for text in sent(name))])
+def test_script_hangs_up_by_the_bye_s_own_answer(script: str) -> None:
+    *_, bye, answer = tree(TEXTS[script])
+    assert (bye.text or "").strip().startswith("BYE ")
+    # SIPp takes any 200 for the one that it waits for, the INVITE's that comes again too, but for its transaction's.
+    assert dict(bye.items()) == {"retrans": "500", "start_txn": "bye"}
+    assert dict(answer.items()) == {"response": "200", "response_txn": "bye"}
+
+
 def test_script_registers_with_the_password_that_its_user_has() -> None:
     assert f"[authentication username=[user] password={KEY_PREFIX}[user]]" in TEXTS["uac_register"]
     assert 'response="401" auth="true"' in TEXTS["uac_register"]

@@ -90,13 +90,16 @@ class Load:
         self._stage.expect_ended(self._phone, "the phone", END_S)
 
 
-def expect_translated(stage: Stage) -> int:
-    """Expect that no message left the router with the phone's address, and return the number of calls that did."""
+def expect_translated(stage: Stage, but: int = 0) -> int:
+    """Expect that no message left the router with the phone's address, and return the number of calls that did.
+
+    `but` are messages that may have: one in the moment in which the kernel closes a killed process's queue (ADR 0023).
+    """
     # Via, Contact, SDP; its Call-ID has the address too, and keeps it.
     private = [f"{before}{ADDRESS['phone1']}".encode() for before in ("/UDP ", "sip:script@", "IN IP4 ")]
     packets = stage.outside()
     leaked = sum(any(text in packet.payload for text in private) for packet in packets)
-    stage.expect(not leaked, f"{leaked} messages left with the phone's private address")
+    stage.expect(leaked <= but, f"{leaked} messages left with the phone's private address")
     calls = {message.header("Call-ID") for message in messages(packets) if message.name == "INVITE"}
     stage.expect(bool(calls), "no call left the router")
     return len(calls)
