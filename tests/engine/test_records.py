@@ -112,6 +112,24 @@ def test_media_that_runs_changes_a_dialogs_record_now_and_then() -> None:
     assert kinds(ladder.alg.records.take_changed()) == ["dialog"]
 
 
+def test_the_end_of_a_mapping_is_news_when_its_record_is_three_seconds_behind() -> None:
+    ladder, call = watched()
+    call.stands()
+    call.hangs_up()
+    ladder.alg.records.take_changed()
+    media = [key for key in ladder.alg.records.all() if key[0] == "mapping" and key[1] != SIP]
+    news = 0
+    for number in range(2, 102):
+        ladder.wait(0.1)
+        again = Outgoing(call.phone, call.server, f"call-{number}")
+        again.stands()
+        again.hangs_up()
+        changed = ladder.alg.records.take_changed()
+        assert len([key for key in changed if key in media]) in (0, len(media))
+        news += media[0] in changed
+    assert 3 <= news <= 4
+
+
 @pytest.mark.interpreted
 def test_nat_aware_phones_are_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(passage_module, "MAX_NAT_AWARE", 1)

@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sipalg.codec.message import CONTACT, VIA
+from sipalg.engine.policy import LINGER_S
+from sipalg.engine.transaction import Noted
 
 if TYPE_CHECKING:
     from sipalg.engine.passage import Passage
@@ -26,6 +28,8 @@ KINDS: Final[tuple[Kind, ...]] = ("mapping", "contact", "removal", "dialog", "aw
 _BARE_KINDS: Final = (VIA, CONTACT)
 #: A contact's record follows its renewals when they have moved its end by this part of what it has left.
 _RENEWED: Final = 0.1
+#: How far the end of a mapping that nobody holds may be behind in its record: it lives on for ten times as long.
+_BEHIND_S: Final = 0.1 * LINGER_S
 
 
 class Records:
@@ -41,31 +45,27 @@ class Records:
             "dialog": calls.dialogs,
             "aware": passage.nat_aware,
         }
-        #: The tables that records are made of, by their identity: the kind, and whether a mapping's key is only the
-        #: first part of the table's.
-        self._made_of: dict[int, tuple[Kind, bool]] = {}
+        #: The tables that records are made of, by their identity.
+        self._noted: dict[int, Noted] = {}
         for kind, table in self._tables.items():
-            self._made_of[id(table)] = (kind, False)
-        for whole in (mappings.idle_until, mappings.lease_until, mappings.parting, peers.hosts, peers.flows):
-            self._made_of[id(whole)] = ("mapping", False)
+            self._noted[id(table)] = Noted(kind, False, 0.0)
+        for whole in (mappings.lease_until, mappings.parting, peers.hosts, peers.flows):
+            self._noted[id(whole)] = Noted("mapping", False, 0.0)
         for part in (peers.remotes, passage.headers.bare):
-            self._made_of[id(part)] = ("mapping", True)
+            self._noted[id(part)] = Noted("mapping", True, 0.0)
+        self._noted[id(mappings.idle_until)] = Noted("mapping", False, _BEHIND_S)
         #: When each contact ends, as its record was last read.
         self._ends: dict[RecordKey, float] = {}
 
     def watch(self) -> None:
         """Have changes noted from now on; `take_changed` is to be called regularly then."""
-        self._passage.transaction.written = []
+        self._passage.transaction.noted = self._noted
 
     def take_changed(self) -> list[RecordKey]:
         """The records that were made, changed or ended since the last call, each once."""
-        written, self._passage.transaction.written = self._passage.transaction.written or [], []
-        made_of = self._made_of
-        changed: dict[RecordKey, None] = {}
-        for table, key, _ in written:
-            found = made_of.get(id(table))
-            if found is not None:
-                changed[found[0], key[0] if found[1] else key] = None
+        self.watch()
+        transaction = self._passage.transaction
+        changed, transaction.changed = transaction.changed, {}
         return [key for key in changed if key[0] != "contact" or self._is_news(key)]
 
     def all(self) -> list[RecordKey]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections.abc import Iterator
-from typing import Any, Final, TypeVar
+from typing import Any, Final, NamedTuple, TypeVar
 
 from sipalg.engine.verdict import Command, Event
 
@@ -35,6 +35,18 @@ def event_of(told: Told) -> Event:
     return Event(name, tuple((fact, str(value)) for fact, value in facts.items()))
 
 
+class Noted(NamedTuple):
+    """What a table's changes mean for who keeps records: the record's kind, and how its key follows from the table's.
+
+    With `part` that is the first part of the table's. With a `step_s` the table has times, and one that moves is news
+    only where it passes a multiple of so many seconds.
+    """
+
+    kind: str
+    part: bool
+    step_s: float
+
+
 class Transaction:
     """The undo log, the commands and the events of the message that is being handled; reused for the next one.
 
@@ -42,14 +54,16 @@ class Transaction:
     counts. They are never taken back: whoever is woken looks whether there is something to do, and sets the next one.
     """
 
-    __slots__ = ("_number", "armed", "commands", "due", "events", "log", "now", "written")
+    __slots__ = ("_number", "armed", "changed", "commands", "due", "events", "log", "noted", "now")
 
     def __init__(self) -> None:
         #: What was changed since the last commit, with `events` and `commands`.
         self.log: list[Written] = []
         self._number = 0
-        #: What commits have written since somebody took it; None while nobody asks.
-        self.written: list[Written] | None = None
+        #: The tables whose changes are noted, by their identity; None while nobody asks.
+        self.noted: dict[int, Noted] | None = None
+        #: What of them commits have changed since somebody took it: kind and key of the record, each once.
+        self.changed: dict[tuple[Any, Any], None] = {}
         #: The time of the message or timer that is being handled, monotonic seconds.
         self.now = 0.0
         self.commands: list[Command] = []
@@ -69,8 +83,9 @@ class Transaction:
 
     def note(self, table: dict[Key, Value], key: Key) -> None:
         """Have it known that `table[key]` was written without being logged: it stays, whatever is undone."""
-        if self.written is not None:
-            self.written.append((table, key, None))
+        noted = self.noted
+        if noted is not None and (found := noted.get(id(table))) is not None:
+            self.changed[found.kind, key] = None
 
     def wake(self, at: float, subject: Subject) -> None:
         """Have `subject` looked at when the clock passes `at` (monotonic seconds), or sooner if it is set already."""
@@ -97,8 +112,16 @@ class Transaction:
 
     def commit(self) -> None:
         """Keep what was changed; the commands are the caller's to fetch before."""
-        if self.written is not None:
-            self.written += self.log
+        noted = self.noted
+        if noted is not None:
+            for table, key, before in self.log:
+                found = noted.get(id(table))
+                if found is None:
+                    continue
+                kind, part, step_s = found
+                if step_s and before is not _ABSENT and key in table and before // step_s == table[key] // step_s:
+                    continue
+                self.changed[kind, key[0] if part else key] = None
         self.log.clear()
         self.commands.clear()
 

@@ -168,7 +168,7 @@ class Journal:
     def _add(self, changed: list[RecordKey]) -> None:
         files = [file for file in (self._file, self._next) if file is not None]
         if files and changed:
-            changes = self._lines(changed)
+            changes = self._lines(changed, files)
             for file in files:
                 file.add(changes)
 
@@ -181,7 +181,7 @@ class Journal:
         """Write the next piece; what changes meanwhile is written to both files, so the order doesn't matter."""
         piece = self._left[-_PIECE:]
         del self._left[-_PIECE:]
-        new.add(self._lines(piece))
+        new.add(self._lines(piece, [new]))
         if self._left:
             return
         new.path.rename(self._path)
@@ -192,9 +192,14 @@ class Journal:
             _LOG.info("journal-written-again path=%s", self._path)
         self._file, self._next = new, None
 
-    def _lines(self, keys: list[RecordKey]) -> list[tuple[RecordKey, bool, bytes]]:
-        values = ((key, self._source.value(key)) for key in keys)
-        return [(key, value is not None, journal_lines.line(key, value)) for key, value in values]
+    def _lines(self, keys: list[RecordKey], files: list[_File]) -> list[tuple[RecordKey, bool, bytes]]:
+        """Return what is to be written of these things; in a storm most calls came and went since last time."""
+        lines = []
+        for key in keys:
+            value = self._source.value(key)
+            if value is not None or any(key in file.known for file in files):
+                lines.append((key, value is not None, journal_lines.line(key, value)))
+        return lines
 
     def _attempt(self, step: Callable[[], None]) -> None:
         """Do a step; where the file system refuses, go on without journal, and try anew later.
