@@ -23,16 +23,16 @@ fuzz: ## fuzz the parsers and the engine, FUZZ_SECONDS (60) each
 	@tools/setup.sh test
 	@tools/fuzz.sh
 
-bench: ## measure what a message costs and write bench/RESULTS.md (BENCH_ARGS="--only engine" for less)
-	@tools/setup.sh run
+bench: ## measure what messages, calls and media cost into bench/RESULTS.md (BENCH_ARGS="--only media,calls" for less)
+	@tools/setup.sh bench
 	@.venv/bin/python tools/compile.py
-	@.venv/bin/python -m bench.run $(BENCH_ARGS)
+	@.venv/bin/python -m bench.run --write $(BENCH_ARGS)
 
 compile: ## compile the packet path to machine code (SIPALG_BUILD=pure runs it interpreted)
 	@tools/setup.sh run
 	@.venv/bin/python tools/compile.py --must
 
-lock: ## write requirements.lock and fuzz/requirements.lock anew (-U in LOCK_ARGS takes newer versions)
+lock: ## write requirements.lock and those of fuzz/ and bench/ anew (-U in LOCK_ARGS takes newer versions)
 	@tools/lock.sh $(LOCK_ARGS)
 
 clean: ## remove what was made here: environment, caches, build

@@ -14,15 +14,20 @@ from statistics import median
 from typing import Final, NamedTuple
 
 from bench.corpus import Corpus
+from bench.figures import Share
 from bench.loop import BUILD, MODES, LoopError, Mode, compile_programs, play, way
 from bench.network import Network, NetworkError
+from bench.page import Claim
 from bench.phones import MEDIA_SERVER, PUBLIC, SERVER
 
-WAYS: Final = ("plain", "helper", "sipalg", "pure")
+WAYS: Final = ("plain", "helper", "sipalg", "pure", "kamailio")
+
+#: What each call opens for its media, RTP and RTCP: flows in the tracker, expectations, or a relay's pairs of sockets.
+FLOWS_A_CALL: Final = {"helper": 2, "sipalg": 2, "pure": 2, "kamailio": 4}
 
 
 class CallsResult(NamedTuple):
-    """One run: calls a second, latency of a whole call in µs, CPU of the way's process in µs a call."""
+    """One run: calls a second, latency of a whole call in µs, and CPU time a call."""
 
     mode: str
     rate: float
@@ -31,18 +36,18 @@ class CallsResult(NamedTuple):
     resent: int
     checked: int
     wrong: int
-    cpu_us: float | None
+    cpu: Share
 
 
 def run_once(mode: Mode, window: int, seconds: float, corpus: Corpus) -> CallsResult:
     """Run one mode once in fresh namespaces. Raises LoopError or NetworkError."""
-    with Network(corpus.phones) as network, way(mode, network) as pid:
+    with Network(corpus.phones) as network, way(mode, network):
         first = corpus.phones[0].private.host
         words: list[str | Path] = [BUILD / "calls", network.phones_namespace, network.server, SERVER, MEDIA_SERVER]
         words += [PUBLIC, first, str(len(corpus.phones)), mode.expected, str(window), str(seconds)]
-        found, used = play(words, pid, f"calls by {mode.title}")
+        found, used = play(words, network.router, f"calls by {mode.title}")
     return CallsResult(mode.name, found["rate"], found["p50_us"], found["p99_us"], found["resent"], found["checked"],
-                       found["wrong"], used / max(1, found["calls"]) * 1e6 if pid else None)  # fmt: skip
+                       found["wrong"], Share.of(used, found["calls"]))  # fmt: skip
 
 
 def run_rounds(ways: Sequence[str], window: int, rounds: int, seconds: float, phones: int) -> Iterator[CallsResult]:
@@ -58,24 +63,50 @@ def table(results: Sequence[CallsResult]) -> list[str]:
     """Return the page's table, a row for each way."""
     helper = [result.rate for result in results if result.mode == "helper"]
     lines = [
-        "| way | calls a second, median | least–most | × helper | p50 µs | p99 µs | its CPU, µs a call | resent "
-        "| messages checked |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| way | calls a second, median | least–most | × helper | flows opened a second | p50 µs | p99 µs "
+        "| its programs' CPU, µs a call (user + system) | softirq, µs a call | resent | messages checked |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name in dict.fromkeys(result.mode for result in results):
         runs = [result for result in results if result.mode == name]
         rates = [run.rate for run in runs]
         share = f"{median(rates) / median(helper):.2f}" if helper else ""
-        cpu = [run.cpu_us for run in runs if run.cpu_us is not None]
-        checked, wrong = sum(run.checked for run in runs), sum(run.wrong for run in runs)
-        verdict = f"{checked:,}, " + ("all right" if wrong == 0 else f"**{wrong / checked:.1%} wrong**")
+        user, system, softirq = (median(values) for values in list(zip(*(run.cpu for run in runs), strict=True))[:3])
         cells = [
             MODES[name].title, f"{median(rates):,.0f}", f"{min(rates):,.0f}–{max(rates):,.0f}", share,
+            f"{median(rates) * FLOWS_A_CALL.get(name, 0):,.0f}",
             f"{median(run.p50_us for run in runs):,.0f}", f"{median(run.p99_us for run in runs):,.0f}",
-            f"{median(cpu):.0f}" if cpu else "", str(sum(run.resent for run in runs)), verdict,
+            f"{user:.0f} + {system:.0f}" if user + system else "", f"{softirq:.0f}",
+            str(sum(run.resent for run in runs)), verdict(runs),
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return lines
+
+
+def claims(results: Sequence[CallsResult]) -> list[Claim]:
+    """Judge sipalg's rate against Linux's helper's and Kamailio's with rtpengine."""
+    rates = {name: median(result.rate for result in results if result.mode == name)
+             for name in {result.mode for result in results}}  # fmt: skip
+    found = []
+    for other, wanted, text in (
+        ("helper", 0.6, "Linux's helper (aim: 1.0)"),
+        ("kamailio", 3.0, MODES["kamailio"].title),
+    ):
+        if {"sipalg", other} <= rates.keys():
+            share = rates["sipalg"] / rates[other]
+            found.append(Claim(f"Calls with SDP, closed loop, against {text}", f"≥ {wanted:g} ×", f"{share:.2f} ×",
+                               share >= wanted))  # fmt: skip
+    ours = [result for result in results if result.mode in {"sipalg", "pure"}]
+    if ours:
+        wrong = sum(result.wrong for result in ours)
+        found.append(Claim("Failed calls and wrong messages with sipalg", "0", str(wrong), wrong == 0))
+    return found
+
+
+def verdict(runs: Sequence[CallsResult]) -> str:
+    """Say how many messages were checked, and how many of them were wrong."""
+    checked, wrong = sum(run.checked for run in runs), sum(run.wrong for run in runs)
+    return f"{checked:,}, " + ("all right" if wrong == 0 else f"**{wrong / checked:.1%} wrong**")
 
 
 def main(words: Sequence[str]) -> int:

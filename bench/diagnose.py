@@ -1,9 +1,8 @@
 """`python -m bench.diagnose`: how fast `sipalg diagnose` reads a large capture, and whether it finds the truth.
 
 A capture is made by `capture_corpus`, diagnosed as a user would, and read by `tshark -Y sip -T fields` in turn; then
-a tenth of it is diagnosed, to see what memory does. The section with the results goes into bench/RESULTS.md. Exit code
-1 if a verdict isn't the truth, or if it is less than five times as fast as tshark. The captures are in a temporary
-directory and go with it.
+a tenth of it is diagnosed, to see what memory does. Exit code 1 if a verdict isn't the truth, or if it is less than
+five times as fast as tshark. The captures are in a temporary directory and go with it.
 """
 
 from __future__ import annotations
@@ -24,10 +23,8 @@ from statistics import median
 from typing import Any, Final, NamedTuple
 
 from bench.capture_corpus import SERVER, Truth, write
-from bench.report import machine
+from bench.page import Claim
 
-RESULTS: Final = Path(__file__).resolve().parent / "RESULTS.md"
-HEADING: Final = "## Diagnosing a capture"
 _TARGET: Final = 5.0
 _BYTES_PER_DIALOG: Final = 2**30 // 5000
 _PHONE: Final = re.compile(r"^phone ([0-9.]+):[0-9]+ with ")
@@ -66,15 +63,44 @@ class Use(NamedTuple):
     peak_bytes: int
 
 
+class DiagnoseError(Exception):
+    """A diagnosis isn't the truth; the text says in what."""
+
+
+class Measured(NamedTuple):
+    """What was in the capture, its size, and what each run took; `tenth` is sipalg's with a tenth of the dialogs."""
+
+    truth: Truth
+    size_bytes: int
+    sipalg: list[Use]
+    tshark: list[Use]
+    tenth: Use
+
+
 def main(words: Sequence[str]) -> int:
-    """Measure, compare and write the section."""
+    """Measure and compare, and print the section's lines."""
     options = _parse(words)
-    with tempfile.TemporaryDirectory(prefix="sipalg-bench-", dir=options.directory) as name:
+    try:
+        found = measure(options.dialogs, options.rounds, options.seed, options.directory)
+    except DiagnoseError as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("\n".join(section(f"python -m bench.diagnose {shlex.join(words)}".rstrip(), found)))
+    ratio = times_as_fast(found.sipalg, found.tshark)
+    if ratio < _TARGET:
+        print(f"bench: {ratio:.1f} times as fast as tshark, and {_TARGET:.0f} is the least", file=sys.stderr)
+        return 1
+    return 0
+
+
+def measure(dialogs: int, rounds: int, seed: int = 1, directory: Path | None = None) -> Measured:
+    """Make the captures, diagnose them and have tshark read the large one, in turn. Raises DiagnoseError."""
+    with tempfile.TemporaryDirectory(prefix="sipalg-bench-", dir=directory) as name:
         path, small = Path(name) / "large.pcap", Path(name) / "small.pcap"
-        truth = write(path, options.seed, options.dialogs, options.dialogs * _BYTES_PER_DIALOG)
-        write(small, options.seed, max(options.dialogs // 10, 20), max(options.dialogs // 10, 20) * _BYTES_PER_DIALOG)
+        truth = write(path, seed, dialogs, dialogs * _BYTES_PER_DIALOG)
+        write(small, seed, max(dialogs // 10, 20), max(dialogs // 10, 20) * _BYTES_PER_DIALOG)
         sipalg, tshark = [], []
-        for _ in range(options.rounds):
+        for _ in range(rounds):
             use, output = _run([sys.executable, "-m", "sipalg", "diagnose", "--json", str(path)], Path(name) / "json")
             sipalg.append(use)
             found = json.loads(output)
@@ -82,20 +108,9 @@ def main(words: Sequence[str]) -> int:
         tenth = _run([sys.executable, "-m", "sipalg", "diagnose", "--json", str(small)])[0]
         size_bytes = path.stat().st_size
     wrong = differences(truth, found)
-    for line in wrong:
-        print(f"bench: {line}", file=sys.stderr)
     if wrong:
-        return 1
-    command = f"python -m bench.diagnose {shlex.join(words)}".rstrip()
-    text = section(command, truth, size_bytes, sipalg, tshark, tenth)
-    print(text)
-    if options.write:
-        RESULTS.write_text(with_section(RESULTS.read_text(), text))
-    ratio = times_as_fast(sipalg, tshark)
-    if ratio < _TARGET:
-        print(f"bench: {ratio:.1f} times as fast as tshark, and {_TARGET:.0f} is the least", file=sys.stderr)
-        return 1
-    return 0
+        raise DiagnoseError("\n".join(f"bench: {line}" for line in wrong))
+    return Measured(truth, size_bytes, sipalg, tshark, tenth)
 
 
 def times_as_fast(sipalg: list[Use], tshark: list[Use]) -> float:
@@ -149,48 +164,35 @@ def _due(truth: Truth) -> Iterator[_Found]:
         yield _Found("warning", "ports", "", 0)
 
 
-def section(
-    command: str, truth: Truth, size_bytes: int, sipalg: list[Use], tshark: list[Use], tenth: Use
-) -> str:
-    """Return the section of the results."""
+def section(command: str, found: Measured) -> list[str]:
+    """Return the section's lines."""
+    truth, size_bytes, sipalg, tshark, tenth = found
     ratio = times_as_fast(sipalg, tshark)
     cpu_ratio = median(use.cpu_s for use in tshark) / median(use.cpu_s for use in sipalg)
-    mark = "" if ratio >= _TARGET else " ✗"
     rows = [
         f"| {name} | {median(use.wall_s for use in uses):.1f} | {median(use.cpu_s for use in uses):.1f} "
         f"| {max(use.peak_bytes for use in uses) / 2**20:.0f} |"
         for name, uses in (("`sipalg diagnose`", sipalg), ("`tshark -Y sip -T fields`", tshark))
     ]
-    return "\n".join((
-        HEADING,
-        "",
+    return [
         f"`{command}`. {size_bytes / 2**30:.2f} GiB, {truth.packets:,} packets, {truth.rtp_packets:,} of them RTP in "
         f"214-byte frames, {len(truth.kinds):,} dialogs, {truth.messages:,} SIP messages. The verdict "
         "on every phone and server, and every finding, is the generator's truth. Runs are interleaved; medians.",
-        "",
-        *machine(),
         "",
         "| | seconds | seconds of CPU | peak MiB |",
         "|---|---:|---:|---:|",
         *rows,
         "",
-        f"{ratio:.1f} times as fast as tshark by the clock{mark} (target: {_TARGET:.0f}), {cpu_ratio:.1f} by CPU. "
-        f"A tenth of the dialogs takes {tenth.wall_s:.1f} s and {tenth.peak_bytes / 2**20:.0f} MiB: memory goes with "
-        "dialogs, not with packets.",
-        "",
-    ))  # fmt: skip
+        f"{ratio:.1f} times as fast as tshark by the clock, {cpu_ratio:.1f} by CPU. A tenth of the dialogs takes "
+        f"{tenth.wall_s:.1f} s and {tenth.peak_bytes / 2**20:.0f} MiB: memory goes with dialogs, not with packets.",
+    ]
 
 
-def with_section(page: str, text: str) -> str:
-    """Return the page with this section in the place of the old one, or at the end."""
-    before = page.partition(HEADING)[0].rstrip("\n")
-    return f"{before}\n\n{text}"
-
-
-def old_section(page: str) -> str:
-    """Return the section of an earlier run, "" where there is none."""
-    _, heading, rest = page.partition(HEADING)
-    return heading + rest
+def claims(found: Measured) -> list[Claim]:
+    """Judge the time against tshark's."""
+    ratio = times_as_fast(found.sipalg, found.tshark)
+    return [Claim("`diagnose` on a large capture, against tshark", f"≥ {_TARGET:g} times as fast", f"{ratio:.1f}",
+                  ratio >= _TARGET)]  # fmt: skip
 
 
 def _run(argv: list[str], output: Path | None = None) -> tuple[Use, str]:
@@ -232,7 +234,6 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--directory", type=Path, help="where the captures may lie for a while")
-    parser.add_argument("--write", action="store_true", help="put the section into bench/RESULTS.md")
     return parser.parse_args(words)
 
 

@@ -8,6 +8,9 @@ are distinct, and even for media, is checked too. The middle of a packet's way, 
 from __future__ import annotations
 
 import gc
+import json
+import os
+import subprocess
 import sys
 import time
 from collections import Counter
@@ -15,6 +18,7 @@ from collections.abc import Sequence
 from statistics import median
 from typing import Final
 
+from bench.allocations import AllocationsError, Counting
 from bench.corpus import Corpus, garbage, outside
 from bench.figures import FIXED_WORK, EngineResult, machine_us
 from bench.messages import KINDS
@@ -26,14 +30,18 @@ from sipalg.engine.verdict import ACCEPT, REPLACE, UDP, CloseMapping, Datagram, 
 
 #: Datagrams at once, as many as the packet loop takes: one that waits in a list leaves the processor's cache.
 _AT_ONCE: Final = 16
-#: What each round sends, in this order.
+#: What each round sends, in this order. The INVITE with ICE begins calls of its own, whose other messages don't count.
 _CALL: Final = ("INVITE", "100", "180", "200 INVITE", "ACK", "BYE", "200 BYE")
 _CALLED: Final = ("in INVITE", "out 180", "out 200 INVITE", "in ACK", "in BYE", "out 200 BYE")
+_ICE_CALL: Final = ("ICE INVITE", "200 INVITE", "ACK", "BYE", "200 BYE")
 STANDING: Final = ("REGISTER", "401", "REGISTER auth", "200 REGISTER", "OPTIONS", "200 OPTIONS", "in OPTIONS",
                   "out 200 OPTIONS")  # fmt: skip
 #: Said of a phone's description where its ports aren't mapped yet.
 _NEW_PORTS: Final = ", new ports"
 _PER_CALL_S: Final = 60.0
+
+#: By kind: µs a message of each batch; and how many outputs were checked.
+Samples = tuple[dict[str, list[float]], dict[str, int]]
 
 
 class WrongOutputError(Exception):
@@ -41,10 +49,11 @@ class WrongOutputError(Exception):
 
 
 class EngineBench:
-    """One engine with its phones; `samples` collects µs a message by kind."""
+    """One engine with its phones; `samples` collects µs a message by kind, or allocations with a `counter`."""
 
-    def __init__(self, corpus: Corpus, samples: dict[str, list[float]]) -> None:
+    def __init__(self, corpus: Corpus, samples: dict[str, list[float]], counter: Counting | None = None) -> None:
         self.samples = samples
+        self._counter = counter
         self.checked: dict[str, int] = {}
         self._corpus = corpus
         self._alg = Alg(
@@ -62,6 +71,7 @@ class EngineBench:
         for _ in range(rounds):
             self.standing()
             self.calls()
+            self._ice_calls()
             self._garbage(seed)
             self.samples.setdefault(FIXED_WORK, []).append(machine_us(1))
 
@@ -86,6 +96,12 @@ class EngineBench:
                     opens = KINDS[kind].leaves and KINDS[kind].sdp
                     self._exchange(kind, kind + suffix if opens else kind)
             self._pass_time()
+
+    def _ice_calls(self) -> None:
+        """Let every phone call out with candidates, its ports not mapped yet."""
+        for kind in _ICE_CALL:
+            self._exchange(kind, kind if kind == "ICE INVITE" else "")
+        self._pass_time()
 
     def _exchange(self, kind: str, sample: str) -> None:
         """Send one message of this kind from or to every phone, and judge what comes out."""
@@ -134,13 +150,15 @@ class EngineBench:
         now, receive, done = self._now, self._alg.receive_datagram, self._alg.commands_done
         verdicts: list[Verdict] = []
         append = verdicts.append
-        begin = time.thread_time_ns()
+        begin = self._counter.start() if self._counter else time.thread_time_ns()
         for datagram in datagrams:
             verdict = receive(datagram, now)
             if verdict.commands:
                 done(verdict.token, now)
             append(verdict)
-        self._used_ns[sample] += time.thread_time_ns() - begin
+        # With a counter an allocation stands for a microsecond.
+        used = self._counter.stop() * 1000 if self._counter else time.thread_time_ns() - begin
+        self._used_ns[sample] += used
         self._alg.take_events()
         return verdicts
 
@@ -186,25 +204,54 @@ class EngineBench:
                 self._taken.pop(command.mapping.public.port, None)
 
 
-def measure(rounds: int, phones: int, seed: int = 1) -> list[EngineResult]:
+def collect(rounds: int, phones: int, seed: int = 1, counter: Counting | None = None) -> Samples:
     """Measure all kinds; `rounds` engines, each from scratch with three rounds of everything."""
     corpus = Corpus(seed, phones)
     samples: dict[str, list[float]] = {}
     checked: dict[str, int] = {}
     for _ in range(rounds):
-        bench = EngineBench(corpus, samples)
+        bench = EngineBench(corpus, samples, counter)
         bench.run(3, seed)
         for kind, count in bench.checked.items():
             checked[kind] = checked.get(kind, 0) + count
-    return [EngineResult(kind, median(values), min(values), max(values), checked.get(kind, 0))
-            for kind, values in samples.items()]  # fmt: skip
+    return samples, checked
+
+
+def measure(rounds: int, phones: int, seed: int = 1) -> list[EngineResult]:
+    """Measure all kinds in this process, with the build that it runs. Raises WrongOutputError."""
+    return results_of([collect(rounds, phones, seed)])
+
+
+def results_of(measured: Sequence[Samples]) -> list[EngineResult]:
+    """Return the medians of what was measured once or more often, with its spread."""
+    return [EngineResult(kind, median(values), min(values), max(values),
+                         sum(checked.get(kind, 0) for _, checked in measured))
+            for kind in measured[0][0]
+            for values in ([value for samples, _ in measured for value in samples[kind]],)]  # fmt: skip
+
+
+def measure_apart(build: str, phones: int, *, allocations: bool = False) -> Samples:
+    """Measure one round in a process of its own; `build` as in SIPALG_BUILD. Raises WrongOutputError."""
+    words = [sys.executable, "-m", "bench.engine", "--allocations" if allocations else "--samples", "1", str(phones)]
+    environment = os.environ | {"SIPALG_BUILD": build}
+    done = subprocess.run(words, capture_output=True, text=True, check=False, env=environment)
+    if done.returncode != 0:
+        raise WrongOutputError(done.stderr.strip() or f"exit code {done.returncode}")
+    samples, checked = json.loads(done.stdout)
+    return samples, checked
 
 
 def main(words: Sequence[str]) -> int:
-    """Print the figures: `python -m bench.engine [ROUNDS [PHONES]]`."""
+    """Print the figures: `python -m bench.engine [--samples|--allocations] [ROUNDS [PHONES]]`; JSON with the first."""
+    form = words[0] if words and words[0].startswith("--") else ""
+    numbers = [int(word) for word in words[bool(form) :]] or [5]
+    rounds, phones = numbers[0], numbers[1] if len(numbers) > 1 else 1000
     try:
-        results = measure(int(words[0]) if words else 5, int(words[1]) if len(words) > 1 else 1000)
-    except WrongOutputError as error:
+        if form:
+            print(json.dumps(collect(rounds, phones, counter=Counting() if form == "--allocations" else None)))
+            return 0
+        results = measure(rounds, phones)
+    except (WrongOutputError, AllocationsError) as error:
         print(error, file=sys.stderr)
         return 1
     print(f"machine: {machine_us():.2f} µs")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from typing import Final, NamedTuple
 
+from bench.usage import Usage
+
 #: The kind under which the engine's figures tell how fast the machine was meanwhile.
 FIXED_WORK: Final = "fixed work"
 
@@ -19,8 +21,28 @@ class EngineResult(NamedTuple):
     checked: int
 
 
+class Share(NamedTuple):
+    """µs of CPU a round trip or call: the way's programs (user, system), softirqs, and all that the machine did."""
+
+    user_us: float
+    system_us: float
+    softirq_us: float
+    machine_us: float
+
+    @classmethod
+    def of(cls, used: Usage, count: int) -> Share:
+        """Return what each of `count` round trips or calls used."""
+        return cls(*(seconds / max(1, count) * 1e6
+                     for seconds in (used.user_s, used.system_s, used.softirq_s, used.busy_s)))  # fmt: skip
+
+    @property
+    def own_us(self) -> float:
+        """User and system time of the way's own programs."""
+        return self.user_us + self.system_us
+
+
 class LoopResult(NamedTuple):
-    """One run of one mode. Rates are round trips (two messages) a second, latencies µs, CPU µs a round trip."""
+    """One run of one mode. Rates are round trips (two messages) a second, latencies µs."""
 
     mode: str
     window: int
@@ -32,7 +54,7 @@ class LoopResult(NamedTuple):
     first_rate: float
     checked: int
     wrong: int
-    cpu_us: float | None
+    cpu: Share
 
 
 def machine_us(tries: int = 20) -> float:

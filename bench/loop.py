@@ -21,9 +21,11 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple
 
 from bench.corpus import EXCHANGES, Corpus
-from bench.figures import LoopResult
-from bench.network import Network, NetworkError
+from bench.figures import LoopResult, Share
+from bench.kamailio import proxy
+from bench.network import GATEWAY, Network, NetworkError
 from bench.phones import PUBLIC, SERVER
+from bench.usage import Usage, usage
 
 _HERE: Final = Path(__file__).resolve().parent
 BUILD: Final = _HERE / "build"
@@ -55,6 +57,7 @@ MODES: Final = {
         Mode("replace", "sipalg's packet loop, engine that replaces all by itself", "plain"),
         Mode("sipalg", "sipalg", "alg"),
         Mode("pure", "sipalg, interpreted", "alg"),
+        Mode("kamailio", "Kamailio with rtpengine", f"proxied:{GATEWAY}"),
     )
 }
 
@@ -69,23 +72,23 @@ def compile_programs() -> None:
         raise LoopError("the closed loop's generator is C: gcc is missing (Debian: apt-get install gcc libc6-dev)")
     BUILD.mkdir(exist_ok=True)
     newest = max(path.stat().st_mtime for path in [*_HERE.glob("*.c"), *_HERE.glob("*.h")])
-    for name in ("loop", "noop", "calls"):
+    for name in ("loop", "noop", "calls", "media"):
         program = BUILD / name
         if not program.exists() or program.stat().st_mtime < newest:
             subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", program, _HERE / f"{name}.c"], check=True)
 
 
-def play(words: Sequence[str | Path], pid: int, what: str) -> tuple[dict[str, Any], float]:
-    """Run a generator to its end: what it found, and the seconds of CPU that `pid` used after the first round.
+def play(words: Sequence[str | Path], router: str, what: str) -> tuple[dict[str, Any], Usage]:
+    """Run a generator to its end: what it found, and the CPU time used after the first round, in `router` too.
 
     Raises LoopError naming `what` where it fails.
     """
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()  # every phone was there once
-        before = cpu_s(pid)
+        before = usage(router)
         output, errors = process.communicate()
-        used = cpu_s(pid) - before
+        used = usage(router).since(before)
     if process.returncode != 0:
         raise LoopError(f"{what}: {errors.strip() or f'exit code {process.returncode}'}")
     return json.loads(output), used
@@ -93,13 +96,13 @@ def play(words: Sequence[str | Path], pid: int, what: str) -> tuple[dict[str, An
 
 def run_once(mode: Mode, window: int, seconds: float, corpus: Corpus, load: Path) -> LoopResult:
     """Run one mode once in fresh namespaces. Raises LoopError or NetworkError."""
-    with Network(corpus.phones) as network, way(mode, network) as pid:
+    with Network(corpus.phones) as network, way(mode, network):
         words: list[str | Path] = [BUILD / "loop", load, network.phones_namespace, network.server, SERVER, PUBLIC]
         words += [mode.expected, str(window), str(seconds), "1"]
-        result, used = play(words, pid, f"{mode.title}, window {window}")
+        result, used = play(words, network.router, f"{mode.title}, window {window}")
     return LoopResult(mode.name, window, result["rate"], result["p50_us"], result["p99_us"], result["p999_us"],
                       result["resent"], result["first_rate"], result["checked"], result["wrong"],
-                      used / result["round_trips"] * 1e6 if pid else None)  # fmt: skip
+                      Share.of(used, result["round_trips"]))  # fmt: skip
 
 
 def run_rounds(
@@ -125,6 +128,9 @@ def way(mode: Mode, network: Network) -> Iterator[int]:
     elif mode.name == "helper":
         network.rules(_HELPER_RULES)
         yield 0
+    elif mode.name == "kamailio":
+        with proxy(network) as pid:
+            yield pid
     elif mode.name in {"sipalg", "pure"}:
         with tempfile.TemporaryDirectory(prefix="sipalg-bench-") as directory:
             # A socket of its own: an ALG may be running on this machine already.
@@ -173,14 +179,6 @@ def _process(words: list[str], *, pure: bool = False) -> Iterator[int]:
 def _text(log: object) -> str:
     assert hasattr(log, "fileno")
     return os.pread(log.fileno(), 1 << 20, 0).decode(errors="replace")
-
-
-def cpu_s(pid: int) -> float:
-    """User and system time of a process in seconds, 0 for pid 0 (proc(5), stat, fields 14 and 15)."""
-    if not pid:
-        return 0.0
-    fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def main(words: Sequence[str]) -> int:

@@ -26,6 +26,7 @@ class Kind(NamedTuple):
     called: bool = False
     sdp: bool = False
     authorized: bool = False
+    ice: bool = False
 
 
 #: Every kind of message, by the name that the results call it by.
@@ -35,6 +36,7 @@ KINDS: Final = {
     "REGISTER auth": Kind(True, "REGISTER", authorized=True),
     "200 REGISTER": Kind(False, "REGISTER", 200, authorized=True),
     "INVITE": Kind(True, "INVITE", sdp=True),
+    "ICE INVITE": Kind(True, "INVITE", sdp=True, ice=True),
     "100": Kind(False, "INVITE", 100),
     "180": Kind(False, "INVITE", 180),
     "200 INVITE": Kind(False, "INVITE", 200, sdp=True),
@@ -66,7 +68,7 @@ def transaction(kind: Kind) -> int:
 def build(phone: Phone, name: str) -> Template:
     """Return the message `name` (a key of KINDS) that this phone sends or gets."""
     kind = KINDS[name]
-    body = (_offer(phone) if kind.leaves else _server_sdp(phone)) if kind.sdp else ""
+    body = (_offer(phone, kind.ice) if kind.leaves else _server_sdp(phone)) if kind.sdp else ""
     headers = _headers(phone, kind)
     if kind.leaves and phone.shuffled:
         headers = [header for _, header in sorted(zip(phone.sort_keys, headers, strict=False))]
@@ -185,7 +187,7 @@ def _extras(phone: Phone, kind: Kind) -> list[tuple[str, str]]:
     return headers
 
 
-def _offer(phone: Phone) -> str:
+def _offer(phone: Phone, ice: bool) -> str:
     """Return the phone's SDP, offer or answer; every address and port in it is a hole."""
     lines = ["v=0", f"o={phone.tag if phone.index % 2 else '-'} {phone.index} 1 IN IP4 {_HOST}", "s=call"]
     lines += [f"c=IN IP4 {_HOST}"] if phone.session_connection else []
@@ -204,8 +206,27 @@ def _offer(phone: Phone) -> str:
         if phone.rtcp_line:
             tail = f" IN IP4 {_HOST}" if phone.rtcp_line == "address" else ""
             lines.append(f"a=rtcp:{RTCP[stream].decode()}{tail}")
+        lines += _ice(phone, stream) if ice else []
         lines.append("a=sendrecv")
     return "\r\n".join([*lines, ""])
+
+
+def _ice(phone: Phone, stream: int) -> list[str]:
+    """Return what a browser's stream says beside: its candidates (those of IPv4 are holes) and its sources."""
+    lines = [
+        f"a=ice-ufrag:{phone.tag[:4]}",
+        f"a=ice-pwd:{phone.tag}{'x' * 24}",
+        "a=setup:actpass",
+        "a=fingerprint:sha-256 " + ":".join(f"{(phone.index * 7 + byte * 13) % 256:02X}" for byte in range(32)),
+        f"a=candidate:1 1 UDP 2122252543 {_HOST} {RTP[stream].decode()} typ host generation 0 network-id 1",
+        f"a=candidate:1 2 UDP 2122252542 {_HOST} {RTCP[stream].decode()} typ host generation 0 network-id 1",
+    ]
+    lines += [f"a=candidate:{2 + one} {1 + one % 2} UDP {2122187007 - one} 2001:db8:{phone.index:x}::{one + 1:x} "
+              f"{40000 + 2 * one} typ host generation 0 network-id 2" for one in range(6)]  # fmt: skip
+    source = 1_000_000 + phone.index
+    lines += [f"a=ssrc:{source + one} {key}" for one in range(8)
+              for key in (f"cname:{phone.tag}{phone.tag}", f"msid:stream{phone.tag} track{one}")]  # fmt: skip
+    return lines
 
 
 def _server_sdp(phone: Phone) -> str:

@@ -16,7 +16,7 @@ from typing import Final, Self
 
 from bench.phones import MEDIA_SERVER, PUBLIC, SERVER, Phone
 
-_GATEWAY: Final = "192.168.35.254"
+GATEWAY: Final = "192.168.35.254"
 _PREFIX_LENGTH: Final = 22  # 192.168.32.0/22: 1,000 phones and the router
 _RULES: Final = """
 table ip nat {
@@ -77,11 +77,11 @@ class Network:
         _run(["ip", "link", "add", "eth0", "netns", server, "type", "veth", "peer", "name", "wan0", "netns", router])
         own = [f"address add {phone.private.host}/{_PREFIX_LENGTH} dev eth0" for phone in self._phones]
         _batch(phones, ["link set eth0 address 02:00:00:00:00:01", "link set eth0 up", *own,
-                        f"route add default via {_GATEWAY}"])  # fmt: skip
+                        f"route add default via {GATEWAY}"])  # fmt: skip
         # A neighbour for each phone is permanent: the kernel's table of the others ends at 1,024.
         neighbours = [f"neighbour replace {phone.private.host} lladdr 02:00:00:00:00:01 dev lan0 nud permanent"
                       for phone in self._phones]  # fmt: skip
-        _batch(router, [f"address add {_GATEWAY}/{_PREFIX_LENGTH} dev lan0", f"address add {PUBLIC}/24 dev wan0",
+        _batch(router, [f"address add {GATEWAY}/{_PREFIX_LENGTH} dev lan0", f"address add {PUBLIC}/24 dev wan0",
                         "link set lan0 up", "link set wan0 up", *neighbours])  # fmt: skip
         _batch(server, [f"address add {SERVER}/24 dev eth0", f"address add {MEDIA_SERVER}/24 dev eth0",
                         "link set eth0 up"])  # fmt: skip

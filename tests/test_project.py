@@ -102,7 +102,11 @@ def test_layers_are_kept() -> None:
 
 @pytest.mark.parametrize(
     ("lock", "groups"),
-    [("requirements.lock", ("build", "dev")), ("fuzz/requirements.lock", ("fuzz",))],
+    [
+        ("requirements.lock", ("build", "dev")),
+        ("fuzz/requirements.lock", ("fuzz",)),
+        ("bench/requirements.lock", ("bench",)),
+    ],
 )
 def test_every_dependency_is_locked_with_hashes(lock: str, groups: tuple[str, ...]) -> None:
     entries = re.split(r"\n(?=[a-z])", (ROOT / lock).read_text())[1:]

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Writes the two lock files anew from pyproject.toml, for every Python ≥ 3.11. Needs uv, on the PATH or in .venv/bin.
+# Writes the three lock files anew from pyproject.toml, for every Python ≥ 3.11. Needs uv, on the PATH or in .venv/bin.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PATH="$PATH:$PWD/.venv/bin"
@@ -10,3 +10,4 @@ command -v uv >/dev/null || {
 compile=(uv pip compile -q --universal --python-version 3.11 --generate-hashes --custom-compile-command "make lock")
 "${compile[@]}" "$@" --group dev --group build pyproject.toml -o requirements.lock
 "${compile[@]}" "$@" --group pyproject.toml:fuzz -o fuzz/requirements.lock
+"${compile[@]}" "$@" --group pyproject.toml:bench -o bench/requirements.lock

@@ -3,7 +3,8 @@
 # with the locked Python packages, and sipalg itself in it. Says what it does in plain lines, does nothing twice.
 #
 #   tools/setup.sh run    everything that `sipalg lab` needs; a missing program is an error
-#   tools/setup.sh test   the same and, where there is a wheel for it, the fuzzing engine; without root a missing
+#   tools/setup.sh bench  the same, and what `make bench` compares with where there is a package of it
+#   tools/setup.sh test   as for run and, where there is a wheel for it, the fuzzing engine; without root a missing
 #                         program is a remark, since the tests that need it skip and say so
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -85,10 +86,10 @@ keep_services_off() {
     if [ -e "$policy" ]; then mv "$policy" "$saved"; fi
     cat >"$policy" <<EOF
 #!/bin/sh
-# Made by sipalg's tools/setup.sh, process $$: keeps kamailio off while its package is installed.
+# Made by sipalg's tools/setup.sh, process $$: keeps kamailio and rtpengine off while their packages are installed.
 if kill -0 $$ 2>/dev/null; then
     for word; do
-        case "\$word" in kamailio|kamailio.service) exit 101 ;; esac
+        case "\$word" in kamailio|kamailio.service|rtpengine-daemon|rtpengine-daemon.service) exit 101 ;; esac
     done
 fi
 if [ -x $saved ]; then exec $saved "\$@"; fi
@@ -180,10 +181,21 @@ provide_fuzzer() {
     printf '%s\n' "$key" >"$stamp"
 }
 
+# What the benchmarks compare with. Without it they leave its figures out and say so.
+provide_compared() {
+    .venv/bin/python -m pip install -qq --disable-pip-version-check --no-input --require-hashes \
+        --only-binary :all: -r bench/requirements.lock >>"$log" 2>&1 || say "      no sipmessage: its figures are left out"
+    if ! command -v rtpengine >/dev/null && [ "$(id -u)" = 0 ] && apt-cache show rtpengine-daemon >/dev/null 2>&1; then
+        say "      installing rtpengine, which calls and media are compared with"
+        (install_packages rtpengine-daemon) || say "      no rtpengine: its figures are left out"
+    fi
+}
+
 [ -w . ] || fail "$PWD is not writable for $(id -un): clone it into a directory of your own"
 mkdir -p build
-case "$purpose" in run | test) ;; *) fail "tools/setup.sh takes run or test, not '$purpose'" ;; esac
+case "$purpose" in run | test | bench) ;; *) fail "tools/setup.sh takes run, test or bench, not '$purpose'" ;; esac
 provide_programs
 provide_environment
 provide_python_packages
 if [ "$purpose" = test ]; then provide_fuzzer; fi
+if [ "$purpose" = bench ]; then provide_compared; fi

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from bench.capture_corpus import Truth, write
-from bench.diagnose import Use, differences, old_section, section, with_section
+from bench.diagnose import Measured, Use, claims, differences, section
 
 from bench import diagnose
 from sipalg import cli
@@ -65,16 +65,14 @@ def test_each_finding_and_each_servers_answer_counts(truth_and_found: tuple[Trut
         assert differences(truth, {**found, "servers": servers})
 
 
-def test_section_goes_into_the_page_and_stays_there() -> None:
+def test_section_says_how_fast_and_whether_that_is_enough() -> None:
     truth = Truth(("private",), 10, 4, 5, 1)
-    text = section("python -m bench.diagnose", truth, 2**30, [Use(2, 2, 2**26)], [Use(8, 8, 2**28)], Use(1, 1, 2**25))
-    assert "| `sipalg diagnose` | 2.0 | 2.0 | 64 |" in text
-    assert "4.0 times as fast as tshark by the clock ✗" in text
-    page = with_section("# Results\n\nold\n", text)
-    assert page == f"# Results\n\nold\n\n{text}"
-    assert with_section(page, text) == page
-    assert old_section(page) == text
-    assert old_section("# Results\n") == ""
+    found = Measured(truth, 2**30, [Use(2, 2, 2**26)], [Use(8, 8, 2**28)], Use(1, 1, 2**25))
+    lines = section("python -m bench.diagnose", found)
+    assert "| `sipalg diagnose` | 2.0 | 2.0 | 64 |" in lines
+    assert lines[-1].startswith("4.0 times as fast as tshark by the clock")
+    (claim,) = claims(found)
+    assert (claim.measured, claim.met) == ("4.0", False)
 
 
 def test_wrong_verdict_ends_with_1_and_says_which(

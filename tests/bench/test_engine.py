@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from statistics import median
+
 import pytest
+from bench.allocations import Counting
 from bench.corpus import Corpus
-from bench.engine import EngineBench, WrongOutputError, measure
+from bench.engine import EngineBench, WrongOutputError, collect, measure
 from bench.figures import machine_us
 
 from sipalg.engine.alg import Alg
@@ -13,7 +16,17 @@ from sipalg.engine.verdict import Datagram, Verdict
 
 def test_every_output_is_right() -> None:
     results = {result.kind: result for result in measure(1, 60, seed=5)}
-    assert {"REGISTER", "401", "200 REGISTER", "INVITE", "200 INVITE", "BYE", "OPTIONS", "garbage"} <= results.keys()
+    assert {
+        "REGISTER",
+        "401",
+        "200 REGISTER",
+        "INVITE",
+        "200 INVITE",
+        "BYE",
+        "OPTIONS",
+        "ICE INVITE",
+        "garbage",
+    } <= results.keys()
     assert results["INVITE"].checked == 180
     assert all(0 < result.least_us <= result.median_us <= result.most_us for result in results.values())
 
@@ -28,6 +41,13 @@ def test_a_wrong_output_fails(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Alg, "receive_datagram", wrong)
     with pytest.raises(WrongOutputError, match="REGISTER of phone 0"):
         EngineBench(Corpus(5, 10), {}).run(1, 5)
+
+
+def test_allocations_are_counted() -> None:
+    samples, checked = collect(1, 20, counter=Counting())
+    made = {kind: median(samples[kind]) for kind in ("REGISTER", "INVITE, new ports", "garbage")}
+    assert 1 < made["garbage"] < made["REGISTER"] < made["INVITE, new ports"] < 2000
+    assert checked["REGISTER"] == 60
 
 
 def test_the_machine_takes_time() -> None:

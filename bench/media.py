@@ -1,0 +1,160 @@
+"""Media at rising packet rates: plain NAT, sipalg's flows and rtpengine's relay in user space.
+
+`media.c` has every phone call through the way in question, so that sipalg's own engine opens the flows, and then sends
+RTP both ways at once; every packet is compared at its other end. What counts is what arrives within 50 ms: a relay
+that is behind loses nothing for a while. CPU is the whole machine's, the generator's part in it too, which is the same
+for all. The whole of a packet's way, measured from outside.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from statistics import median
+from typing import Final, NamedTuple
+
+from bench.corpus import Corpus
+from bench.kamailio import missing
+from bench.loop import BUILD, MODES, LoopError, Mode, compile_programs, way
+from bench.network import Network, NetworkError
+from bench.page import Claim
+from bench.phones import MEDIA_SERVER, PUBLIC, SERVER
+from bench.usage import Usage, usage
+
+WAYS: Final = ("plain", "sipalg", "kamailio")
+RATES: Final = (20_000, 50_000, 100_000, 150_000, 200_000, 300_000)
+#: Calls that are up meanwhile.
+CALLS: Final = 200
+#: Of what plain NAT delivers in time.
+WANTED: Final = 0.97
+_TITLES: Final = {"kamailio": "rtpengine's relay in user space"}
+
+
+class MediaResult(NamedTuple):
+    """One rate of one run: packets a second (both ways), latency in µs, cores used by the machine and by the way."""
+
+    mode: str
+    rate: int
+    sent: float
+    in_time: float
+    late: float
+    p50_us: float
+    p99_us: float
+    busy_cores: float
+    softirq_cores: float
+    own_cores: float
+    checked: int
+
+
+def run_once(mode: Mode, rates: Sequence[int], seconds: float, corpus: Corpus) -> list[MediaResult]:
+    """Run all rates through one way in fresh namespaces. Raises LoopError or NetworkError."""
+    with Network(corpus.phones) as network, way(mode, network):
+        words: list[str | Path] = [BUILD / "media", network.phones_namespace, network.server, SERVER, MEDIA_SERVER]
+        words += [PUBLIC, corpus.phones[0].private.host, str(len(corpus.phones)), mode.expected, str(seconds)]
+        words.append(",".join(map(str, rates)))
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            assert process.stdout is not None
+            process.stdout.readline()  # the calls are up
+            results, before = [], usage(network.router)
+            for line in process.stdout:
+                after = usage(network.router)
+                results.append(_result(mode.name, json.loads(line), after.since(before)))
+                before = after
+            errors = process.communicate()[1]
+    if process.returncode != 0 or len(results) != len(rates):
+        raise LoopError(f"media by {mode.title}: {errors.strip() or f'exit code {process.returncode}'}")
+    return results
+
+
+def run_rounds(ways: Sequence[str], rates: Sequence[int], rounds: int, seconds: float) -> Iterator[MediaResult]:
+    """Run all ways, `rounds` times interleaved; yield as they end. Without rtpengine its way is left out."""
+    compile_programs()
+    corpus = Corpus(1, CALLS)
+    for _ in range(rounds):
+        for name in ways:
+            if name != "kamailio" or not missing():
+                yield from run_once(MODES[name], rates, seconds, corpus)
+
+
+def table(results: Sequence[MediaResult]) -> list[str]:
+    """Return the page's table: a row for each rate and way."""
+    lines = [
+        "| packets a second offered | way | delivered within 50 ms, median | least–most | × plain | late | p50 µs "
+        "| p99 µs | cores busy, all | of them softirq | the way's own programs | packets checked |",
+        "|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+    ]
+    for rate in dict.fromkeys(result.rate for result in results):
+        plain = [result.in_time for result in results if (result.mode, result.rate) == ("plain", rate)]
+        for name in dict.fromkeys(result.mode for result in results if result.rate == rate):
+            runs = [result for result in results if (result.mode, result.rate) == (name, rate)]
+            in_time = [run.in_time for run in runs]
+            cells = [
+                f"{rate:,}", _title(name), f"{median(in_time):,.0f}", f"{min(in_time):,.0f}–{max(in_time):,.0f}",
+                f"{median(in_time) / median(plain):.2f}" if plain else "", f"{median(run.late for run in runs):,.0f}",
+                f"{median(run.p50_us for run in runs):,.0f}", f"{median(run.p99_us for run in runs):,.0f}",
+                f"{median(run.busy_cores for run in runs):.2f}", f"{median(run.softirq_cores for run in runs):.2f}",
+                f"{median(run.own_cores for run in runs):.2f}",
+                f"{sum(run.checked for run in runs):,}, all right",
+            ]  # fmt: skip
+            lines.append("| " + " | ".join(cells) + " |")
+    return lines
+
+
+def claims(results: Sequence[MediaResult]) -> list[Claim]:
+    """Judge the most that was delivered in time, at whichever rate, and that sipalg has no part in it."""
+    best = {name: peak(results, name) for name in WAYS}
+    found = []
+    if best["plain"] and best["sipalg"]:
+        share = best["sipalg"] / best["plain"]
+        found.append(Claim("Media delivered within 50 ms, against plain NAT", f"≥ {WANTED} ×", f"{share:.3f} ×",
+                           share >= WANTED))  # fmt: skip
+        own = median(result.own_cores for result in results if result.mode == "sipalg")
+        found.append(Claim("CPU of sipalg's process while media flow", "≈ 0", f"{own:.3f} of a core", own < 0.02))
+    if best["plain"] and best["kamailio"]:
+        share = best["kamailio"] / best["plain"]
+        found.append(Claim("The same by rtpengine's relay, for comparison", "", f"{share:.2f} ×", None))
+    return found
+
+
+def peak(results: Sequence[MediaResult], name: str) -> float:
+    """Return the most packets a second that a way delivered in time: the median at the rate where it is highest."""
+    rates: dict[int, list[float]] = {}
+    for result in results:
+        if result.mode == name:
+            rates.setdefault(result.rate, []).append(result.in_time)
+    return max((median(values) for values in rates.values()), default=0.0)
+
+
+def _result(name: str, found: dict[str, float], used: Usage) -> MediaResult:
+    seconds = found["seconds"]
+    arrived = found["in_time"] + found["late"]
+    if arrived > found["sent"]:
+        raise LoopError(f"media by {name}: {arrived:,.0f} packets arrived of {found['sent']:,.0f}")
+    return MediaResult(name, int(found["rate"]), found["sent"] / seconds, found["in_time"] / seconds,
+                       found["late"] / seconds, found["p50_us"], found["p99_us"], used.busy_s / used.wall_s,
+                       used.softirq_s / used.wall_s, used.own_s / used.wall_s, int(arrived))  # fmt: skip
+
+
+def _title(name: str) -> str:
+    return _TITLES.get(name, MODES[name].title)
+
+
+def main(words: Sequence[str]) -> int:
+    """Print the table: `python -m bench.media [WAY,WAY [RATE,RATE [ROUNDS [SECONDS]]]]`."""
+    ways = words[0].split(",") if words else WAYS
+    rates = [int(rate) for rate in words[1].split(",")] if len(words) > 1 else RATES
+    rounds, seconds = int(words[2]) if len(words) > 2 else 5, float(words[3]) if len(words) > 3 else 1.0
+    try:
+        results = list(run_rounds(ways, rates, rounds, seconds))
+    except (LoopError, NetworkError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("\n".join(table(results)))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

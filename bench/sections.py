@@ -1,0 +1,179 @@
+"""What each section of the page measures and says: its heading, its command, its tables and its goals.
+
+A section is a function from the options to a `Section`; it shows its progress as it goes. Between `run`, which picks
+them, and the modules that measure.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable, Iterator
+from functools import partial
+from statistics import median
+from typing import Final
+
+from bench import calls, diagnose, growth, media, scale
+from bench.corpus import Corpus
+from bench.engine import measure_apart, results_of
+from bench.figures import FIXED_WORK
+from bench.kamailio import missing
+from bench.loop import MODES, run_rounds
+from bench.page import Section
+from bench.report import engine_claims, engine_table, growth_claims, loop_claims, loop_table, stamp
+from sipalg import builds
+
+_ENGINE_NOTE: Final = (
+    "A thousand phones, each with its own header order, names, lengths and User-Agent; each round and build is a "
+    "process of its own. A batch is one message of every phone; the figure is `receive_datagram` and, where there "
+    "are commands, `commands_done`. Each output is compared, byte for byte, with a text made without sipalg's code. "
+    "REGISTERs are refreshes of known phones, INVITEs new calls, whose RTP ports are mapped still from a call before "
+    "or (new ports) aren't. Allocations are the calls of Python's allocators for objects and memory, counted by a "
+    "hook in a run of its own (`bench/allocations.c`). For scale: `sipmessage` {version}, an independent parser in "
+    "Python, which parses and reads Via, From, To, Call-ID, CSeq and Contact, and nothing of the SDP, of the "
+    "messages that it can read."
+)
+_LOOP_NOTE: Final = (
+    "Registrations (REGISTER and its 200) of a thousand phones through a router namespace, own generator in C, one "
+    "process at each end; every message is compared at both ends, byte for byte, and the first wrong one ends the "
+    "run. Linux's helper gets part of them wrong, so its mistakes are counted instead. Rounds are interleaved. With "
+    "plain NAT and in the ways that only accept, the texts must arrive unchanged. Softirq and the machine's CPU hold "
+    "the generator's part too, which is the same for all."
+)
+_CALLS_NOTE: Final = (
+    "INVITE with SDP, 180, 200 with SDP, ACK, BYE, 200, window 64, own generator in C; each call's media ports are "
+    "others than those of its phone's call before. Every message is compared at both ends, byte for byte, and the "
+    "first wrong one ends the run, but for Linux's helper, whose mistakes are counted. Behind Kamailio, which is no "
+    "NAT, right is: each message but for the proxy's own Via and Record-Route and the relay's a=rtcp is byte for "
+    "byte the phone's or the server's, and the SDP has the relay's address and an even port. Kamailio gets TLSF "
+    "memory, 512 MB of it, two processes a socket and sends no 100; rtpengine relays in user space with two threads "
+    "and as many descriptors as may be. siproxd isn't in Debian 12."
+)
+_MEDIA_NOTE: Final = (
+    "{calls} calls made through the way in question, so that sipalg's engine opens the flows; then RTP packets of "
+    "172 bytes, both ways, half of the rate each, for {seconds:g} s a rate. Each packet is compared at its other "
+    "end: its bytes, where it comes from and whom it reaches; one wrong packet ends the run. Offered is what the "
+    "generator tries; where it can't keep up itself, fewer are sent. Latency is measured from the packet's own "
+    "timestamp."
+)
+_GROWTH_NOTE: Final = (
+    "Phones with an address each, registered, through the engine alone: a round trip is a refresh and its 200, in "
+    "random order, compared with what has to come out. Each size in a process of its own; bytes are of its resident "
+    "memory, contact, peer and remembered texts included. Start: all mappings and the journal's lines taken over by "
+    "a new engine. Expiry: all timers until nothing is left. 100,000 phones are two engines, for want of ports."
+)
+Shown = Callable[[str], None]
+
+
+def engine(options: argparse.Namespace, show: Shown) -> Section:
+    """Measure the engine alone, both builds in turn, then its allocations and the parser for scale."""
+    measured: dict[str, list[tuple[dict[str, list[float]], dict[str, int]]]] = (
+        {builds.COMPILED: [], builds.PURE: []} if builds.running() == builds.COMPILED else {builds.PURE: []}
+    )
+    for round_ in range(options.rounds):
+        for build, runs in measured.items():
+            runs.append(measure_apart(build, options.phones))
+            found = {kind: median(values) for kind, values in runs[-1][0].items()}
+            show(f"round {round_ + 1}, {build}: REGISTER {found['REGISTER']:.2f} µs, INVITE {found['INVITE']:.2f} µs")
+    compiled, pure = results_of(next(iter(measured.values()))), results_of(measured[builds.PURE])
+    counted = [measure_apart(build, 100, allocations=True)[0] for build in measured]
+    allocations = {kind: (median(counted[0][kind]), median(counted[-1][kind])) for kind in counted[0]}
+    theirs = scale.measure(Corpus(1, 300), options.rounds)
+    show("allocations and sipmessage done")
+    fixed = median(result.median_us for result in (*compiled, *pure) if result.kind == FIXED_WORK)
+    note = _ENGINE_NOTE.format(version=scale.version() or "(not installed)")
+    lines = [f"`python -m bench.run --only engine --rounds {options.rounds}`. {note}", "",
+             *engine_table(compiled, pure, allocations, theirs), "",
+             f"A fixed piece of interpreted work took {fixed:.2f} µs (median) meanwhile."]  # fmt: skip
+    return Section("engine", "The engine alone", lines, engine_claims(compiled, pure))
+
+
+def loop(options: argparse.Namespace, show: Shown) -> Section:
+    """Measure registrations in the closed loop."""
+    modes = [MODES[name] for name in options.modes.split(",")]
+    windows = [int(window) for window in options.windows.split(",")]
+    results = []
+    for result in run_rounds(modes, windows, options.rounds, options.seconds, options.phones, options.load):
+        show(f"{result.mode:8} window {result.window:3} {result.rate:10,.0f} a second")
+        results.append(result)
+    command = (f"`python -m bench.loop {options.modes} {options.windows} {options.rounds} {options.seconds:g} "
+               f"{options.load}`")  # fmt: skip
+    return Section("loop", "Registrations in a closed loop", [f"{command}. {_LOOP_NOTE}", "", *loop_table(results)],
+                   loop_claims(results))  # fmt: skip
+
+
+def call_loop(options: argparse.Namespace, show: Shown) -> Section:
+    """Measure calls in the closed loop."""
+    ways = _possible(calls.WAYS, show)
+    results = []
+    for result in calls.run_rounds(ways, 64, options.rounds, options.seconds, options.phones):
+        show(f"{result.mode:8} {result.rate:10,.0f} calls a second")
+        results.append(result)
+    command = f"`python -m bench.calls {','.join(ways)} 64 {options.rounds} {options.seconds:g}`"
+    return Section("calls", "Calls in a closed loop", [f"{command}. {_CALLS_NOTE}", "", *calls.table(results)],
+                   calls.claims(results))  # fmt: skip
+
+
+def media_rates(options: argparse.Namespace, show: Shown) -> Section:
+    """Measure media at rising rates."""
+    ways = _possible(media.WAYS, show)
+    seconds = options.seconds / 2
+    results = []
+    for result in media.run_rounds(ways, media.RATES, options.rounds, seconds):
+        show(f"{result.mode:8} {result.rate:8,} offered {result.in_time:10,.0f} in time")
+        results.append(result)
+    command = (
+        f"`python -m bench.media {','.join(ways)} {','.join(map(str, media.RATES))} {options.rounds} {seconds:g}`"
+    )
+    note = _MEDIA_NOTE.format(calls=media.CALLS, seconds=seconds)
+    return Section("media", "Media at rising rates", [f"{command}. {note}", "", *media.table(results)],
+                   media.claims(results))  # fmt: skip
+
+
+def growing(_options: argparse.Namespace, show: Shown) -> Section:
+    """Measure what more phones cost."""
+    results = []
+    for size in growth.SIZES:
+        results.append(growth.measure_apart(size))
+        show(f"{size}: {results[-1].median_us:.1f} µs a round trip")
+    command = f"`python -m bench.growth {' '.join(growth.SIZES)}`"
+    return Section("growth", "Growth", [f"{command}. {_GROWTH_NOTE}", "", *growth.table(results)],
+                   growth_claims(results))  # fmt: skip
+
+
+def captures(options: argparse.Namespace, show: Shown) -> Section:
+    """Measure `diagnose` on a large capture."""
+    words = ["--dialogs", str(options.dialogs), "--rounds", str(min(options.rounds, 3))]
+    found = diagnose.measure(options.dialogs, min(options.rounds, 3))
+    show(f"diagnose: {diagnose.times_as_fast(found.sipalg, found.tshark):.1f} times as fast as tshark")
+    lines = diagnose.section(f"python -m bench.diagnose {' '.join(words)}", found)
+    return Section("captures", "Large captures", lines, diagnose.claims(found))
+
+
+def _possible(ways: tuple[str, ...], show: Shown) -> list[str]:
+    """Leave out what isn't installed, and say so."""
+    if missing():
+        show(f"without Kamailio and rtpengine: missing is {missing()}")
+    return [name for name in ways if name != "kamailio" or not missing()]
+
+
+#: All sections in the page's order, by the name that `--only` takes.
+SECTIONS: Final[dict[str, Callable[[argparse.Namespace, Shown], Section]]] = {
+    "engine": engine,
+    "loop": loop,
+    "calls": call_loop,
+    "media": media_rates,
+    "growth": growing,
+    "captures": captures,
+}
+
+
+def _show_of(show: Shown, name: str, text: str) -> None:
+    show(f"{name:9} {text}")
+
+
+def measured(options: argparse.Namespace, names: list[str], show: Shown) -> Iterator[Section]:
+    """Measure the sections of these names one after the other; each says where it comes from."""
+    for name in names:
+        line = stamp()
+        section = SECTIONS[name](options, partial(_show_of, show, name))
+        yield section._replace(lines=[line, "", *section.lines])
