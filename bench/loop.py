@@ -72,7 +72,7 @@ def compile_programs() -> None:
         raise LoopError("the closed loop's generator is C: gcc is missing (Debian: apt-get install gcc libc6-dev)")
     BUILD.mkdir(exist_ok=True)
     newest = max(path.stat().st_mtime for path in [*_HERE.glob("*.c"), *_HERE.glob("*.h")])
-    for name in ("loop", "noop", "calls", "media"):
+    for name in ("loop", "paced", "noop", "calls", "media"):
         program = BUILD / name
         if not program.exists() or program.stat().st_mtime < newest:
             subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", program, _HERE / f"{name}.c"], check=True)

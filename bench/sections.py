@@ -12,12 +12,12 @@ from functools import partial
 from statistics import median
 from typing import Final
 
-from bench import calls, diagnose, growth, media, scale
+from bench import calls, diagnose, growth, media, paced, scale
 from bench.corpus import Corpus
 from bench.engine import measure_apart, results_of
 from bench.figures import FIXED_WORK
 from bench.kamailio import missing
-from bench.loop import MODES, run_rounds
+from bench.loop import MODES, compile_programs, run_rounds
 from bench.page import Section
 from bench.report import engine_claims, engine_table, growth_claims, loop_claims, loop_table, stamp
 from sipalg import builds
@@ -61,6 +61,18 @@ _GROWTH_NOTE: Final = (
     "memory, contact, peer and remembered texts included. Start: all mappings and the journal's lines taken over by "
     "a new engine. Expiry: all timers until nothing is left. 100,000 phones are two engines, for want of ports."
 )
+_LATENCY_NOTE: Final = (
+    "Requests are sent when it is time, a thousand phones in turn, whether or not answers come, at half of what "
+    "sipalg did in the closed loop at window 64 ({highest:,.0f} a second, median of three runs). A latency is from a "
+    "request's sending to its answer, both generators' wake-ups included. Messages are compared as in the closed "
+    "loop."
+)
+_OVERLOAD_NOTE: Final = (
+    "As above, at shares of sipalg's highest rate in the closed loop. What finds the queue full passes as plain NAT "
+    "(fail-open), so each message has to arrive either translated whole or untouched; anything else ends the run. "
+    "Passed as plain: of the round trips, those whose request or answer did. Sent is less than offered where the "
+    "generator can't keep up beside sipalg on two cores. A phone's requests are served if both came translated."
+)
 Shown = Callable[[str], None]
 
 
@@ -99,6 +111,39 @@ def loop(options: argparse.Namespace, show: Shown) -> Section:
                f"{options.load}`")  # fmt: skip
     return Section("loop", "Registrations in a closed loop", [f"{command}. {_LOOP_NOTE}", "", *loop_table(results)],
                    loop_claims(results))  # fmt: skip
+
+
+def latency(options: argparse.Namespace, show: Shown) -> Section:
+    """Measure latency at half of sipalg's highest rate."""
+    compile_programs()
+    corpus, results = Corpus(1, options.phones), []
+    with paced.load_of(corpus) as load:
+        highest = paced.highest_rate(corpus, load, 3, options.seconds)
+        show(f"sipalg's highest rate: {highest:,.0f} a second")
+        for result in paced.run_latency(highest / 2, options.rounds, options.seconds, corpus, load):
+            show(f"{result.mode:8} p50 {result.p50_us:6,.0f} µs, p99 {result.p99_us:8,.0f} µs")
+            results.append(result)
+    command = f"`python -m bench.paced latency {options.rounds} {options.seconds:g}`"
+    note = _LATENCY_NOTE.format(highest=highest)
+    lines = [f"{command}. {note}", "", *paced.latency_table(results)]
+    return Section("latency", "Latency at half of the highest rate", lines, paced.latency_claims(results))
+
+
+def overload(options: argparse.Namespace, show: Shown) -> Section:
+    """Measure what becomes of more than sipalg can do."""
+    compile_programs()
+    corpus, results = Corpus(1, options.phones), []
+    with paced.load_of(corpus) as load:
+        highest = paced.highest_rate(corpus, load, 3, options.seconds)
+        show(f"sipalg's highest rate: {highest:,.0f} a second")
+        for result in paced.run_overload(highest, options.rounds, options.seconds, corpus, load):
+            show(f"{result.offered:8,.0f} offered, {result.answered:8,.0f} answered, {result.plain_share:6.1%} plain, "
+                 f"p99 {result.p99_us / 1000:7.1f} ms")  # fmt: skip
+            results.append(result)
+    command = f"`python -m bench.paced overload {options.rounds} {options.seconds:g}`"
+    return Section("overload", "More than it can do",
+                   [f"{command}. {_OVERLOAD_NOTE}", "", *paced.overload_table(results, highest)],
+                   paced.overload_claims(results))  # fmt: skip
 
 
 def call_loop(options: argparse.Namespace, show: Shown) -> Section:
@@ -160,9 +205,11 @@ def _possible(ways: tuple[str, ...], show: Shown) -> list[str]:
 SECTIONS: Final[dict[str, Callable[[argparse.Namespace, Shown], Section]]] = {
     "engine": engine,
     "loop": loop,
+    "latency": latency,
     "calls": call_loop,
     "media": media_rates,
     "growth": growing,
+    "overload": overload,
     "captures": captures,
 }
 
