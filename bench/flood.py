@@ -75,7 +75,7 @@ def play(template: bytes, number: int, *, inbound: bool, report: Callable[[str],
             due = alg.next_timer()
             if due is not None and due <= now:
                 alg.handle_timer(now)
-    rows = (len(alg.calls.dialogs), len(alg.mappings.entries), len(alg.contacts.asked.get(_P.host, ())))
+    rows = (len(alg.calls.dialogs), len(alg.mappings.entries), len(alg.mappings.hosts[_P.host.encode()].asked or ()))
     report(
         f"{number:,} · {spent / number * 1e6:.1f} µs each · beside: median {statistics.median(beside) * 1e6:.1f} µs, "
         f"99 of 100 below {statistics.quantiles(beside, n=100)[-1] * 1e6:.1f} µs "

@@ -214,7 +214,7 @@ def _restart(router: Router) -> float:
     """Seconds for new engines to take all mappings and records over, from the journal's lines on."""
     state = []
     for alg in router.engines:
-        entries = [(entry.mapping, alg.peers.hosts.get(key, ())) for key, entry in alg.mappings.entries.items()]
+        entries = [(entry.mapping, entry.peer_hosts()) for entry in alg.mappings.entries.values()]
         lines = [json.dumps([record[0], plain_key(record), alg.records.value(record)]) for record in alg.records.all()]
         state.append((entries, lines))
     begin = time.perf_counter()

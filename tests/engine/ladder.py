@@ -193,11 +193,10 @@ class Ladder:
         assert not self.kernel.asked_for, f"left: {self.kernel.asked_for}"
         calls, contacts, mappings, peers = self.alg.calls, self.alg.contacts, self.alg.mappings, self.alg.peers
         tables: list[dict[Any, Any]] = [calls.dialogs, calls.by_call, calls.holders, calls.refused_flows]
-        tables += [self.alg.direct.refused, contacts.expires_at, contacts.lines, contacts.leaving]
+        tables += [self.alg.direct.refused, contacts.lines, contacts.leaving]
         if not kept:
             assert self.alg.next_timer() is None, "something waits forever"
-            tables += [mappings.by_public, mappings.hosts, mappings.uses, mappings.idle_until, mappings.lease_until]
-            tables += [mappings.parting, peers.remotes, peers.hosts, peers.flows, peers.tended]
+            tables += [mappings.by_public, mappings.hosts, peers.flows, peers.tended]
         for table in tables:
             assert not table, f"left: {table}"
 
@@ -209,15 +208,19 @@ class Ladder:
         assert not missing, f"the kernel has lost what the engine counts on: {missing}"
         assert set(self.kernel.mappings) == known, "the kernel has more than the engine knows"
         key_of = self.alg.mappings.key_of
-        assert self.alg.mappings.by_public == {key_of(entry.mapping): key for key, entry in entries.items()}
-        for (key, host), remote in self.alg.peers.remotes.items():
-            assert host == remote.host
-            assert host in self.alg.peers.hosts[key]
-            assert (entries[key].mapping, host) in self.kernel.peers, "the kernel has lost a peer"
+        assert self.alg.mappings.by_public == {key_of(entry.mapping): entry for entry in entries.values()}
+        for key, entry in entries.items():
+            assert key == entry.key == (entry.mapping.protocol, entry.mapping.private)
+            admitted = {(entry.mapping, peer.host) for peer in entry.peers}
+            assert admitted <= set(self.kernel.peers), "the kernel has lost a peer"
+        contacts = set(self.alg.contacts.all())
+        assert {contact for entry in entries.values() for contact in entry.contacts} == contacts
+        homes = Counter(entry.private_host for entry in entries.values())
+        assert homes == {host: home.mappings for host, home in self.alg.mappings.hosts.items()}
         holders = Counter(key for dialog in self.alg.calls.dialogs.values() for key in dialog.keys)
-        holders.update(contact[0] for contact in self.alg.contacts.expires_at)
+        holders.update(contact.entry.key for contact in contacts)
         holders.update(key for key, entry in entries.items() if entry.mapping.adopted)
-        assert holders == {key: uses for key, uses in self.alg.mappings.uses.items() if uses}
+        assert holders == {key: entry.uses for key, entry in entries.items() if entry.uses}
         assert holders.keys() <= entries.keys(), "somebody holds a mapping that isn't there"
         for dialog in self.alg.calls.dialogs.values():
             for end in dialog.local:

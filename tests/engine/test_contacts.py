@@ -14,8 +14,8 @@ OWN = f"<sip:a@{N}:5060>"
 def expirations(ladder: Ladder) -> dict[str, float]:
     """Seconds left by address of record and port."""
     return {
-        f"{aor.decode()} {key[1].port}": expires_at - ladder.now
-        for (key, aor, _), expires_at in ladder.alg.contacts.expires_at.items()
+        f"{contact.line[1].decode()} {contact.entry.key[1].port}": contact.expires_at - ladder.now
+        for contact in ladder.alg.contacts.all()
     }
 
 
@@ -150,7 +150,7 @@ def test_another_address_ends_the_contacts_with_their_mappings() -> None:
     registers(phone, server, contact=two.format(P), granted=two.format(N))
     ladder.moves_to("203.0.113.2")
     contacts = ladder.alg.contacts
-    assert (contacts.expires_at, contacts.lines, contacts.by_mapping) == ({}, {}, {})
+    assert contacts.lines == {}
 
 
 def test_a_contact_that_was_taken_back_and_is_granted_again() -> None:
@@ -159,9 +159,9 @@ def test_a_contact_that_was_taken_back_and_is_granted_again() -> None:
     registers(phone, server)
     registers(phone, server, number=2, contact="*", expires="0", granted=None)
     ladder.wait(10)
-    assert set(ladder.alg.mappings.parting) == {(17, phone.endpoint)}
+    assert ladder.alg.mappings.entries[17, phone.endpoint].parting
     registers(phone, server, number=3)
-    assert ladder.alg.mappings.parting == {}
+    assert not ladder.alg.mappings.entries[17, phone.endpoint].parting
     ladder.wait(290)
     assert set(ladder.mapped) == {f"{P}:5060"}
     ladder.finish()

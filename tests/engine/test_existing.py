@@ -77,7 +77,7 @@ def test_a_restored_mapping_takes_its_peers_along() -> None:
         "203.0.113.51",
     ]
     assert CloseMapping(mapping) in commands
-    assert ladder.alg.peers.remotes == {}
+    assert ladder.alg.mappings.entries == {}
 
 
 def test_a_flow_that_somebody_outside_opened_is_tended_without_letting_them_in_for_good() -> None:

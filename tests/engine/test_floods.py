@@ -43,9 +43,9 @@ def ended(alg: Alg) -> None:
     """Everything runs out."""
     while (due := alg.next_timer()) is not None:
         alg.handle_timer(due)
-    for table in (alg.mappings.entries, alg.calls.dialogs, alg.calls.holders, alg.contacts.expires_at):
+    for table in (alg.mappings.entries, alg.calls.dialogs, alg.calls.holders, alg.contacts.lines):
         assert table == {}
-    assert alg.contacts.asked == {}
+    assert alg.mappings.hosts == {}
 
 
 def test_invites_with_a_million_call_ids_from_inside() -> None:
@@ -98,8 +98,8 @@ def test_registrations_without_end(what: str) -> None:
         receive(alg, asked, ladder.now)
         granted = response(200, "REGISTER", call=call, contact="<sip:a@203.0.113.1>;expires=60")
         receive(alg, granted.replace(b"To: <sip:b@example.org>", own), ladder.now, inbound=True)
-    assert len(alg.contacts.expires_at) == (policy.MAX_CONTACTS_PER_MAPPING if what == "line" else 1)
-    assert len(alg.contacts.asked[P]) <= policy.MAX_REGISTERS_PER_HOST
+    assert len(list(alg.contacts.all())) == (policy.MAX_CONTACTS_PER_MAPPING if what == "line" else 1)
+    assert len(alg.mappings.hosts[P.encode()].asked or ()) < policy.MAX_REGISTERS_PER_HOST
     ended(alg)
 
 

@@ -180,7 +180,7 @@ def test_a_registration_as_long_as_sip_timeout_is_told_of_once_with_the_value_th
     assert told(ladder) == []
     ladder.finish()
     assert rows(ladder) == []
-    assert ladder.alg.contacts.lifetimes == {}
+    assert list(ladder.alg.contacts.all()) == []
 
 
 def test_a_shorter_one_is_harmless() -> None:
@@ -500,7 +500,7 @@ def test_a_restart_keeps_what_was_granted_and_tells_of_it_again() -> None:
 def test_what_an_earlier_process_didnt_know_is_learned_with_the_next_grant() -> None:
     ladder, phone, server = start(600.0)
     registers(phone, server, granted=lasting(3600))
-    ladder.alg.contacts.lifetimes.clear()
+    next(ladder.alg.contacts.all()).granted_s = 0
     ladder.restart()
     assert rows(ladder) == []
     registers(phone, server, number=2, granted=lasting(3600))

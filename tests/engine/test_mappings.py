@@ -6,6 +6,7 @@ import pytest
 
 from sipalg.engine import mappings as module
 from sipalg.engine.mappings import Mappings
+from sipalg.engine.rows import Entry, MappingKey
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import TCP, UDP, CloseMapping, Endpoint, Mapping, OpenMapping, RefreshMapping
@@ -22,10 +23,12 @@ class Table:
     ) -> None:
         self.transaction = Transaction()
         settings = Settings(frozenset(("lan0",)), N, N, media_ports=media_ports, sip_timeout_s=sip_timeout_s)
+        self.opened: dict[MappingKey, Entry] = {}
         self.mappings = Mappings(settings, lambda _protocol, port: port in taken)
 
     def open(self, port: int, host: str = P, protocol: int = UDP) -> int | None:
         entry = self.mappings.open(self.transaction, protocol, Endpoint(host, port), "sip", "lan0")
+        self.opened |= self.mappings.entries
         return None if entry is None else entry.public_port
 
     def block(self, port: int, size: int = 2, host: str = P, *, even: bool = True) -> int | None:
@@ -34,7 +37,7 @@ class Table:
     def at(self, now: float) -> module.Outcome:
         self.transaction.now = now
         self.transaction.commands.clear()
-        return self.mappings.look_after(self.transaction, KEY)
+        return self.mappings.look_after(self.transaction, self.opened[KEY])
 
 
 def test_the_phones_own_port_if_it_is_free_else_one_of_the_media_ports_in_turn() -> None:
@@ -124,18 +127,18 @@ def test_found_by_public_and_private_address() -> None:
     assert table.mappings.of_public(TCP, 5060) is None
     assert table.mappings.of_private(UDP, P.encode(), 5060) == entry
     assert table.mappings.of_private(UDP, P.encode(), 5061) is None
-    assert table.mappings.hosts == {P.encode(): 1}
+    assert table.mappings.mappings_of(P.encode()) == 1
 
 
 def test_unheld_it_ends_sip_timeout_after_the_phone_last_spoke() -> None:
     table = Table()
     table.open(5060)
     table.transaction.now = 300.0
-    table.mappings.touch(table.transaction, KEY)
-    assert table.mappings.idle_until[KEY] == 3600.0, "written at most every tenth"
+    table.mappings.touch(table.transaction, table.mappings.entries[KEY])
+    assert table.mappings.entries[KEY].idle_until == 3600.0, "written at most every tenth"
     table.transaction.now = 1000.0
-    table.mappings.touch(table.transaction, KEY)
-    assert table.mappings.idle_until[KEY] == 4600.0
+    table.mappings.touch(table.transaction, table.mappings.entries[KEY])
+    assert table.mappings.entries[KEY].idle_until == 4600.0
     assert table.at(3600.0) == "none"
     assert table.at(4600.0) == "ended"
     assert table.mappings.entries == {}
@@ -152,7 +155,7 @@ def test_held_it_is_refreshed_in_the_middle_of_its_lease_for_good(sip_timeout_s:
     for _ in range(200):
         due = table.transaction.next_due()
         assert due is not None
-        assert due < table.mappings.lease_until[KEY], "before the kernel forgets it"
+        assert due < table.mappings.entries[KEY].lease_until, "before the kernel forgets it"
         for _ in table.transaction.take_due(due):
             table.at(due)
         again = table.transaction.next_due()
@@ -166,9 +169,9 @@ def test_it_is_refreshed_where_the_phone_spoke_late() -> None:
     table.open(5060)
     for now in (3500.0, 7000.0):
         table.transaction.now = now
-        table.mappings.touch(table.transaction, KEY)
+        table.mappings.touch(table.transaction, table.mappings.entries[KEY])
         assert table.at(now + 100.0) in ("none", "refreshed")
-    assert table.mappings.lease_until[KEY] > 7200.0
+    assert table.mappings.entries[KEY].lease_until > 7200.0
 
 
 def test_holders_are_counted() -> None:
@@ -188,7 +191,10 @@ def test_what_isnt_there_can_be_neither_held_nor_released() -> None:
     table = Table()
     table.mappings.hold(table.transaction, KEY)
     table.mappings.release(table.transaction, KEY)
-    assert table.mappings.uses == {}
+    assert table.mappings.entries == {}
+    table.open(5060)
+    table.mappings.release(table.transaction, KEY)
+    assert table.mappings.entries[KEY].uses == 0
 
 
 def test_a_phone_that_took_its_contact_back_leaves_in_32_seconds() -> None:
@@ -197,17 +203,17 @@ def test_a_phone_that_took_its_contact_back_leaves_in_32_seconds() -> None:
     table.mappings.hold(table.transaction, KEY)
     table.mappings.release(table.transaction, KEY, parting=True)
     table.transaction.now = 10.0
-    table.mappings.touch(table.transaction, KEY)
-    assert table.mappings.idle_until[KEY] == 42.0, "what is said meanwhile doesn't bring it back for an hour"
-    table.mappings.stay(table.transaction, KEY)
-    table.mappings.touch(table.transaction, KEY)
-    assert table.mappings.idle_until[KEY] == 3610.0
+    table.mappings.touch(table.transaction, table.mappings.entries[KEY])
+    assert table.mappings.entries[KEY].idle_until == 42.0, "what is said meanwhile doesn't bring it back for an hour"
+    table.mappings.stay(table.transaction, table.mappings.entries[KEY])
+    table.mappings.touch(table.transaction, table.mappings.entries[KEY])
+    assert table.mappings.entries[KEY].idle_until == 3610.0
 
 
 def test_one_that_stands_in_the_kernel_isnt_opened_again_and_ends_with_it() -> None:
     table = Table()
     mapping = Mapping(UDP, Endpoint(P, 5060), Endpoint(N, 7000), "sip")
-    table.mappings.add(table.transaction, mapping, "", 50.0)
+    table.opened[KEY] = table.mappings.add(table.transaction, mapping, "", 50.0)
     assert table.transaction.commands == []
     assert table.at(49.0) == "none"
     assert table.at(50.0) == "ended"

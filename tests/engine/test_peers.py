@@ -6,7 +6,7 @@ from tests.engine.scenario import Outgoing, registers
 from tests.engine.wire import request
 
 from sipalg.engine import peers as module
-from sipalg.engine.verdict import AdmitPeer, Command, DismissPeer, EndFlow, EstablishFlow
+from sipalg.engine.verdict import UDP, AdmitPeer, Command, DismissPeer, EndFlow, Endpoint, EstablishFlow, Mapping
 
 P = "192.168.33.10"
 
@@ -97,3 +97,15 @@ def test_a_refused_one_is_asked_for_again_only_with_a_new_mapping() -> None:
     phone.sends(message, server)
     assert len(ladder.flows) == 1
     ladder.finish()
+
+
+def test_mappings_with_the_same_servers_share_one_record_of_them() -> None:
+    ladder = Ladder()
+    for number in range(1200):
+        private = Endpoint(f"10.0.{number >> 8}.{number & 255}", 5060)
+        mapping = Mapping(UDP, private, Endpoint("203.0.113.1", 2000 + number), "sip")
+        servers = ("203.0.113.50", "203.0.113.51") if number < 2 else (f"198.51.{number >> 8}.{number & 255}",)
+        ladder.alg.restore(mapping, 100.0, 0.0, "lan0", servers)
+    first, second, *_, last = ladder.alg.mappings.entries.values()
+    assert first.peers is second.peers
+    assert last.peer_hosts() == ("198.51.4.175",)

@@ -74,7 +74,7 @@ def test_via_and_contact_are_translated_there_and_back() -> None:
     )
     inward = Datagram(answer.format(N, 5060).encode(), S, HOME, TCP, "wan0")
     assert decided(ladder, inward).payload == answer.format(P, 5060).encode()
-    assert ladder.alg.mappings.uses == {(TCP, HOME): 1}, "the contact holds the mapping"
+    assert ladder.alg.mappings.entries[TCP, HOME].uses == 1, "the contact holds the mapping"
 
 
 def test_another_port_than_the_mappings_is_no_other_nat() -> None:

@@ -59,21 +59,7 @@ def test_an_events_facts_are_texts() -> None:
     assert events == [Event("opened", (("private", "192.168.33.10:5060"), ("number", "7")))]
 
 
-def test_timers_come_in_order_and_each_once() -> None:
-    transaction = Transaction()
-    assert transaction.next_due() is None
-    transaction.wake(30.0, ("late",))
-    transaction.wake(10.0, ("early",))
-    transaction.wake(20.0, ("late",))
-    transaction.wake(25.0, ("late",))
-    assert transaction.next_due() == 10.0
-    assert list(transaction.take_due(9.0)) == []
-    assert list(transaction.take_due(20.0)) == [("early",), ("late",)]
-    assert list(transaction.take_due(100.0)) == [], "the deadline that was brought forward is gone"
-    assert transaction.next_due() is None
-
-
-def test_a_timer_may_be_set_anew_while_it_is_handled() -> None:
+def test_timers_are_set_and_come_due() -> None:
     transaction = Transaction()
     transaction.wake(1.0, ("again",))
     for _ in transaction.take_due(5.0):

@@ -16,13 +16,15 @@ from sipalg.codec.changes import edited
 from sipalg.codec.message import KEEP_ALIVE, Message, parse
 from sipalg.engine import changing, existing
 from sipalg.engine.direct_media import Refusal
-from sipalg.engine.mappings import MappingKey, PortsTaken
+from sipalg.engine.mappings import PortsTaken
 from sipalg.engine.passage import Passage
 from sipalg.engine.policy import COUNTED, MEDIA_ADDRESS_REFUSED, NOT_NATTED, NOTHING_TO_EDIT, SDP_OF_ANOTHER, STREAM
 from sipalg.engine.records import Records
 from sipalg.engine.resuming import PlainRecord, resume
+from sipalg.engine.rows import Contact, Entry
 from sipalg.engine.settings import Settings
 from sipalg.engine.snapshot import counters, snapshot
+from sipalg.engine.timers import Timed
 from sipalg.engine.transaction import Told, Transaction, event_of
 from sipalg.engine.verdict import (
     ACCEPT,
@@ -135,12 +137,10 @@ class Alg:
         """Let go of what has run out and look after what stands; the commands need no report."""
         transaction = self._begin(now)
         for subject in transaction.take_due(now):
-            if subject[0] == "mapping":
-                self._look_after_mapping(subject[1])
+            if not isinstance(subject, tuple):
+                self._look_after(subject)
             elif subject[0] == "dialog":
                 self.calls.look_after(transaction, subject[1])
-            elif subject[0] == "contact":
-                self.contacts.look_after(transaction, subject[1], subject[2])
             elif subject[0] == "peers":
                 self.peers.look_after(transaction, subject[1])
             elif subject[0] == "refusal":
@@ -180,9 +180,7 @@ class Alg:
         existing.restore(self._passage, mapping, remaining_s, in_interface, peers)
         self._commit()
 
-    def resume(
-        self, records: Iterable[PlainRecord], standing: Collection[Flow], now: float
-    ) -> tuple[Command, ...]:
+    def resume(self, records: Iterable[PlainRecord], standing: Collection[Flow], now: float) -> tuple[Command, ...]:
         """Go on with the contacts and calls of an earlier process, after its mappings were restored.
 
         `standing` are the media flows that the kernel still has.
@@ -346,17 +344,18 @@ class Alg:
             return True
         return False
 
-    def _look_after_mapping(self, key: MappingKey) -> None:
-        """Handle a mapping's timer, and what hangs on it."""
+    def _look_after(self, row: Timed) -> None:
+        """Handle a mapping's timer or a contact's, and what hangs on it."""
         transaction = self._transaction
-        entry = self.mappings.entries.get(key)
-        if entry is None:
+        if isinstance(row, Contact) and self.contacts.look_after(transaction, row):
+            self._passage.lifetimes.look_after(transaction, row.entry.key, row.line[2])
+        if not isinstance(row, Entry):
             return
-        outcome = self.mappings.look_after(transaction, key)
+        outcome = self.mappings.look_after(transaction, row)
         if outcome == "refreshed":
-            self.peers.renew(transaction, entry)
+            self.peers.renew(transaction, row)
         elif outcome == "ended":
-            self._passage.forget(entry)
+            self._passage.forget(row)
 
     def _begin(self, now: float) -> Transaction:
         """Begin with whatever comes next at `now`: no half of what came before may stay."""

@@ -25,9 +25,10 @@ from sipalg.engine.dialogs import (
     permitted_hosts,
     with_sources,
 )
-from sipalg.engine.mappings import MappingKey, Mappings
+from sipalg.engine.mappings import Mappings
 from sipalg.engine.media import Ends, flows_between, keys_of, without_muxed_rtcp
 from sipalg.engine.policy import EARLY_S, LINGER_S, MEDIA_ADDRESS_REFUSED
+from sipalg.engine.rows import MappingKey
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import CheckFlow, EndFlow, EstablishFlow, Flow

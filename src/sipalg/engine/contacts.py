@@ -9,9 +9,10 @@ Source: RFC 3261 §10.2 and §10.3.
 from __future__ import annotations
 
 import math
-from typing import Final, NamedTuple, TypeVar
+import sys
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
-from sipalg.codec.address import reference
 from sipalg.codec.fields import Place
 from sipalg.codec.message import (
     CONTACT,
@@ -24,7 +25,7 @@ from sipalg.codec.message import (
     has_star,
     identify,
 )
-from sipalg.engine.mappings import MappingKey, Mappings
+from sipalg.engine.mappings import Mappings
 from sipalg.engine.policy import (
     LINGER_S,
     MAX_CONTACT_S,
@@ -34,17 +35,10 @@ from sipalg.engine.policy import (
     MAX_REMOVALS,
     patience_s,
 )
+from sipalg.engine.rows import Contact, ContactKey, Entry, Home, Line
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
 
-Key = TypeVar("Key")
-Member = TypeVar("Member")
-
-#: An address of record, as the messages write it, at a registrar's address, for a phone's address.
-Line = tuple[str, bytes, str]
-ContactKey = tuple[MappingKey, bytes, str]
-
-_NOTHING: Final[dict[bytes, float]] = {}
 #: What a Contact without any lifetime gets (RFC 3261 §10.2).
 _DEFAULT_EXPIRES_S: Final = 3600
 
@@ -52,7 +46,7 @@ _DEFAULT_EXPIRES_S: Final = 3600
 class Granted(NamedTuple):
     """One of a phone's own contacts in a registrar's list: its mapping, and its lifetime if it names one."""
 
-    key: MappingKey
+    entry: Entry
     lifetime_s: int | None
 
 
@@ -64,31 +58,36 @@ class Lifetime(NamedTuple):
 
 
 class Contacts:
-    """Contacts: `expires_at` and `lifetimes` by contact, `lines` (mappings by line), `by_mapping` (the reverse).
-
-    `leaving` are the REGISTERs that take contacts back, `asked` when each phone sent its last REGISTER of each
-    Call-ID: nobody who can't know that is taken for a registrar.
-    """
+    """Contacts, by `lines`; each mapping has its own, too. `leaving` are the REGISTERs that take contacts back."""
 
     def __init__(self, settings: Settings, mappings: Mappings) -> None:
         self.settings = settings
         self._mappings = mappings
-        self.expires_at: dict[ContactKey, float] = {}
-        self.lifetimes: dict[ContactKey, Lifetime] = {}
-        self.lines: dict[Line, tuple[MappingKey, ...]] = {}
-        self.by_mapping: dict[MappingKey, tuple[Line, ...]] = {}
+        self.lines: dict[Line, tuple[Contact, ...]] = {}
         self.leaving: dict[tuple[str, bytes, int], float] = {}
-        self.asked: dict[str, dict[bytes, float]] = {}
         #: Until then an earlier process may have seen the REGISTER, monotonic seconds.
         self._lenient_until = -math.inf
 
-    def follow_request(self, transaction: Transaction, message: Message, places: list[Place], phone: str) -> None:
+    def all(self) -> Iterator[Contact]:
+        """Every contact that stands."""
+        for contacts in self.lines.values():
+            yield from contacts
+
+    def find(self, key: ContactKey) -> Contact | None:
+        """The contact with this key; None if there is none."""
+        entry = self._mappings.entries.get(key[0])
+        return None if entry is None else self._of((key[0][1].host, key[1], key[2]), entry)
+
+    def follow_request(self, transaction: Transaction, message: Message, places: list[Place], entry: Entry) -> None:
         """Note a REGISTER of an inside phone, above all one that takes contacts back.
 
         `places` are its own contacts. Only its 2xx carries it out. A REGISTER without Contacts is a query and changes
         nothing.
         """
-        self._note_asked(transaction, message, phone)
+        phone = entry.key[1].host
+        call_id = call_id_of(message)
+        if len(call_id) <= MAX_NAME_BYTES:
+            entry.home.note_asked(call_id, transaction.now, MAX_REGISTERS_PER_HOST)
         if places:
             for place in places:
                 lifetime_s = place[8]
@@ -106,7 +105,7 @@ class Contacts:
         transaction.wake(transaction.now + LINGER_S, ("leaving", asked))
 
     def follow_answer(
-        self, transaction: Transaction, message: Message, listed: list[Granted], phone: str, registrar: str
+        self, transaction: Transaction, message: Message, listed: list[Granted], recipient: Entry, registrar: str
     ) -> None:
         """Take a 2xx to REGISTER at its word: what it lists of the phone's own contacts is registered.
 
@@ -117,38 +116,42 @@ class Contacts:
         nobody who can only guess ends a registration. A 2xx without any Contact comes from a registrar that doesn't
         list, and renews, unless it answers a removal.
         """
-        if not self._was_asked(message, phone, transaction.now):
+        phone = recipient.key[1].host
+        if not self._was_asked(message, recipient.home, transaction.now):
             transaction.tell("unasked-answer", private=phone, registrar=registrar)
             return
         line = (phone, address_of_record(message), registrar)
         removal = bool(self.leaving) and _asked(identify(message), phone) in self.leaving
         kept = []
-        for contact, lifetime_s in listed:
+        for entry, lifetime_s in listed:
             if lifetime_s is None:
                 general_s = expires_s(message)
                 lifetime_s = _DEFAULT_EXPIRES_S if general_s is None else general_s
             if lifetime_s:
-                kept.append(contact)
-            self._grant(transaction, line, contact, lifetime_s)
+                kept.append(entry)
+            self._grant(transaction, line, entry, lifetime_s)
         if removal:
             # Its answer may come again, after the phone has registered anew: it counts once.
             transaction.remove(self.leaving, _asked(identify(message), phone))
             for contact in self.lines.get(line, ()):
-                if contact not in kept:
-                    self._end(transaction, line, contact, parting=True)
+                if contact.entry not in kept:
+                    self._end(transaction, contact, parting=True)
         elif not listed and line in self.lines and find_field(message, CONTACT) is None:
             for contact in self.lines[line]:
-                self._grant(transaction, line, contact, expires_s(message) or 0)
+                self._grant(transaction, line, contact.entry, expires_s(message) or 0)
 
-    def look_after(self, transaction: Transaction, line: Line, key: MappingKey) -> None:
-        """Handle a contact's timer: end it where nothing renewed it."""
-        expires_at = self.expires_at.get((key, line[1], line[2]))
-        if expires_at is None:
-            return
-        if expires_at <= transaction.now:
-            self._end(transaction, line, key, parting=False)
-        else:
-            transaction.wake(expires_at, ("contact", line, key))
+    def look_after(self, transaction: Transaction, contact: Contact) -> bool:
+        """Handle a contact's timer: end it where nothing renewed it. True if its flow is to be looked at."""
+        if not contact.stands:
+            return False
+        if contact.expires_at <= transaction.now:
+            self._end(transaction, contact, parting=False)
+            return False
+        suspect = contact.suspect_at <= transaction.now
+        if suspect:
+            contact.suspect_at = math.inf
+        self._wake(transaction, contact)
+        return suspect
 
     def forget_removal(self, transaction: Transaction, asked: tuple[str, bytes, int]) -> None:
         """Handle the timer of an asked removal: no answer came, or it has been acted on long ago."""
@@ -158,125 +161,122 @@ class Contacts:
         else:
             transaction.wake(until, ("leaving", asked))
 
-    def resume(self, transaction: Transaction, line: Line, key: MappingKey, until: float, granted_s: int) -> None:
+    def resume(self, transaction: Transaction, line: Line, entry: Entry, until: float, granted_s: int) -> None:
         """Go on with a contact that an earlier process knew until its time is over; `granted_s` is 0 if not known."""
-        self._enter(transaction, line, key)
-        transaction.wake(until, ("contact", line, key))
-        transaction.put(self.expires_at, (key, line[1], line[2]), until)
+        contact = self._enter(transaction, line, entry, until)
         if granted_s > 0:
-            self._learn(transaction, (key, line[1], line[2]), granted_s, 0.0)
+            self._learn(transaction, contact, granted_s, 0.0)
+        self._wake(transaction, contact)
 
     def retime(self, transaction: Transaction) -> None:
         """Let every contact live for another sip-timeout from now on; one that has longer keeps that."""
         least = transaction.now + self.settings.sip_timeout_s
-        for contact, expires_at in self.expires_at.items():
-            if expires_at < least:
-                transaction.put(self.expires_at, contact, least)
+        for contact in self.all():
+            if contact.expires_at < least:
+                transaction.keep(contact)
+                contact.expires_at = least
 
-    def forget_mapping(self, transaction: Transaction, key: MappingKey) -> None:
+    def forget_mapping(self, transaction: Transaction, entry: Entry) -> None:
         """Drop every contact of a mapping that has ended."""
-        for line in self.by_mapping.get(key, ()):
-            transaction.remove(self.expires_at, (key, line[1], line[2]))
-            transaction.remove(self.lifetimes, (key, line[1], line[2]))
-            _take(transaction, self.lines, line, key)
-        transaction.remove(self.by_mapping, key)
-        if reference(key[1].host) not in self._mappings.hosts:
-            transaction.remove(self.asked, key[1].host)
+        for contact in entry.contacts:
+            self._take(transaction, contact)
 
-    def lifetime_of(self, key: MappingKey, registrar: str) -> Lifetime:
+    def lifetime_of(self, entry: Entry | None, registrar: str) -> Lifetime:
         """The shortest lifetime of a mapping's contacts at a registrar, the longest time between grants; 0 if none."""
         granted_s, longest_s = 0, 0.0
-        for line in self.by_mapping.get(key, ()):
-            known = self.lifetimes.get((key, line[1], registrar)) if line[2] == registrar else None
-            if known is not None:
-                granted_s = min(granted_s, known.granted_s) if granted_s else known.granted_s
-                longest_s = max(longest_s, known.longest_s)
+        for contact in () if entry is None else entry.contacts:
+            if contact.granted_s and contact.line[2] == registrar:
+                granted_s = min(granted_s, contact.granted_s) if granted_s else contact.granted_s
+                longest_s = max(longest_s, contact.longest_s)
         return Lifetime(granted_s, longest_s)
 
     def be_lenient(self, now: float) -> None:
         """Take answers at their word for as long as the REGISTERs of an earlier process may be answered."""
         self._lenient_until = now + LINGER_S
 
-    def _was_asked(self, message: Message, phone: str, now: float) -> bool:
+    def _was_asked(self, message: Message, home: Home, now: float) -> bool:
         """Whether an answer's REGISTER was sent, as its Call-ID shows, which nobody who didn't see it can know."""
-        if now <= self._lenient_until:
-            return True
-        return self.asked.get(phone, _NOTHING).get(call_id_of(message), -math.inf) >= now - LINGER_S
+        return now <= self._lenient_until or home.when_asked(call_id_of(message)) >= now - LINGER_S
 
-    def _note_asked(self, transaction: Transaction, message: Message, phone: str) -> None:
-        """Note when a phone asked a registrar; of too many Call-IDs the one not used for longest is forgotten.
+    def _of(self, line: Line, entry: Entry) -> Contact | None:
+        """The contact of a line that is reached through a mapping."""
+        for contact in self.lines.get(line, ()):
+            if contact.entry is entry:
+                return contact
+        return None
 
-        It isn't undone with a message that the kernel refuses: that leaves all the same.
-        """
-        asked = self.asked.get(phone)
-        if asked is None:
-            asked = {}
-            transaction.put(self.asked, phone, asked)
-        call_id = call_id_of(message)
-        if len(call_id) > MAX_NAME_BYTES:
-            return
-        if asked.pop(call_id, None) is None and len(asked) >= MAX_REGISTERS_PER_HOST:
-            del asked[next(iter(asked))]
-        asked[call_id] = transaction.now
-
-    def _grant(self, transaction: Transaction, line: Line, key: MappingKey, lifetime_s: int) -> None:
+    def _grant(self, transaction: Transaction, line: Line, entry: Entry, lifetime_s: int) -> None:
         """Begin or renew a contact; a lifetime of 0 renews nothing."""
         if not lifetime_s:
             return
-        contact = (key, line[1], line[2])
         expires_at = transaction.now + max(float(min(lifetime_s, MAX_CONTACT_S)), self.settings.sip_timeout_s)
-        before = self.expires_at.get(contact)
-        if before is None:
-            before = expires_at
-            lines = self.by_mapping.get(key, ())
-            if len(lines) >= MAX_CONTACTS_PER_MAPPING or len(line[1]) > MAX_NAME_BYTES:
-                transaction.tell("too-many-contacts", private=key[1], registrar=line[2])
+        before = expires_at
+        contact = self._of(line, entry)
+        if contact is None:
+            if len(entry.contacts) >= MAX_CONTACTS_PER_MAPPING or len(line[1]) > MAX_NAME_BYTES:
+                transaction.tell("too-many-contacts", private=entry.key[1], registrar=line[2])
                 return
-            self._enter(transaction, line, key)
-            transaction.wake(expires_at, ("contact", line, key))
+            contact = self._enter(transaction, line, entry, expires_at)
             aor = line[1].decode("utf-8", "replace")
-            transaction.tell("registered", private=key[1], aor=aor, registrar=line[2], granted_s=lifetime_s)
-        transaction.put(self.expires_at, contact, expires_at)
-        known = self.lifetimes.get(contact)
-        if known is None or lifetime_s != known[0] or expires_at - before > known[1]:
+            transaction.tell("registered", private=entry.key[1], aor=aor, registrar=line[2], granted_s=lifetime_s)
+        else:
+            before = contact.expires_at
+            transaction.keep(contact)
+            contact.expires_at = expires_at
+        if lifetime_s != contact.granted_s or expires_at - before > contact.longest_s:
             self._learn(transaction, contact, lifetime_s, expires_at - before)
-        if self._mappings.parting and key in self._mappings.parting:
-            self._mappings.stay(transaction, key)
+        self._wake(transaction, contact)
+        if entry.parting:
+            self._mappings.stay(transaction, entry)
 
-    def _enter(self, transaction: Transaction, line: Line, key: MappingKey) -> None:
-        """Put a new contact into the tables beside `expires_at`, and have it hold its mapping."""
-        transaction.put(self.by_mapping, key, (*self.by_mapping.get(key, ()), line))
-        transaction.put(self.lines, line, (*self.lines.get(line, ()), key))
-        self._mappings.hold(transaction, key)
+    def _enter(self, transaction: Transaction, line: Line, entry: Entry, expires_at: float) -> Contact:
+        """Put a new contact into the tables, and have it hold its mapping."""
+        # Texts that all phones of a registrar, or a phone's mapping, have already.
+        line = (entry.key[1].host, line[1], sys.intern(line[2]))
+        contact = Contact(entry, line, expires_at)
+        alone = (contact,)
+        others = self.lines.get(line, ())
+        self._mappings.hold(transaction, entry.key)
+        entry.contacts = (*entry.contacts, contact) if entry.contacts else alone
+        transaction.put(self.lines, line, (*others, contact) if others else alone)
+        transaction.keep(contact)
+        return contact
 
-    def _learn(self, transaction: Transaction, contact: ContactKey, lifetime_s: int, passed_s: float) -> None:
+    def _wake(self, transaction: Transaction, contact: Contact) -> None:
+        """Set a contact's timer to its end, or to when its flow's silences are to be looked at."""
+        transaction.wake(min(contact.expires_at, contact.suspect_at), contact)
+
+    def _learn(self, transaction: Transaction, contact: Contact, lifetime_s: int, passed_s: float) -> None:
         """Note another lifetime, or a longer time since the grant before; what ran out in between isn't one."""
-        known = self.lifetimes.get(contact)
-        if known is None or known.granted_s != lifetime_s:
-            transaction.put(self.lifetimes, contact, Lifetime(lifetime_s, 0.0))
+        transaction.keep(contact)
+        if contact.granted_s != lifetime_s:
+            contact.granted_s = lifetime_s
+            contact.longest_s = 0.0
             if lifetime_s >= self.settings.sip_timeout_s:
-                at = transaction.now + patience_s(self.settings.sip_timeout_s)
-                transaction.wake(at, ("lifetime", contact[0], contact[2]))
+                suspect_at = transaction.now + patience_s(self.settings.sip_timeout_s)
+                contact.suspect_at = min(suspect_at, contact.suspect_at)
         elif passed_s <= lifetime_s:
-            transaction.put(self.lifetimes, contact, Lifetime(lifetime_s, passed_s))
+            contact.longest_s = passed_s
 
-    def _end(self, transaction: Transaction, line: Line, key: MappingKey, *, parting: bool) -> None:
+    def _end(self, transaction: Transaction, contact: Contact, *, parting: bool) -> None:
         """End a contact; its mapping is parting if the phone took its last contact back."""
-        transaction.remove(self.expires_at, (key, line[1], line[2]))
-        transaction.remove(self.lifetimes, (key, line[1], line[2]))
-        _take(transaction, self.lines, line, key)
-        _take(transaction, self.by_mapping, key, line)
-        self._mappings.release(transaction, key, parting=parting and key not in self.by_mapping)
-        transaction.tell("unregistered", private=key[1], aor=line[1].decode("utf-8", "replace"), registrar=line[2])
+        entry, line = contact.entry, contact.line
+        self._take(transaction, contact)
+        transaction.keep(entry)
+        entry.contacts = tuple([other for other in entry.contacts if other is not contact])
+        self._mappings.release(transaction, entry.key, parting=parting and not entry.contacts)
+        aor = line[1].decode("utf-8", "replace")
+        transaction.tell("unregistered", private=entry.key[1], aor=aor, registrar=line[2])
 
-
-def _take(transaction: Transaction, table: dict[Key, tuple[Member, ...]], key: Key, member: Member) -> None:
-    """Take one member out of a table's tuple, and the tuple out of the table if it was the last."""
-    left = tuple(other for other in table[key] if other != member)
-    if left:
-        transaction.put(table, key, left)
-    else:
-        transaction.remove(table, key)
+    def _take(self, transaction: Transaction, contact: Contact) -> None:
+        """Take a contact out of its line, and the line out of the table if it was the last."""
+        transaction.keep(contact)
+        contact.stands = False
+        left = tuple([other for other in self.lines[contact.line] if other is not contact])
+        if left:
+            transaction.put(self.lines, contact.line, left)
+        else:
+            transaction.remove(self.lines, contact.line)
 
 
 def _asked(identity: Identity, phone: str) -> tuple[str, bytes, int]:

@@ -9,9 +9,9 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from sipalg.engine.mappings import MappingKey
 from sipalg.engine.media import Ends
 from sipalg.engine.policy import MAX_SOURCES
+from sipalg.engine.rows import MappingKey
 from sipalg.engine.verdict import Flow
 
 #: Inside host, Call-ID, the inside's tag and the outside's; a tag is b"" while its side hasn't answered.

@@ -6,8 +6,8 @@ address change. From then on a message meets them as it meets any other mapping.
 
 from __future__ import annotations
 
-from sipalg.engine.mappings import Entry
 from sipalg.engine.passage import Passage
+from sipalg.engine.rows import Entry
 from sipalg.engine.verdict import Endpoint, Mapping
 
 

@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple, TypeVar
 
 from sipalg.engine.contacts import Contacts
-from sipalg.engine.mappings import MappingKey, Mappings
+from sipalg.engine.mappings import Mappings
 from sipalg.engine.peers import Peers
 from sipalg.engine.policy import (
     KEEPALIVES_BELIEVED,
@@ -24,6 +24,7 @@ from sipalg.engine.policy import (
     MAX_PHONES_HEARD,
     patience_s,
 )
+from sipalg.engine.rows import MappingKey
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import UDP
@@ -192,12 +193,12 @@ class Lifetimes:
         way in of a port forward is the administrator's, and flows of our own making are kept by us.
         """
         heard = self._of(key, host)
-        granted_s, longest_s = self._contacts.lifetime_of(key, host)
+        entry = self._mappings.entries.get(key)
+        granted_s, longest_s = self._contacts.lifetime_of(entry, host)
         registration_s = float(granted_s)
         beats_s = keepalive_s(heard.beat, now)
         happened_s = min(beats_s, longest_s) if beats_s and longest_s else beats_s or longest_s
         expected_s, cause = _longest(registration_s, beats_s, heard.session_s)
-        entry = self._mappings.entries.get(key)
         if key[0] != UDP or (entry is not None and entry.mapping.adopted) or key in self._peers.flows:
             expected_s, cause = 0.0, ""
         return Silence(registration_s, beats_s, heard.session_s, happened_s, expected_s, cause)
@@ -211,7 +212,7 @@ class Lifetimes:
 
     def _flows(self) -> list[tuple[MappingKey, str]]:
         """Mapping and far end of every flow of which anything was noted."""
-        registered = [(key, line[2]) for key, lines in self._contacts.by_mapping.items() for line in lines]
+        registered = [(contact.entry.key, contact.line[2]) for contact in self._contacts.all()]
         others = [(key, host) for key, hosts in self.heard.items() for host in hosts]
         return list(dict.fromkeys(registered + others))
 

@@ -9,12 +9,13 @@ Sources: RFC 4787 §4 (REQ-1 endpoint-independent mapping, REQ-4 port parity, §
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final, Literal, NamedTuple
+from typing import Final, Literal
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, MAX_PORT, is_reference, literal, reference
 from sipalg.codec.memory import SAME
 from sipalg.engine import outside
 from sipalg.engine.policy import LINGER_S, MAX_MAPPINGS, MAX_MAPPINGS_PER_HOST, MEDIA_LEASE_S
+from sipalg.engine.rows import Entry, Home, MappingKey
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import (
@@ -29,50 +30,24 @@ from sipalg.engine.verdict import (
 #: A NamedTuple's own constructor costs twice as much, and a media port is looked up in every description.
 new: Final = tuple.__new__
 
-#: A mapping is found by its protocol and private address, or by its protocol and public address. Of IPv4 there is
-#: only one of those, which is left out here: b"" in its place.
-MappingKey = tuple[int, Endpoint]
+#: A mapping is found by its protocol and public address, too. Of IPv4 there is only one of those, which is left out
+#: here: b"" in its place.
 PublicKey = tuple[int, int, bytes]
 PortsTaken = Callable[[int, int], bool]
 #: What came of a mapping's timer.
 Outcome = Literal["none", "refreshed", "ended"]
 
 
-class Entry(NamedTuple):
-    """A mapping as the engine holds it, with the texts that messages need; `in_interface` is where its phone is.
-
-    `public_host` is what messages are to name. `for_sip` says that messages may come to it: a sip mapping, or a port
-    forward, whatever that is for. `as_it_is`: the public address is the private one, as IPv6's may be.
-    """
-
-    mapping: Mapping
-    key: MappingKey
-    in_interface: str
-    private_host: bytes
-    private_port: bytes
-    private_text: bytes
-    public_port: int
-    public_text: bytes
-    for_sip: bool
-    public_host: bytes
-    as_it_is: bool
-
-
 class Mappings:
-    """All mappings. Tables by key: `entries`, `uses` (number of holders), `idle_until`, `lease_until`, `parting`."""
+    """All mappings: `entries` by private address, `by_public`, and the `hosts` inside that they are of."""
 
     def __init__(self, settings: Settings, ports_taken: PortsTaken) -> None:
         self.settings = settings
         self.ports_taken = ports_taken
         self.entries: dict[MappingKey, Entry] = {}
-        self.by_public: dict[PublicKey, MappingKey] = {}
-        #: Number of mappings by inside host, as messages write it; also the quick answer to "is it one of ours?".
-        self.hosts: dict[bytes, int] = {}
-        self.uses: dict[MappingKey, int] = {}
-        self.idle_until: dict[MappingKey, float] = {}
-        self.lease_until: dict[MappingKey, float] = {}
-        #: Mappings whose last contact was taken back by its phone: what comes later holds them for 32 s only.
-        self.parting: dict[MappingKey, bool] = {}
+        self.by_public: dict[PublicKey, Entry] = {}
+        #: By the host as messages write it: also the quick answer to "is it one of ours?".
+        self.hosts: dict[bytes, Home] = {}
         #: Ports of phones' connections, and the address that each stands for (`streams.home_of`).
         self.aliases: dict[MappingKey, Endpoint] = {}
         #: Ports that the kernel refused, and until when they aren't tried again.
@@ -82,8 +57,7 @@ class Mappings:
 
     def of_public(self, protocol: int, port: int, host: bytes = b"") -> Entry | None:
         """The mapping that a public port belongs to: of the IPv4 address, or of the IPv6 `host` that messages name."""
-        key = self.by_public.get((protocol, port, host if is_reference(host) else b""))
-        return None if key is None else self.entries[key]
+        return self.by_public.get((protocol, port, host if is_reference(host) else b""))
 
     def of_end(self, protocol: int, public: Endpoint) -> Entry | None:
         """The mapping with this public end in the kernel, whatever messages name."""
@@ -181,117 +155,120 @@ class Mappings:
         `remaining_s` is given for one that stands in the kernel already, where nothing is to be opened; if nobody
         takes hold of it, it ends there and here at the same time.
         """
-        entry = self._entry(mapping, in_interface)
-        key, host = entry.key, entry.private_host
+        entry = self._entry(transaction, mapping, in_interface)
         lease_s = self._lease_s(mapping)
         idle_s = self.settings.sip_timeout_s if mapping.purpose == "sip" else LINGER_S
-        transaction.put(self.entries, key, entry)
-        transaction.put(self.by_public, self.key_of(mapping), key)
-        transaction.put(self.hosts, host, self.hosts.get(host, 0) + 1)
-        transaction.put(self.idle_until, key, transaction.now + (idle_s if remaining_s is None else remaining_s))
-        transaction.put(self.lease_until, key, transaction.now + (lease_s if remaining_s is None else remaining_s))
+        entry.idle_until = transaction.now + (idle_s if remaining_s is None else remaining_s)
+        entry.lease_until = transaction.now + (lease_s if remaining_s is None else remaining_s)
+        transaction.keep(entry)
+        transaction.put(self.entries, entry.key, entry)
+        transaction.put(self.by_public, self.key_of(mapping), entry)
         if remaining_s is None:
             transaction.commands.append(new(OpenMapping, (mapping, lease_s)))
         transaction.tell("mapping-opened", private=mapping.private, public=mapping.public, purpose=mapping.purpose)
-        self._wake(transaction, key)
+        self.rouse(transaction, entry)
         return entry
 
     def _widen(self, transaction: Transaction, entry: Entry) -> None:
         """Make a mapping for direct media one that anybody's media come in by: its own phone names it now."""
-        mapping = entry.mapping._replace(purpose="media")
-        transaction.put(self.entries, entry.key, entry._replace(mapping=mapping))
-        transaction.put(self.lease_until, entry.key, transaction.now + MEDIA_LEASE_S)
-        transaction.commands += (CloseMapping(entry.mapping), OpenMapping(mapping, MEDIA_LEASE_S))
+        before = entry.mapping
+        transaction.keep(entry)
+        entry.mapping = before._replace(purpose="media")
+        entry.lease_until = transaction.now + MEDIA_LEASE_S
+        transaction.commands += (CloseMapping(before), OpenMapping(entry.mapping, MEDIA_LEASE_S))
 
-    def move(self, transaction: Transaction, entry: Entry, in_interface: str) -> Entry:
+    def move(self, transaction: Transaction, entry: Entry, in_interface: str) -> None:
         """Note where a mapping's phone is: one taken over at start isn't known until it speaks."""
-        moved = entry._replace(in_interface=in_interface)
-        transaction.put(self.entries, entry.key, moved)
-        return moved
+        transaction.keep(entry)
+        entry.in_interface = in_interface
 
-    def rouse(self, transaction: Transaction, key: MappingKey) -> None:
-        """Set a mapping's timer after its times were set from elsewhere."""
-        self._wake(transaction, key)
+    def rouse(self, transaction: Transaction, entry: Entry) -> None:
+        """Set a mapping's timer: to the middle of its lease if it is needed for longer than that, else to its end."""
+        at = entry.idle_until
+        if at > entry.lease_until or entry.uses:
+            at = self._lease_middle(entry)
+        transaction.wake(at, entry)
 
     def hold(self, transaction: Transaction, key: MappingKey) -> None:
         """Add a holder: a contact or a dialog. A mapping that is gone has none."""
-        if key in self.entries:
-            uses = self.uses.get(key, 0)
-            transaction.put(self.uses, key, uses + 1)
-            if not uses and self.idle_until[key] >= self.lease_until[key]:
+        entry = self.entries.get(key)
+        if entry is not None:
+            transaction.keep(entry)
+            entry.uses += 1
+            if entry.uses == 1 and entry.idle_until >= entry.lease_until:
                 # One that an earlier process left may be about to run out in the kernel, before its timer is due.
-                self._wake(transaction, key)
+                self.rouse(transaction, entry)
 
     def release(self, transaction: Transaction, key: MappingKey, *, parting: bool = False) -> None:
         """Take a holder away; `parting` says that the phone itself took its last contact back.
 
         Without holders the mapping lives 32 s more, and a sip mapping for as long as the phone's last packet gave it,
-        unless it is parting.
+        unless it is parting: then what comes later gives it 32 s only.
         """
-        uses = self.uses.get(key, 0) - 1
-        if uses < 0:
+        entry = self.entries.get(key)
+        if entry is None or not entry.uses:
             return
-        transaction.put(self.uses, key, uses)
-        if parting:
-            transaction.put(self.parting, key, True)
+        transaction.keep(entry)
+        entry.uses -= 1
+        entry.parting = entry.parting or parting
         until = transaction.now + LINGER_S
-        if parting or self.idle_until[key] < until:
-            transaction.put(self.idle_until, key, until)
-        if uses == 0:
-            self._wake(transaction, key)
+        if parting or entry.idle_until < until:
+            entry.idle_until = until
+        if not entry.uses:
+            self.rouse(transaction, entry)
 
-    def touch(self, transaction: Transaction, key: MappingKey) -> None:
+    def touch(self, transaction: Transaction, entry: Entry) -> None:
         """Note that the phone spoke from this sip mapping: written at most every tenth of sip-timeout."""
-        timeout_s = LINGER_S if self.parting and key in self.parting else self.settings.sip_timeout_s
-        if self.idle_until[key] < transaction.now + 0.9 * timeout_s:
-            transaction.put(self.idle_until, key, transaction.now + timeout_s)
-            self._wake(transaction, key)
+        timeout_s = LINGER_S if entry.parting else self.settings.sip_timeout_s
+        if entry.idle_until < transaction.now + 0.9 * timeout_s:
+            transaction.keep(entry)
+            entry.idle_until = transaction.now + timeout_s
+            self.rouse(transaction, entry)
 
-    def stay(self, transaction: Transaction, key: MappingKey) -> None:
+    def stay(self, transaction: Transaction, entry: Entry) -> None:
         """Take back that a mapping is parting: a contact was granted again."""
-        transaction.remove(self.parting, key)
+        transaction.keep(entry)
+        entry.parting = False
 
     def retime(self, transaction: Transaction) -> None:
         """Begin another sip-timeout now for every mapping of sip, but for those that part anyway."""
-        for key, entry in self.entries.items():
-            if entry.mapping.purpose == "sip" and key not in self.parting:
-                transaction.put(self.idle_until, key, transaction.now + self.settings.sip_timeout_s)
-                self._wake(transaction, key)
+        for entry in self.entries.values():
+            if entry.mapping.purpose == "sip" and not entry.parting:
+                transaction.keep(entry)
+                entry.idle_until = transaction.now + self.settings.sip_timeout_s
+                self.rouse(transaction, entry)
 
     def renew(self, transaction: Transaction, entry: Entry) -> None:
         """Give a mapping its whole lease in the kernel again."""
         lease_s = self._lease_s(entry.mapping)
-        transaction.put(self.lease_until, entry.key, transaction.now + lease_s)
+        transaction.keep(entry)
+        entry.lease_until = transaction.now + lease_s
         transaction.commands.append(RefreshMapping(entry.mapping, lease_s))
 
-    def look_after(self, transaction: Transaction, key: MappingKey) -> Outcome:
+    def look_after(self, transaction: Transaction, entry: Entry) -> Outcome:
         """Handle a mapping's timer: end it if nobody needs it, else refresh its lease where half of it is over."""
-        entry = self.entries.get(key)
-        if entry is None:
+        if self.entries.get(entry.key) is not entry:
             return "none"
-        if not self.uses.get(key) and self.idle_until[key] <= transaction.now:
+        if not entry.uses and entry.idle_until <= transaction.now:
             self.drop(transaction, entry)
             return "ended"
-        refresh = self._outlives_lease(key) and self._lease_middle(key) <= transaction.now
+        outlives = entry.uses > 0 or entry.idle_until > entry.lease_until
+        refresh = outlives and self._lease_middle(entry) <= transaction.now
         if refresh:
             self.renew(transaction, entry)
-        self._wake(transaction, key)
+        self.rouse(transaction, entry)
         return "refreshed" if refresh else "none"
 
     def drop(self, transaction: Transaction, entry: Entry) -> None:
         """Take a mapping out of all tables and close it in the kernel."""
-        key = entry.key
-        transaction.remove(self.entries, key)
+        transaction.keep(entry)
+        transaction.remove(self.entries, entry.key)
         transaction.remove(self.by_public, self.key_of(entry.mapping))
-        left = self.hosts[entry.private_host] - 1
-        if left:
-            transaction.put(self.hosts, entry.private_host, left)
-        else:
-            transaction.remove(self.hosts, entry.private_host)
-        transaction.remove(self.uses, key)
-        transaction.remove(self.idle_until, key)
-        transaction.remove(self.lease_until, key)
-        transaction.remove(self.parting, key)
+        home = entry.home
+        transaction.keep(home)
+        home.mappings -= 1
+        if not home.mappings:
+            transaction.remove(self.hosts, home.text)
         transaction.commands.append(CloseMapping(entry.mapping))
         transaction.tell("mapping-closed", private=entry.mapping.private, public=entry.mapping.public)
 
@@ -301,52 +278,39 @@ class Mappings:
             del self.refused[key]
         self.refused[protocol, public.port, outside.space(self.settings, public.host)] = now + LINGER_S
 
-    def _entry(self, mapping: Mapping, in_interface: str) -> Entry:
-        """A mapping with its texts made, so that a message costs none."""
-        host = SAME[reference(mapping.private.host)]
-        private_port = b"%d" % mapping.private.port
-        port = mapping.public.port
-        advertised = SAME[outside.advertised(self.settings, mapping.public.host)]
-        values = (
-            mapping,
-            (mapping.protocol, mapping.private),
-            in_interface,
-            host,
-            private_port,
-            b"%b:%b" % (host, private_port),
-            port,
-            b"%b:%d" % (advertised, port),
-            mapping.purpose == "sip" or mapping.adopted,
-            advertised,
-            mapping.public == mapping.private,
-        )
-        return new(Entry, values)
+    def _entry(self, transaction: Transaction, mapping: Mapping, in_interface: str) -> Entry:
+        """A new mapping, counted as one of its host's."""
+        host = reference(mapping.private.host)
+        home = self.hosts.get(host)
+        if home is None:
+            home = Home(host)
+            transaction.put(self.hosts, host, home)
+        transaction.keep(home)
+        home.mappings += 1
+        return Entry(mapping, in_interface, home, self._public_host(mapping))
+
+    def _public_host(self, mapping: Mapping) -> bytes:
+        return SAME[outside.advertised(self.settings, mapping.public.host)]
 
     def advertise_anew(self) -> None:
         """Make the texts again after the advertised address has changed."""
-        for key, entry in self.entries.items():
-            self.entries[key] = self._entry(entry.mapping, entry.in_interface)
         self.by_public.clear()
-        self.by_public.update({self.key_of(entry.mapping): key for key, entry in self.entries.items()})
+        for entry in self.entries.values():
+            entry.name(self._public_host(entry.mapping))
+            self.by_public[self.key_of(entry.mapping)] = entry
 
     def _lease_s(self, mapping: Mapping) -> float:
         """How long an element lives in the kernel unrefreshed: long, so that the hot path never has to refresh."""
         return 2.0 * self.settings.sip_timeout_s if mapping.purpose == "sip" else MEDIA_LEASE_S
 
-    def _outlives_lease(self, key: MappingKey) -> bool:
-        """Whether the mapping is needed for longer than the kernel would keep it."""
-        return bool(self.uses.get(key)) or self.idle_until[key] > self.lease_until[key]
-
-    def _wake(self, transaction: Transaction, key: MappingKey) -> None:
-        """Set the mapping's timer to the middle of its lease if it is needed for longer than that, else to its end."""
-        at = self.idle_until[key]
-        if at > self.lease_until[key] or self.uses.get(key):
-            at = self._lease_middle(key)
-        transaction.wake(at, ("mapping", key))
-
-    def _lease_middle(self, key: MappingKey) -> float:
+    def _lease_middle(self, entry: Entry) -> float:
         """When the mapping's lease is to be refreshed; one formula, so that a due timer always finds it due."""
-        return self.lease_until[key] - 0.5 * self._lease_s(self.entries[key].mapping)
+        return entry.lease_until - 0.5 * self._lease_s(entry.mapping)
+
+    def mappings_of(self, host: bytes) -> int:
+        """How many mappings an inside host has."""
+        home = self.hosts.get(host)
+        return 0 if home is None else home.mappings
 
     def _free(self, key: PublicKey, now: float, *, shared: bool = True) -> bool:
         """Whether nobody has this public end: no mapping of ours, no refusal, nobody else on a `shared` address."""
@@ -365,7 +329,7 @@ class Mappings:
         Who has a public address for itself keeps its ports.
         """
         if (
-            self.hosts.get(reference(first.host), 0) + size > MAX_MAPPINGS_PER_HOST
+            self.mappings_of(reference(first.host)) + size > MAX_MAPPINGS_PER_HOST
             or len(self.entries) + size > MAX_MAPPINGS
         ):
             return None

@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from typing import Final, NamedTuple
 
-from sipalg.engine.mappings import MappingKey, Mappings
+from sipalg.engine.mappings import Mappings
+from sipalg.engine.rows import MappingKey
 from sipalg.engine.verdict import UDP, Endpoint, Flow
 
 #: A NamedTuple's own constructor costs twice as much.

@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from sipalg.engine.calls import Calls
 from sipalg.engine.dialogs import Dialog, DialogKey, media_hosts
-from sipalg.engine.mappings import Entry, Mappings
+from sipalg.engine.mappings import Mappings
 from sipalg.engine.peers import Peers
+from sipalg.engine.rows import Entry
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import Endpoint, anybody
@@ -47,10 +48,10 @@ class MediaSources:
                 self._admit(transaction, entry, hosts)
             elif answered is not None:
                 everybody = anybody(key[1].host)
-                if everybody in self._peers.hosts.get(key, ()):
+                if everybody in entry.peer_hosts():
                     self._peers.dismiss_one(transaction, entry, everybody)
                 self._admit(transaction, entry, answered)
-            elif key not in self._peers.hosts:
+            elif not entry.peers:
                 self._admit(transaction, entry, (anybody(key[1].host),))
             else:
                 self._admit(transaction, entry, _offered(dialog))

@@ -19,7 +19,7 @@ from sipalg.engine.contacts import Contacts
 from sipalg.engine.dialogs import CALL_METHODS, SESSION_METHODS, Step
 from sipalg.engine.direct_media import DirectMedia, Others, Refusal
 from sipalg.engine.lifetimes import Lifetimes
-from sipalg.engine.mappings import Entry, MappingKey, Mappings, PortsTaken
+from sipalg.engine.mappings import Mappings, PortsTaken
 from sipalg.engine.media import Ends
 from sipalg.engine.media_sources import MediaSources
 from sipalg.engine.peers import Peers
@@ -45,6 +45,7 @@ from sipalg.engine.policy import (
     TOO_MANY_MAPPINGS,
 )
 from sipalg.engine.rewrite import Headers
+from sipalg.engine.rows import Entry, MappingKey
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import Change, Datagram, Endpoint
@@ -66,7 +67,7 @@ class Passage:
         self.mappings = Mappings(settings, ports_taken)
         self.contacts = Contacts(settings, self.mappings)
         self.calls = Calls(settings, self.mappings)
-        self.peers = Peers(settings, self.mappings, self.calls.refused_flows)
+        self.peers = Peers(settings, self.calls.refused_flows)
         self.headers = Headers(self.mappings, self.peers)
         self.lifetimes = Lifetimes(settings, self.mappings, self.contacts, self.peers)
         #: Phones whose Contact was public as it came, by source: they are left alone.
@@ -117,7 +118,7 @@ class Passage:
         if entry is None or entry.mapping.purpose != "sip" or self._is_exempt(remote.host):
             return False
         if outward:
-            self.mappings.touch(self.transaction, entry.key)
+            self.mappings.touch(self.transaction, entry)
         self.peers.tend(self.transaction, entry, remote)
         self.lifetimes.keep_alive(self.transaction, entry.key, remote.host)
         return True
@@ -141,7 +142,7 @@ class Passage:
     def forget(self, entry: Entry) -> None:
         """Drop all that belonged to a mapping that has ended."""
         self.peers.dismiss(self.transaction, entry)
-        self.contacts.forget_mapping(self.transaction, entry.key)
+        self.contacts.forget_mapping(self.transaction, entry)
         self.headers.forget(self.transaction, entry.key)
         if self.nat_aware.pop(entry.key, False):
             self.transaction.note(self.nat_aware, entry.key)
@@ -164,7 +165,7 @@ class Passage:
         key = (protocol, source)
         entry = self.mappings.entries.get(key)
         if entry is not None and entry.in_interface != in_interface:
-            entry = self.mappings.move(self.transaction, entry, in_interface)
+            self.mappings.move(self.transaction, entry, in_interface)
         own = reference(source.host) if entry is None else entry.private_host
         advertised = self.headers.advertised
         if is_reference(own):
@@ -198,7 +199,7 @@ class Passage:
             edits += self.headers.safety_net(message, own)
         if entry is None:
             return edits
-        self.mappings.touch(transaction, key)
+        self.mappings.touch(transaction, entry)
         if asks_outside:
             self.peers.admit(transaction, entry, destination)
         if self.peers.tended:
@@ -217,7 +218,7 @@ class Passage:
             edits += body.edits
             ends = body.ends
         if is_register:
-            self.contacts.follow_request(transaction, message, contacts, source.host)
+            self.contacts.follow_request(transaction, message, contacts, entry)
         elif (message.method or _answered(message)) in CALL_METHODS:
             doubt = self._follow_call(message, entry, ends, destination.host, from_inside=True)
             if doubt:
@@ -261,7 +262,7 @@ class Passage:
             if doubt:
                 return doubt
         elif method == b"REGISTER" and 200 <= message.status < 300:
-            self.contacts.follow_answer(transaction, message, contacts, destination.host, source.host)
+            self.contacts.follow_answer(transaction, message, contacts, recipient, source.host)
         elif message.method == b"OPTIONS":
             self.lifetimes.keep_alive(transaction, recipient.key, source.host)
         return edits
@@ -295,7 +296,7 @@ class Passage:
     def _is_full(self, host: str) -> bool:
         """Whether a phone, or all phones together, have as many mappings as they may, but for a media section's."""
         size = 2 * MAX_PORTS_PER_SECTION
-        mine = self.mappings.hosts.get(reference(host), 0)
+        mine = self.mappings.mappings_of(reference(host))
         return mine + size > MAX_MAPPINGS_PER_HOST or len(self.mappings.entries) + size > MAX_MAPPINGS
 
     def _is_exempt(self, host: str) -> bool:
@@ -319,4 +320,3 @@ def _has_empty_parameter(message: Message) -> bool:
 def _answered(message: Message) -> bytes:
     """The method that a response answers; b"" for 100, which only says that a proxy is at it."""
     return cseq_method(message) if message.status > 100 else b""
-

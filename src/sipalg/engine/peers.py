@@ -7,22 +7,26 @@ one is established towards the server, as for media. On a packet's way this foll
 
 from __future__ import annotations
 
-from sipalg.engine.mappings import Entry, MappingKey, Mappings
+from typing import Final
+
 from sipalg.engine.policy import LINGER_S, MAX_PEERS_PER_MAPPING
+from sipalg.engine.rows import Entry, MappingKey
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import AdmitPeer, CheckFlow, DismissPeer, EndFlow, Endpoint, EstablishFlow, Flow
 
+#: Sets of peers that are remembered, so that equal ones are one object.
+_SAME: Final = 1024
+
 
 class Peers:
-    """Peers by mapping and address (`remotes`), the addresses of a mapping (`hosts`), the flows made for it."""
+    """Who is let in to each mapping, which has them as `Entry.peers`, and the `flows` made for it."""
 
-    def __init__(self, settings: Settings, mappings: Mappings, refused_flows: dict[Flow, bool]) -> None:
+    def __init__(self, settings: Settings, refused_flows: dict[Flow, bool]) -> None:
         self.settings = settings
-        self._mappings = mappings
         self._refused_flows = refused_flows
-        self.remotes: dict[tuple[MappingKey, str], Endpoint] = {}
-        self.hosts: dict[MappingKey, tuple[str, ...]] = {}
+        #: One object for equal peers: most phones have the same servers.
+        self._same: dict[tuple[Endpoint, ...], tuple[Endpoint, ...]] = {}
         self.flows: dict[MappingKey, tuple[Flow, ...]] = {}
         #: Flows that were there before sipalg, so that the kernel's timeout policy doesn't apply to them, and when
         #: they were last refreshed.
@@ -30,33 +34,32 @@ class Peers:
 
     def admit(self, transaction: Transaction, entry: Entry, remote: Endpoint) -> None:
         """Let `remote`'s address in to the mapping, once. Its port is 0 if there is no flow that ends with it."""
-        hosts = self.hosts.get(entry.key, ())
-        if remote.host in hosts:
-            return
-        if len(hosts) >= MAX_PEERS_PER_MAPPING:
+        for peer in entry.peers:
+            if peer.host == remote.host:
+                return
+        if len(entry.peers) >= MAX_PEERS_PER_MAPPING:
             transaction.tell("too-many-peers", private=entry.mapping.private, peer=remote)
             return
-        transaction.put(self.remotes, (entry.key, remote.host), remote)
-        transaction.put(self.hosts, entry.key, (*hosts, remote.host))
+        self._set(transaction, entry, (*entry.peers, remote))
         transaction.commands.append(AdmitPeer(entry.mapping, remote.host, self._lease_s(transaction, entry)))
         transaction.tell("peer-admitted", private=entry.mapping.private, peer=remote.host)
 
     def dismiss_one(self, transaction: Transaction, entry: Entry, host: str) -> None:
         """Let an address in no more; what flows already goes on until it is silent."""
-        left = tuple(other for other in self.hosts[entry.key] if other != host)
-        if left:
-            transaction.put(self.hosts, entry.key, left)
-        else:
-            transaction.remove(self.hosts, entry.key)
-        transaction.remove(self.remotes, (entry.key, host))
+        self._set(transaction, entry, tuple([peer for peer in entry.peers if peer.host != host]))
         transaction.commands.append(DismissPeer(entry.mapping, host))
 
     def restore(self, transaction: Transaction, entry: Entry, hosts: tuple[str, ...]) -> None:
         """Take note of peers that the kernel lets in already; nothing but their addresses is known of them."""
-        if hosts:
-            transaction.put(self.hosts, entry.key, hosts)
-            for host in hosts:
-                transaction.put(self.remotes, (entry.key, host), Endpoint(host, self.settings.ports[0]))
+        self._set(transaction, entry, tuple([Endpoint(host, self.settings.ports[0]) for host in hosts]))
+
+    def correct(self, transaction: Transaction, entry: Entry, remote: Endpoint) -> None:
+        """Let a peer in with the port that is known of it, or note that port of one that is let in already."""
+        if remote.host in entry.peer_hosts():
+            peers = [remote if peer.host == remote.host else peer for peer in entry.peers]
+            self._set(transaction, entry, tuple(peers))
+        else:
+            self.admit(transaction, entry, remote)
 
     def establish(self, transaction: Transaction, entry: Entry, remote: Endpoint) -> None:
         """Make the flow between a port that the phone named but didn't send from, and the server it named it to."""
@@ -98,26 +101,23 @@ class Peers:
     def renew(self, transaction: Transaction, entry: Entry) -> None:
         """Give a mapping's peers a new lease along with the mapping itself."""
         transaction.commands.extend(
-            AdmitPeer(entry.mapping, host, self._lease_s(transaction, entry)) for host in self.hosts.get(entry.key, ())
+            AdmitPeer(entry.mapping, peer.host, self._lease_s(transaction, entry)) for peer in entry.peers
         )
 
     def dismiss(self, transaction: Transaction, entry: Entry) -> None:
         """Forget an ended mapping's peers, and end its flows: a new mapping must not meet an old flow."""
         key = entry.key
         mapping = entry.mapping
-        for host in self.hosts.get(key, ()):
-            transaction.commands.append(DismissPeer(mapping, host))
-            remote = self.remotes[key, host]
-            if remote.port:
-                transaction.commands.append(EndFlow(Flow(mapping.protocol, mapping.private, mapping.public, remote)))
-            transaction.remove(self.remotes, (key, host))
+        for peer in entry.peers:
+            transaction.commands.append(DismissPeer(mapping, peer.host))
+            if peer.port:
+                transaction.commands.append(EndFlow(Flow(mapping.protocol, mapping.private, mapping.public, peer)))
         for place in [place for place in self.tended if place[0] == key]:
             transaction.commands.append(EndFlow(Flow(mapping.protocol, mapping.private, mapping.public, place[1])))
             transaction.remove(self.tended, place)
         for flow in self.flows.get(key, ()):
             transaction.commands.append(EndFlow(flow))
             transaction.remove(self._refused_flows, flow)
-        transaction.remove(self.hosts, key)
         transaction.remove(self.flows, key)
 
     def _lease_s(self, transaction: Transaction, entry: Entry) -> float:
@@ -125,4 +125,11 @@ class Peers:
 
         That isn't twice sip-timeout where this was another when the mapping was renewed last.
         """
-        return max(LINGER_S, self._mappings.lease_until[entry.key] - transaction.now)
+        return max(LINGER_S, entry.lease_until - transaction.now)
+
+    def _set(self, transaction: Transaction, entry: Entry, peers: tuple[Endpoint, ...]) -> None:
+        """Set a mapping's peers."""
+        if len(self._same) >= _SAME:
+            self._same.clear()
+        transaction.keep(entry)
+        entry.peers = self._same.setdefault(peers, peers)

@@ -14,11 +14,11 @@ from typing import Any, Final, NamedTuple
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, MAX_PORT, is_literal
 from sipalg.engine.dialogs import Dialog, DialogKey, Offer
-from sipalg.engine.mappings import MappingKey
 from sipalg.engine.media import Ends, MediaEnd
 from sipalg.engine.outside import nat_host
 from sipalg.engine.passage import Passage
 from sipalg.engine.records import KINDS, Plain
+from sipalg.engine.rows import MappingKey
 from sipalg.engine.verdict import TCP, UDP, Endpoint, Flow, Mapping, Purpose
 
 _PURPOSES: Final[dict[str, Purpose]] = {"sip": "sip", "media": "media", "direct": "direct"}
@@ -120,22 +120,18 @@ class _Resuming:
         elif entry.mapping != mapping:
             return False
         else:
-            if interface:
-                entry = table.move(transaction, entry, interface)
-            transaction.put(table.lease_until, key, lease_until)
+            transaction.keep(entry)
+            entry.in_interface = interface or entry.in_interface
+            entry.lease_until = lease_until
         self._resumed.add(key)
-        transaction.put(table.idle_until, key, idle_until)
-        if parting:
-            transaction.put(table.parting, key, True)
-        table.rouse(transaction, key)
+        entry.idle_until = idle_until
+        entry.parting = entry.parting or bool(parting)
+        table.rouse(transaction, entry)
         for kind in bare:
             transaction.put(passage.headers.bare, (key, kind), True)
         for remote in peers:
-            if (key, remote.host) in passage.peers.remotes:
-                # The kernel knows peers by their address only.
-                transaction.put(passage.peers.remotes, (key, remote.host), remote)
-            else:
-                passage.peers.admit(transaction, entry, remote)
+            # The kernel knows peers by their address only.
+            passage.peers.correct(transaction, entry, remote)
         flows = tuple(Flow(*key, public, remote) for remote in remotes)
         if flows:
             transaction.put(passage.peers.flows, key, flows)
@@ -153,7 +149,7 @@ class _Resuming:
             return False
         line = (key[1].host, _bytes(aor), str(registrar))
         granted_s = int(_number(record.value.get("granted_s", 0)))
-        self._passage.contacts.resume(self._transaction, line, key, until, granted_s)
+        self._passage.contacts.resume(self._transaction, line, self._passage.mappings.entries[key], until, granted_s)
         return True
 
     def removal(self, record: PlainRecord) -> bool:

@@ -18,7 +18,7 @@ from sipalg.codec.headers import received_and_rport
 from sipalg.codec.message import CONTACT, FIELD_NAMES, ROUTE, VIA, Message, find_field, value_end
 from sipalg.codec.uri import UriSpan, parse_list
 from sipalg.engine.contacts import Granted
-from sipalg.engine.mappings import Entry, MappingKey, Mappings
+from sipalg.engine.mappings import Mappings
 from sipalg.engine.peers import Peers
 from sipalg.engine.policy import (
     ADDRESS_WITH_ZONE,
@@ -29,6 +29,7 @@ from sipalg.engine.policy import (
     NO_FREE_PORT,
     TOO_MANY_ADDRESSES,
 )
+from sipalg.engine.rows import Entry, MappingKey
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import TCP, UDP, Change, Datagram, Endpoint
 
@@ -135,7 +136,7 @@ class Headers:
         named = self._mappings.open(transaction, protocol, Endpoint(source.host, port), "sip", datagram.in_interface)
         if named is None:
             return None
-        self._mappings.touch(transaction, named.key)
+        self._mappings.touch(transaction, named)
         if (datagram.protocol, datagram.destination) not in self._mappings.entries:
             self._peers.admit(transaction, named, datagram.destination)
             if protocol == UDP:
@@ -202,7 +203,7 @@ class Headers:
                 if kind != VIA:
                     entry = self._give_back(edits, begin, place, FIELD_NAMES[kind], recipient)
                     if entry is not None and kind == CONTACT:
-                        contacts.append(new(Granted, (entry.key, place[8])))
+                        contacts.append(new(Granted, (entry, place[8])))
                 elif message.status:
                     self._give_via_back(edits, message, begin, place, recipient)
         if recipient.as_it_is:

@@ -35,7 +35,7 @@ def counters(passage: Passage) -> dict[str, int]:
     """How many rows the tables have, without making them: what can be asked every second."""
     return {
         "mappings": len(passage.mappings.entries),
-        "contacts": len(passage.contacts.expires_at),
+        "contacts": sum(map(len, passage.contacts.lines.values())),
         "calls": sum(1 for _ in _shown(passage)),
         "flows": len(passage.calls.holders),
     }
@@ -43,10 +43,8 @@ def counters(passage: Passage) -> dict[str, int]:
 
 def _mappings(passage: Passage, now: float) -> list[dict[str, object]]:
     """A row a mapping, in the order they were made; `ends_in_s` is None while somebody holds it."""
-    table = passage.mappings
     rows: list[dict[str, object]] = []
-    for key, entry in table.entries.items():
-        uses = table.uses.get(key, 0)
+    for key, entry in passage.mappings.entries.items():
         rows.append(
             {
                 "protocol": _PROTOCOLS[key[0]],
@@ -55,9 +53,9 @@ def _mappings(passage: Passage, now: float) -> list[dict[str, object]]:
                 "purpose": entry.mapping.purpose,
                 "adopted": entry.mapping.adopted,
                 "interface": entry.in_interface,
-                "holders": uses,
-                "ends_in_s": None if uses else _left(table.idle_until[key], now),
-                "peers": list(passage.peers.hosts.get(key, ())),
+                "holders": entry.uses,
+                "ends_in_s": None if entry.uses else _left(entry.idle_until, now),
+                "peers": list(entry.peer_hosts()),
             }
         )
     return rows
@@ -67,12 +65,12 @@ def _contacts(passage: Passage, now: float) -> list[dict[str, object]]:
     """A row a contact; `kept_for_s` is what is left of the granted time or of `sip-timeout`, whichever is longer."""
     return [
         {
-            "aor": aor.decode("utf-8", "replace"),
-            "registrar": registrar,
-            "private": str(key[1]),
-            "kept_for_s": _left(expires_at, now),
+            "aor": contact.line[1].decode("utf-8", "replace"),
+            "registrar": contact.line[2],
+            "private": str(contact.entry.key[1]),
+            "kept_for_s": _left(contact.expires_at, now),
         }
-        for (key, aor, registrar), expires_at in passage.contacts.expires_at.items()
+        for contact in passage.contacts.all()
     ]
 
 

@@ -1,17 +1,17 @@
 """One message's changes to the engine's state, all or nothing, and the commands that go with them.
 
-Every table of the engine is a dict of immutable values, written through :meth:`Transaction.put` and
-:meth:`Transaction.remove` only. Should the kernel refuse a command, the log is played back and the tables are as they
-were before the message came: no half of it stays. On a packet's way this stands around everything that decides.
+Every table of the engine is a dict, written through :meth:`Transaction.put` and :meth:`Transaction.remove` only, of
+immutable values or of rows, which change in place behind :meth:`Transaction.keep`. Should the kernel refuse a command,
+the log is played back and the tables are as they were before the message came: no half of it stays. On a packet's way
+this stands around everything that decides.
 """
 
 from __future__ import annotations
 
-import heapq
-import math
 from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, TypeVar
 
+from sipalg.engine.timers import Subject, Timed, Timers
 from sipalg.engine.verdict import Command, Event
 
 Key = TypeVar("Key")
@@ -19,12 +19,30 @@ Value = TypeVar("Value")
 
 _ABSENT: Final = object()
 
-#: What a timer is about; the first element of a timer's subject.
-Subject = tuple[Any, ...]
+
+class Row(Timed):
+    """A record that changes in place, and can go back to what it was."""
+
+    __slots__ = ()
+
+    def state(self) -> tuple[Any, ...]:
+        """What a message may change; timers aren't undone."""
+        return ()
+
+    def go_back(self, state: tuple[Any, ...]) -> None:
+        """Be what `state` said earlier."""
+
+    def record(self) -> tuple[str, Any]:
+        """Kind and key of the record that it is kept by."""
+        return ("", None)
+
+    def is_news(self, _before: tuple[Any, ...], _now: float, /) -> bool:
+        """Whether its record has to be written again, given its state before a change; False if it has none."""
+        return False
 
 
-#: A place that was written: the table, its key, and what was there before.
-Written = tuple[dict[Any, Any], Any, Any]
+#: A place that was written: the table, its key, and what was there before; or a row, None, and its state before.
+Written = tuple[Any, Any, Any]
 #: An event before its texts are made: its name and facts.
 Told = tuple[str, dict[str, Any]]
 
@@ -36,40 +54,30 @@ def event_of(told: Told) -> Event:
 
 
 class Noted(NamedTuple):
-    """What a table's changes mean for who keeps records: the record's kind, and how its key follows from the table's.
-
-    With `part` that is the first part of the table's. With a `step_s` the table has times, and one that moves is news
-    only where it passes a multiple of so many seconds.
-    """
+    """What a table's changes mean to who keeps records: of which kind, and is the key only `part` of the table's?"""
 
     kind: str
     part: bool
-    step_s: float
 
 
 class Transaction:
-    """The undo log, the commands and the events of the message that is being handled; reused for the next one.
+    """The undo log, the commands and the events of the message that is being handled; reused for the next one."""
 
-    Timers live here too: `due` is a heap of (deadline, number, subject), `armed` the deadline of each subject that
-    counts. They are never taken back: whoever is woken looks whether there is something to do, and sets the next one.
-    """
-
-    __slots__ = ("_number", "armed", "changed", "commands", "due", "events", "log", "noted", "now")
+    __slots__ = ("changed", "commands", "events", "log", "noted", "now", "timers")
 
     def __init__(self) -> None:
         #: What was changed since the last commit, with `events` and `commands`.
         self.log: list[Written] = []
-        self._number = 0
         #: The tables whose changes are noted, by their identity; None while nobody asks.
         self.noted: dict[int, Noted] | None = None
-        #: What of them commits have changed since somebody took it: kind and key of the record, each once.
-        self.changed: dict[tuple[Any, Any], None] = {}
+        #: What of them, and of rows, commits have changed since somebody took it: kind and key of the record, each
+        #: once, with the row if it is one.
+        self.changed: dict[tuple[Any, Any], Row | None] = {}
         #: The time of the message or timer that is being handled, monotonic seconds.
         self.now = 0.0
         self.commands: list[Command] = []
         self.events: list[Told] = []
-        self.due: list[tuple[float, int, Subject]] = []
-        self.armed: dict[Subject, float] = {}
+        self.timers = Timers()
 
     def put(self, table: dict[Key, Value], key: Key, value: Value) -> None:
         """Set `table[key]` and remember what was there."""
@@ -81,6 +89,10 @@ class Transaction:
         if key in table:
             self.log.append((table, key, table.pop(key)))
 
+    def keep(self, row: Row) -> None:
+        """Remember a row as it is: it is about to be changed."""
+        self.log.append((row, None, row.state()))
+
     def note(self, table: dict[Key, Value], key: Key) -> None:
         """Have it known that `table[key]` was written without being logged: it stays, whatever is undone."""
         noted = self.noted
@@ -89,22 +101,15 @@ class Transaction:
 
     def wake(self, at: float, subject: Subject) -> None:
         """Have `subject` looked at when the clock passes `at` (monotonic seconds), or sooner if it is set already."""
-        if at < self.armed.get(subject, math.inf):
-            self.armed[subject] = at
-            self._number += 1
-            heapq.heappush(self.due, (at, self._number, subject))
+        self.timers.wake(at, subject)
 
     def next_due(self) -> float | None:
         """When the next timer is due; None while there is none."""
-        return self.due[0][0] if self.due else None
+        return self.timers.next_due()
 
     def take_due(self, now: float) -> Iterator[Subject]:
         """The subjects whose time has come, each once."""
-        while self.due and self.due[0][0] <= now:
-            at, _, subject = heapq.heappop(self.due)
-            if self.armed.get(subject) == at:
-                del self.armed[subject]
-                yield subject
+        return self.timers.take_due(now)
 
     def tell(self, name: str, **facts: object) -> None:
         """Note an event for the log, with its facts in the order given: immutable values, whose texts come later."""
@@ -115,12 +120,14 @@ class Transaction:
         noted = self.noted
         if noted is not None:
             for table, key, before in self.log:
+                if isinstance(table, Row):
+                    if table.is_news(before, self.now):
+                        self.changed[table.record()] = table
+                    continue
                 found = noted.get(id(table))
                 if found is None:
                     continue
-                kind, part, step_s = found
-                if step_s and before is not _ABSENT and key in table and before // step_s == table[key] // step_s:
-                    continue
+                kind, part = found
                 self.changed[kind, key[0] if part else key] = None
         self.log.clear()
         self.commands.clear()
@@ -133,7 +140,9 @@ class Transaction:
         """Put every table back to where it was at the last commit, or at a mark, and forget commands and events."""
         written, commands, events = mark
         for table, key, value in self.log[written:][::-1]:
-            if value is _ABSENT:
+            if isinstance(table, Row):
+                table.go_back(value)
+            elif value is _ABSENT:
                 table.pop(key, None)
             else:
                 table[key] = value

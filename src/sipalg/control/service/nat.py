@@ -23,7 +23,7 @@ def nat(alg: Alg, outside: str) -> Iterator[list[Row]]:
     """Yield rows, some at a time; keys are the words of /ip firewall nat with underscores."""
     untouched = {"chain": "srcnat", "action": "accept", "out_interface": outside, "comment": "except"}
     yield [{**untouched, "dst_address": str(network)} for network in alg.settings.exempt]
-    mappings = [(entry.mapping, tuple(alg.peers.hosts.get(entry.key, ()))) for entry in alg.mappings.entries.values()]
+    mappings = [(entry.mapping, entry.peer_hosts()) for entry in alg.mappings.entries.values()]
     for rows in (_outward, _inward):
         for start in range(0, len(mappings), _MAPPINGS_IN_A_PIECE):
             piece = mappings[start : start + _MAPPINGS_IN_A_PIECE]
