@@ -54,7 +54,7 @@ def event_of(told: Told) -> Event:
 
 
 class Noted(NamedTuple):
-    """What a table's changes mean to who keeps records: of which kind, and is the key only `part` of the table's?"""
+    """What a table's changes mean to who keeps records: of which `kind`; with `part` by the key's first part."""
 
     kind: str
     part: bool
