@@ -48,12 +48,12 @@ def stages(phones: int = 1000) -> list[tuple[str, float]]:
     raw = [queue_message(packet_of(phone.private, (SERVER, 5060), payload), phone.index)
            for phone, payload in zip(corpus.phones, before, strict=True)]  # fmt: skip
     buffers = [bytearray(message) for message in raw]
-    held = [packet for buffer in buffers if (packet := parse_packet(buffer, len(buffer))) is not None]
+    held = [packet for buffer in buffers if (packet := parse_packet(buffer, len(buffer), 0)) is not None]
     parsed = [udp for one in held if isinstance(udp := parse_udp(one.packet), UdpPacket)]
     assert len(parsed) == phones
     steps: list[tuple[str, Callable[[int], object]]] = [
         ("an empty step, part of all others", lambda _: None),
-        ("netlink message to packet", lambda i: parse_packet(buffers[i], len(buffers[i]))),
+        ("netlink message to packet", lambda i: parse_packet(buffers[i], len(buffers[i]), 0)),
         ("packet to payload", lambda i: parse_udp(held[i].packet)),
         ("datagram", lambda i: _datagram(parsed[i])),
         ("verdict of the engine, made", lambda i: Verdict(REPLACE, after[i], (), (), "", 0)),

@@ -26,7 +26,7 @@ def check_netlink(data: bytes) -> None:
     assert size <= len(data), "more than was there"
     for body in bodies:
         _check_body(body)
-    packet = parse_packet(bytearray(data), len(data))
+    packet = parse_packet(bytearray(data), len(data), 0)
     if packet is not None:
         assert len(packet.packet) <= len(data)
         _check_packet(packet.packet)

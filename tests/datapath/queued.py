@@ -8,17 +8,17 @@ from typing import TYPE_CHECKING
 
 from sipalg.codec import datagram
 from sipalg.datapath import netlink
-from sipalg.datapath.nfqueue import _verdict_prefix
+from sipalg.datapath.nfqueue import verdict_prefix
 
 if TYPE_CHECKING:
     from sipalg.datapath.batched import Machine
 
 NUMBER = 77
-ACCEPT, DROP = (_verdict_prefix(NUMBER, 32, decision=decision) for decision in (1, 0))
+ACCEPT, DROP = (verdict_prefix(NUMBER, decision=decision) for decision in (1, 0))
 
 
 def batch_at(fd: int, drop: bytes = DROP, *, alone: bool = True) -> Machine:
-    batch: Machine = import_module("sipalg.datapath.batch").Batch(fd, ACCEPT, drop, alone)
+    batch: Machine = import_module("sipalg.datapath.batch").Batch(fd, NUMBER, ACCEPT, drop, alone)
     return batch
 
 
@@ -29,7 +29,9 @@ def packet_of(payload: bytes, fragment: int = 0, udp_checksum: int = 1, first: i
 
 
 def packet_message(packet_id: int, packet: bytes, *, interfaces: bool = True, more: bytes = b"") -> bytes:
-    body = struct.pack("!BBH", 2, 0, NUMBER) + netlink.attribute(1, struct.pack("!IHB", packet_id, 0x0800, 2))
+    """The kernel's message of a packet; its id has the queue above the kernel's own 32 bits."""
+    body = struct.pack("!BBH", 2, 0, NUMBER + (packet_id >> 32))
+    body += netlink.attribute(1, struct.pack("!IHB", packet_id & 0xFFFFFFFF, 0x0800, 2))
     if interfaces:
         body += netlink.u32(5, 3) + netlink.u32(6, 4)
     body += more + netlink.attribute(10, packet)
@@ -38,7 +40,8 @@ def packet_message(packet_id: int, packet: bytes, *, interfaces: bool = True, mo
 
 def verdict_of(packet_id: int, packet: bytes | None) -> bytes:
     """The message that lets a packet go on, as it came or as this one."""
-    body = struct.pack("!BBH", 0, 0, NUMBER) + netlink.attribute(2, struct.pack("!II", 1, packet_id))
+    body = struct.pack("!BBH", 0, 0, NUMBER + (packet_id >> 32))
+    body += netlink.attribute(2, struct.pack("!II", 1, packet_id & 0xFFFFFFFF))
     size = 0 if packet is None else 4 + len(packet)
     body += b"" if packet is None else netlink.attribute(10, packet)
     return struct.pack("=IHHII", 32 + size, 3 << 8 | 1, 1, 0, 0) + body

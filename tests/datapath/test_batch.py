@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.datapath.queued import DROP, batch_at, packet_message, packet_of, verdict_of
+from tests.datapath.queued import DROP, NUMBER, batch_at, packet_message, packet_of, verdict_of
 
 from sipalg import builds
 from sipalg.codec import datagram
@@ -37,7 +37,7 @@ def ends() -> Iterator[tuple[socket.socket, Machine]]:
 
 
 @given(
-    st.integers(0, 2**32 - 1),
+    st.integers(0, 2**35 - 1),
     st.binary(max_size=2000),
     st.booleans(),
     st.binary(max_size=24),
@@ -60,7 +60,7 @@ def test_a_message_is_read_as_the_interpreted_way_reads_it(
     elif cut == 2:
         message[at % len(message)] ^= 1 << at % 8
     kernel.send(message)
-    expected = parse_packet(bytearray(message), len(message))
+    expected = parse_packet(bytearray(message), len(message), NUMBER)
     assert batch.receive(5) == ([] if expected is None else [expected])
 
 
@@ -72,7 +72,10 @@ def test_packets_come_in_order_and_no_more_than_asked_for(ends: tuple[socket.soc
     assert [packet[0] for packet in batch.receive(5)] == [0, 1, 2, 3, 4]
     assert [packet[0] for packet in batch.receive(5)] == [5, 6, 7]
     assert batch.receive(5) == []
-    assert (batch.received - before, batch.last_id) == (8, 7)
+    assert batch.received - before == 8
+    kernel.send(packet_message(2 << 32 | 9, b""))
+    batch.receive(5)
+    assert (batch.last_ids[0], batch.last_ids[2]) == (7, 9)
 
 
 def test_a_refusal_is_counted(ends: tuple[socket.socket, Machine]) -> None:
@@ -148,20 +151,23 @@ def test_verdicts_go_in_batches(ends: tuple[socket.socket, Machine]) -> None:
     kernel, batch = ends
     draw = random.Random(3)
     expected = [b""]
-    for packet_id in range(200):
+    for number in range(200):
+        # Each queue counts by itself.
+        packet_id = number % 8 << 32 | 2**32 - 1 - number
         size = draw.choice((0, 1, 500, 1473, 9000, 60_000))
         payload = draw.randbytes(size)
         packet = packet_of(b"a")
-        if packet_id % 3 == 0:
+        if number % 3 == 0:
             batch.verdict_accept(packet_id)
             expected.append(verdict_of(packet_id, None))
-        elif packet_id % 7 == 0:
+        elif number % 7 == 0:
             batch.verdict_drop(packet_id)
-            expected.append(DROP + struct.pack("!I", packet_id))
+            queue = struct.pack("!H", NUMBER + number % 8)
+            expected.append(DROP[:18] + queue + DROP[20:] + struct.pack("!I", packet_id & 0xFFFFFFFF))
         else:
             batch.verdict_payload(packet_id, packet, payload, 1500, 1)
             expected.append(verdict_of(packet_id, datagram.replace_payload(packet, payload, 1500, 1)))
-        if packet_id % 50 == 49:
+        if number % 50 == 49:
             batch.flush()
         kernel.setblocking(False)
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 import socket
+import struct
 
 import pytest
 
@@ -13,6 +14,12 @@ from sipalg.datapath.batched import BatchedQueue, open_queue
 
 #: The class as it is, while another one stands in its place.
 Socket = socket.socket
+
+
+def packet_message(number: int, packet_id: int) -> bytes:
+    """What the kernel says of a packet that a queue holds."""
+    body = struct.pack("!BBH", 2, 0, number) + netlink.attribute(1, struct.pack("!IHB", packet_id, 0x800, 2))
+    return netlink.encode(netlink.Message(0x300, 0, body + netlink.attribute(10, bytes(40))), 0)
 
 
 class Pair(Socket):
@@ -49,13 +56,19 @@ def test_interpreted_it_is_the_queue_itself(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.skipif(builds.running() != "compiled", reason="there is no compiled build of these sources")
 def test_compiled_it_is_machine_code_which_counts() -> None:
-    queue, way = open_queue(7, 100)
+    queue, way = open_queue(65533, 100)
     assert isinstance(queue, BatchedQueue)
     assert way is queue.way
-    assert Pair.kernel.recv(1000)  # the binding
+    for number in range(65533, 65536):
+        assert Pair.kernel.recv(1000)[18:20] == struct.pack("!H", number)  # the binding
     assert (queue.received, queue.refused) == (0, 0)
-    way.verdict_accept(3)
+    Pair.kernel.send(packet_message(65535, 5))
+    (packet,) = way.receive(10)
+    assert packet[0] == 2 << 32 | 5
+    way.verdict_accept(packet[0])
     queue.close()
-    assert Pair.kernel.recv(1000)[-4:] == b"\0\0\0\3"  # what waited goes first
-    assert Pair.kernel.recv(1000)
+    verdict = Pair.kernel.recv(1000)  # what waited goes first
+    assert (verdict[18:20], verdict[-4:]) == (b"\xff\xff", b"\0\0\0\5")
+    up_to = [Pair.kernel.recv(1000)[-4:] for _ in range(3)]
+    assert up_to == [struct.pack("!I", (1 << 30) + last) for last in (0, 0, 5)]
     Pair.kernel.close()

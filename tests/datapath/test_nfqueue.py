@@ -12,22 +12,31 @@ from hypothesis import strategies as st
 
 from sipalg.datapath import netlink
 from sipalg.datapath.netlink import Message, NetlinkError, decode, encode
-from sipalg.datapath.nfqueue import PacketQueue, QueuedPacket, QueueStatistics, parse_packet, parse_statistics
+from sipalg.datapath.nfqueue import (
+    PacketQueue,
+    QueuedPacket,
+    QueueStatistics,
+    parse_packet,
+    parse_statistics,
+    queues_from,
+)
 
 PAYLOAD = b"E" + bytes(range(99))
 PACKET_MESSAGE, VERDICT, CONFIG, VERDICT_UP_TO = 0x300, 0x301, 0x302, 0x303
 
 
-def packet_message(packet_id: int, payload: bytes = PAYLOAD, *, interfaces: bool = True, extra: bytes = b"") -> bytes:
+def packet_message(
+    packet_id: int, payload: bytes = PAYLOAD, *, interfaces: bool = True, extra: bytes = b"", number: int = 77
+) -> bytes:
     """Build what nfqnl_build_packet_message sends."""
-    body = struct.pack("!BBH", 2, 0, 77) + netlink.attribute(1, struct.pack("!IHB", packet_id, 0x800, 2))
+    body = struct.pack("!BBH", 2, 0, number) + netlink.attribute(1, struct.pack("!IHB", packet_id, 0x800, 2))
     if interfaces:
         body += netlink.u32(5, 3) + netlink.u32(6, 4)
     return encode(Message(PACKET_MESSAGE, 0, body + extra + netlink.attribute(10, payload)), 0)
 
 
 def parsed(data: bytes) -> QueuedPacket | None:
-    return parse_packet(bytearray(data) + bytearray(1000), len(data))
+    return parse_packet(bytearray(data) + bytearray(1000), len(data), 77)
 
 
 class FakeSocket:
@@ -97,8 +106,9 @@ def queue_of(fake: FakeSocket) -> PacketQueue:
     return queue
 
 
-def accept_of(packet_id: int) -> Message:
-    return Message(VERDICT, 1, struct.pack("!BBH", 0, 0, 77) + netlink.attribute(2, struct.pack("!II", 1, packet_id)))
+def accept_of(packet_id: int, number: int = 77) -> Message:
+    verdict = netlink.attribute(2, struct.pack("!II", 1, packet_id))
+    return Message(VERDICT, 1, struct.pack("!BBH", 0, 0, number) + verdict)
 
 
 def test_a_packet_is_read_with_and_without_what_else_the_kernel_tells() -> None:
@@ -269,6 +279,38 @@ def test_closing_accepts_all_that_is_still_held(fake: FakeSocket) -> None:
     assert fake.closed
 
 
+def test_several_queues_are_bound_served_and_closed_each_by_its_number(fake: FakeSocket) -> None:
+    queue = PacketQueue(77, 500, queues=3)
+    fake = made[1]
+    assert [struct.unpack_from("!H", data, 18)[0] for data in fake.sent] == [77, 78, 79]
+    fake.waiting.extend([packet_message(1), packet_message(1, number=79), packet_message(2, number=79)])
+    packets = queue.receive()
+    assert [packet.packet_id for packet in packets] == [1, 2 << 32 | 1, 2 << 32 | 2]
+    queue.verdict_accept(packets[0].packet_id)
+    queue.verdict_accept(packets[1].packet_id)
+    queue.verdict_drop(packets[2].packet_id)
+    queue.verdict_replace(packets[2].packet_id, b"abcde")
+    queue.flush()
+    *accepted, dropped, replaced = fake.messages()[2:]
+    assert accepted == [accept_of(1), accept_of(1, 79)]
+    for other in (dropped, replaced):
+        assert other.body[:4] == struct.pack("!BBH", 0, 0, 79)
+    assert netlink.attributes(dropped.body, 4) == {2: struct.pack("!II", 0, 2)}
+    assert netlink.attributes(replaced.body, 4) == {2: struct.pack("!II", 1, 2), 10: b"abcde"}
+    sent = len(fake.sent)
+    queue.close()
+    last = [next(decode(data))[1] for data in fake.sent[sent:]]
+    assert {one.kind for one in last} == {VERDICT_UP_TO}
+    beyond = {77: 1 << 30, 78: 1 << 30, 79: (1 << 30) + 2}
+    for one, (number, packet_id) in zip(last, beyond.items(), strict=True):
+        assert one.body[:4] == struct.pack("!BBH", 0, 0, number)
+        assert struct.unpack("!II", netlink.attributes(one.body, 4)[2]) == (1, packet_id)
+
+
+def test_there_are_fewer_queues_where_numbers_end() -> None:
+    assert [queues_from(number) for number in (0, 5060, 65528, 65529, 65535)] == [8, 8, 8, 7, 1]
+
+
 def test_closing_without_letting_go_leaves_what_is_held_to_be_dropped(fake: FakeSocket) -> None:
     queue = queue_of(fake)
     fake.waiting.append(packet_message(1))
@@ -298,17 +340,18 @@ LISTING = """\
 
 
 @pytest.mark.parametrize(
-    ("listing", "number", "expected"),
+    ("listing", "numbers", "expected"),
     [
-        (LISTING, 77, (3, 4, 5, 99)),
-        (LISTING, 76, (5, 1, 2, 17)),
-        (LISTING, 7, (0, 0, 0, 0)),
-        ("", 77, (0, 0, 0, 0)),
-        ("77 1 2\n77 a 3 2 65535 4 5 99 1\n", 77, (0, 0, 0, 0)),
+        (LISTING, range(77, 78), (3, 4, 5, 99)),
+        (LISTING, range(76, 77), (5, 1, 2, 17)),
+        (LISTING, range(76, 84), (8, 5, 7, 116)),
+        (LISTING, range(7, 15), (0, 0, 0, 0)),
+        ("", range(77, 78), (0, 0, 0, 0)),
+        ("77 1 2\n77 a 3 2 65535 4 5 99 1\n", range(77, 78), (0, 0, 0, 0)),
     ],
 )
-def test_statistics_are_read_from_the_kernels_list(listing: str, number: int, expected: tuple[int, ...]) -> None:
-    assert parse_statistics(listing, number) == QueueStatistics(*expected)
+def test_statistics_are_read_from_the_kernels_list(listing: str, numbers: range, expected: tuple[int, ...]) -> None:
+    assert parse_statistics(listing, numbers) == QueueStatistics(*expected)
 
 
 def test_statistics_are_zero_where_the_kernel_has_no_list(fake: FakeSocket, monkeypatch: pytest.MonkeyPatch) -> None:

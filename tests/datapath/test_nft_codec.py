@@ -137,14 +137,14 @@ REGISTER_0, REGISTER_1 = b"\0\0\0\x08", b"\0\0\0\x09"
         (nft_codec.use_object(7, "o"), "objref", {1: b"\0\0\0\7", 2: b"o\0"}),
         (nft_codec.drop(), "immediate", {1: b"\0\0\0\0", 2: netlink.nested(2, netlink.attribute(1, bytes(4)))}),
         (nft_codec.queue(77, bypass=True), "queue", {1: b"\0\x4d", 2: b"\0\1", 3: b"\0\1"}),
-        (nft_codec.queue(77, bypass=False), "queue", {1: b"\0\x4d", 2: b"\0\1", 3: b"\0\0"}),
+        (nft_codec.queue(77, 8, bypass=False), "queue", {1: b"\0\x4d", 2: b"\0\x08", 3: b"\0\0"}),
         *(
             (
-                nft_codec.xt_queue(77, bypass=bypass),
+                nft_codec.xt_queue(77, count, bypass=bypass),
                 "target",
-                {1: b"NFQUEUE\0", 2: b"\0\0\0\3", 3: struct.pack("=HHHH", 77, 1, bypass, 0)},
+                {1: b"NFQUEUE\0", 2: b"\0\0\0\3", 3: struct.pack("=HHHH", 77, count, bypass, 0)},
             )
-            for bypass in (True, False)
+            for count, bypass in ((1, True), (8, False))
         ),
     ],
 )

@@ -153,12 +153,12 @@ def split(expressions: bytes) -> list[bytes]:
 @pytest.mark.parametrize("features", [ALL, NONE])
 @pytest.mark.parametrize("observing", [False, True])
 def test_packets_go_to_the_queue_only_while_they_are_served(features: Features, observing: bool) -> None:
-    settings = replace(SETTINGS, observing=observing)
+    settings = replace(SETTINGS, observing=observing, queues=8)
     first, second = [rule for rule in nft_rules.rules(settings, features) if rule.chain == "to_alg"]
     assert ("lookup", "served") in names(first.expressions)
     queue = nft_codec.queue if features.queue_expression else nft_codec.xt_queue
     # Without an observer packets go on.
-    assert first.expressions[-1] == queue(77, bypass=observing)
+    assert first.expressions[-1] == queue(77, 8, bypass=observing)
     assert names(second.expressions) == [("objref", "to_queue")]
 
 

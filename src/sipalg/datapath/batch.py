@@ -33,6 +33,8 @@ _ID_AT = cython.declare(cython.int, 24)
 _IN_AT = cython.declare(cython.int, 36)
 _OUT_AT = cython.declare(cython.int, 44)
 _REST_AT = cython.declare(cython.int, 48)
+#: Where the queue's number is, in a packet's message and in a verdict.
+_NUMBER_AT = cython.declare(cython.int, 18)
 #: A verdict up to the packet's id, with the id, and with the payload attribute's header.
 _PREFIX_BYTES = cython.declare(cython.int, 28)
 _VERDICT_BYTES = cython.declare(cython.int, 32)
@@ -55,20 +57,26 @@ class Batch:
     sender: Sender
     #: Were there many packets at once?
     more: cython.bint
+    first: cython.int
     accept_prefix: bytes
     drop_prefix: bytes
-    #: Packets received, verdicts whose refusal the kernel told, and the last packet's id.
+    #: Packets received, verdicts whose refusal the kernel told, and each queue's last id, as far as it came last.
     received = cython.declare(cython.long, visibility="readonly")
     answered: cython.long
-    last_id = cython.declare(cython.long, visibility="readonly")
+    last_ids = cython.declare(dict, visibility="readonly")
 
-    def __cinit__(self, fd: cython.int, accept_prefix: bytes, drop_prefix: bytes, alone: cython.bint):
-        """`fd` is the bound socket; the prefixes are the two verdicts' bytes up to the packet's id.
+    def __cinit__(
+        self, fd: cython.int, first: cython.int, accept_prefix: bytes, drop_prefix: bytes, alone: cython.bint
+    ):
+        """`fd` is the bound socket, `first` the first queue's number.
 
+        The prefixes are the two verdicts' bytes up to the packet's id, with any queue's number.
         `alone`: send all verdicts in the caller's own thread.
         """
         i: cython.int
         self.fd = fd
+        self.first = first
+        self.last_ids = {}
         self.accept_prefix = accept_prefix
         self.drop_prefix = drop_prefix
         if len(accept_prefix) != _PREFIX_BYTES or len(drop_prefix) != _PREFIX_BYTES:
@@ -105,27 +113,29 @@ class Batch:
         for i in range(taken):
             at = self.place + i * _SLOT_BYTES
             size = self.heads[i].msg_len
-            packet = _read(at, size)
+            packet = _read(at, size, self.first)
             if packet is None:
-                packet = nfqueue.parse_packet(bytearray(at[:size]), size)
+                packet = nfqueue.parse_packet(bytearray(at[:size]), size, self.first)
             if packet is not None:
                 packets.append(packet)
                 self.received += 1
-                self.last_id = packet[0]
             elif size >= 20 and _u16(at + 4) == _ERROR:
                 self.answered += 1
         self.more = taken >= _MANY
+        if packets:
+            last: uint64_t = packets[len(packets) - 1][0]
+            self.last_ids[last >> 32] = last & 0xFFFFFFFF
         return packets
 
-    def verdict_accept(self, packet_id: cython.uint):
+    def verdict_accept(self, packet_id: uint64_t):
         """Let the packet go on as it came, with the next `flush`."""
         self._short(self.accept_prefix, packet_id)
 
-    def verdict_drop(self, packet_id: cython.uint):
+    def verdict_drop(self, packet_id: uint64_t):
         """Let the packet go nowhere, with the next `flush`."""
         self._short(self.drop_prefix, packet_id)
 
-    def verdict_replace(self, packet_id: cython.uint, packet: bytes):
+    def verdict_replace(self, packet_id: uint64_t, packet: bytes):
         """Let `packet` go on in its place, with the next `flush`."""
         size: cython.int = cython.cast(cython.int, PyBytes_GET_SIZE(packet))
         if size > _LARGEST_PACKET_BYTES:
@@ -135,7 +145,7 @@ class Batch:
 
     def verdict_payload(
         self,
-        packet_id: cython.uint,
+        packet_id: uint64_t,
         packet: bytes,
         payload: bytes,
         mtu_bytes: cython.int,
@@ -155,20 +165,25 @@ class Batch:
         _fill(new, size, total, mtu_bytes, identification)
 
     @cython.cfunc
-    def _short(self, prefix: bytes, packet_id: cython.uint) -> cython.void:
+    def _short(self, prefix: bytes, packet_id: uint64_t) -> cython.void:
         at: cython.p_uchar = self.sender.reserve(_VERDICT_BYTES)
-        memcpy(at, PyBytes_AS_STRING(prefix), _PREFIX_BYTES)
-        _put32(at + _PREFIX_BYTES, packet_id)
+        self._begin(at, prefix, packet_id)
 
     @cython.cfunc
-    def _replacement(self, packet_id: cython.uint, size: cython.int) -> cython.p_uchar:
+    def _begin(self, at: cython.p_uchar, prefix: bytes, packet_id: uint64_t) -> cython.void:
+        """Write a verdict up to the packet's id, with that."""
+        memcpy(at, PyBytes_AS_STRING(prefix), _PREFIX_BYTES)
+        _put16(at + _NUMBER_AT, self.first + cython.cast(cython.int, packet_id >> 32))
+        _put32(at + _PREFIX_BYTES, cython.cast(uint32_t, packet_id & 0xFFFFFFFF))
+
+    @cython.cfunc
+    def _replacement(self, packet_id: uint64_t, size: cython.int) -> cython.p_uchar:
         """Write a verdict's beginning; returns where `size` bytes of packet are to be put."""
         padded: cython.int = (size + 3) & ~3
         at: cython.p_uchar = self.sender.reserve(_REPLACE_BYTES + padded)
-        memcpy(at, PyBytes_AS_STRING(self.accept_prefix), _PREFIX_BYTES)
+        self._begin(at, self.accept_prefix, packet_id)
         length: uint32_t = _REPLACE_BYTES + size
         memcpy(at, cython.address(length), 4)
-        _put32(at + _PREFIX_BYTES, packet_id)
         part: uint16_t = cython.cast(uint16_t, size + 4)
         memcpy(at + _VERDICT_BYTES, cython.address(part), 2)
         part = cython.cast(uint16_t, _PAYLOAD)
@@ -207,7 +222,7 @@ def _split(packet: bytes):
 
 
 @cython.cfunc
-def _read(at: cython.p_uchar, size: cython.int):
+def _read(at: cython.p_uchar, size: cython.int, first: cython.int):
     """One packet message as the forward hook's are; None for any other."""
     if size < _REST_AT + 8:
         return None
@@ -227,7 +242,7 @@ def _read(at: cython.p_uchar, size: cython.int):
             return None
         if _u16(at + offset + 2) == _PAYLOAD:
             return (
-                ntohl(_u32(at + _ID_AT)),
+                cython.cast(uint64_t, (_be16(at + _NUMBER_AT) - first) & 0xFFFF) << 32 | ntohl(_u32(at + _ID_AT)),
                 at[30],
                 ntohl(_u32(at + _IN_AT)),
                 ntohl(_u32(at + _OUT_AT)),

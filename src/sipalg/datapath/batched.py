@@ -13,7 +13,7 @@ from typing import Protocol
 
 from sipalg import builds
 from sipalg.datapath.driver import Queue
-from sipalg.datapath.nfqueue import PacketQueue
+from sipalg.datapath.nfqueue import DROP, QUEUE_PACKETS, PacketQueue, queues_from, verdict_prefix
 
 
 class Machine(Queue, Protocol):
@@ -28,21 +28,25 @@ class Machine(Queue, Protocol):
         """Verdicts refused."""
 
     @property
-    def last_id(self) -> int:
-        """The last packet's id."""
+    def last_ids(self) -> dict[int, int]:
+        """By queue, the last one of the packets that were received together."""
 
     def settle(self) -> None:
         """Send all pending verdicts, and return when all are sent."""
 
 
 class BatchedQueue(PacketQueue):
-    """A bound queue number whose packets come and go by machine code; bound and closed as any."""
+    """Bound queue numbers whose packets come and go by machine code; bound and closed as any."""
 
-    def __init__(self, number: int, max_length: int = 8192, fail_open: bool = True) -> None:
-        super().__init__(number, max_length, fail_open)
+    def __init__(
+        self, number: int, max_length: int = QUEUE_PACKETS, fail_open: bool = True, queues: int = 1
+    ) -> None:
+        super().__init__(number, max_length, fail_open, queues)
         batch = import_module("sipalg.datapath.batch").Batch
         # Beside the engine's, verdicts need a processor that has nothing else to do.
-        self.way: Machine = batch(self.fileno(), self._accept, self._drop, len(os.sched_getaffinity(0)) < 2)
+        alone = len(os.sched_getaffinity(0)) < 2
+        accept, drop = verdict_prefix(number), verdict_prefix(number, decision=DROP)
+        self.way: Machine = batch(self.fileno(), number, accept, drop, alone)
 
     @property
     def received(self) -> int:
@@ -57,14 +61,17 @@ class BatchedQueue(PacketQueue):
     def close(self, *, let_go: bool = True) -> None:
         """Give back the queue; the packets in it pass as they are, or are dropped with it without `let_go`."""
         self.way.settle()
-        self._last_id = self.way.last_id
+        self._last_ids.update(self.way.last_ids)
         super().close(let_go=let_go)
 
 
-def open_queue(number: int, max_length: int = 8192, fail_open: bool = True) -> tuple[PacketQueue, Queue]:
-    """Bind a queue number, and say who takes its packets and gives their verdicts. Raises as `PacketQueue` does."""
+def open_queue(number: int, max_length: int = QUEUE_PACKETS) -> tuple[PacketQueue, Queue]:
+    """Bind the queues from a number on, and say who takes their packets and gives their verdicts.
+
+    Raises as `PacketQueue` does.
+    """
     if builds.running() == "compiled":
-        queue = BatchedQueue(number, max_length, fail_open)
+        queue = BatchedQueue(number, max_length, queues=queues_from(number))
         return queue, queue.way
-    plain = PacketQueue(number, max_length, fail_open)
+    plain = PacketQueue(number, max_length, queues=queues_from(number))
     return plain, plain

@@ -1,9 +1,11 @@
 """The packet queue: packets that the forward hook holds come in here, and verdicts go back in batches.
 
 Our table's last chain puts SIP packets into a numbered kernel queue (net/netfilter/nfnetlink_queue.c); the process
-that bound the number receives each as one netlink datagram and owes a verdict. Every packet goes through here, so
-this is written for speed: one fixed structure for what always comes first, a walk for the rest, and one `send` for up
-to 32 verdicts. In the compiled build `batched` puts machine code in place of the packets' and verdicts' part.
+that bound the number receives each as one netlink datagram and owes a verdict. There are several, by the hash of a
+packet's addresses, so that one phone can't take the room of all (docs/overload.md), and all come in by one socket.
+Every packet goes through here, so this is written for speed: one fixed structure for what always comes first, a walk
+for the rest, and one `send` for up to 32 verdicts. In the compiled build `batched` puts machine code in place of the
+packets' and verdicts' part.
 """
 
 from __future__ import annotations
@@ -40,7 +42,7 @@ _GSO: Final = 4
 # NFQA_…
 _VERDICT_HEADER: Final = 2
 _PAYLOAD: Final = 10
-_DROP: Final = 0  # NF_DROP
+DROP: Final = 0  # NFDROP
 _ACCEPT: Final = 1  # NF_ACCEPT
 
 _NETLINK_NO_ENOBUFS: Final = 5
@@ -52,17 +54,26 @@ _RECEIVE_BYTES: Final = 1 << 25
 _BATCH_VERDICTS: Final = 32
 _BATCH_BYTES: Final = 1 << 17
 
+#: How many queues there are, and how many packets wait in each before more pass by. All of them full take about 0.25 s
+#: at 70,000 packets a second; a SIP message is sent again after 0.5 s (RFC 3261, T1).
+QUEUES: Final = 8
+QUEUE_PACKETS: Final = 2048
+
 _MESSAGE = struct.Struct("=IH")
 _ATTRIBUTE = struct.Struct("=HH")
 _ID = struct.Struct("!I")
+#: In a packet's id: how far the queue's number is from the first one's, above the kernel's own 32 bits.
+_QUEUE_SHIFT: Final = 32
+_KERNELS_ID: Final = 0xFFFFFFFF
 _HEADER = struct.Struct("=IHHII")
-#: A verdict with a packet, up to that: length, what is the same in all (see `_verdict_prefix`), id in network order,
-#: and the payload attribute's header.
-_REPLACE = struct.Struct("=I24sIHH")
+#: A verdict: what is the same in all (see `verdict_prefix`) around the queue's number, and the id.
+_SHORT = struct.Struct("!18sH8sI")
+#: The same with a packet, up to that: length, then as above, and the payload attribute's header.
+_REPLACE = struct.Struct("=I14sH8sIHH")
 #: What nfqnl_build_packet_message always puts first: packet header, then interface in, interface out (forward hook
 #: packets have both). Attribute headers are compared as bytes.
-_FIXED = struct.Struct("!4sI2xBx4sI4sI")
-_FIXED_AT: Final = 20
+_FIXED = struct.Struct("!H4sI2xBx4sI4sI")
+_FIXED_AT: Final = 18
 _REST_AT: Final = _FIXED_AT + _FIXED.size
 _PACKET_HEADER_ATTRIBUTE: Final = _ATTRIBUTE.pack(11, 1)
 _IN_ATTRIBUTE: Final = _ATTRIBUTE.pack(8, 5)
@@ -72,6 +83,7 @@ _OUT_ATTRIBUTE: Final = _ATTRIBUTE.pack(8, 6)
 class QueuedPacket(NamedTuple):
     """One held packet: `packet` begins with its IP header; `hook` is netfilter's number (2 is forward).
 
+    The id is the kernel's own, with the queue above it: how far its number is from the first one's, times 2**32.
     An interface's index is 0 where the kernel didn't tell both.
     """
 
@@ -83,7 +95,7 @@ class QueuedPacket(NamedTuple):
 
 
 class QueueStatistics(NamedTuple):
-    """The kernel's view of the queue, counted since it was bound.
+    """The kernel's view of the queues together, counted since they were bound.
 
     With fail-open packets that found it full are in none of these; the table's own counter less what was received
     tells them.
@@ -95,29 +107,39 @@ class QueueStatistics(NamedTuple):
     queue_dropped: int
     #: Dropped because our receive buffer was full (never, with fail-open).
     user_dropped: int
-    #: The last packet's id; ids begin with 1.
+    #: The last packets' ids, added up: each queue's begin with 1.
     id_sequence: int
 
 
-class PacketQueue:
-    """A bound queue number. Every packet that `receive` returns must get exactly one verdict."""
+def queues_from(number: int) -> int:
+    """Return how many queues there are from this number on, which is the first: fewer only where numbers end."""
+    return min(QUEUES, 65536 - number)
 
-    def __init__(self, number: int, max_length: int = 8192, fail_open: bool = True) -> None:
-        """Bind queue `number`, 0–65535, which holds up to `max_length` packets.
+
+class PacketQueue:
+    """Bound queue numbers. Every packet that `receive` returns must get exactly one verdict."""
+
+    def __init__(
+        self, number: int, max_length: int = QUEUE_PACKETS, fail_open: bool = True, queues: int = 1
+    ) -> None:
+        """Bind `queues` queues from `number`, 0–65535, on, each of which holds up to `max_length` packets.
 
         With `fail_open` what overflows passes as if there were no queue. Raises NetlinkError: EPERM without the right
-        to, EBUSY or EPERM when another process has the number.
+        to, EBUSY or EPERM when another process has one of the numbers.
         """
         self.number = number
+        self.numbers = range(number, number + queues)
         self._received = 0
         self._refused = 0
-        self._last_id = 0
+        #: By queue, the last one of the packets that were received together.
+        self._last_ids = dict.fromkeys(range(queues), 0)
         self._buffer = bytearray(_BUFFER_BYTES)
         self._pending: list[bytes] = []
         self._pending_bytes = 0
-        self._accept = _verdict_prefix(number, 32)
-        self._drop = _verdict_prefix(number, 32, decision=_DROP)
-        self._constant = self._accept[4:]
+        accept, drop = verdict_prefix(number), verdict_prefix(number, decision=DROP)
+        self._accept = accept[:18], accept[20:]
+        self._drop = drop[:18], drop[20:]
+        self._constant = accept[4:18], accept[20:]
         self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, 12)
         try:
             self._socket.setsockopt(netlink.SOL_NETLINK, _NETLINK_NO_ENOBUFS, 1)
@@ -126,12 +148,13 @@ class PacketQueue:
             netlink.grow_buffer(self._socket, 4 * _BATCH_BYTES, receiving=False)
             self._socket.setblocking(False)
             self._socket.bind((0, 0))
-            self._bind(max_length, fail_open)
+            for one in self.numbers:
+                self._bind(one, max_length, fail_open)
         except OSError:
             self._socket.close()
             raise
 
-    def _bind(self, max_length: int, fail_open: bool) -> None:
+    def _bind(self, number: int, max_length: int, fail_open: bool) -> None:
         # All in one message, so that no packet finds the queue half configured. GSO stays off: the kernel segments.
         message = netlink.nfnetlink(
             _QUEUE,
@@ -142,7 +165,7 @@ class PacketQueue:
             netlink.u32(_CFG_MAX_LENGTH, max_length),
             netlink.u32(_CFG_MASK, _FAIL_OPEN | _GSO),
             netlink.u32(_CFG_FLAGS, _FAIL_OPEN if fail_open else 0),
-            resource=self.number,
+            resource=number,
         )
         self._socket.send(netlink.encode(message, 0))
         # Without an acknowledgement asked for, only a refusal answers, and no packet can come before it.
@@ -155,11 +178,14 @@ class PacketQueue:
             if error is not None:
                 raise error
 
-    def _strict_message(self) -> bytes:
-        """Return the message that ends fail-open, and changes nothing else."""
+    def _strict_messages(self) -> bytes:
+        """Return the messages that end fail-open, and change nothing else."""
         mask, value = netlink.u32(_CFG_MASK, _FAIL_OPEN), netlink.u32(_CFG_FLAGS, 0)
-        message = netlink.nfnetlink(_QUEUE, _CONFIG, netlink.REQUEST, mask, value, resource=self.number)
-        return netlink.encode(message, 0)
+        messages = [
+            netlink.nfnetlink(_QUEUE, _CONFIG, netlink.REQUEST, mask, value, resource=number)
+            for number in self.numbers
+        ]
+        return b"".join(netlink.encode(message, 0) for message in messages)
 
     @property
     def received(self) -> int:
@@ -183,26 +209,27 @@ class PacketQueue:
         with contextlib.suppress(BlockingIOError):
             for _ in range(limit):
                 size = receive_into(buffer)
-                packet = parse_packet(buffer, size)
+                packet = parse_packet(buffer, size, self.number)
                 if packet is not None:
                     packets.append(packet)
-                elif size >= _FIXED_AT and _MESSAGE.unpack_from(buffer)[1] == netlink.ERROR:
+                elif size >= 20 and _MESSAGE.unpack_from(buffer)[1] == netlink.ERROR:
                     self._refused += 1
         if packets:
             self._received += len(packets)
-            self._last_id = packets[-1].packet_id
+            self._note_last(packets[-1].packet_id)
         return packets
 
     def verdict_accept(self, packet_id: int) -> None:
         """Let the packet go on as it came, with the next `flush`."""
-        pending = self._pending
-        pending.append(self._accept + _ID.pack(packet_id))
-        if len(pending) >= _BATCH_VERDICTS:
-            self.flush()
+        self._short(self._accept, packet_id)
 
     def verdict_drop(self, packet_id: int) -> None:
         """Let the packet go nowhere, with the next `flush`."""
-        self._pending.append(self._drop + _ID.pack(packet_id))
+        self._short(self._drop, packet_id)
+
+    def _short(self, prefix: tuple[bytes, bytes], packet_id: int) -> None:
+        number = self.number + (packet_id >> _QUEUE_SHIFT)
+        self._pending.append(_SHORT.pack(prefix[0], number, prefix[1], packet_id & _KERNELS_ID))
         if len(self._pending) >= _BATCH_VERDICTS:
             self.flush()
 
@@ -211,7 +238,10 @@ class PacketQueue:
         length = len(packet)
         if self._pending_bytes + length > _BATCH_BYTES:
             self.flush()
-        head = _REPLACE.pack(36 + length, self._constant, socket.htonl(packet_id), length + 4, _PAYLOAD)
+        number = socket.htons(self.number + (packet_id >> _QUEUE_SHIFT))
+        kernels_id = socket.htonl(packet_id & _KERNELS_ID)
+        before, behind = self._constant
+        head = _REPLACE.pack(36 + length, before, number, behind, kernels_id, length + 4, _PAYLOAD)
         self._pending.append(b"".join((head, packet, netlink.PADDING[length & 3])))
         self._pending_bytes += length
         if len(self._pending) >= _BATCH_VERDICTS:
@@ -245,13 +275,13 @@ class PacketQueue:
                     self._refused += 1
 
     def statistics(self) -> QueueStatistics:
-        """Return the kernel's counters of this queue; all zero where it shows none."""
+        """Return the kernel's counters of these queues; all zero where it shows none."""
         path = Path("/proc/thread-self/net/netfilter/nfnetlink_queue")
         try:
             listing = path.read_text(encoding="ascii")
         except OSError:
             listing = ""
-        return parse_statistics(listing, self.number)
+        return parse_statistics(listing, self.numbers)
 
     def close(self, *, let_go: bool = True) -> None:
         """Give back the queue; the packets in it pass as they are, or are dropped with it without `let_go`.
@@ -263,29 +293,34 @@ class PacketQueue:
             # A socket that is closing can't be sent to some microseconds before its queue is gone, and fail-open lets
             # pass what comes in between (nfnetlink_queue.c, __nfqnl_enqueue_packet).
             with contextlib.suppress(OSError):
-                self._socket.send(self._strict_message())
+                self._socket.send(self._strict_messages())
             self._socket.close()
             return
-        # Ids are compared as serial numbers, so this is after every one that was given out.
-        last = _ID.pack((self._last_id + (1 << 30)) & 0xFFFFFFFF)
-        with contextlib.suppress(OSError):
-            self._socket.send(_verdict_prefix(self.number, 32, _VERDICT_UP_TO) + last)
+        for place, last_id in self._last_ids.items():
+            # Ids are compared as serial numbers, so this is after every one that was given out.
+            last = _ID.pack((last_id + (1 << 30)) & _KERNELS_ID)
+            with contextlib.suppress(OSError):
+                self._socket.send(verdict_prefix(self.number + place, _VERDICT_UP_TO) + last)
         self._socket.close()
 
+    def _note_last(self, packet_id: int) -> None:
+        self._last_ids[packet_id >> _QUEUE_SHIFT] = packet_id & _KERNELS_ID
 
-def _verdict_prefix(number: int, length: int, kind: int = _VERDICT, decision: int = _ACCEPT) -> bytes:
-    """Return a verdict's bytes up to the packet id, `length` being the whole message's without padding."""
+
+def verdict_prefix(number: int, kind: int = _VERDICT, decision: int = _ACCEPT) -> bytes:
+    """Return a verdict's bytes up to the packet id; the length is the whole message's, where it has no packet."""
     return (
-        _HEADER.pack(length, kind, netlink.REQUEST, 0, 0)
+        _HEADER.pack(32, kind, netlink.REQUEST, 0, 0)
         + struct.pack("!BBH", 0, 0, number)
         + _ATTRIBUTE.pack(12, _VERDICT_HEADER)
         + _ID.pack(decision)
     )
 
 
-def parse_packet(buffer: bytearray, size: int) -> QueuedPacket | None:
+def parse_packet(buffer: bytearray, size: int, first: int) -> QueuedPacket | None:
     """Read one received datagram, the first `size` bytes of `buffer`; None when it is no whole packet message.
 
+    `first` is the first queue's number.
     The kernel sends every packet in a datagram of its own. One that has no readable payload comes out empty.
     """
     if size < _REST_AT:
@@ -293,13 +328,15 @@ def parse_packet(buffer: bytearray, size: int) -> QueuedPacket | None:
     length, kind = _MESSAGE.unpack_from(buffer)
     if kind != _PACKET or length > size:
         return None
-    header, packet_id, hook, in_header, in_ifindex, out_header, out_ifindex = _FIXED.unpack_from(buffer, _FIXED_AT)
+    fixed = _FIXED.unpack_from(buffer, _FIXED_AT)
+    number, header, packet_id, hook, in_header, in_ifindex, out_header, out_ifindex = fixed
     if header != _PACKET_HEADER_ATTRIBUTE:
         return None
     offset = _REST_AT
     if in_header != _IN_ATTRIBUTE or out_header != _OUT_ATTRIBUTE:
         in_ifindex = out_ifindex = 0
-        offset = _FIXED_AT + 12
+        offset = _FIXED_AT + 14
+    packet_id |= (number - first & 0xFFFF) << _QUEUE_SHIFT
     unpack = _ATTRIBUTE.unpack_from
     while offset + 4 <= length:
         size, kind = unpack(buffer, offset)
@@ -313,10 +350,9 @@ def parse_packet(buffer: bytearray, size: int) -> QueuedPacket | None:
     return QueuedPacket(packet_id, hook, in_ifindex, out_ifindex, b"")
 
 
-def parse_statistics(listing: str, number: int) -> QueueStatistics:
-    """Read /proc/net/netfilter/nfnetlink_queue; all zero when the queue isn't listed."""
-    for line in listing.splitlines():
-        fields = line.split()
-        if len(fields) >= 8 and all(field.isdecimal() for field in fields[:8]) and int(fields[0]) == number:
-            return QueueStatistics(int(fields[2]), int(fields[5]), int(fields[6]), int(fields[7]))
-    return QueueStatistics(0, 0, 0, 0)
+def parse_statistics(listing: str, numbers: range) -> QueueStatistics:
+    """Read /proc/net/netfilter/nfnetlink_queue, and add up these queues' lines; all zero when none is listed."""
+    lines = [line.split()[:8] for line in listing.splitlines()]
+    found = [list(map(int, line)) for line in lines if len(line) == 8 and all(field.isdecimal() for field in line)]
+    ours = [(line[2], line[5], line[6], line[7]) for line in found if line[0] in numbers]
+    return QueueStatistics(*map(sum, zip((0, 0, 0, 0), *ours, strict=True)))

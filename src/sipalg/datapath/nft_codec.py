@@ -387,12 +387,12 @@ def no_track() -> bytes:
     return _expression("notrack")
 
 
-def queue(number: int, *, bypass: bool) -> bytes:
-    """Hand the packet to a queue; without a process there it goes on if `bypass`, else nowhere (NFT_QUEUE_FLAG_…)."""
-    return _expression("queue", u16(1, number), u16(2, 1), u16(3, int(bypass)))
+def queue(number: int, count: int = 1, *, bypass: bool) -> bytes:
+    """Hand it to one of `count` queues, by its addresses; without a process it goes on if `bypass`, else nowhere."""
+    return _expression("queue", u16(1, number), u16(2, count), u16(3, int(bypass)))
 
 
-def xt_queue(number: int, *, bypass: bool) -> bytes:
+def xt_queue(number: int, count: int = 1, *, bypass: bool) -> bytes:
     """Do the same with the NFQUEUE target, revision 3 (struct xt_NFQ_info_v3), for kernels without `queue`."""
-    info = struct.pack("=HHHxx", number, 1, int(bypass))
+    info = struct.pack("=HHHxx", number, count, int(bypass))
     return _expression("target", text(1, "NFQUEUE"), u32(2, 3), attribute(3, info))

@@ -118,7 +118,7 @@ class RelayRules(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class TableSettings:
-    """What the rule set depends on. All but `name`, `outside` and `queue_number` may change while it works."""
+    """What the rule set depends on. All but `name`, `outside` and the queues may change while it works."""
 
     #: The one outside interface.
     outside: str
@@ -128,6 +128,8 @@ class TableSettings:
     #: Is there a table for IPv6 too? Where that leaves as it is, it only brings packets to the queue.
     ipv6: Ipv6Table = "no"
     queue_number: int = 5060
+    #: How many queues there are from that number on; which one a packet goes to is the hash of its two addresses.
+    queues: int = 1
     #: The remote SIP servers' ports.
     ports: tuple[int, ...] = (5060, 5061)
     protocols: tuple[int, ...] = (UDP,)
@@ -223,7 +225,7 @@ def rules(settings: TableSettings, features: Features, family: Family = IPV4) ->
     to_media_map = (*by_destination, nft.look_up(MEDIA_MAP), dnat)
     count = nft.use_object(nft.COUNTER, COUNTER_NAME)
     queue = (nft.queue if features.queue_expression else nft.xt_queue)(
-        settings.queue_number, bypass=settings.observing
+        settings.queue_number, settings.queues, bypass=settings.observing
     )
     opened_inside, opened_outside = (_to_queue(name, features) for name, *_ in timeout_policies(settings))
     peer = (*family.by_peer(), nft.is_in(SIP_PEERS))

@@ -25,6 +25,7 @@ from sipalg.datapath.admin_model import ChainKey, PortRange
 from sipalg.datapath.admin_rules import AdminRules, AdminRulesError, read_admin_rules
 from sipalg.datapath.nat_address import NatAddress
 from sipalg.datapath.netlink import NETLINK_NETFILTER, Message, NetlinkError, NetlinkSocket
+from sipalg.datapath.nfqueue import queues_from
 from sipalg.datapath.nft_features import find_features
 from sipalg.datapath.ports import local_port_range, overlap
 from sipalg.engine.verdict import UDP, Endpoint
@@ -214,18 +215,20 @@ def _answers(socket: NetlinkSocket, message: Message, *expected: int) -> bool:
 
 
 def look_at_queue(plan: Plan) -> Iterator[Finding]:
-    """Yield who else holds the plan's queue."""
+    """Yield who else holds one of the plan's queues."""
     try:
         listing = _QUEUES.read_text()
     except OSError:
         # No queues yet; or it is for root's eyes only, and binding the queue will tell.
         return
-    owner = queue_owner(listing, plan.queue_number)
-    if owner:
-        pid = _holder(owner)
-        whose = f"another running sipalg (pid {pid})" if pid else "another program"
-        text = f"queue {plan.queue_number} belongs to {whose}; stop it, or choose another number with --queue"
-        yield Finding("error", "queue-in-use", text)
+    for number in range(plan.queue_number, plan.queue_number + queues_from(plan.queue_number)):
+        owner = queue_owner(listing, number)
+        if owner:
+            pid = _holder(owner)
+            whose = f"another running sipalg (pid {pid})" if pid else "another program"
+            text = f"queue {number} belongs to {whose}; stop it, or choose another number with --queue"
+            yield Finding("error", "queue-in-use", text)
+            return
 
 
 def queue_owner(listing: str, number: int) -> int:

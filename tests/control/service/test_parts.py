@@ -10,6 +10,7 @@ import pytest
 
 from sipalg.control.service import parts
 from sipalg.control.settings.model import Settings
+from sipalg.datapath.nfqueue import QUEUES
 from sipalg.datapath.nft_rules import TableSettings
 from sipalg.engine.settings import Ipv6
 from sipalg.engine.settings import Settings as EngineSettings
@@ -40,7 +41,7 @@ OTHER = Settings(
 def test_what_nobody_says_is_the_engines_default() -> None:
     settings = parts.engine_settings(ROUTER, "203.0.113.1", 180.0)
     assert settings == EngineSettings(frozenset({"lan0"}), "203.0.113.1", "203.0.113.1")
-    assert parts.table_settings(ROUTER, 30.0) == TableSettings("wan0", ("lan0",))
+    assert parts.table_settings(ROUTER, 30.0) == TableSettings("wan0", ("lan0",), queues=QUEUES)
 
 
 def test_everything_is_handed_on() -> None:
@@ -56,6 +57,7 @@ def test_everything_is_handed_on() -> None:
         "wan0",
         ("lan0", "lan1"),
         queue_number=7,
+        queues=QUEUES,
         ports=(5060, 5070),
         exempt=(VPN,),
         trusted_peers=(SITE,),
