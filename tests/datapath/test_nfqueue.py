@@ -307,6 +307,15 @@ def test_several_queues_are_bound_served_and_closed_each_by_its_number(fake: Fak
         assert struct.unpack("!II", netlink.attributes(one.body, 4)[2]) == (1, packet_id)
 
 
+def test_fail_open_ends_in_each_queue_that_is_given_back(fake: FakeSocket) -> None:
+    queue = PacketQueue(77, 500, queues=3)
+    queue.close(let_go=False)
+    assert not fake.closed
+    strict = [message for _, message in decode(made[1].sent[-1])]
+    assert [message.body[:4] for message in strict] == [struct.pack("!BBH", 0, 0, number) for number in (77, 78, 79)]
+    assert {netlink.attributes(message.body, 4)[5] for message in strict} == {bytes(4)}
+
+
 def test_there_are_fewer_queues_where_numbers_end() -> None:
     assert [queues_from(number) for number in (0, 5060, 65528, 65529, 65535)] == [8, 8, 8, 7, 1]
 
