@@ -22,7 +22,7 @@ from sipalg.browse.pages import Ladder, Table, Whole
 from sipalg.browse.screen import Screen
 from sipalg.browse.sources import CapturedCalls
 
-PATIENCE_S = 20
+PATIENCE_S = 60
 
 
 def shown(browser: Browser, keys: str) -> str:

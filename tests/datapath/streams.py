@@ -131,7 +131,7 @@ class World:
     def accept(self) -> socket.socket:
         """Take what the relay connects onwards."""
         self.steps()
-        self.listener.settimeout(5)
+        self.listener.settimeout(30)
         self.far, _ = self.listener.accept()
         self.far.setblocking(False)
         self.steps()

@@ -30,7 +30,7 @@ def ends() -> Iterator[tuple[socket.socket, Machine]]:
     kernel, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     for end in (kernel, ours):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
-        end.settimeout(5)
+        end.settimeout(30)
     yield kernel, batch_at(ours.fileno())
     kernel.close()
     ours.close()
@@ -185,7 +185,7 @@ def test_where_a_batch_does_not_get_through_each_goes_alone() -> None:
     with kernel, ours:
         # A datagram larger than the sender's buffer is refused.
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4608)
-        kernel.settimeout(5)
+        kernel.settimeout(30)
         batch = batch_at(ours.fileno())
         packet = packet_of(b"a")
         for packet_id, size in enumerate((3000, 3000, 60_000)):

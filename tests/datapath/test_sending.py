@@ -26,7 +26,7 @@ def ends() -> Iterator[tuple[socket.socket, socket.socket]]:
     kernel, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
     for end in (kernel, ours):
         end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
-        end.settimeout(5)
+        end.settimeout(30)
     yield kernel, ours
     kernel.close()
     ours.close()
@@ -115,7 +115,7 @@ def test_what_does_not_get_through_beside_the_engine_is_counted_and_the_rest_doe
         # A datagram larger than the sender's buffer is refused.
         ours.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 4608)
         kernel.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 20)
-        kernel.settimeout(5)
+        kernel.settimeout(30)
         batch = batch_at(ours.fileno(), alone=False)
         packet = packet_of(b"a")
         for packet_id in range(MANY):
@@ -139,5 +139,5 @@ def waiting(kernel: socket.socket) -> bytes:
         while True:
             got += kernel.recv(1 << 19)
     except BlockingIOError:
-        kernel.settimeout(5)
+        kernel.settimeout(30)
         return got

@@ -47,7 +47,7 @@ class End(asyncio.DatagramProtocol):
 
     async def packet(self) -> tuple[bytes, Endpoint]:
         """Wait for the next packet."""
-        return await asyncio.wait_for(self.came.get(), 2.0)
+        return await asyncio.wait_for(self.came.get(), 30.0)
 
     async def message(self, kind: str) -> SipMessage:
         """Wait for the next message, which has to be of that method, or status."""

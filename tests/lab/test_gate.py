@@ -13,7 +13,7 @@ from sipalg.lab.gate import Gate
 from sipalg.lab.programs import interrupted
 from sipalg.lab.topology import LabError
 
-PATIENCE_S = 10.0
+PATIENCE_S = 60.0
 
 
 class Visitor:

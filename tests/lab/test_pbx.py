@@ -61,7 +61,7 @@ class World:
 
     async def heard(self, line: str) -> None:
         """Wait until the PBX has said a line."""
-        async with asyncio.timeout(2.0):
+        async with asyncio.timeout(30.0):
             while line not in self.said:
                 await asyncio.sleep(0.001)
 
@@ -233,7 +233,7 @@ def test_a_signal_redirects(capsys: pytest.CaptureFixture[str], monkeypatch: pyt
 
     async def whole() -> None:
         running = asyncio.create_task(run(SETTINGS))
-        async with asyncio.timeout(2.0):
+        async with asyncio.timeout(30.0):
             while "ready" not in capsys.readouterr().out:
                 await asyncio.sleep(0.001)
             os.kill(os.getpid(), signal.SIGUSR1)

@@ -12,8 +12,10 @@ from sipalg.lab.pbx_message import SipMessage, response
 from sipalg.lab.pbx_transactions import PATIENCE, Transactions
 
 PBX = Endpoint(address(20), SIP_PORT)
-#: So short that a test needn't wait; RFC 3261's is 0.5.
-T1_S = 0.02
+#: RFC 3261's: nothing comes again while a test is about something else.
+T1_S = 0.5
+#: So short that a test needn't wait for what comes again.
+SHORT_S = 0.02
 URI = f"sip:700@{PBX}"
 BYE = SipMessage("BYE sip:a@b SIP/2.0", (("To", "<sip:a@b>;tag=a"), ("Call-ID", "one"), ("CSeq", "2 BYE")))
 INVITE = SipMessage("INVITE sip:a@b SIP/2.0", (("From", "x"), ("To", "<sip:a@b>"), ("CSeq", "1 INVITE")))
@@ -46,7 +48,7 @@ def test_a_request_comes_again_until_it_is_answered() -> None:
         end.send(PBX, response(again, 200, "a").encode())
         assert (await asked).status == 200
 
-    play(scene)
+    play(scene, SHORT_S)
 
 
 def test_nobody_there_is_408() -> None:
@@ -148,7 +150,7 @@ def test_a_2xx_to_an_invite_comes_again_until_its_ack() -> None:
         assert asyncio.all_tasks() == {asyncio.current_task()}
         assert [message.method for message in served] == ["INVITE", "OPTIONS"]
 
-    play(scene)
+    play(scene, SHORT_S)
 
 
 def test_what_is_no_sip_and_what_nobody_asked_for_is_left_alone() -> None:

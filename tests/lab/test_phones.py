@@ -77,11 +77,11 @@ def phone_and_control(
     directory: Path, monkeypatch: pytest.MonkeyPatch, settings: PhoneSettings, script: str = "exec sleep 60"
 ) -> Iterator[tuple[Phone, Control]]:
     with socket.create_server(("127.0.0.1", 0)) as server:
-        server.settimeout(5.0)
+        server.settimeout(30.0)
         monkeypatch.setattr(phones, "CONTROL_PORT", server.getsockname()[1])
         with Phone(Here(directory, script), settings) as phone:
             connection, _ = server.accept()
-            connection.settimeout(5.0)
+            connection.settimeout(30.0)
             with connection:
                 yield phone, Control(connection)
 
@@ -241,7 +241,7 @@ def test_events_are_kept_and_answers_to_commands_are_not(pair: tuple[Phone, Cont
     control.send(netstring({"response": True, "ok": True, "data": "CALL_ESTABLISHED"}))
     control.event("CALL_RINGING", peeruri="sip:ü@203.0.113.50")
     control.event("CALL_ESTABLISHED")
-    assert phone.wait_for("CALL_ESTABLISHED", 5.0)
+    assert phone.wait_for("CALL_ESTABLISHED", 30.0)
     assert [event["type"] for event in phone.events] == ["CALL_RINGING", "CALL_ESTABLISHED"]
     assert phone.events[0]["peeruri"] == "sip:ü@203.0.113.50"
 
@@ -261,7 +261,7 @@ def test_events_may_come_in_any_pieces(size: int) -> None:
 def test_older_events_dont_count(pair: tuple[Phone, Control]) -> None:
     phone, control = pair
     control.event("CALL_ESTABLISHED")
-    assert phone.wait_for("CALL_ESTABLISHED", 5.0)
+    assert phone.wait_for("CALL_ESTABLISHED", 30.0)
     since = len(phone.events)
     assert phone.seen("CALL_ESTABLISHED") == 1
     assert phone.seen("CALL_ESTABLISHED", since) == 0
@@ -278,8 +278,8 @@ def test_a_refusal_ends_the_wait_for_an_answer(
     phone, control = pair
     waits: list[bool] = []
 
-    def wait(condition: Callable[[], bool], timeout_s: float) -> bool:
-        waits.append(wait_until(condition, timeout_s))
+    def wait(condition: Callable[[], bool], timeout_s: float, moved: Callable[[], object]) -> bool:
+        waits.append(wait_until(condition, timeout_s, moved))
         return waits[-1]
 
     monkeypatch.setattr(phones, "wait_until", wait)

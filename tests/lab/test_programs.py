@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from pathlib import Path
 
 import pytest
 
 from sipalg.lab import programs
-from sipalg.lab.programs import Program, interrupted, missing_packages, pause, wait_until
+from sipalg.lab.programs import Capture, Program, interrupted, missing_packages, pause, wait_until
 from sipalg.lab.topology import LabError, Topology
 
 
@@ -73,10 +74,10 @@ def test_its_children_end_with_it(tmp_path: Path) -> None:
     )
     with start(tmp_path, code) as program:
         program.wait_for("child")
-        assert program.wait(5.0) == 0
+        assert program.wait(30.0) == 0
         group = program.pid
         assert _alive(group)
-    assert wait_until(lambda: not _alive(group), 5.0)
+    assert wait_until(lambda: not _alive(group), 30.0)
 
 
 def _alive(group: int) -> bool:
@@ -103,6 +104,51 @@ def test_waiting_ends_with_the_condition_the_time_or_an_interruption() -> None:
     finally:
         interrupted.clear()
     pause(0.0)
+
+
+def test_a_capture_that_doesnt_come_up_leaves_nothing(tmp_path: Path) -> None:
+    class Silent(Here):
+        def command(self, _host: str, *_argv: str | Path) -> list[str]:
+            return ["sh", "-c", f"echo $$ > {tmp_path}/pid; exec sleep 60"]
+
+    interrupted.set()
+    try:
+        with pytest.raises(LabError, match="interrupted"):
+            Capture(Silent(tmp_path), "router", "lan0")
+    finally:
+        interrupted.clear()
+    pid = tmp_path / "pid"
+    assert not (pid.exists() and pid.read_text() and Path(f"/proc/{pid.read_text().strip()}").exists())
+
+
+def test_what_moves_is_waited_for_and_what_stands_still_isnt(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = [100.0]
+    late = [0.0]
+
+    def sleep(seconds: float) -> None:
+        clock[0] += seconds + late[0]
+
+    monkeypatch.setattr(programs, "pause", sleep)
+    monkeypatch.setattr(time, "monotonic", lambda: clock[0])
+
+    def waited_s(until_s: float, moves_until_s: float = 0.0, timeout_s: float = 2.5) -> tuple[bool, object]:
+        begun = clock[0]
+        held = wait_until(
+            lambda: clock[0] - begun >= until_s, timeout_s, lambda: min(clock[0] - begun, moves_until_s)
+        )
+        return held, pytest.approx(clock[0] - begun, abs=0.1)
+
+    assert waited_s(2.0) == (True, 2.0)
+    assert waited_s(3.0) == (False, 2.5)
+    assert waited_s(7.0, moves_until_s=5.0) == (True, 7.0)
+    assert waited_s(9.0, moves_until_s=5.0) == (False, 7.5)
+    # What never comes to its end, and what was to be waited for longer anyway.
+    assert waited_s(99.0, moves_until_s=99.0) == (False, programs.LONGEST_S)
+    assert waited_s(99.0, moves_until_s=99.0, timeout_s=40.0) == (False, 40.0)
+    # A machine that wakes us late has been late with the others, too: the same number of looks.
+    late[0] = programs.POLL_S
+    assert waited_s(4.5) == (True, 4.5)
+    assert waited_s(99.0) == (False, 5.0)
 
 
 def test_missing_programs_are_named_by_their_packages(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -72,7 +72,7 @@ class Here(Topology):
 def far() -> Iterator[socket.socket]:
     """Another end, on a loopback address of this process's own."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as end:
-        end.settimeout(2.0)
+        end.settimeout(30.0)
         end.bind((address(60), 0))
         yield end
 

@@ -81,7 +81,7 @@ class FakeProgram:
     def stop(self) -> None:
         self.world.happened.append(f"no {self.name}")
 
-    def wait_for(self, pattern: str, timeout_s: float) -> None:
+    def wait_for(self, pattern: str, timeout_s: float = 30.0) -> None:
         assert (pattern, timeout_s > 0) == ("^ready$", True)
         if self.world.not_ready:
             raise LabError(f"{self.name} ended with 2: no such interface")
@@ -142,9 +142,9 @@ class FakePhone(Phone):
 class FakeTalker:
     """A talker which gets a packet each time that it is asked what it got."""
 
-    def __init__(self, heard_hz: float, comes: bool = True) -> None:
+    def __init__(self, *heard_hz: float, comes: bool = True) -> None:
         self.host = "phone1"
-        self.heard = heard_hz
+        self.heard = list(heard_hz)
         self.comes = comes
         self._received: list[bytes] = []
 
@@ -154,10 +154,11 @@ class FakeTalker:
         return list(self._received)
 
     def heard_hz(self) -> float:
-        return self.heard
+        """What is measured: one after the other, the last one again and again."""
+        return self.heard.pop(0) if len(self.heard) > 1 else self.heard[0]
 
 
-def a_few_times(condition: Callable[[], bool], _timeout_s: float) -> bool:
+def a_few_times(condition: Callable[[], bool], _timeout_s: float, _moved: Callable[[], object] = lambda: None) -> bool:
     """Ask without letting time pass."""
     return any(condition() for _ in range(5))
 

@@ -12,6 +12,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 
 import pytest
+from tests.live.router import PATIENCE_S
 from tests.live.within import inside
 
 from sipalg.codec.datagram import UdpPacket, checksums_right, parse_udp, replace_payload
@@ -92,7 +93,7 @@ def queue(net: Topology, table: NftTable) -> Iterator[PacketQueue]:
 
 def bound(net: Topology, host: str, port: int) -> socket.socket:
     made = net.socket(host)
-    made.settimeout(3)
+    made.settimeout(PATIENCE_S)
     made.bind(("", port))
     return made
 
@@ -100,7 +101,7 @@ def bound(net: Topology, host: str, port: int) -> socket.socket:
 def held(queue: PacketQueue, count: int = 1) -> list[QueuedPacket]:
     """Wait for `count` packets in the queue, and take all that are there."""
     packets: list[QueuedPacket] = []
-    while len(packets) < count and select.select([queue], [], [], 3)[0]:
+    while len(packets) < count and select.select([queue], [], [], PATIENCE_S)[0]:
         packets += queue.receive()
     return packets
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -47,7 +48,7 @@ def test_flows_with_their_flags_and_the_time_left(
     number, letters, protocol, *ends, timeout, kind = row.split()
     assert (number, letters, protocol, kind) == ("0", "Cs", "udp", "sip")
     assert ends == [f"{PHONE}:5060", f"{SERVER}:5060", f"{PUBLIC_ADDRESS}:5060"]
-    assert timeout in ("30m", "29m59s", "29m58s")
+    assert re.fullmatch(r"30m|29m\d+s", timeout)
     server.sendto(b"SIP/2.0 200 OK\r\n" + received.partition(b"\r\n")[2], public)
     phone.recv(65535)
     assert shown(router, "/ip", "firewall", "connection", "print", "count-only", "where", "seen-reply") == ["1"]

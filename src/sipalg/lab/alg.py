@@ -19,9 +19,9 @@ from sipalg.lab.programs import Program
 from sipalg.lab.topology import LabError, Topology
 
 #: How long a start, an end and an answer may take, on a machine that has much else to do.
-READY_S: Final = 15.0
-END_S: Final = 10.0
-ANSWER_S: Final = 10.0
+READY_S: Final = 60.0
+END_S: Final = 30.0
+ANSWER_S: Final = 30.0
 
 Table = Literal["mappings", "calls"]
 #: What it knew at the end is what one asks for first when a scenario failed.

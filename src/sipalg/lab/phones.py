@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final, Self
 
-from sipalg.lab.programs import Program, wait_until
+from sipalg.lab.programs import PATIENCE_S, Program, wait_until
 from sipalg.lab.registrar import KEY_PREFIX
 from sipalg.lab.topology import ADDRESS, ADDRESS6, SERVER_ADDRESS, LabError, Topology
 
@@ -136,15 +136,25 @@ class Phone:
         return sum(event.get("type") == kind for event in self.events[since:])
 
     def wait_for(self, kind: str, timeout_s: float = 6.0, since: int = 0) -> bool:
-        """Wait for an event of a kind after the first `since` ones; say whether it came in time."""
-        return wait_until(lambda: self.seen(kind, since) > 0, timeout_s)
+        """Wait for an event of a kind after the first `since` ones; say whether it came in time.
+
+        Other events begin that time anew.
+        """
+        return wait_until(lambda: self.seen(kind, since) > 0, timeout_s, lambda: len(self.events))
 
     def wait_answered(self, timeout_s: float, since: int = 0) -> bool:
-        """Wait until a call after the first `since` events stands; say whether it does; a refusal ends the wait."""
-        wait_until(lambda: self.seen("CALL_ESTABLISHED", since) + self.seen("CALL_CLOSED", since) > 0, timeout_s)
+        """Wait until a call after the first `since` events stands; say whether it does; a refusal ends the wait.
+
+        Other events begin that time anew.
+        """
+
+        def decided() -> bool:
+            return self.seen("CALL_ESTABLISHED", since) + self.seen("CALL_CLOSED", since) > 0
+
+        wait_until(decided, timeout_s, lambda: len(self.events))
         return self.seen("CALL_ESTABLISHED", since) > 0
 
-    def wait_registered(self, timeout_s: float = 6.0, times: int = 1) -> bool:
+    def wait_registered(self, timeout_s: float = PATIENCE_S, times: int = 1) -> bool:
         """Wait until `times` REGISTERs got their 200; say whether they did in time.
 
         From the log: the first 200 may come before the control socket stands.
@@ -197,7 +207,7 @@ class Phone:
         def connected() -> bool:
             return self._control.connect_ex(("127.0.0.1", CONTROL_PORT)) == 0 or not self.program.running
 
-        if not wait_until(connected, 8.0) or not self.program.running:
+        if not wait_until(connected, PATIENCE_S) or not self.program.running:
             said = self.program.text().strip().splitlines()
             raise LabError(f"{self.program.name} has no control socket: {said[-1] if said else 'it printed nothing'}")
 

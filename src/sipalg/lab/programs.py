@@ -33,6 +33,10 @@ PACKAGES: Final = {
     "sipp": "sip-tester",
 }
 POLL_S: Final = 0.05
+#: How long is waited for what only takes long where something hangs: no run that goes well or fails waits for it.
+PATIENCE_S: Final = 30.0
+#: How long is waited for what goes on all the time and yet doesn't come to its end.
+LONGEST_S: Final = 20.0
 #: How long a program has to end by itself.
 GRACE_S: Final = 3.0
 #: What tcpdump's kernel buffer holds, so that a flood doesn't overrun it.
@@ -54,16 +58,27 @@ def pause(seconds: float) -> None:
         raise LabError("interrupted")
 
 
-def wait_until(condition: Callable[[], bool], timeout_s: float) -> bool:
-    """Ask `condition` again and again until it holds or `timeout_s` seconds are over; say whether it held.
+def wait_until(
+    condition: Callable[[], bool], timeout_s: float, moved: Callable[[], object] = lambda: None
+) -> bool:
+    """Ask `condition` again and again until it holds, and say whether it held.
 
-    LabError if the lab is interrupted meanwhile.
+    It is given up when what `moved` says has been the same for `timeout_s` seconds: what is slow is waited for, and
+    what stands still isn't; after LONGEST_S in any case, unless `timeout_s` is more. Time in which this process got no
+    processor doesn't count: what it waits for had none either. LabError if the lab is interrupted meanwhile.
     """
-    end = time.monotonic() + timeout_s
+    now = time.monotonic()
+    end, latest = now + timeout_s, now + max(timeout_s, LONGEST_S)
+    last = moved()
     while not condition():
-        if time.monotonic() >= end:
+        now, newest = time.monotonic(), moved()
+        if newest != last:
+            last, end = newest, now + timeout_s
+        if now >= min(end, latest):
             return False
         pause(POLL_S)
+        late_s = max(0.0, time.monotonic() - now - POLL_S)
+        end, latest = end + late_s, latest + late_s
     return True
 
 
@@ -115,7 +130,7 @@ class Program:
         """All that it printed until now."""
         return self.log.read_text(errors="replace")
 
-    def wait_for(self, pattern: str, timeout_s: float = 10.0) -> None:
+    def wait_for(self, pattern: str, timeout_s: float = PATIENCE_S) -> None:
         """Wait until the regular expression `pattern` is in the log.
 
         Raises LabError with the last line of the log if the program ends or `timeout_s` is over before that.
@@ -164,4 +179,9 @@ class Capture(Program):
         if one_user_only():
             argv = [sys.executable, "-m", "sipalg.lab.sniff", interface, str(self.path)]
         super().__init__(net, host, f"capture-{host}-{interface}", *argv)
-        self.wait_for("listening on")
+        try:
+            self.wait_for("listening on")
+        except BaseException:
+            # Nobody else has it yet, as when the lab is interrupted meanwhile.
+            self.stop()
+            raise

@@ -165,7 +165,7 @@ def start_registrar(
     argv = ("kamailio", "-f", path, "-DD", "-E", "-m", "16", "-M", "4", "-Y", net.directory)
     program = Program(net, "server", "kamailio", *argv)
     try:
-        program.wait_for("SO_RCVBUF is finally", 10.0)
+        program.wait_for("SO_RCVBUF is finally")
     except BaseException:
         program.stop()
         raise

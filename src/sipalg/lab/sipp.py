@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from sipalg.lab.programs import Program, wait_until
+from sipalg.lab.programs import PATIENCE_S, Program, wait_until
 from sipalg.lab.topology import ADDRESS, SERVER_ADDRESS, LabError, Topology
 
 #: Whom a calling script calls unless it is told otherwise.
@@ -50,7 +50,7 @@ def start_sipp(
     calls_out = script.startswith("uac")
     calls: list[str] = [] if "-m" in options else ["-m", "1"]
     argv: list[str | Path] = ["sipp", *([remote] if calls_out else []), "-sf", path, "-i", address, "-p", str(port)]
-    argv += ["-nostdin", "-trace_err", "-timeout", "40"]
+    argv += ["-nostdin", "-trace_err", "-timeout", "120"]
     program = Program(net, host, name, *argv, *calls, *options)
     if not calls_out:
         # SIPp says nothing when it is up; that its port is taken does.
@@ -63,11 +63,11 @@ def start_sipp(
 
 
 def wait_for_port(net: Topology, host: str, port: int, program: Program, protocol: str = "udp") -> None:
-    """Wait until a port of a host is taken; LabError if the program ends before or it takes five seconds."""
+    """Wait until a port of a host is taken; LabError if the program ends before, or it takes PATIENCE_S."""
     def taken() -> bool:
         lines = net.run(host, "cat", f"/proc/net/{protocol}").splitlines()[1:]
         return not program.running or any(int(line.split()[1].rpartition(":")[2], 16) == port for line in lines)
 
-    if not wait_until(taken, 5.0) or not program.running:
+    if not wait_until(taken, PATIENCE_S) or not program.running:
         said = program.text().strip().splitlines()
         raise LabError(f"{program.name} doesn't listen on {port}: {said[-1] if said else 'it printed nothing'}")

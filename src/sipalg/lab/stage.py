@@ -9,8 +9,10 @@ from __future__ import annotations
 import shutil
 import sys
 import time
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Literal, Self
@@ -21,7 +23,7 @@ from sipalg.lab.alg import RouterAlg
 from sipalg.lab.evidence import contact_told, rtp_that_got_through, sipp_complaint
 from sipalg.lab.packets import Message, Wire, messages, read_capture, read_streams
 from sipalg.lab.phones import Phone, PhoneSettings
-from sipalg.lab.programs import Capture, Program, wait_until
+from sipalg.lab.programs import PATIENCE_S, Capture, Program, pause, wait_until
 from sipalg.lab.registrar import start_registrar
 from sipalg.lab.rtp import PACKET_S, RATE_HZ, SAMPLES_A_PACKET, Talker, read_recording, tone_of
 from sipalg.lab.sipp import SERVER, start_sipp
@@ -47,6 +49,11 @@ MODES: Final[tuple[Mode, ...]] = ("none", "kernel", "sipalg")
 TONE_TOLERANCE_HZ: Final = 6.0
 #: How much audio is listened to before judging, in seconds; more than the window of the measurement.
 LISTEN_S: Final = 0.8
+#: How long a listener may get nothing at all; while something comes, however slowly, it is waited for.
+STILL_S: Final = 2.5
+#: How often, each half a second later, another tone than the wanted one is measured again: gaps blur it.
+MEASURED_AGAIN: Final = 6
+#: How long nothing may happen while an answer is waited for.
 ANSWER_S: Final = 6.0
 
 
@@ -160,7 +167,7 @@ class Stage:
         argv += ["--public", public] if public else []
         argv += [] if relays else ["--no-relay"]
         program = Program(self.net, "pbx", "pbx", sys.executable, "-m", "sipalg.lab.pbx", *argv)
-        self._stack.enter_context(program).wait_for("^ready$", 10.0)
+        self._stack.enter_context(program).wait_for("^ready$")
         return program
 
     def talker(self, host: str, port: int, tone_hz: int) -> Talker:
@@ -196,8 +203,8 @@ class Stage:
         """Let one end hang up; ScenarioError unless the other end hears of it."""
         own, before = len(phone.events), len(other.events)
         phone.command("hangup")
-        self.expect(other.wait_for("CALL_CLOSED", 3.0, before), f"BYE never reached {other.settings.user}")
-        self.expect(phone.wait_for("CALL_CLOSED", 3.0, own), f"{phone.settings.user} can't hang up")
+        self.expect(other.wait_for("CALL_CLOSED", PATIENCE_S, before), f"BYE never reached {other.settings.user}")
+        self.expect(phone.wait_for("CALL_CLOSED", PATIENCE_S, own), f"{phone.settings.user} can't hang up")
 
     # --- what is judged -----------------------------------------------------------------------------------------
 
@@ -206,7 +213,7 @@ class Stage:
         if not holds:
             raise ScenarioError(why)
 
-    def expect_ended(self, script: Program, who: str, timeout_s: float = 10.0) -> None:
+    def expect_ended(self, script: Program, who: str, timeout_s: float = 2 * PATIENCE_S) -> None:
         """Raise ScenarioError unless SIPp ends by itself with every call as scripted."""
         code = script.wait(timeout_s)
         if code != 0:
@@ -225,26 +232,31 @@ class Stage:
         since = time.time()
         sizes = [_size(listener) for listener, _ in wanted]
         enough = int(LISTEN_S * RATE_HZ) * 2
-        wait_until(lambda: all(_size(p) - size >= enough for (p, _), size in zip(wanted, sizes, strict=True)), 2.5)
+
+        def came() -> bool:
+            return all(_size(phone) - size >= enough for (phone, _), size in zip(wanted, sizes, strict=True))
+
+        wait_until(came, STILL_S, lambda: [_size(phone) for phone, _ in wanted])
         for (listener, tone_hz), size in zip(wanted, sizes, strict=True):
             name = listener.settings.user
             if _size(listener) - size < enough:
                 raise ScenarioError(f"{name} hears nothing: {self._count(listener.settings.host, since)}")
-            heard = tone_of(list(read_recording(listener.recordings()[-1])[-8192:]))
-            if abs(heard - tone_hz) > TONE_TOLERANCE_HZ:
-                raise ScenarioError(f"{name} hears {heard:.0f} Hz instead of {tone_hz} Hz")
+            heard = _tone(partial(_recorded_hz, listener), tone_hz, name)
             packets = (_size(listener) - size) // (2 * SAMPLES_A_PACKET)
             self.measured.append(f"{name} hears {heard:.0f} Hz in {packets} RTP packets")
 
-    def expect_heard(self, talker: Talker, wanted_hz: int, who: str, timeout_s: float = 2.5) -> None:
-        """Raise ScenarioError unless a talker gets LISTEN_S seconds of the wanted tone from now on."""
+    def expect_heard(self, talker: Talker, wanted_hz: int, who: str, timeout_s: float = STILL_S) -> None:
+        """Raise ScenarioError unless a talker gets LISTEN_S seconds of the wanted tone from now on.
+
+        It is given up when nothing at all has come for `timeout_s` seconds.
+        """
         since, before = time.time(), len(talker.received)
         enough = int(LISTEN_S / PACKET_S)
-        if not wait_until(lambda: len(talker.received) - before >= enough, timeout_s):
+        if not wait_until(
+            lambda: len(talker.received) - before >= enough, timeout_s, lambda: len(talker.received)
+        ):
             raise ScenarioError(f"{who} hears nothing: {self._count(talker.host, since)}")
-        heard = talker.heard_hz()
-        if abs(heard - wanted_hz) > TONE_TOLERANCE_HZ:
-            raise ScenarioError(f"{who} hears {heard:.0f} Hz instead of {wanted_hz} Hz")
+        heard = _tone(talker.heard_hz, wanted_hz, who)
         self.measured.append(f"{talker.host} hears {heard:.0f} Hz in {len(talker.received) - before} RTP packets")
 
     def inside(self) -> list[Wire]:
@@ -313,6 +325,21 @@ def _copy_files(source: Path, target: Path) -> None:
             copy = target / path.relative_to(source)
             copy.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(path, copy)
+
+
+def _tone(measure: Callable[[], float], wanted_hz: int, who: str) -> float:
+    """Measure the tone that is heard, some times where it isn't the wanted one; ScenarioError if it never is."""
+    heard = measure()
+    for _ in range(MEASURED_AGAIN):
+        if abs(heard - wanted_hz) <= TONE_TOLERANCE_HZ:
+            return heard
+        pause(0.5)
+        heard = measure()
+    raise ScenarioError(f"{who} hears {heard:.0f} Hz instead of {wanted_hz} Hz")
+
+
+def _recorded_hz(phone: Phone) -> float:
+    return tone_of(list(read_recording(phone.recordings()[-1])[-8192:]))
 
 
 def _size(phone: Phone) -> int:

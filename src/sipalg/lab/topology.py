@@ -314,7 +314,7 @@ def _batch(lines: list[str], namespace: str = "", force: bool = False) -> None:
 
 def _run(argv: list[str], text: str | None = None, check: bool = True) -> str:
     try:
-        done = subprocess.run(argv, input=text or "", capture_output=True, text=True, timeout=30, check=False)
+        done = subprocess.run(argv, input=text or "", capture_output=True, text=True, timeout=120, check=False)
     except FileNotFoundError:
         raise LabError(f"program not found: {argv[0]}") from None
     except subprocess.TimeoutExpired:

@@ -177,7 +177,7 @@ def test_served_until_a_signal(tmp_path: Path, number: signal.Signals) -> None:
         try:
             assert process.stdout is not None
             assert process.stdout.readline() == f"ready http://127.0.0.1:{port}/metrics\n"
-            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=10) as answer:
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=60) as answer:
                 assert answer.headers["Content-Type"].startswith("text/plain; version=")
                 assert samples(answer.read().decode()) == {("sipalg_up", ""): 0}
         finally:

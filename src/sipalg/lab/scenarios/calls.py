@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 from sipalg.lab.packets import messages, rtp
-from sipalg.lab.programs import pause
+from sipalg.lab.phones import Phone
+from sipalg.lab.programs import pause, wait_until
 from sipalg.lab.scenario import WITHOUT_ALG, WITHOUT_SIPALG, Scenario
-from sipalg.lab.stage import Needs, Stage
+from sipalg.lab.stage import ANSWER_S, Needs, Stage
 
 #: conntrack's UDP timeouts where a scenario waits for them to run out, unreplied and replied, in seconds.
 SHORT_TIMEOUTS: Final = (2, 4)
@@ -53,12 +55,17 @@ def cancel(stage: Stage) -> None:
         before, closed = len(called.events), len(caller.events)
         caller.command("dial", called.uri)
         name = called.settings.user
-        if not called.wait_for("CALL_INCOMING", 4.0, before):
+        wait_until(partial(_rings_or_is_refused, called, before, caller, closed), ANSWER_S)
+        if not called.seen("CALL_INCOMING", before):
             stage.expect(False, f"{name} never rang: {caller.closed_with(closed) or 'no answer'}")
-        stage.expect(caller.wait_for("CALL_RINGING", 4.0, closed), f"no 180 came back from {name}")
+        stage.expect(caller.wait_for("CALL_RINGING", ANSWER_S, closed), f"no 180 came back from {name}")
         caller.command("hangup")
-        stage.expect(called.wait_for("CALL_CLOSED", 4.0, before), f"CANCEL never reached {name}")
-    stage.wait_for_message("inside", "SIP/2.0 487", 2.0)
+        stage.expect(called.wait_for("CALL_CLOSED", ANSWER_S, before), f"CANCEL never reached {name}")
+    stage.wait_for_message("inside", "SIP/2.0 487")
+
+
+def _rings_or_is_refused(called: Phone, before: int, caller: Phone, closed: int) -> bool:
+    return called.seen("CALL_INCOMING", before) + caller.seen("CALL_CLOSED", closed) > 0
 
 
 def hairpin(stage: Stage) -> None:

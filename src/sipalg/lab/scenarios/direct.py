@@ -19,10 +19,10 @@ from sipalg.engine.verdict import Endpoint
 from sipalg.lab.packets import Message, Wire, messages, streams
 from sipalg.lab.pbx import MEDIA_PORTS
 from sipalg.lab.phones import Phone
-from sipalg.lab.programs import Program, pause, wait_until
+from sipalg.lab.programs import PATIENCE_S, Program, pause, wait_until
 from sipalg.lab.rtp import Talker
 from sipalg.lab.scenario import WITHOUT_SIPALG, Scenario
-from sipalg.lab.stage import Needs, ScenarioError, Stage
+from sipalg.lab.stage import ANSWER_S, Needs, ScenarioError, Stage
 from sipalg.lab.topology import ADDRESS, PUBLIC_ADDRESS, SERVER_ADDRESS
 
 PHONE: Final = Endpoint(ADDRESS["phone1"], 10000)
@@ -130,12 +130,12 @@ def _expect_direct_flow(stage: Stage, bridge: Bridge) -> None:
     """Let the PBX redirect the media, and expect that it does go another way."""
     before = len(_invites(stage.outside()))
     bridge.pbx.signal(signal.SIGUSR1)
-    stage.expect(wait_until(lambda: len(_invites(stage.outside())) > before, 4.0), "no re-INVITE came out")
+    stage.expect(wait_until(lambda: len(_invites(stage.outside())) > before, ANSWER_S), "no re-INVITE came out")
     offered = _invites(stage.inside())[-1].media()
     stage.expect(offered == PHONE, f"the PBX offered {offered} instead of the phone's address")
     given = stage.offered_media()
     bridge.far.talk_to(given)
-    direct = wait_until(lambda: "direct media: 200" in bridge.pbx.text(), 4.0)
+    direct = wait_until(lambda: "direct media: 200" in bridge.pbx.text(), PATIENCE_S)
     stage.expect(direct, f"no direct media: {_newest_line(bridge.pbx)}")
     way: Way = {"phone1": (PHONE, MEDIA), "pbx": None, "router": (given, MEDIA), "media": (given, MEDIA)}
     _expect_audio_by(stage, bridge, "directly", way)
@@ -145,7 +145,7 @@ def _expect_refusal(stage: Stage, bridge: Bridge) -> None:
     """Let the PBX redirect the media, and expect 488 for its re-INVITE and audio as before."""
     before = len(_invites(stage.outside()))
     bridge.pbx.signal(signal.SIGUSR1)
-    answered = wait_until(lambda: "direct media" in bridge.pbx.text(), 4.0)
+    answered = wait_until(lambda: "direct media" in bridge.pbx.text(), PATIENCE_S)
     stage.expect(answered, "the PBX got no answer to its re-INVITE")
     stage.expect(len(_invites(stage.outside())) == before, "the re-INVITE reached the provider")
     stage.expect("refused: 488" in bridge.pbx.text(), f"the PBX got no 488: {_newest_line(bridge.pbx)}")
@@ -192,7 +192,7 @@ def _end(stage: Stage, bridge: Bridge) -> None:
     bridge.far.talk_to(None)
     bridge.phone.command("hangup")
     stage.expect_ended(bridge.provider, "the provider")
-    stage.expect(wait_until(lambda: not _left(stage), 3.0), f"left after the BYE: {_left(stage)}")
+    stage.expect(wait_until(lambda: not _left(stage), PATIENCE_S), f"left after the BYE: {_left(stage)}")
 
 
 def _left(stage: Stage) -> str:

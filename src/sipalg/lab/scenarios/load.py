@@ -26,8 +26,8 @@ FIRST_PORT: Final = 10000
 #: How long the last calls may take to end, with all that is sent again.
 END_S: Final = 40.0
 #: When what a call had is gone: its dialog and its flows at once, its mappings 32 s later.
-SOON_S: Final = 5.0
-GONE_S: Final = 60.0
+SOON_S: Final = 30.0
+GONE_S: Final = 120.0
 LINGER_S: Final = 32.0
 #: SIPp ends by it when its calls have ended.
 _NO_MORE: Final = signal.SIGUSR1
@@ -126,8 +126,8 @@ def expect_nothing_left(stage: Stage, patient: bool) -> None:
     wait_until(lambda: not stage.alg.rows("calls"), SOON_S)
     calls = stage.alg.rows("calls")
     stage.expect(not calls, f"{len(calls)} calls are left")
-    listing = stage.net.run("router", "conntrack", "-L", "-p", "udp", check=False)
-    flows = [flow for flow in _flows(listing) if flow.remote.port == MEDIA_PORT]
+    wait_until(lambda: not _media_flows(stage), SOON_S)
+    flows = _media_flows(stage)
     stage.expect(not flows, f"{len(flows)} media flows are left")
     if not patient:
         rows = [row for row in stage.alg.rows("mappings") if row["purpose"] == "media"]
@@ -140,6 +140,12 @@ def expect_nothing_left(stage: Stage, patient: bool) -> None:
     listing = stage.net.run("router", "nft", "list", "map", "ip", "sipalg", "snat_map")
     stage.expect("elements" not in listing, "the kernel has mappings left")
     stage.measured.append("nothing is left after it")
+
+
+def _media_flows(stage: Stage) -> list[_Media]:
+    """Return what conntrack has of the far end's media."""
+    listing = stage.net.run("router", "conntrack", "-L", "-p", "udp", check=False)
+    return [flow for flow in _flows(listing) if flow.remote.port == MEDIA_PORT]
 
 
 def _standing(stage: Stage) -> dict[tuple[str, str], list[_Media]]:

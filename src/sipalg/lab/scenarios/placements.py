@@ -11,7 +11,7 @@ from typing import Final
 
 from sipalg.lab.packets import Message, messages
 from sipalg.lab.phones import Phone
-from sipalg.lab.programs import wait_until
+from sipalg.lab.programs import PATIENCE_S, wait_until
 from sipalg.lab.scenario import WITHOUT_ALG, Scenario
 from sipalg.lab.scenarios.router import expect_untouched
 from sipalg.lab.stage import Needs, Stage
@@ -42,7 +42,8 @@ def aware_server_inside(stage: Stage) -> None:
     """The same with a server that writes its public address: every byte passes as it is."""
     pbx = stage.pbx(PUBLIC_ADDRESS)
     # It asks its provider whether he is there, and so has said what it is before anybody speaks to it.
-    stage.expect(wait_until(lambda: "provider: 200" in pbx.text(), 4.0), "the provider's 200 didn't reach the PBX")
+    there = wait_until(lambda: "provider: 200" in pbx.text(), PATIENCE_S)
+    stage.expect(there, "the provider's 200 didn't reach the PBX")
     _call_both_ways(stage)
     count = expect_untouched(stage, ADDRESS["pbx"]) + expect_untouched(stage, ADDRESS["far1"])
     stage.measured.append(f"{count} messages are the same bytes on both sides")

@@ -9,7 +9,7 @@ from typing import Final
 
 from sipalg.engine.verdict import Endpoint
 from sipalg.lab.packets import Message, Wire, messages
-from sipalg.lab.programs import pause, wait_until
+from sipalg.lab.programs import PATIENCE_S, pause, wait_until
 from sipalg.lab.scenario import WITHOUT_ALG, Scenario
 from sipalg.lab.stage import Needs, Stage
 from sipalg.lab.topology import ADDRESS, SERVER_ADDRESS
@@ -89,7 +89,7 @@ def stopped(stage: Stage) -> None:
             flood.sendto(_register(number), (SERVER_ADDRESS, 5060))
             if number % BURST == BURST - 1:
                 pause(0.01)
-        pause(0.5)
+        _let_settle(stage)
         flooded = [m for m in _since(stage.outside(), stopped_at) if m.header("Call-ID").startswith("flood-")]
         passed = [m for m in flooded if m.name == "REGISTER"]
         stage.expect(bool(passed), f"none of {FLOOD} REGISTERs got through while sipalg was stopped")
@@ -116,6 +116,12 @@ def _since(packets: list[Wire], moment: float) -> list[Message]:
     return [message for message in messages(packets) if message.wire.time_s > moment]
 
 
+def _let_settle(stage: Stage) -> None:
+    """Wait until the flood is over on the wire: nothing of it has come for half a second."""
+    capture = stage.net.directory / "router-wan0.pcap"
+    wait_until(lambda: False, 0.5, lambda: capture.stat().st_size)
+
+
 def _unseen(stage: Stage) -> int:
     """Read the count of packets that passed unseen from `sipalg status`, when what had to wait has been worked off."""
     counts = [-1]
@@ -125,7 +131,7 @@ def _unseen(stage: Stage) -> int:
         counts.append(int(queue["passed_unseen"]))
         return counts[-1] == counts[-2] and not queue["waiting"]
 
-    stage.expect(wait_until(settled, 8.0), f"packets that passed unseen are still being counted: {counts[-1]}")
+    stage.expect(wait_until(settled, PATIENCE_S), f"packets that passed unseen are still being counted: {counts[-1]}")
     return counts[-1]
 
 

@@ -9,7 +9,7 @@ from typing import Final
 
 from sipalg.engine.verdict import Endpoint
 from sipalg.lab.packets import messages
-from sipalg.lab.programs import pause, wait_until
+from sipalg.lab.programs import PATIENCE_S, pause, wait_until
 from sipalg.lab.scenario import WITHOUT_ALG, Scenario
 from sipalg.lab.scenarios.load import (
     FULL,
@@ -110,7 +110,7 @@ def _wait_for_invite(stage: Stage, number: int) -> None:
             m.name == "200 OK (INVITE)" and m.header("CSeq") == f"{number} INVITE" for m in messages(stage.inside())
         )
 
-    stage.expect(wait_until(answered, 12.0), f"INVITE {number} got no 200")
+    stage.expect(wait_until(answered, PATIENCE_S), f"INVITE {number} got no 200")
 
 
 _SHORT: Final = ("--sip-timeout", str(SHORT_TIMEOUT_S))

@@ -7,7 +7,7 @@ from typing import Final
 
 from sipalg.engine.verdict import Endpoint
 from sipalg.lab.packets import Message, messages
-from sipalg.lab.programs import wait_until
+from sipalg.lab.programs import PATIENCE_S, wait_until
 from sipalg.lab.scenario import WITHOUT_ALG, Scenario
 from sipalg.lab.stage import Needs, Stage
 from sipalg.lab.topology import (
@@ -97,7 +97,7 @@ def other_address(stage: Stage) -> None:
     stage.net.change_public_address(OTHER_PUBLIC_ADDRESS)
     changed = time.time()
     stage.expect(
-        wait_until(lambda: _registered_since(stage, changed), 9.0),
+        wait_until(lambda: _registered_since(stage, changed), PATIENCE_S),
         "101 can't register from the new address",
     )
     stage.call(far, phone)
