@@ -339,3 +339,22 @@ def test_one_without_a_control_socket_is_told_and_ended(tmp_path: Path, monkeypa
     with pytest.raises(LabError, match=r"^baresip-101 has no control socket: it printed nothing$"):
         Phone(Here(tmp_path, script), PhoneSettings("101", "phone1"))
     assert not Path(f"/proc/{pids.read_text().strip()}").exists()
+
+
+def test_whoever_waits_for_an_event_waits_longer_for_others_but_not_for_a_standing_calls(
+    pair: tuple[Phone, Control], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    phone, control = pair
+    steps: list[object] = []
+
+    def wait(_condition: Callable[[], bool], _timeout_s: float, moved: Callable[[], object]) -> bool:
+        steps.append(moved())
+        return False
+
+    for kind in ("CALL_RINGING", "CALL_RTCP", "CALL_CLOSED"):
+        control.event(kind)
+        assert phone.wait_for(kind, 30.0)
+        with monkeypatch.context() as patched:
+            patched.setattr(phones, "wait_until", wait)
+            phone.wait_for("CALL_ESTABLISHED")
+    assert steps == [1, 1, 2]

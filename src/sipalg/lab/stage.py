@@ -233,10 +233,12 @@ class Stage:
         sizes = [_size(listener) for listener, _ in wanted]
         enough = int(LISTEN_S * RATE_HZ) * 2
 
-        def came() -> bool:
-            return all(_size(phone) - size >= enough for (phone, _), size in zip(wanted, sizes, strict=True))
+        def missing() -> list[int]:
+            came = [_size(phone) - size for (phone, _), size in zip(wanted, sizes, strict=True)]
+            return [size for size in came if size < enough]
 
-        wait_until(came, STILL_S, lambda: [_size(phone) for phone, _ in wanted])
+        # Nobody is waited for only because others still hear something.
+        wait_until(lambda: not missing(), STILL_S, missing)
         for (listener, tone_hz), size in zip(wanted, sizes, strict=True):
             name = listener.settings.user
             if _size(listener) - size < enough:
