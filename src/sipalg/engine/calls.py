@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sipalg.codec.message import Identity, Message, session_expires_s
+from sipalg.codec.message import Identity
 from sipalg.engine import policy
 from sipalg.engine.dialogs import (
     SESSION_METHODS,
@@ -20,9 +20,18 @@ from sipalg.engine.dialogs import (
     Offer,
     Step,
     answers,
+    keys_wanted,
     media_hosts,
+    more_sources,
     offer_of,
     permitted_hosts,
+    with_acknowledgement,
+    with_confirmation,
+    with_end,
+    with_keys,
+    with_media,
+    with_offer,
+    with_settled,
     with_sources,
 )
 from sipalg.engine.mappings import Mappings
@@ -50,7 +59,7 @@ class Calls:
         #: Flows that the kernel wouldn't make: asked for once, then left alone until their dialogs end.
         self.refused_flows: dict[Flow, bool] = {}
 
-    def follow(self, transaction: Transaction, message: Message, identity: Identity, step: Step) -> DialogKey:
+    def follow(self, transaction: Transaction, identity: Identity, step: Step) -> DialogKey:
         """Take note of a message that passes: begin, change, confirm or end its dialog, whose key is returned."""
         call = (step.sip_key[1].host, identity.call_id)
         sender, recipient = identity.from_tag, identity.to_tag
@@ -61,7 +70,7 @@ class Calls:
         elif step.status >= 300:
             self._follow_failure(transaction, step, key, call, sender)
         else:
-            self._follow_success(transaction, message, step, key)
+            self._follow_success(transaction, step, key)
         return key
 
     def look_after(self, transaction: Transaction, key: DialogKey) -> None:
@@ -91,9 +100,9 @@ class Calls:
         dialog = self.dialogs[key]
         transaction.remove(self.dialogs, key)
         call = key[:2]
-        left = tuple(other for other in self.by_call[call] if other != key)
+        left = [other for other in self.by_call[call] if other != key]
         if left:
-            transaction.put(self.by_call, call, left)
+            transaction.put(self.by_call, call, tuple(left))
         else:
             transaction.remove(self.by_call, call)
         transaction.put(self.by_host, key[0], self.by_host[key[0]] - 1)
@@ -129,17 +138,16 @@ class Calls:
             dialog = dialog._replace(invite=step.number)
             transaction.put(self.dialogs, key, dialog)
         if step.method == b"BYE":
-            parting = dialog._replace(expires_at=transaction.now + LINGER_S, hanging_up=True)
-            self._keep(transaction, key, parting, dialog)
+            self._keep(transaction, key, with_end(dialog, transaction.now + LINGER_S, hanging_up=True), dialog)
             return
         changed = self._negotiate(transaction, key, step, dialog)
         if step.method == b"ACK":
             changed = self._settle(transaction, key, changed)
             if changed.confirmed and not changed.acknowledged:
-                changed = changed._replace(acknowledged=True)
+                changed = with_acknowledgement(changed)
         self._keep(transaction, key, self._extended(transaction, changed), dialog)
 
-    def _follow_success(self, transaction: Transaction, message: Message, step: Step, key: DialogKey) -> None:
+    def _follow_success(self, transaction: Transaction, step: Step, key: DialogKey) -> None:
         """A provisional answer or a 2xx: it may fork the INVITE, answer an offer, or end the call as asked."""
         dialog = self.dialogs.get(key)
         if step.method == b"BYE":
@@ -159,7 +167,7 @@ class Calls:
                 changed = self._confirm(transaction, key, step, changed)
             if step.method in SESSION_METHODS:
                 # Only the 2xx sets the session timer, and one without it ends it (RFC 4028 §7.2).
-                session_s = float(session_expires_s(message))
+                session_s = step.session_s
                 changed = changed if session_s == changed.session_s else changed._replace(session_s=session_s)
         self._keep(transaction, key, self._extended(transaction, changed), dialog)
 
@@ -172,8 +180,7 @@ class Calls:
             if dialog is None:
                 return
             if step.status in (401, 407):
-                back = dialog._replace(expires_at=self._call_end(transaction, dialog), hanging_up=False)
-                self._keep(transaction, key, back, dialog)
+                self._keep(transaction, key, with_end(dialog, self._call_end(transaction, dialog)), dialog)
             else:
                 self._hang_up(transaction, key)
         elif dialog is not None and dialog.confirmed:
@@ -183,7 +190,7 @@ class Calls:
                 if offer.answered:
                     back = self._with_flows(transaction, key, dialog, None, local, remote)
                 else:
-                    back = dialog._replace(offer=None)
+                    back = with_offer(dialog, None)
                 self._keep(transaction, key, self._settle(transaction, key, back), dialog)
         elif step.method == b"INVITE":
             side = 2 if step.asked_inside else 3
@@ -215,7 +222,7 @@ class Calls:
             asked = offer_of(step)
             if offer is not None and asked[:-1] == offer[:-1]:
                 return dialog
-            return dialog._replace(offer=asked)
+            return with_offer(dialog, asked)
         local, remote = (step.ends, offer.ends) if step.from_inside else (offer.ends, step.ends)
         answered = new(Offer, (*offer[:-1], True))
         return self._with_flows(transaction, key, dialog, answered, without_muxed_rtcp(local, remote), remote)
@@ -223,8 +230,8 @@ class Calls:
     def _heard(self, transaction: Transaction, key: DialogKey, ends: Ends, dialog: Dialog) -> Dialog:
         """The dialog with what the outside names for media noted, as long as that counts (`sip-direct-media=no`)."""
         if not dialog.confirmed or not dialog.sources:
-            sources = with_sources(dialog.sources, ends)
-            return dialog if sources == dialog.sources else dialog._replace(sources=sources)
+            sources = more_sources(dialog.sources, ends)
+            return dialog if sources == dialog.sources else with_sources(dialog, sources)
         if not self.settings.direct_media:
             late = " ".join(host for host in media_hosts(ends) if host not in permitted_hosts(dialog))
             if late:
@@ -246,19 +253,21 @@ class Calls:
         if not self.settings.direct_media:
             permitted = permitted_hosts(dialog)
             flows = tuple(flow for flow in flows if flow.remote.host in permitted)
-        before = tuple(dict.fromkeys((*dialog.flows, *dialog.retiring)))
+        before = dialog.flows
+        if dialog.retiring:
+            before = tuple(dict.fromkeys((*before, *dialog.retiring)))
         for flow in flows:
             if flow not in before:
                 self._begin_flow(transaction, key, flow)
-        retiring = tuple(flow for flow in before if flow not in flows)
-        return dialog._replace(local=local, remote=remote, offer=offer, flows=flows, retiring=retiring)
+        retiring = tuple([flow for flow in before if flow not in flows]) if before else ()
+        return with_media(dialog, local, remote, offer, flows, retiring)
 
     def _settle(self, transaction: Transaction, key: DialogKey, dialog: Dialog) -> Dialog:
         """The dialog with what was negotiated made final: the flows that only waited for it end."""
         if not dialog.retiring and dialog.settled == (dialog.local, dialog.remote):
             return dialog
         self._end_flows(transaction, key, dialog.retiring)
-        return dialog._replace(retiring=(), settled=(dialog.local, dialog.remote))
+        return with_settled(dialog)
 
     def _begin(self, transaction: Transaction, key: DialogKey, step: Step) -> None:
         """A dialog for an INVITE that nobody has answered yet, with what it offers."""
@@ -270,7 +279,7 @@ class Calls:
             if step.from_inside:
                 keys = tuple(dict.fromkeys((step.sip_key, *keys_of(step.ends))))
             else:
-                sources = with_sources((), step.ends)
+                sources = more_sources((), step.ends)
         for held in keys:
             self._mappings.hold(transaction, held)
         expires_at = transaction.now + EARLY_S
@@ -279,7 +288,7 @@ class Calls:
 
     def _fork(self, transaction: Transaction, key: DialogKey, first: Dialog) -> Dialog:
         """A dialog that one of the answers to an INVITE makes: it begins with what the INVITE offered."""
-        dialog = first._replace(expires_at=transaction.now + EARLY_S)
+        dialog = with_end(first, transaction.now + EARLY_S, hanging_up=first.hanging_up)
         for held in dialog.keys:
             self._mappings.hold(transaction, held)
         for flow in (*dialog.flows, *dialog.retiring):
@@ -311,23 +320,16 @@ class Calls:
 
     def _with_keys(self, transaction: Transaction, dialog: Dialog, before: Dialog) -> Dialog:
         """The dialog with the mappings that its descriptions need now held, and the others let go."""
-        offer = dialog.offer
-        offered = offer.ends if offer is not None and offer.inside and not offer.answered else ()
-        # A line on hold by a zero address names no port, but its flows, and so its mappings, wait for the resumption;
-        # what was settled is what a refusal goes back to.
-        kept = tuple((flow.protocol, flow.private) for flow in dialog.flows)
-        wanted = (*keys_of(dialog.local), *keys_of(dialog.settled[0]), *keys_of(offered), *kept)
-        there = self._mappings.entries
-        keys = tuple(dict.fromkeys((before.keys[0], *(key for key in wanted if key in there))))
-        if keys == before.keys:
+        wanted = keys_wanted(dialog, self._mappings.entries)
+        if wanted == before.keys:
             return dialog
-        for added in keys:
+        for added in wanted:
             if added not in before.keys:
                 self._mappings.hold(transaction, added)
         for dropped in before.keys:
-            if dropped not in keys:
+            if dropped not in wanted:
                 self._mappings.release(transaction, dropped)
-        return dialog._replace(keys=keys)
+        return with_keys(dialog, wanted)
 
     def _extended(self, transaction: Transaction, dialog: Dialog) -> Dialog:
         """The dialog with its end set anew by a message that shows that it lives; not for less than a tenth."""
@@ -336,7 +338,7 @@ class Calls:
         expires_at = self._call_end(transaction, dialog)
         if 0 <= expires_at - dialog.expires_at < 0.1 * (expires_at - transaction.now):
             return dialog
-        return dialog._replace(expires_at=expires_at)
+        return with_end(dialog, expires_at)
 
     def _call_end(self, transaction: Transaction, dialog: Dialog) -> float:
         """When a dialog ends if nothing more is heard: its session timer's end and a little, else call-timeout."""
@@ -350,9 +352,10 @@ class Calls:
         for other in self.by_call[key[:2]]:
             fork = self.dialogs[other]
             if other != key and other[side] == key[side] and not fork.confirmed:
-                self._keep(transaction, other, fork._replace(expires_at=transaction.now + LINGER_S), fork)
+                end = with_end(fork, transaction.now + LINGER_S, hanging_up=fork.hanging_up)
+                self._keep(transaction, other, end, fork)
         transaction.tell("call-established", call=key[1].decode("utf-8", "replace"), private=dialog.keys[0][1])
-        return dialog._replace(confirmed=True)
+        return with_confirmation(dialog)
 
     def _too_many(self, transaction: Transaction, key: DialogKey, *, inside: bool = True) -> bool:
         """Whether a limit stands against one more dialog: then the message passes translated, without media flows.
@@ -372,18 +375,18 @@ class Calls:
         held_by = self.holders.get(flow, ())
         transaction.put(self.holders, flow, (*held_by, key))
         if not held_by and flow not in self.refused_flows:
-            transaction.commands.append(EstablishFlow(flow, self._flow_timeout_s))
+            transaction.commands.append(new(EstablishFlow, (flow, self._flow_timeout_s, False)))
 
     def _end_flows(self, transaction: Transaction, key: DialogKey, flows: tuple[Flow, ...]) -> None:
         """Have a dialog let go of flows; those that it was the last holder of end."""
         for flow in flows:
-            left = tuple(other for other in self.holders[flow] if other != key)
+            left = [other for other in self.holders[flow] if other != key]
             if left:
-                transaction.put(self.holders, flow, left)
+                transaction.put(self.holders, flow, tuple(left))
                 continue
             transaction.remove(self.holders, flow)
             transaction.remove(self.refused_flows, flow)
-            transaction.commands.append(EndFlow(flow))
+            transaction.commands.append(new(EndFlow, (flow,)))
 
     @property
     def _flow_timeout_s(self) -> float:

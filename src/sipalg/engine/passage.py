@@ -274,10 +274,14 @@ class Passage:
             return FIELD_TWICE
         if len(identity.call_id) + len(identity.from_tag) + len(identity.to_tag) > MAX_NAME_BYTES:
             return NAME_TOO_LONG
-        step = new(Step, (identity.method, message.status, identity.number, from_inside, ends, entry.key, peer))
-        call = self.calls.follow(self.transaction, message, identity, step)
-        if 200 <= message.status < 300 and identity.method in SESSION_METHODS:
-            self.lifetimes.session(self.transaction, entry.key, peer, float(session_expires_s(message)))
+        status, method = message.status, identity.method
+        sets_timer = 200 <= status < 300 and method in SESSION_METHODS
+        session_s = float(session_expires_s(message)) if sets_timer else 0.0
+        asked_inside = from_inside if status == 0 else not from_inside
+        described = (method, status, identity.number, from_inside, ends, entry.key, peer, session_s, asked_inside)
+        call = self.calls.follow(self.transaction, identity, new(Step, described))
+        if sets_timer:
+            self.lifetimes.session(self.transaction, entry.key, peer, session_s)
         if self.media_sources.asked:
             self.media_sources.follow(self.transaction, call)
         return ""
