@@ -32,9 +32,13 @@ from typing import Any, Final
 ROOT: Final = Path(__file__).resolve().parent.parent
 PACKAGE: Final = ROOT / "src" / "sipalg"
 WORK: Final = ROOT / "build" / "compile"
-#: What is compiled: all of codec and engine, and of the datapath what every packet goes through.
+#: What is compiled: all of codec and engine, and of the datapath what every packet goes through, and every
+#: command on its way into the kernel.
 FOLDERS: Final = ("codec", "engine")
-FILES: Final = ("datapath/driver.py",)
+FILES: Final = tuple(
+    f"datapath/{name}.py"
+    for name in ("conntrack", "ctnetlink", "driver", "executor", "netlink", "nft_codec", "nft_family")
+)
 #: What Cython compiles, in its pure-Python mode.
 CYTHON: Final = ("sipalg.codec.quick", "sipalg.datapath.sending", "sipalg.datapath.batch")
 #: The name of the library that holds all modules; each module's own file only leads to it.

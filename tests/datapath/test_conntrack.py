@@ -119,9 +119,8 @@ def kernel() -> Kernel:
 
 
 @pytest.fixture
-def table(kernel: Kernel, monkeypatch: pytest.MonkeyPatch) -> Iterator[Conntrack]:
-    monkeypatch.setattr("sipalg.datapath.conntrack.NetlinkSocket", lambda: kernel)
-    with Conntrack(lambda: kernel.now) as conntrack:
+def table(kernel: Kernel) -> Iterator[Conntrack]:
+    with Conntrack(lambda: kernel.now, kernel) as conntrack:
         yield conntrack
     assert kernel.closed
 

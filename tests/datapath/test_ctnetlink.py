@@ -35,6 +35,9 @@ def entry_body(protocol: int = UDP, source: Endpoint = P, public: Endpoint = N) 
     return body(there, back, netlink.u32(3, 0))
 
 
+endpoints = st.builds(Endpoint, st.ip_addresses(v=4).map(str), st.integers(0, 65535))
+
+
 def test_the_kernels_own_entry() -> None:
     assert decode_entry(BODY) == Entry(UDP, P, S, S, N, 0x19E, 99, 0, bytes.fromhex("73f296d3"), None)
 
@@ -48,6 +51,32 @@ def test_what_goes_out_comes_back() -> None:
     fixed = decode_entry(ctnetlink.create(FLOW._replace(protocol=TCP), 60, fixed=True).body)
     assert fixed is not None
     assert fixed.status == 0x40E
+
+
+@given(endpoints, endpoints, endpoints, st.floats(0, 1e10), st.booleans(), st.booleans())
+def test_a_media_flow_is_written_in_one_go_as_it_would_be_piece_by_piece(
+    p: Endpoint, n: Endpoint, s: Endpoint, timeout_s: float, fixed: bool, as_it_is: bool
+) -> None:
+    n = p if as_it_is else n
+    message = ctnetlink.create(Flow(UDP, p, n, s), timeout_s, fixed=fixed)
+    nat = () if n == p else (
+        netlink.nested(
+            6,
+            *(netlink.attribute(kind, inet_aton(n.host)) for kind in (1, 2)),
+            netlink.nested(3, netlink.u16(1, n.port), netlink.u16(2, n.port)),
+        ),
+    )
+    assert message == netlink.nfnetlink(
+        1,
+        0,
+        netlink.CREATE | netlink.EXCLUSIVE,
+        ctnetlink.encode_tuple(1, UDP, p, s),
+        ctnetlink.encode_tuple(2, UDP, s, p),
+        netlink.u32(3, 0x40E if fixed else 0xE),
+        netlink.u32(7, whole_seconds(timeout_s)),
+        *nat,
+        family=2,
+    )
 
 
 def test_counters() -> None:
@@ -94,7 +123,6 @@ def test_translated_flows_of_an_address() -> None:
     ]
 
 
-endpoints = st.builds(Endpoint, st.ip_addresses(v=4).map(str), st.integers(0, 65535))
 
 
 def decoded(data: bytes) -> Entry:

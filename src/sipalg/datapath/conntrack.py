@@ -13,7 +13,7 @@ import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
-from typing import Final, NamedTuple, Self
+from typing import Final, NamedTuple, Protocol, Self
 
 from sipalg.datapath import ctnetlink
 from sipalg.datapath.ctnetlink import DESTINATION_NAT, FIXED_TIMEOUT, SOURCE_NAT, Entry, Translated
@@ -53,6 +53,19 @@ class _Given(NamedTuple):
 _Way = tuple[int, Endpoint, Endpoint]
 
 
+class Requests(Protocol):
+    """What this asks of `netlink.NetlinkSocket`."""
+
+    def request(self, message: Message) -> list[Message]:
+        """Ask one question; raises NetlinkError."""
+
+    def refusals(self, messages: Sequence[Message]) -> dict[int, NetlinkError]:
+        """Have independent things done; the errors of those that were refused, by their index."""
+
+    def close(self) -> None:
+        """Ask no more."""
+
+
 class Conntrack:
     """The connection tracker of the network namespace that this is made in, over one netlink socket.
 
@@ -60,8 +73,8 @@ class Conntrack:
     full). Hosts must be IP literals; what is searched for all flows is of one family.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
-        self._socket = NetlinkSocket()
+    def __init__(self, clock: Callable[[], float] = time.monotonic, requests: Requests | None = None) -> None:
+        self._socket: Requests = NetlinkSocket() if requests is None else requests
         self._clock = clock
         #: What flows without a fixed timeout were given last; those that `end` takes are forgotten.
         self._given: dict[_Way, _Given] = {}

@@ -19,6 +19,9 @@ from sipalg.datapath import netlink
 from sipalg.datapath.netlink import Message
 from sipalg.engine.verdict import TCP, Endpoint, Flow
 
+#: A NamedTuple's own constructor costs twice as much.
+new: Final = tuple.__new__
+
 # Status bits of an entry (enum ip_conntrack_status).
 SEEN_REPLY: Final = 0x2
 ASSURED: Final = 0x4
@@ -68,6 +71,18 @@ _BEFORE_DESTINATION: Final = _HEADER.pack(8, 2)
 _BEFORE_PROTOCOL: Final = _HEADER.pack(28, 2 | netlink.NESTED) + _HEADER.pack(5, 1)
 _PORTS: Final = struct.Struct("!B3x4sH2x4sH2x")
 _BEFORE_PORTS: Final = (_HEADER.pack(6, 2), _HEADER.pack(6, 3))
+
+_BEGUN: Final = SEEN_REPLY | ASSURED | CONFIRMED
+_STATUSES: Final = {fixed: netlink.u32(_STATUS, _BEGUN | FIXED_TIMEOUT * fixed) for fixed in (False, True)}
+_CREATE_FLAGS: Final = netlink.CREATE | netlink.EXCLUSIVE
+_IPV4_HEADER: Final = bytes((AF_INET, 0, 0, 0))
+# What stands before source NAT's two addresses and its two ports.
+_NAT_HEADS: Final = (
+    _HEADER.pack(40, _NAT_SOURCE | netlink.NESTED) + _HEADER.pack(8, 1),
+    _HEADER.pack(8, 2),
+    _HEADER.pack(20, 3 | netlink.NESTED) + _HEADER.pack(6, 1),
+    b"\0\0" + _HEADER.pack(6, 2),
+)
 
 # What `translated` reads of such an entry in one go: the original tuple's nest header, source, protocol and source
 # port, the reply tuple's nest header, destination and destination port. The lengths in the headers are the proof.
@@ -119,28 +134,48 @@ def encode_tuple(kind: int, protocol: int, source: Endpoint, destination: Endpoi
 def create(flow: Flow, timeout_s: float, fixed: bool) -> Message:
     """Make the request for a new entry, refused with EEXIST if either of its tuples is in use.
 
-    The reply tuple is given as it is without NAT; the kernel makes it remote → public from CTA_NAT_SRC, as it would
-    for a packet (ctnetlink_create_conntrack in net/netfilter/nf_conntrack_netlink.c). A flow that leaves as it is has
-    none.
+    The reply tuple is given as without NAT; the kernel makes it remote → public from CTA_NAT_SRC, as for a packet
+    (ctnetlink_create_conntrack in net/netfilter/nf_conntrack_netlink.c). A flow that leaves as it is has none.
     """
-    public = address(flow.public.host)
-    lowest, highest = _NAT_ADDRESSES[len(public)]
-    status = SEEN_REPLY | ASSURED | CONFIRMED | (FIXED_TIMEOUT if fixed else 0)
+    protocol, private, public, remote = flow
+    if ":" not in private.host and protocol != TCP:
+        return _create_ipv4(flow, timeout_s, fixed)
+    host = address(public.host)
+    lowest, highest = _NAT_ADDRESSES[len(host)]
     parts = [
-        encode_tuple(_TUPLE_ORIGINAL, flow.protocol, flow.private, flow.remote),
-        encode_tuple(_TUPLE_REPLY, flow.protocol, flow.remote, flow.private),
-        netlink.u32(_STATUS, status),
+        encode_tuple(_TUPLE_ORIGINAL, protocol, private, remote),
+        encode_tuple(_TUPLE_REPLY, protocol, remote, private),
+        _STATUSES[fixed],
         netlink.u32(_TIMEOUT, whole_seconds(timeout_s)),
     ]
-    if flow.public != flow.private:
-        ports = netlink.nested(3, netlink.u16(1, flow.public.port), netlink.u16(2, flow.public.port))
+    if public != private:
+        ports = netlink.nested(3, netlink.u16(1, public.port), netlink.u16(2, public.port))
         parts.append(
-            netlink.nested(_NAT_SOURCE, netlink.attribute(lowest, public), netlink.attribute(highest, public), ports)
+            netlink.nested(_NAT_SOURCE, netlink.attribute(lowest, host), netlink.attribute(highest, host), ports)
         )
-    if flow.protocol == TCP:
+    if protocol == TCP:
         parts.append(netlink.nested(_PROTOCOL_STATE, netlink.nested(1, netlink.u8(1, _TCP_ESTABLISHED))))
-    flags = netlink.CREATE | netlink.EXCLUSIVE
-    return netlink.nfnetlink(_SUBSYSTEM, _NEW, flags, *parts, family=family(flow.private.host))
+    return netlink.nfnetlink(_SUBSYSTEM, _NEW, _CREATE_FLAGS, *parts, family=family(private.host))
+
+
+def _create_ipv4(flow: Flow, timeout_s: float, fixed: bool) -> Message:
+    """The same for media's flows, two of which are made while a packet waits: all of it joined once."""
+    protocol, private, public, remote = flow
+    inside, outside = inet_aton(private.host), inet_aton(remote.host)
+    pair, port, other = _BEFORE_PORTS, private.port, remote.port
+    parts = [
+        _IPV4_HEADER,
+        _TUPLE_HEADS[_TUPLE_ORIGINAL], inside, _BEFORE_DESTINATION, outside, _BEFORE_PROTOCOL,
+        _PORTS.pack(protocol, pair[0], port, pair[1], other),
+        _TUPLE_HEADS[_TUPLE_REPLY], outside, _BEFORE_DESTINATION, inside, _BEFORE_PROTOCOL,
+        _PORTS.pack(protocol, pair[0], other, pair[1], port),
+        _STATUSES[fixed], netlink.u32(_TIMEOUT, whole_seconds(timeout_s)),
+    ]  # fmt: skip
+    if public != private:
+        host, public_port = inet_aton(public.host), public.port.to_bytes(2, "big")
+        before, between, before_ports, between_ports = _NAT_HEADS
+        parts += (before, host, between, host, before_ports, public_port, between_ports, public_port, b"\0\0")
+    return new(Message, (_SUBSYSTEM << 8 | _NEW, _CREATE_FLAGS, b"".join(parts), 0))
 
 
 def change_timeout(flow: Flow, timeout_s: float) -> Message:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import errno
 import logging
 from collections.abc import Callable, Sequence
-from typing import Final, NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol, TypeGuard
 
 from sipalg.datapath.conntrack import FlowState, FlowTakenError
 from sipalg.datapath.nft_table import MapCommand
@@ -26,6 +26,7 @@ from sipalg.engine.verdict import (
     Flow,
     Mapping,
     OpenMapping,
+    RefreshMapping,
     Reply,
 )
 
@@ -91,6 +92,14 @@ class Trigger(NamedTuple):
     remote: Endpoint
 
 
+#: The types of commands that the maps run: they are asked for by type, since a union is asked of member by member.
+MAP_COMMANDS: Final = frozenset((OpenMapping, RefreshMapping, CloseMapping, AdmitPeer, DismissPeer))
+
+
+def _is_for_maps(command: Command) -> TypeGuard[MapCommand]:
+    return type(command) in MAP_COMMANDS
+
+
 def _at_once(call: Callable[[], None]) -> None:
     call()
 
@@ -127,21 +136,26 @@ class Executor:
         that conntrack knows without source NAT fails with `not-natted`. A flow's first packet has no entry yet and is
         not asked about; nor is a mapping that translates nothing.
         """
-        failure = self._refuse_untranslated(commands, trigger) or self._run_maps(commands)
-        if failure is not None:
-            return failure
+        failure: Failure | None = None
+        for_maps = not MAP_COMMANDS.isdisjoint(map(type, commands))
+        if for_maps:
+            failure = self._refuse_untranslated(commands, trigger) or self._run_maps(commands)
+            if failure is not None:
+                return failure
         begun = self._begin_flows(commands)
         for index, command in enumerate(commands):
-            if isinstance(command, FlowCommand):
-                if begun and isinstance(command, EstablishFlow):
-                    continue
+            if isinstance(command, EstablishFlow):
+                if not begun:
+                    failure = self._run_flow(index, command)
+            elif isinstance(command, CheckFlow | EndFlow):
                 failure = self._run_flow(index, command)
             elif isinstance(command, Reply):
                 failure = self._send(index, command)
             if failure is not None:
                 self._undo(commands, index, begun)
                 return failure
-        self._note_sip(commands)
+        if for_maps:
+            self._note_sip(commands)
         return None
 
     def end_flows(self) -> None:
@@ -167,7 +181,7 @@ class Executor:
                     failures.append(failure._replace(place=index))
         begun = self._begin_flows(commands)
         for index, command in enumerate(commands):
-            if isinstance(command, FlowCommand) and not (begun and isinstance(command, EstablishFlow)):
+            if isinstance(command, CheckFlow | EndFlow) or (isinstance(command, EstablishFlow) and not begun):
                 failure = self._run_flow(index, command)
                 if failure is not None:
                     failures.append(failure)
@@ -217,7 +231,7 @@ class Executor:
         return None
 
     def _run_maps(self, commands: Sequence[Command]) -> Failure | None:
-        chosen = [(index, command) for index, command in enumerate(commands) if isinstance(command, MapCommand)]
+        chosen = [(index, command) for index, command in enumerate(commands) if _is_for_maps(command)]
         if not chosen:
             return None
         try:
@@ -284,8 +298,11 @@ class Executor:
 
         As well as it goes.
         """
-        first = MapCommand | EstablishFlow if begun else MapCommand
-        done = [c for index, c in enumerate(commands) if index < failed or isinstance(c, first)]
+        done = [
+            command
+            for index, command in enumerate(commands)
+            if index < failed or _is_for_maps(command) or (begun and isinstance(command, EstablishFlow))
+        ]
         self._run_each([back for command in reversed(done) if (back := opposite(command)) is not None])
 
 

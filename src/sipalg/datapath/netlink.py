@@ -9,12 +9,13 @@ never raise: what is whole before them is returned.
 from __future__ import annotations
 
 import errno
-import os
 import socket
 import struct
 from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self
+
+from sipalg.datapath.netlink_error import NetlinkError as NetlinkError
 
 NETLINK_ROUTE: Final = 0
 NETLINK_NETFILTER: Final = 12
@@ -63,14 +64,6 @@ _BUFFER_BYTES: Final = 1 << 22
 #: A limit, not an allocation: a transaction is one datagram, and one of ten thousand mappings takes megabytes.
 _SEND_BYTES: Final = 1 << 26
 _DUMP_ATTEMPTS: Final = 10
-
-
-class NetlinkError(OSError):
-    """The kernel refused a message: `errno` says why, `index` which one (-1: the transaction as a whole)."""
-
-    def __init__(self, number: int, index: int = 0, detail: str = "") -> None:
-        super().__init__(number, detail or os.strerror(number))
-        self.index = index
 
 
 class Message(NamedTuple):
