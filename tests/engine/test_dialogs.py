@@ -59,6 +59,14 @@ def test_a_dialog_holds_what_its_descriptions_and_flows_need_as_far_as_it_is_the
     assert dialogs.keys_wanted(EMPTY._replace(local=(NO_END,)), there) == (KEY,)
 
 
+def test_the_hosts_of_a_description_come_once_each_rtcp_elsewhere_too() -> None:
+    one, other = Endpoint("203.0.113.60", 30000), Endpoint("203.0.113.61", 30001)
+    ends = (MediaEnd(one, other, mux=False, on_hold=False), NO_END, MediaEnd(one, one, mux=False, on_hold=False))
+    assert dialogs.media_hosts(ends) == (one.host, other.host)
+    assert dialogs.more_sources((other.host,), ends) == (other.host, one.host)
+    assert dialogs.more_sources((one.host, other.host), ends) == (one.host, other.host)
+
+
 def test_an_offer_is_what_its_message_says() -> None:
     asked = offer_of(step(b"INVITE", 0, 7, inside=True))
     assert asked == Offer(True, True, True, 7, (), False)

@@ -165,10 +165,9 @@ class Calls:
                 changed = self._settle(transaction, key, changed)
             elif not changed.confirmed:
                 changed = self._confirm(transaction, key, step, changed)
-            if step.method in SESSION_METHODS:
+            if step.method in SESSION_METHODS and step.session_s != changed.session_s:
                 # Only the 2xx sets the session timer, and one without it ends it (RFC 4028 §7.2).
-                session_s = step.session_s
-                changed = changed if session_s == changed.session_s else changed._replace(session_s=session_s)
+                changed = changed._replace(session_s=step.session_s)
         self._keep(transaction, key, self._extended(transaction, changed), dialog)
 
     def _follow_failure(
@@ -254,8 +253,7 @@ class Calls:
             permitted = permitted_hosts(dialog)
             flows = tuple(flow for flow in flows if flow.remote.host in permitted)
         before = dialog.flows
-        if dialog.retiring:
-            before = tuple(dict.fromkeys((*before, *dialog.retiring)))
+        before += tuple([flow for flow in dialog.retiring if flow not in before])
         for flow in flows:
             if flow not in before:
                 self._begin_flow(transaction, key, flow)
