@@ -163,18 +163,15 @@ def _create_ipv4(flow: Flow, timeout_s: float, fixed: bool) -> Message:
     protocol, private, public, remote = flow
     inside, outside = inet_aton(private.host), inet_aton(remote.host)
     pair, port, other = _BEFORE_PORTS, private.port, remote.port
-    parts = [
-        _IPV4_HEADER,
-        _TUPLE_HEADS[_TUPLE_ORIGINAL], inside, _BEFORE_DESTINATION, outside, _BEFORE_PROTOCOL,
-        _PORTS.pack(protocol, pair[0], port, pair[1], other),
-        _TUPLE_HEADS[_TUPLE_REPLY], outside, _BEFORE_DESTINATION, inside, _BEFORE_PROTOCOL,
-        _PORTS.pack(protocol, pair[0], other, pair[1], port),
-        _STATUSES[fixed], netlink.u32(_TIMEOUT, whole_seconds(timeout_s)),
-    ]  # fmt: skip
+    there, back = _TUPLE_HEADS[_TUPLE_ORIGINAL], _TUPLE_HEADS[_TUPLE_REPLY]
+    between, behind = _BEFORE_DESTINATION, _BEFORE_PROTOCOL
+    parts = [_IPV4_HEADER, there, inside, between, outside, behind, _PORTS.pack(protocol, pair[0], port, pair[1], other)]
+    parts += (back, outside, between, inside, behind, _PORTS.pack(protocol, pair[0], other, pair[1], port))
+    parts += (_STATUSES[fixed], netlink.u32(_TIMEOUT, whole_seconds(timeout_s)))
     if public != private:
         host, public_port = inet_aton(public.host), public.port.to_bytes(2, "big")
-        before, between, before_ports, between_ports = _NAT_HEADS
-        parts += (before, host, between, host, before_ports, public_port, between_ports, public_port, b"\0\0")
+        heads = _NAT_HEADS
+        parts += (heads[0], host, heads[1], host, heads[2], public_port, heads[3], public_port, b"\0\0")
     return new(Message, (_SUBSYSTEM << 8 | _NEW, _CREATE_FLAGS, b"".join(parts), 0))
 
 
