@@ -165,7 +165,8 @@ def _create_ipv4(flow: Flow, timeout_s: float, fixed: bool) -> Message:
     pair, port, other = _BEFORE_PORTS, private.port, remote.port
     there, back = _TUPLE_HEADS[_TUPLE_ORIGINAL], _TUPLE_HEADS[_TUPLE_REPLY]
     between, behind = _BEFORE_DESTINATION, _BEFORE_PROTOCOL
-    parts = [_IPV4_HEADER, there, inside, between, outside, behind, _PORTS.pack(protocol, pair[0], port, pair[1], other)]
+    parts = [_IPV4_HEADER, there, inside, between, outside, behind]
+    parts.append(_PORTS.pack(protocol, pair[0], port, pair[1], other))
     parts += (back, outside, between, inside, behind, _PORTS.pack(protocol, pair[0], other, pair[1], port))
     parts += (_STATUSES[fixed], netlink.u32(_TIMEOUT, whole_seconds(timeout_s)))
     if public != private:
