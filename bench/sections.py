@@ -12,7 +12,7 @@ from functools import partial
 from statistics import median
 from typing import Final
 
-from bench import calls, diagnose, growth, media, paced, scale
+from bench import calls, diagnose, growth, media, paced, scale, sipp
 from bench.corpus import Corpus
 from bench.engine import measure_apart, results_of
 from bench.figures import FIXED_WORK
@@ -72,6 +72,11 @@ _OVERLOAD_NOTE: Final = (
     "(fail-open), so each message has to arrive either translated whole or untouched; anything else ends the run. "
     "Passed as plain: of the round trips, those whose request or answer did. Sent is less than offered where the "
     "generator can't keep up beside sipalg on two cores. A phone's requests are served if both came translated."
+)
+_SIPP_NOTE: Final = (
+    "Two hundred phones, one SIPp at each end, which compare the SDP's address where it arrives and the course of the "
+    "call. Done a second holds SIPp's own start and its wait for what was lost, half a second a repetition; with SIPp "
+    "on the same two cores a rate that all reach says no more than that they reach it."
 )
 Shown = Callable[[str], None]
 
@@ -158,6 +163,18 @@ def call_loop(options: argparse.Namespace, show: Shown) -> Section:
                    calls.claims(results))  # fmt: skip
 
 
+def sipp_rates(options: argparse.Namespace, show: Shown) -> Section:
+    """Measure calls by SIPp at rising rates."""
+    ways = _possible(sipp.WAYS, show)
+    rounds, seconds = min(options.rounds, 3), options.seconds / 2
+    results = []
+    for result in sipp.run_rounds(ways, sipp.RATES, rounds, seconds):
+        show(f"{result.mode:8} {result.offered:6,} offered {result.rate:8,.0f} done, {result.failed} failed")
+        results.append(result)
+    command = f"`python -m bench.sipp {','.join(ways)} {','.join(map(str, sipp.RATES))} {rounds} {seconds:g}`"
+    return Section("sipp", "Calls by SIPp at rising rates", [f"{command}. {_SIPP_NOTE}", "", *sipp.table(results)], ())
+
+
 def media_rates(options: argparse.Namespace, show: Shown) -> Section:
     """Measure media at rising rates."""
     ways = _possible(media.WAYS, show)
@@ -207,6 +224,7 @@ SECTIONS: Final[dict[str, Callable[[argparse.Namespace, Shown], Section]]] = {
     "loop": loop,
     "latency": latency,
     "calls": call_loop,
+    "sipp": sipp_rates,
     "media": media_rates,
     "growth": growing,
     "overload": overload,
