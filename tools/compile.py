@@ -40,7 +40,13 @@ FILES: Final = tuple(
     for name in ("conntrack", "ctnetlink", "driver", "executor", "netlink", "nft_codec", "nft_family")
 )
 #: What Cython compiles, in its pure-Python mode.
-CYTHON: Final = ("sipalg.codec.quick", "sipalg.datapath.sending", "sipalg.datapath.batch")
+CYTHON: Final = (
+    "sipalg.codec.quick",
+    "sipalg.codec.quick_edits",
+    "sipalg.codec.quick_names",
+    "sipalg.datapath.sending",
+    "sipalg.datapath.batch",
+)
 #: The name of the library that holds all modules; each module's own file only leads to it.
 GROUP: Final = "sipalg.core"
 

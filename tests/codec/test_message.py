@@ -24,7 +24,6 @@ from sipalg.codec.message import (
     find_field,
     has_star,
     identify,
-    identity_of,
     parse,
     session_expires_s,
     value_end,
@@ -347,11 +346,6 @@ def simple_frame(data: bytes, head: int) -> tuple[int, int]:
             return position, newline + 1
         position = newline + 1
     return len(data), len(data)
-
-
-def test_an_identity_is_made_of_what_was_found() -> None:
-    found = (b"c1", 7, b"INVITE", b"<sip:a@example.com>;tag=1", b"<sip:b@example.com>")
-    assert identity_of(found) == (b"c1", 7, b"INVITE", b"1", b"", False)
 
 
 @given(st.one_of(_messages, st.binary(max_size=200)))

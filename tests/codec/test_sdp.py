@@ -333,7 +333,7 @@ def test_rtcp_at_session_level_means_nothing() -> None:
 @pytest.mark.parametrize("where", [SESSION + "{}" + AUDIO, SESSION + AUDIO + "{}"])
 def test_candidates_are_noticed(where: str) -> None:
     line = "a=candidate:1 1 UDP 2130706431 192.168.33.10 10000 typ host\r\n"
-    assert len(read(where.format(line + line.replace('candidate', 'remote-candidates'))).candidates) == 2
+    assert len(read(where.format(line + line.replace("candidate", "remote-candidates"))).candidates) == 2
     assert read(where.format("a=end-of-candidates\r\na=ice-ufrag:x\r\n")).candidates == []
 
 

@@ -9,6 +9,8 @@ from typing import Final
 
 from sipalg.codec.machine import quick
 
+#: Machine code that makes a verdict of a message and its changes, None in the interpreted build.
+replaced: Final = quick("replaced")
 #: Machine code that is asked first, None in the interpreted build.
 _quick_edited: Final = quick("edited")
 

@@ -168,8 +168,17 @@ def replace_payload(
         raise ValueError(f"a payload of {len(payload)} bytes doesn't fit into an IPv4 packet")
     has_options = header_bytes != IP_HEADER_BYTES
     (
-        start, total_before_bytes, packet_id, fragment, ttl_protocol, ip_checksum, hosts,
-        source_port, destination_port, _, udp_checksum,
+        start,
+        total_before_bytes,
+        packet_id,
+        fragment,
+        ttl_protocol,
+        ip_checksum,
+        hosts,
+        source_port,
+        destination_port,
+        _,
+        udp_checksum,
     ) = _headers(packet[:IP_HEADER_BYTES] + packet[header_bytes:] if has_options else packet)
     ip_checksum += total_before_bytes - total_bytes
     if total_bytes > mtu_bytes and total_bytes > total_before_bytes and fragment & _DONT_FRAGMENT:
@@ -188,8 +197,17 @@ def replace_payload(
         )
         udp_checksum = -words % 65535 or 65535
     headers = _new_headers(
-        start, total_bytes, packet_id, fragment, ttl_protocol, ip_checksum % 65535, hosts,
-        source_port, destination_port, udp_bytes, udp_checksum,
+        start,
+        total_bytes,
+        packet_id,
+        fragment,
+        ttl_protocol,
+        ip_checksum % 65535,
+        hosts,
+        source_port,
+        destination_port,
+        udp_bytes,
+        udp_checksum,
     )
     if has_options:
         options = packet[IP_HEADER_BYTES:header_bytes]

@@ -12,7 +12,7 @@ from typing import Final
 
 from sipalg.codec.address import NO_PORT, is_reference
 from sipalg.codec.headers import ViaSpan, parse_via
-from sipalg.codec.machine import quick
+from sipalg.codec.machine import quick, quick_edits
 from sipalg.codec.memory import Memory
 from sipalg.codec.message import BLANKS, KINDS, VIA, Message, find_field
 from sipalg.codec.uri import UriSpan, parse_list
@@ -24,6 +24,9 @@ Place = tuple[int, bytes, int, int, int, bool, int, bool, int | None]
 
 #: Machine code that is asked first, None in the interpreted build.
 _quick_fields_with: Final = quick("fields_with")
+#: Machine code for the edits of a phone's own address, None in the interpreted build.
+edits_of_sender: Final = quick_edits("of_sender")
+edits_of_recipient: Final = quick_edits("of_recipient")
 
 #: How many lines are remembered: those of some thousand phones.
 _REMEMBERED: Final = 16384

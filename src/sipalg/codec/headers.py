@@ -22,9 +22,7 @@ _VIA: Final = re.compile(
 #: An IPv6 address may stand there with brackets or without (RFC 5118 §4.5).
 _RECEIVED: Final = rb"\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]++(?::[0-9A-Fa-f]*:[0-9A-Fa-f:.]*)?|::[0-9A-Fa-f:.]*"
 #: What counts in a Via's parameters: `received` (group 1) and `rport` (2).
-_WANTED: Final = (
-    rb";\s*(?:[Rr](?:(?i:eceived)\s*=\s*(" + _RECEIVED + rb")|(?i:port)\s*=\s*([0-9]{1,5})(?![0-9])))"
-)
+_WANTED: Final = rb";\s*(?:[Rr](?:(?i:eceived)\s*=\s*(" + _RECEIVED + rb")|(?i:port)\s*=\s*([0-9]{1,5})(?![0-9])))"
 _PARAMETER: Final = re.compile(_WANTED)
 #: The same where a comma or a quote stands: the comma (3) ends the first Via if it isn't quoted. A quote that nobody
 #: closes reaches to the end.

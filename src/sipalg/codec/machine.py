@@ -27,4 +27,14 @@ def quick(name: str) -> Callable[..., Any] | None:
     return machine_code(_QUICK, name)
 
 
+def quick_edits(name: str) -> Callable[..., Any] | None:
+    """A function of `codec.quick_edits`; None in the interpreted build."""
+    return machine_code(_QUICK + "_edits", name)
+
+
+def quick_names(name: str) -> Callable[..., Any] | None:
+    """A function of `codec.quick_names`; None in the interpreted build."""
+    return machine_code(_QUICK + "_names", name)
+
+
 _QUICK: Final = "sipalg.codec.quick"

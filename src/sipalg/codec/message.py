@@ -11,7 +11,7 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from sipalg.codec.machine import quick
+from sipalg.codec.machine import quick, quick_names
 from sipalg.codec.memory import SAME, Memory
 from sipalg.codec.uri import UriSpan, parse_one
 
@@ -85,11 +85,11 @@ _SESSION_EXPIRES: Final = re.compile(rb"\n(?:[Ss](?i:ession-expires)|[Xx])[ \t]*
 
 # Machine code that is asked first, None in the interpreted build.
 _quick_frame: Final = quick("frame")
-_quick_identity: Final = quick("identity")
-_quick_call_id: Final = quick("call_id_of")
-_quick_cseq_method: Final = quick("cseq_method")
-_quick_to_value: Final = quick("to_value")
-_quick_expires_s: Final = quick("expires_s")
+_quick_identity: Final = quick_names("identity")
+_quick_call_id: Final = quick_names("call_id_of")
+_quick_cseq_method: Final = quick_names("cseq_method")
+_quick_address_of_record: Final = quick_names("address_of_record")
+_quick_expires_s: Final = quick_names("expires_s")
 
 #: Reasons for which a payload isn't taken for a SIP message. The packet passes as it came.
 NOT_SIP: Final = "not-sip"
@@ -112,6 +112,7 @@ class Message(NamedTuple):
     behind `body_end` belong to nobody. `length` is the span of Content-Length's digits and `content_type` where that
     field's value begins, (0, 0) and 0 where there is none; `encoded` tells of a Content-Encoding. `target` is the
     Request-URI read, with spans that count from its own first byte, None where it isn't a SIP URI with a host.
+    `marks` is machine code's own note of where the fields are, b"" where only the codec has looked.
     """
 
     data: bytes
@@ -126,6 +127,7 @@ class Message(NamedTuple):
     content_type: int
     encoded: bool
     target: UriSpan | None
+    marks: bytes = b""
 
 
 class Identity(NamedTuple):
@@ -168,7 +170,7 @@ def read_frame(data: bytes) -> Message | str:
     ):
         # Most messages have no body and say so at last: nothing else of the frame is to be found in them.
         frame = (head, blank + 1, body_end, body_end, _NO_SPAN, 0, False)
-        return new(Message, (data, method, status, uri, *frame, target))
+        return new(Message, (data, method, status, uri, *frame, target, b""))
     head_end = body = length = content_type = 0
     length_span = _NO_SPAN
     encoded = False
@@ -199,7 +201,7 @@ def read_frame(data: bytes) -> Message | str:
             return LENGTH_BEYOND
         body_end = body + length
     frame = (head, head_end, body, body_end, length_span, content_type, encoded)
-    return new(Message, (data, method, status, uri, *frame, target))
+    return new(Message, (data, method, status, uri, *frame, target, b""))
 
 
 def _says_empty(line: bytes) -> bool:
@@ -258,14 +260,8 @@ def value_end(data: bytes, start: int, head_end: int) -> int:
 
 def identify(message: Message) -> Identity:
     """Read what names the message's dialog and transaction; where a field is there twice, the first one counts."""
-    found = _quick_identity(message.data, message.head, message.head_end) if _quick_identity else None
-    return identity_of(found) if found else read_identity(message)
-
-
-def identity_of(found: tuple[bytes, int, bytes, bytes, bytes]) -> Identity:
-    """The identity of Call-ID, CSeq's number and method, From's and To's values, each there once."""
-    call_id, number, method, from_value, to_value = found
-    return new(Identity, (call_id, number, method, _TAGS[from_value], _TAGS[to_value], False))
+    found: Identity | None = _quick_identity(message, Identity) if _quick_identity else None
+    return found or read_identity(message)
 
 
 def read_identity(message: Message) -> Identity:
@@ -292,9 +288,7 @@ def read_identity(message: Message) -> Identity:
 
 def call_id_of(message: Message) -> bytes:
     """Call-ID, b"" where there is none: what `identify` reads, at less cost where it is written as nearly all do."""
-    found: bytes | None = (
-        _quick_call_id(message.data, message.head, message.head_end) if _quick_call_id else None
-    )
+    found: bytes | None = _quick_call_id(message) if _quick_call_id else None
     return read_call_id(message) if found is None else found
 
 
@@ -312,9 +306,7 @@ def read_call_id(message: Message) -> bytes:
 
 def cseq_method(message: Message) -> bytes:
     """CSeq's method, which tells what a response answers; b"" where there is none (RFC 3261 §8.1.1.5)."""
-    found: bytes | None = (
-        _quick_cseq_method(message.data, message.head, message.head_end) if _quick_cseq_method else None
-    )
+    found: bytes | None = _quick_cseq_method(message) if _quick_cseq_method else None
     return read_cseq_method(message) if found is None else found
 
 
@@ -326,16 +318,14 @@ def read_cseq_method(message: Message) -> bytes:
 
 def address_of_record(message: Message) -> bytes:
     """To's URI, which in a REGISTER is the address of record that is registered (RFC 3261 §10.2)."""
-    found: bytes | None = (
-        _quick_to_value(message.data, message.head, message.head_end) if _quick_to_value else None
-    )
-    return _URIS[read_to_value(message) if found is None else found]
+    found: bytes | None = _quick_address_of_record(message) if _quick_address_of_record else None
+    return read_address_of_record(message) if found is None else found
 
 
-def read_to_value(message: Message) -> bytes:
-    """To's value, folded or not; b"" where there is none."""
+def read_address_of_record(message: Message) -> bytes:
+    """What `address_of_record` does, for any message."""
     match = _TO.search(message.data, 0, message.head_end)
-    return match[1] if match else b""
+    return _URIS[match[1]] if match else b""
 
 
 def _read_uri(value: bytes) -> bytes:
@@ -356,9 +346,7 @@ def session_expires_s(message: Message) -> int:
 
 def expires_s(message: Message) -> int | None:
     """The Expires field in seconds, None where there is none or it isn't a number (RFC 3261 §20.19)."""
-    found: int = (
-        _quick_expires_s(message.data, message.head, message.head_end) if _quick_expires_s else UNKNOWN
-    )
+    found: int = _quick_expires_s(message) if _quick_expires_s else UNKNOWN
     return read_expires_s(message) if found == UNKNOWN else None if found < 0 else found
 
 

@@ -7,82 +7,198 @@ where a name is in another form. So it has to know only what is usual, and what 
 
 import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
-from cython.cimports.libc.string import memchr, memcpy
-from cython.cimports.sipalg.codec.search import memmem, memrchr
+from cython.cimports.libc.stdint import uint16_t
+from cython.cimports.libc.string import memchr, memcpy, memset
+from cython.cimports.sipalg.codec.search import (
+    Marks,
+    Span,
+    behind_name,
+    filled,
+    is_digit,
+    is_topmost_via,
+    is_word,
+    next_line,
+    origin,
+    over_blanks,
+)
 
-_new = tuple.__new__
 _NO_SPAN = (0, 0)
 _NEWLINE = cython.declare(cython.int, 10)
-#: What `_value_of` says where there is no such field, and where only the codec can tell.
-_NONE = cython.declare(cython.Py_ssize_t, -1)
-_UNUSUAL = cython.declare(cython.Py_ssize_t, -2)
+
+#: What a header says of the body: Content-Length's digits and what they mean, where Content-Type's value begins,
+#: whether there is a Content-Encoding, and whether the last line was a Content-Length of 0.
+_Body = cython.struct(
+    digits=cython.p_char,
+    digits_end=cython.p_char,
+    length=cython.long,
+    kind=cython.Py_ssize_t,
+    encoded=cython.bint,
+    last_says_empty=cython.bint,
+)
 
 
 def frame(data: bytes, starts, message: type):
-    """A message without a body whose last line says so, as `message.parse` frames it."""
+    """A message without folded lines, as `message.parse` frames it, with `marks` where the header's fields are."""
     text: cython.p_char = PyBytes_AS_STRING(data)
     size: cython.Py_ssize_t = PyBytes_GET_SIZE(data)
-    newline: cython.p_char = cython.cast(cython.p_char, memchr(text, _NEWLINE, size))
-    if newline == cython.NULL or size > 65535:
+    at: cython.p_char = cython.cast(cython.p_char, memchr(text, _NEWLINE, size))
+    if at == cython.NULL or size > 65535:
         return None
-    head: cython.Py_ssize_t = newline - text
-    blank: cython.Py_ssize_t = size - 3
-    if head <= 1 or blank <= head or text[blank] != 10 or text[blank + 1] != 13 or text[blank + 2] != 10:
+    head: cython.Py_ssize_t = at - text
+    if head <= 1:
         return None
     start = starts[PyBytes_FromStringAndSize(text, head + 1)]
     if start is None:
         return None
-    # An earlier blank line, of either kind, ends the header sooner.
-    at: cython.p_char = newline
-    last: cython.p_char = newline
-    end: cython.p_char = text + blank
-    while at < end:
-        if at[1] == 10 or (at[1] == 13 and at[2] == 10):
+    marks = cython.declare(Marks)
+    body = cython.declare(_Body)
+    memset(cython.address(marks), 0, cython.sizeof(Marks))
+    memset(cython.address(body), 0, cython.sizeof(_Body))
+    end: cython.p_char = text + size
+    while at != cython.NULL:
+        at += 1
+        if at[0] == 10 or (at[0] == 13 and at[1] == 10):
+            break
+        if at[0] == 32 or at[0] == 9 or not _mark(cython.address(marks), cython.address(body), text, at, end):
             return None
-        last = at
-        at = cython.cast(cython.p_char, memchr(at + 1, _NEWLINE, end + 1 - (at + 1)))
-    if not _says_empty(last + 1, end):
+        at = cython.cast(cython.p_char, memchr(at, _NEWLINE, end - at))
+    if at == cython.NULL or at >= end:
         return None
+    head_end: cython.Py_ssize_t = at - text
+    begin: cython.Py_ssize_t = head_end + (1 if at[0] == 10 else 2)
+    noted: bytes = PyBytes_FromStringAndSize(cython.cast(cython.p_char, cython.address(marks)), cython.sizeof(Marks))
     method, status, uri, target = start
-    return _new(message, (data, method, status, uri, head, blank + 1, size, size, _NO_SPAN, 0, False, target))
+    if begin == size and at[0] == 13 and body.last_says_empty:
+        values = (data, method, status, uri, head, head_end, size, size, _NO_SPAN, 0, False, target, noted)
+        return filled(message, values)
+    length = _NO_SPAN
+    body_end: cython.Py_ssize_t = size
+    if body.digits != cython.NULL:
+        body_end = begin + body.length
+        if body_end > size:
+            return None
+        length = (body.digits - text, body.digits_end - text)
+    encoded: object = cython.cast(cython.bint, body.encoded)
+    values = (data, method, status, uri, head, head_end, begin, body_end, length, body.kind, encoded, target, noted)
+    return filled(message, values)
 
 
 @cython.cfunc
-def _says_empty(at: cython.p_char, end: cython.p_char) -> cython.bint:
-    """Whether the line is a Content-Length of 0."""
-    at = _behind_name(at, end, b"content-length", 14, 108)
-    if at == cython.NULL:
-        return False
-    while at < end and (at[0] == 32 or at[0] == 9):
-        at += 1
-    digits: cython.p_char = at
-    while at < end and at[0] == 48:
-        at += 1
-    if at == digits:
-        return False
-    while at < end and (at[0] == 32 or at[0] == 9):
-        at += 1
-    return at + 1 == end and at[0] == 13
+def _mark(
+    marks: cython.pointer(Marks),
+    body: cython.pointer(_Body),
+    text: cython.p_char,
+    at: cython.p_char,
+    end: cython.p_char,
+) -> cython.bint:
+    """Note what a line is; False where only the codec can tell what it says of the body."""
+    first: cython.int = at[0] | 32
+    second: cython.int = at[1] | 32
+    value: cython.p_char = cython.NULL
+    body.last_says_empty = False
+    if first == 99:
+        if second == 111 and is_word(at, end, b"conta", 5):
+            value = behind_name(at, end, b"contact", 7, 0)
+            if value != cython.NULL:
+                _contact_at(marks, value - text)
+        elif second == 115:
+            value = behind_name(at, end, b"cseq", 4, 0)
+            if value != cython.NULL:
+                marks.twice |= marks.cseq != 0
+                marks.cseq = value - text
+        elif second == 97:
+            value = behind_name(at, end, b"call-id", 7, 0)
+            if value != cython.NULL:
+                _call_id_at(marks, value - text)
+        elif is_word(at, end, b"content", 7) and at[7] == 45:
+            if at[8] | 32 == 108:
+                value = behind_name(at, end, b"content-length", 14, 0)
+                return value == cython.NULL or _length(body, value, end)
+            if at[8] | 32 == 116:
+                value = behind_name(at, end, b"content-type", 12, 0)
+                if value != cython.NULL:
+                    body.kind = over_blanks(value, end) - text
+            elif behind_name(at, end, b"content-encoding", 16, 0) != cython.NULL:
+                body.encoded = True
+        else:
+            value = behind_name(at, end, b"c", 1, 0)
+            if value != cython.NULL:
+                body.kind = over_blanks(value, end) - text
+    elif first == 118:
+        value = behind_name(at, end, b"via", 3, 118)
+        if value != cython.NULL and not marks.via:
+            marks.via = value - text
+    elif first == 116:
+        value = behind_name(at, end, b"to", 2, 116)
+        if value != cython.NULL:
+            marks.twice |= marks.recipient != 0
+            marks.recipient = value - text
+    elif first == 102:
+        value = behind_name(at, end, b"from", 4, 102)
+        if value != cython.NULL:
+            marks.twice |= marks.sender != 0
+            marks.sender = value - text
+    elif first == 101:
+        value = behind_name(at, end, b"expires", 7, 0)
+        if value != cython.NULL:
+            marks.expires = marks.expires or value - text
+        elif behind_name(at, end, b"e", 1, 0) != cython.NULL:
+            body.encoded = True
+    elif first == 108:
+        value = behind_name(at, end, b"l", 1, 0)
+        return value == cython.NULL or _length(body, value, end)
+    elif first == 105:
+        value = behind_name(at, end, b"i", 1, 0)
+        if value != cython.NULL:
+            _call_id_at(marks, value - text)
+    elif first == 109:
+        value = behind_name(at, end, b"m", 1, 0)
+        if value != cython.NULL:
+            _contact_at(marks, value - text)
+    elif first == 98 or first == 112 or first == 114 or first == 115:
+        marks.others |= _is_editable(at, end)
+    return True
 
 
 @cython.cfunc
-def _behind_name(
-    at: cython.p_char, end: cython.p_char, name: cython.p_char, size: cython.Py_ssize_t, compact: cython.int
-) -> cython.p_char:
-    """Behind the colon of a line that has this name (in lower case), or its compact form; NULL for any other."""
-    i: cython.Py_ssize_t = 0
-    if at >= end:
-        return cython.NULL
-    while i < size and at + i < end and (at[i] == name[i] or (97 <= name[i] <= 122 and (at[i] | 32) == name[i])):
-        i += 1
-    if i < size:
-        if not compact or (at[0] | 32) != compact:
-            return cython.NULL
-        i = 1
-    at += i
-    while at < end and (at[0] == 32 or at[0] == 9):
+def _contact_at(marks: cython.pointer(Marks), offset: cython.Py_ssize_t) -> cython.void:
+    marks.contacts |= marks.contact != 0
+    marks.contact = marks.contact or cython.cast(uint16_t, offset)
+
+
+@cython.cfunc
+def _call_id_at(marks: cython.pointer(Marks), offset: cython.Py_ssize_t) -> cython.void:
+    marks.twice |= marks.call_id != 0
+    marks.call_id = marks.call_id or cython.cast(uint16_t, offset)
+
+
+@cython.cfunc
+def _is_editable(at: cython.p_char, end: cython.p_char) -> cython.bint:
+    """Whether a line is a Route, or one of the other fields that somebody may edit besides Via and Contact."""
+    return (
+        behind_name(at, end, b"route", 5, 114) != cython.NULL
+        or behind_name(at, end, b"record-route", 12, 98) != cython.NULL
+        or behind_name(at, end, b"path", 4, 0) != cython.NULL
+        or behind_name(at, end, b"service-route", 13, 0) != cython.NULL
+        or behind_name(at, end, b"refer-to", 8, 0) != cython.NULL
+        or behind_name(at, end, b"referred-by", 11, 0) != cython.NULL
+    )
+
+
+@cython.cfunc
+def _length(body: cython.pointer(_Body), at: cython.p_char, end: cython.p_char) -> cython.bint:
+    """Read the digits of Content-Length; False if it isn't plain, or there already."""
+    at = over_blanks(at, end)
+    if body.digits != cython.NULL:
+        return False
+    body.digits = at
+    while is_digit(at[0]) and at - body.digits < 10:
+        body.length = body.length * 10 + (at[0] - 48)
         at += 1
-    return at + 1 if at < end and at[0] == 58 else cython.cast(cython.p_char, cython.NULL)
+    body.digits_end = at
+    at = over_blanks(at, end)
+    body.last_says_empty = body.length == 0
+    return 1 <= body.digits_end - body.digits <= 9 and (at[0] == 10 or (at[0] == 13 and at[1] == 10))
 
 
 def fields_with(data: bytes, head: cython.Py_ssize_t, head_end: cython.Py_ssize_t, wanted: bytes, lines):
@@ -93,286 +209,52 @@ def fields_with(data: bytes, head: cython.Py_ssize_t, head_end: cython.Py_ssize_
     size: cython.Py_ssize_t = PyBytes_GET_SIZE(wanted)
     found: list = []
     via_due: cython.bint = True
-    end: cython.p_char = text + head
-    begin: cython.p_char
+    line = cython.declare(Span)
+    line.end = text + head
     stop: cython.p_char
     if size == 0 or needle[0] == 91 or head_end > PyBytes_GET_SIZE(data):
         return None
-    while True:
-        at: cython.p_char = cython.cast(cython.p_char, memmem(end, limit - end, needle, size))
-        if at == cython.NULL:
-            return found
-        begin = cython.cast(cython.p_char, memrchr(text + head, _NEWLINE, at - (text + head)))
-        end = cython.cast(cython.p_char, memchr(at, _NEWLINE, limit - at))
-        if begin == cython.NULL or end == cython.NULL:
+    while next_line(cython.address(line), text + head, limit, needle, size):
+        if line.start == cython.NULL:
             return None
-        begin += 1
-        if begin[0] == 32 or begin[0] == 9 or (end + 1 < limit and (end[1] == 32 or end[1] == 9)):
-            return None
-        stop = end
-        if begin[0] | 32 == 118:
-            stop = cython.cast(cython.p_char, memchr(begin, 59, end - begin))
+        stop = line.end
+        if line.start[0] | 32 == 118:
+            stop = cython.cast(cython.p_char, memchr(line.start, 59, line.end - line.start))
             if stop == cython.NULL:
-                stop = end
-        places = lines[PyBytes_FromStringAndSize(begin, stop - begin)]
+                stop = line.end
+        places = lines[PyBytes_FromStringAndSize(line.start, stop - line.start)]
         if places:
             if places[0][0] != 1:
-                found.append((begin - text, places))
+                found.append((line.start - text, places))
             elif via_due:
                 via_due = False
-                if _is_topmost_via(text + head, begin, limit):
-                    found.append((begin - text, places))
-
-
-@cython.cfunc
-def _is_topmost_via(head: cython.p_char, begin: cython.p_char, limit: cython.p_char) -> cython.bint:
-    """Whether no line before `begin` is a Via."""
-    at: cython.p_char = head
-    while at + 1 < begin:
-        if _behind_name(at + 1, limit, b"via", 3, 118) != cython.NULL:
-            return False
-        at = cython.cast(cython.p_char, memchr(at + 1, _NEWLINE, begin - (at + 1)))
-        if at == cython.NULL:
-            return True
-    return True
+                if is_topmost_via(text + head, line.start, limit):
+                    found.append((line.start - text, places))
+    return found
 
 
 def received_and_rport(data: bytes, start: cython.Py_ssize_t, end: cython.Py_ssize_t):
     """The spans of a Via's `received` and `rport`, as `headers.received_and_rport` finds them."""
     text: cython.p_char = PyBytes_AS_STRING(data)
+    received = cython.declare(Span)
+    rport = cython.declare(Span)
     if not 0 <= start <= end <= PyBytes_GET_SIZE(data):
         return None
-    if memchr(text + start, 44, end - start) != cython.NULL or memchr(text + start, 34, end - start) != cython.NULL:
+    if not origin(text + start, text + end, cython.address(received), cython.address(rport)):
         return None
-    received = rport = _NO_SPAN
-    limit: cython.p_char = text + end
-    at: cython.p_char = text + start
-    first: cython.p_char
-    while True:
-        at = cython.cast(cython.p_char, memchr(at, 59, limit - at))
-        if at == cython.NULL:
-            return received, rport
-        at = _over_space(at + 1, limit)
-        if at == limit or at[0] | 32 != 114:
-            continue
-        if _is_word(at + 1, limit, b"eceived", 7):
-            first = _value(at + 8, limit)
-            if first == cython.NULL:
-                continue
-            at = first
-            while at < limit and (_is_alphanumeric(at[0]) or at[0] == 46 or at[0] == 95 or at[0] == 45):
-                at += 1
-            if at < limit and (at[0] == 58 or at[0] == 91):
-                return None
-            if at > first and received is _NO_SPAN:
-                received = (first - text, at - text)
-        elif _is_word(at + 1, limit, b"port", 4):
-            first = _value(at + 5, limit)
-            if first == cython.NULL:
-                continue
-            at = first
-            while at < limit and 48 <= at[0] <= 57:
-                at += 1
-            if 1 <= at - first <= 5 and rport is _NO_SPAN:
-                rport = (first - text, at - text)
-
-
-@cython.cfunc
-def _value(at: cython.p_char, limit: cython.p_char) -> cython.p_char:
-    """Where a parameter's value begins behind its name; NULL if it has none."""
-    at = _over_space(at, limit)
-    if at == limit or at[0] != 61:
-        return cython.NULL
-    return _over_space(at + 1, limit)
-
-
-@cython.cfunc
-def _over_space(at: cython.p_char, limit: cython.p_char) -> cython.p_char:
-    while at < limit and (at[0] == 32 or 9 <= at[0] <= 13):
-        at += 1
-    return at
-
-
-@cython.cfunc
-def _is_word(at: cython.p_char, limit: cython.p_char, word: cython.p_char, size: cython.Py_ssize_t) -> cython.bint:
-    i: cython.Py_ssize_t = 0
-    while i < size and at + i < limit and at[i] | 32 == word[i]:
-        i += 1
-    return i == size
-
-
-@cython.cfunc
-def _is_alphanumeric(byte: cython.char) -> cython.bint:
-    return 48 <= byte <= 57 or 65 <= byte <= 90 or 97 <= byte <= 122
-
-
-@cython.cfunc
-def _value_of(
-    data: bytes,
-    head: cython.Py_ssize_t,
-    head_end: cython.Py_ssize_t,
-    name: cython.p_char,
-    size: cython.Py_ssize_t,
-    compact: cython.int,
-) -> cython.Py_ssize_t:
-    """Where the value of the first field of this name begins, blanks left out; `_NONE` or `_UNUSUAL`."""
-    text: cython.p_char = PyBytes_AS_STRING(data)
-    limit: cython.p_char = text + head_end
-    at: cython.p_char = text + head
-    value: cython.p_char
-    if head_end > PyBytes_GET_SIZE(data) or head < 0:
-        return _UNUSUAL
-    while at != cython.NULL and at + 1 < limit:
-        value = _behind_name(at + 1, limit, name, size, compact)
-        if value != cython.NULL:
-            while value < limit and (value[0] == 32 or value[0] == 9):
-                value += 1
-            return _UNUSUAL if value == limit or value[0] == 13 or value[0] == 10 else value - text
-        at = cython.cast(cython.p_char, memchr(at + 1, _NEWLINE, limit - (at + 1)))
-    return _NONE
-
-
-@cython.cfunc
-def _word_end(data: bytes, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.Py_ssize_t:
-    """The end of what has no space in it, as a pattern sees it."""
-    text: cython.p_char = PyBytes_AS_STRING(data)
-    while start < end and text[start] != 32 and not 9 <= text[start] <= 13:
-        start += 1
-    return start
-
-
-@cython.cfunc
-def _plain_end(data: bytes, start: cython.Py_ssize_t, head_end: cython.Py_ssize_t) -> cython.Py_ssize_t:
-    """The end of a value that is on one line; `_UNUSUAL` for a folded one, or one without a line end."""
-    text: cython.p_char = PyBytes_AS_STRING(data)
-    end: cython.Py_ssize_t = start
-    while end < head_end and text[end] != 13 and text[end] != 10:
-        end += 1
-    after: cython.Py_ssize_t = end + 1 if end < head_end and text[end] == 13 else end
-    if after >= head_end or text[after] != 10:
-        return _UNUSUAL
-    if after + 1 < head_end and (text[after + 1] == 32 or text[after + 1] == 9):
-        return _UNUSUAL
-    return end
-
-
-def identity(data: bytes, head: cython.Py_ssize_t, head_end: cython.Py_ssize_t):
-    """Call-ID, CSeq's number and method, From's and To's values behind the colon, as `message.identify` finds them."""
-    text: cython.p_char = PyBytes_AS_STRING(data)
-    limit: cython.p_char = text + head_end
-    at: cython.p_char = text + head
-    value: cython.p_char
-    end: cython.Py_ssize_t
-    start: cython.Py_ssize_t
-    call_id = from_value = to_value = cseq = None
-    if head_end > PyBytes_GET_SIZE(data):
-        return None
-    while at != cython.NULL and at + 1 < limit:
-        first: cython.int = at[1] | 32
-        value = cython.NULL
-        if first == 105 or first == 99:
-            value = _behind_name(at + 1, limit, b"call-id", 7, 105)
-            if value != cython.NULL:
-                start = _over_blanks(value, limit) - text
-                end = _word_end(data, start, head_end)
-                if call_id is not None or end == start:
-                    return None
-                call_id = data[start:end]
-            elif first == 99:
-                value = _behind_name(at + 1, limit, b"cseq", 4, 0)
-                if value != cython.NULL:
-                    if cseq is not None:
-                        return None
-                    cseq = _cseq(data, _over_blanks(value, limit) - text, head_end)
-                    if cseq is None:
-                        return None
-        elif first == 102:
-            value = _behind_name(at + 1, limit, b"from", 4, 102)
-            if value != cython.NULL:
-                end = _plain_end(data, value - text, head_end)
-                if from_value is not None or end < 0:
-                    return None
-                from_value = data[value - text : end]
-        elif first == 116:
-            value = _behind_name(at + 1, limit, b"to", 2, 116)
-            if value != cython.NULL:
-                end = _plain_end(data, value - text, head_end)
-                if to_value is not None or end < 0:
-                    return None
-                to_value = data[value - text : end]
-        at = cython.cast(cython.p_char, memchr(at + 1, _NEWLINE, limit - (at + 1)))
-    if call_id is None or cseq is None or from_value is None or to_value is None:
-        return None
-    return call_id, cseq[0], cseq[1], from_value, to_value
-
-
-@cython.cfunc
-def _over_blanks(at: cython.p_char, limit: cython.p_char) -> cython.p_char:
-    while at < limit and (at[0] == 32 or at[0] == 9):
-        at += 1
-    return at
-
-
-@cython.cfunc
-def _cseq(data: bytes, start: cython.Py_ssize_t, head_end: cython.Py_ssize_t):
-    """Number and method of a CSeq's value; None if that isn't plain."""
-    text: cython.p_char = PyBytes_AS_STRING(data)
-    number: cython.long = 0
-    at: cython.Py_ssize_t = start
-    while at < head_end and 48 <= text[at] <= 57 and at - start < 11:
-        number = number * 10 + (text[at] - 48)
-        at += 1
-    if not 1 <= at - start <= 10 or at == head_end or (text[at] != 32 and text[at] != 9):
-        return None
-    while at < head_end and (text[at] == 32 or text[at] == 9):
-        at += 1
-    end: cython.Py_ssize_t = _word_end(data, at, head_end)
-    return (number, data[at:end]) if end > at else None
-
-
-def call_id_of(data: bytes, head: cython.Py_ssize_t, head_end: cython.Py_ssize_t):
-    """Call-ID, as `message.call_id_of` reads it."""
-    start: cython.Py_ssize_t = _value_of(data, head, head_end, b"call-id", 7, 105)
-    if start < 0:
-        return b"" if start == _NONE else None
-    end: cython.Py_ssize_t = _word_end(data, start, head_end)
-    return data[start:end] if end > start else None
-
-
-def cseq_method(data: bytes, head: cython.Py_ssize_t, head_end: cython.Py_ssize_t):
-    """CSeq's method, as `message.cseq_method` reads it."""
-    start: cython.Py_ssize_t = _value_of(data, head, head_end, b"cseq", 4, 0)
-    if start < 0:
-        return b"" if start == _NONE else None
-    cseq = _cseq(data, start, head_end)
-    return None if cseq is None else cseq[1]
-
-
-def to_value(data: bytes, head: cython.Py_ssize_t, head_end: cython.Py_ssize_t):
-    """To's value, as `message.address_of_record` takes it."""
-    start: cython.Py_ssize_t = _value_of(data, head, head_end, b"to", 2, 116)
-    if start < 0:
-        return None
-    end: cython.Py_ssize_t = _plain_end(data, start, head_end)
-    return None if end < 0 else data[start:end]
-
-
-def expires_s(data: bytes, head: cython.Py_ssize_t, head_end: cython.Py_ssize_t) -> cython.long:
-    """The Expires field in seconds, as `message.expires_s` reads it; -1 without one, -2 where only that can tell."""
-    text: cython.p_char = PyBytes_AS_STRING(data)
-    start: cython.Py_ssize_t = _value_of(data, head, head_end, b"expires", 7, 0)
-    value: cython.long = 0
-    if start < 0:
-        return start
-    at: cython.Py_ssize_t = start
-    while at < head_end and 48 <= text[at] <= 57 and at - start < 10:
-        value = value * 10 + (text[at] - 48)
-        at += 1
-    return value if 1 <= at - start <= 9 else -2
+    return (
+        _NO_SPAN if received.start == cython.NULL else (received.start - text, received.end - text),
+        _NO_SPAN if rport.start == cython.NULL else (rport.start - text, rport.end - text),
+    )
 
 
 def edited(data: bytes, changes: list):
-    """The message with its changes made, as `message.edited` makes them."""
+    """The message with its changes made, as `changes.edited` makes them."""
+    return _edited(data, changes)
+
+
+@cython.cfunc
+def _edited(data: bytes, changes: list):
     size: cython.Py_ssize_t = PyBytes_GET_SIZE(data)
     position: cython.Py_ssize_t = 0
     offset: cython.Py_ssize_t
@@ -398,3 +280,19 @@ def edited(data: bytes, changes: list):
         position = offset + cython.cast(cython.Py_ssize_t, change[1])
     memcpy(to, text + position, PyBytes_GET_SIZE(data) - position)
     return result
+
+
+def replaced(verdict: type, data: bytes, changes: list, counts: dict):
+    """The verdict that sends a message on with its changes made, none of which overlap, counted by their rules."""
+    i: cython.Py_ssize_t
+    for i in range(1, len(changes)):
+        if changes[i][0] <= changes[i - 1][0]:
+            changes.sort()
+            break
+    payload = _edited(data, changes)
+    if payload is None:
+        return None
+    for change in changes:
+        rule = change[3]
+        counts[rule] = counts.get(rule, 0) + 1
+    return filled(verdict, ("replace", payload, tuple(changes), (), "", 0))

@@ -21,11 +21,15 @@ _END: Final = rb"[ \t]*(?=\r?\n|\Z)"
 #: One line that can hold an address: o= (1, 2), c= (3, 4), m= (5 to 8), a=rtcp (9, 10), rtcp-mux (11), candidates
 #: (12), or one of these that isn't as the grammar has it (13).
 _LINE: Final = re.compile(
-    rb"\n(?:o=[^\s]+ [0-9]+ [0-9]+ IN (IP[46]) ([^\s]+)" + _END
-    + rb"|c=IN (IP[46]) ([^\s/]+)(?:/[0-9/]+)?" + _END
+    rb"\n(?:o=[^\s]+ [0-9]+ [0-9]+ IN (IP[46]) ([^\s]+)"
+    + _END
+    + rb"|c=IN (IP[46]) ([^\s/]+)(?:/[0-9/]+)?"
+    + _END
     + rb"|m=([^\s]+) ([0-9]{1,5})(?:/([1-9][0-9]{0,2}))? ([^\s]+)(?=[ \r\n]|\Z)"
-    rb"|a=(?:rtcp:([0-9]{1,5})(?: IN IP[46] ([^\s]+))?" + _END
-    + rb"|(rtcp-mux)" + _END
+    rb"|a=(?:rtcp:([0-9]{1,5})(?: IN IP[46] ([^\s]+))?"
+    + _END
+    + rb"|(rtcp-mux)"
+    + _END
     + rb"|(candidate|remote-candidates):)|([cm]|a=rtcp)[=:])"
 )
 
@@ -167,9 +171,7 @@ def _address(kind: bytes, text: bytes, span: Span) -> Address:
     return new(Address, (host, span, (kind == b"IP4") != (is_reference(host) and host != text)))
 
 
-def _section(
-    media: re.Match[bytes], connections: list[Address], rtcp: re.Match[bytes] | None, mux: bool
-) -> Media:
+def _section(media: re.Match[bytes], connections: list[Address], rtcp: re.Match[bytes] | None, mux: bool) -> Media:
     """Put one media section together from its lines' matches."""
     kind, port, ports, protocol = media.group(5, 6, 7, 8)
     rtcp_port, rtcp_port_span, rtcp_host, rtcp_host_span = 0, NO_SPAN, b"", NO_SPAN

@@ -12,7 +12,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable
 from typing import Final, NamedTuple
 
-from sipalg.codec.changes import edited
+from sipalg.codec.changes import edited, replaced
 from sipalg.codec.message import KEEP_ALIVE, Message, parse
 from sipalg.engine import changing, existing
 from sipalg.engine.direct_media import Refusal
@@ -31,7 +31,6 @@ from sipalg.engine.verdict import (
     DROP,
     REPLACE,
     UDP,
-    Action,
     Change,
     CheckFlow,
     CloseMapping,
@@ -83,8 +82,8 @@ class Alg:
         self._pending: _Pending | None = None
         self._token = 0
         self._events: list[Told] = []
-        self.methods: defaultdict[bytes, int] = defaultdict(int)
-        self.rules: defaultdict[str, int] = defaultdict(int)
+        self.methods: dict[bytes, int] = {}
+        self.rules: dict[str, int] = {}
         self.reasons: defaultdict[str, int] = defaultdict(int)
         #: What `sip-direct-media=no` had refused, by reason.
         self.refusals: defaultdict[str, int] = defaultdict(int)
@@ -267,25 +266,30 @@ class Alg:
 
     def _verdict(self, datagram: Datagram, message: Message, edits: list[Change], attempt: int) -> Verdict:
         """Apply the edits, and hand out the commands under a token if there are any."""
-        payload = datagram.payload
+        counted = COUNTED.get(message.status or message.method, b"other")
+        self.methods[counted] = self.methods.get(counted, 0) + 1
+        transaction = self._transaction
+        commands: tuple[Command, ...] = ()
+        if transaction.commands:
+            commands = self._hand_out(datagram, attempt)
+        elif transaction.log or transaction.events:
+            self._commit()
+        if not edits:
+            self.reasons[NOTHING_TO_EDIT] += 1
+            return Verdict(ACCEPT, datagram.payload, (), commands, NOTHING_TO_EDIT, self._token if commands else 0)
+        plain: Verdict | None = (
+            replaced(Verdict, datagram.payload, edits, self.rules) if replaced and not commands else None
+        )
+        return plain or self._replace(datagram.payload, edits, commands)
+
+    def _replace(self, payload: bytes, edits: list[Change], commands: tuple[Command, ...]) -> Verdict:
+        """Send a message on with its edits made."""
         edits.sort()
         rules = self.rules
         for _, _, _, rule in edits:
-            rules[rule] += 1
-        self.methods[COUNTED.get(message.status or message.method, b"other")] += 1
-        action: Action = ACCEPT
-        reason = NOTHING_TO_EDIT
-        if edits:
-            payload = edited(payload, edits)
-            action, reason = REPLACE, ""
-        else:
-            self.reasons[reason] += 1
-        transaction = self._transaction
-        if not transaction.commands:
-            if transaction.log or transaction.events:
-                self._commit()
-            return new(Verdict, (action, payload, tuple(edits), (), reason, 0))
-        return Verdict(action, payload, tuple(edits), self._hand_out(datagram, attempt), reason, self._token)
+            rules[rule] = rules.get(rule, 0) + 1
+        token = self._token if commands else 0
+        return new(Verdict, (REPLACE, edited(payload, edits), tuple(edits), commands, "", token))
 
     def _let(self, datagram: Datagram, reason: str, attempt: int) -> Verdict:
         """Let a message go as it came, with what follows from it."""

@@ -124,9 +124,7 @@ class Calls:
         for flow in [flow for flow in self.refused_flows if flow not in self.holders]:
             del self.refused_flows[flow]
 
-    def _follow_request(
-        self, transaction: Transaction, step: Step, key: DialogKey, recipient: bytes
-    ) -> None:
+    def _follow_request(self, transaction: Transaction, step: Step, key: DialogKey, recipient: bytes) -> None:
         """A request: INVITE begins a dialog, BYE begins its end, ACK confirms it, all may carry a description."""
         dialog = self.dialogs.get(key)
         if dialog is None:

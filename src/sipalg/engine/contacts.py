@@ -13,7 +13,6 @@ import sys
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
-from sipalg.codec.fields import Place
 from sipalg.codec.message import (
     CONTACT,
     Identity,
@@ -78,19 +77,20 @@ class Contacts:
         entry = self._mappings.entries.get(key[0])
         return None if entry is None else self._of((key[0][1].host, key[1], key[2]), entry)
 
-    def follow_request(self, transaction: Transaction, message: Message, places: list[Place], entry: Entry) -> None:
+    def follow_request(
+        self, transaction: Transaction, message: Message, named: list[int | None], entry: Entry
+    ) -> None:
         """Note a REGISTER of an inside phone, above all one that takes contacts back.
 
-        `places` are its own contacts. Only its 2xx carries it out. A REGISTER without Contacts is a query and changes
-        nothing.
+        `named` are the lifetimes of its own contacts, in seconds, None for one without. Only its 2xx carries it out.
+        A REGISTER without Contacts is a query and changes nothing.
         """
         phone = entry.key[1].host
         call_id = call_id_of(message)
         if len(call_id) <= MAX_NAME_BYTES:
             entry.home.note_asked(call_id, transaction.now, MAX_REGISTERS_PER_HOST)
-        if places:
-            for place in places:
-                lifetime_s = place[8]
+        if named:
+            for lifetime_s in named:
                 if lifetime_s == 0 or (lifetime_s is None and expires_s(message) == 0):
                     break
             else:

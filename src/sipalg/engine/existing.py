@@ -45,9 +45,7 @@ def disown(passage: Passage, mapping: Mapping) -> None:
         end(passage, entry)
 
 
-def restore(
-    passage: Passage, mapping: Mapping, remaining_s: float, in_interface: str, peers: tuple[str, ...]
-) -> None:
+def restore(passage: Passage, mapping: Mapping, remaining_s: float, in_interface: str, peers: tuple[str, ...]) -> None:
     """Take note of a mapping that an earlier process left in the kernel's maps, with its element's time left.
 
     `peers` are the addresses that are let in to it there: they are to go when it goes.

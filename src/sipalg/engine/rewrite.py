@@ -13,7 +13,7 @@ from typing import Final
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT as _LOWEST
 from sipalg.codec.address import MAX_PORT, NO_PORT, authority, ipv6_reference, is_reference
-from sipalg.codec.fields import Place, fields_with
+from sipalg.codec.fields import Place, edits_of_recipient, edits_of_sender, fields_with
 from sipalg.codec.headers import received_and_rport
 from sipalg.codec.message import CONTACT, FIELD_NAMES, ROUTE, VIA, Message, find_field, value_end
 from sipalg.codec.uri import UriSpan, parse_list
@@ -65,27 +65,33 @@ class Headers:
         entry: Entry | None,
         own: bytes,
         advertised: bytes,
-    ) -> tuple[list[Change], Entry | None, list[Place]] | str:
+    ) -> tuple[list[Change], Entry | None, list[int | None]] | str:
         """Edit the places of an outbound message where the sender's `own` address stands, mapping what has to be.
 
         `advertised` is what the sender's mappings name in its place.
-        Returns the edits, the packet's mapping (None: not needed) and the sender's own Contacts; or a reason if the
-        sender's Contact is public already, or no public port is to be had.
+        Returns the edits, the packet's mapping (None: not needed) and the lifetimes of the sender's own Contacts, None
+        where one names none; or a reason if the sender's Contact is public already, or no public port is to be had.
         """
         data = message.data
         if is_reference(own) and own != advertised and _has_zone(message, own):
             return ADDRESS_WITH_ZONE
         source_port = datagram.source.port
         of_stream = datagram.protocol == TCP
-        edits: list[Change] = []
-        contacts: list[Place] = []
-        for begin, places in fields_with(message, own):
+        plain = entry is not None and not of_stream and not (self.bare and self._is_bare(entry.key))
+        quickly: tuple[list[Change], list[int | None]] | None = (
+            edits_of_sender(message, own, source_port, entry.public_text)
+            if edits_of_sender and plain and entry
+            else None
+        )
+        edits, contacts = quickly or ([], [])
+        fields = [] if quickly else fields_with(message, own)
+        for begin, places in fields:
             if len(places) > 1 and _names_bad_port(places, own):
                 continue
             if len(places) + len(edits) > MAX_ADDRESSES:
                 return TOO_MANY_ADDRESSES
             for place in places:
-                kind, host, port, start, end, with_port, default_port, over_stream, _ = place
+                kind, host, port, start, end, with_port, default_port, over_stream, lifetime_s = place
                 if host != own or not _LOWEST <= port <= MAX_PORT or (kind == VIA and message.status):
                     continue
                 if port == source_port and entry is not None and over_stream == of_stream:
@@ -103,7 +109,7 @@ class Headers:
                     text = self._public_text(transaction, named, kind, default_port, with_port=with_port)
                 edits.append((begin + start, end - start, text, FIELD_NAMES[kind]))
                 if kind == CONTACT:
-                    contacts.append(place)
+                    contacts.append(lifetime_s)
         if not contacts and own != advertised and data.find(_needle(advertised), message.head, message.head_end) >= 0:
             for _, places in fields_with(message, advertised):
                 if any(self._is_own_public(place, own, advertised) for place in places):
@@ -190,14 +196,30 @@ class Headers:
     def edit_inward(self, message: Message, recipient: Entry) -> tuple[list[Change], list[Granted]]:
         """The edits that give the recipient its own addresses back, and those of its mappings that Contacts name."""
         edits: list[Change] = []
-        contacts: list[Granted] = []
         target = message.target
         if target is not None:
             start = message.uri[0]
             entry = self._give_back(edits, start, (0, *target[:8]), _REQUEST_URI, recipient)
             if entry is not None:
                 _edit_maddr(edits, start, target, entry.private_host, _REQUEST_URI)
-        for begin, places in fields_with(message, recipient.public_host):
+        plain = recipient.key[0] == UDP and not (self.bare and self._is_bare(recipient.key))
+        quickly: tuple[list[Change], list[int | None]] | None = (
+            edits_of_recipient(
+                message,
+                recipient.public_host,
+                recipient.public_port,
+                recipient.private_text,
+                recipient.private_host,
+                recipient.private_port,
+            )
+            if edits_of_recipient and plain
+            else None
+        )
+        found, lifetimes = quickly or ([], [])
+        edits += found
+        contacts: list[Granted] = [new(Granted, (recipient, lifetime_s)) for lifetime_s in lifetimes]
+        fields = [] if quickly else fields_with(message, recipient.public_host)
+        for begin, places in fields:
             for place in places:
                 kind = place[0]
                 if kind != VIA:
@@ -215,9 +237,7 @@ class Headers:
         for kind in (VIA, CONTACT):
             transaction.remove(self.bare, (key, kind))
 
-    def _give_back(
-        self, edits: list[Change], start: int, place: Place, rule: str, recipient: Entry
-    ) -> Entry | None:
+    def _give_back(self, edits: list[Change], start: int, place: Place, rule: str, recipient: Entry) -> Entry | None:
         """Append the edit for one URI if it is the recipient's; returns its mapping then."""
         _, host, port, first, last, _, default_port, over_stream, _ = place
         if host != recipient.public_host:
@@ -236,9 +256,7 @@ class Headers:
         entry = self._mappings.of_public(protocol, port, recipient.public_host)
         return entry if entry is not None and entry.private_host == recipient.private_host else None
 
-    def _give_via_back(
-        self, edits: list[Change], message: Message, begin: int, via: Place, recipient: Entry
-    ) -> None:
+    def _give_via_back(self, edits: list[Change], message: Message, begin: int, via: Place, recipient: Entry) -> None:
         """Append the edits for a response's topmost Via: sent-by, `received` and `rport` (RFC 3581 §4)."""
         _, host, port, first, last, _, default_port, _, _ = via
         advertised = recipient.public_host
@@ -271,6 +289,10 @@ class Headers:
         """
         if seen in self.seen_as or len(self.seen_as) < MAX_SEEN_AS:
             self.seen_as[seen] = self.seen_as.get(seen, 0) + 1
+
+    def _is_bare(self, key: MappingKey) -> bool:
+        """Whether a phone leaves its port off somewhere."""
+        return (key, VIA) in self.bare or (key, CONTACT) in self.bare
 
     def _private_text(self, entry: Entry, kind: int, default_port: int) -> bytes:
         """A mapping's private address as its phone writes it in this kind of field."""

@@ -21,6 +21,7 @@ Action = Literal["accept", "replace", "drop"]
 #: In place of a peer's address: media may come from everywhere, which nobody can send from (RFC 6890).
 ANYBODY_IPV4: Final = ".".join("0000")
 
+
 def anybody(host: str) -> str:
     """What names every peer of `host`'s IP version in place of one: the unspecified address."""
     return "::" if ":" in host else ANYBODY_IPV4
@@ -167,15 +168,7 @@ class Reply(NamedTuple):
 
 
 Command = (
-    OpenMapping
-    | RefreshMapping
-    | CloseMapping
-    | AdmitPeer
-    | DismissPeer
-    | EstablishFlow
-    | CheckFlow
-    | EndFlow
-    | Reply
+    OpenMapping | RefreshMapping | CloseMapping | AdmitPeer | DismissPeer | EstablishFlow | CheckFlow | EndFlow | Reply
 )
 
 

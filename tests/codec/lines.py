@@ -1,0 +1,113 @@
+"""Messages for the tests of the codec's machine code: header lines of all kinds, usual and not, in any order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+from hypothesis import strategies as st
+from tests.engine.generated import messages, mutated
+
+from sipalg.codec import message
+from sipalg.codec.machine import quick
+from sipalg.codec.message import Message
+
+TORTURE: Final = sorted((Path(__file__).parent.parent / "torture" / "own").glob("*.sip"))
+LINES: Final = st.lists(
+    st.sampled_from(
+        [
+            b"Via: SIP/2.0/UDP 192.168.33.10:5060;rport;branch=z9hG4bK1",
+            b"Via: SIP/2.0/UDP 203.0.113.1:5060;received=203.0.113.1;rport=5060;branch=z9hG4bK1",
+            b"v:SIP/2.0/UDP 203.0.113.1 ; RPORT = 123456; rport=77;Received = 10.0.0.9;received=1.1.1.1",
+            b"Via: SIP/2.0/UDP 203.0.113.1;received=2001:db8::1;rport",
+            b"Via: SIP/2.0/UDP 203.0.113.1;received=[::1];rport=1, SIP/2.0/UDP a;rport=2",
+            b'Via: SIP/2.0/UDP 203.0.113.1;x=";rport=1"',
+            b"Contact: <sip:a@192.168.33.10:5060>;expires=60",
+            b"m: <sip:a@203.0.113.1:5060>",
+            b"Contact: <sip:a@x>,\r\n <sip:a@203.0.113.1:5060>",
+            b"From: <sip:a@192.168.33.10>;tag=a",
+            b"f:<sip:a@x>",
+            b"To: <sip:b@203.0.113.1>;tag=b",
+            b"t : x",
+            b"To: folded\r\n\t;tag=1",
+            b"To:",
+            b"Call-ID: c1@192.168.33.10",
+            b"i:c2",
+            b"Call-ID: two words",
+            b"Call-ID:",
+            b"call-id:\r\n c3",
+            b"CSeq: 1 INVITE",
+            b"CSEQ:  4294967295\tREGISTER ",
+            b"CSeq: 12345678901 INVITE",
+            b"CSeq: x INVITE",
+            b"CSeq: 3\r\n INVITE",
+            b"CSeq: 4",
+            b"Expires: 60",
+            b"EXPIRES : 0060 ",
+            b"Expires: 1234567890",
+            b"Expires: soon",
+            b"Expires:\r\n 5",
+            b"Content-Length: 0",
+            b"l:0",
+            b"Content-Length : 00\t",
+            b"Content-Length: 1",
+            b"Subject: 203.0.113.1",
+            b'Contact: "a, b" <sip:a@203.0.113.1:5060;transport=udp>;+sip.instance="<urn:x>";expires=60',
+            b'CONTACT : Name here <sip:192.168.33.10:5060;ob>;q=0.5; Expires = "120"x',
+            b"Contact: sip:a@203.0.113.1:5060;expires=1234567890",
+            b"Contact: sip:a@192.168.33.10:5060;transport=tcp",
+            b"m:<sip:a@203.0.113.1:77;transport=tcp>, <sip:203.0.113.1:5060>",
+            b"Contact: <sip:a@198.51.100.7:5070>;expires=9 ,\t<sip:a@203.0.113.1:5060>;expires=;expires=7",
+            b"Contact: <sip:a@192.168.33.10:5060;maddr=192.168.33.10>",
+            b"Contact: <sips:a@203.0.113.1:5060>",
+            b"Contact: <sip:192.168.33.10:x@203.0.113.1:5060>",
+            b"Contact: <sip:a@192.168.33.10>",
+            b'Contact: "a\\"b" <sip:a@203.0.113.1:5060>',
+            b'Contact: <sip:a@203.0.113.1:5060>;x="',
+            b"Contact: *",
+            b"Route: <sip:203.0.113.1:5060;lr>, <sip:b@x>",
+            b"r: <sip:a@192.168.33.10:5060>",
+            b"Server: 203.0.113.1",
+            b"Via: SIP/2.0/TCP 203.0.113.1:5060;rport=77",
+            b"Via: SIP/2.0/UDP 203.0.113.10:5060;received=192.168.33.10",
+            b"Via: SIP/2.0/UDP 192.168.33.10:77",
+            b"Content-Length: 0 ",
+            b"Content-Length: 4",
+            b"c:application/sdp",
+            b"Content-Encoding: x",
+            b"e : gzip",
+            b" continued 192.168.33.10",
+            b"C",
+            b"",
+        ]
+    ),
+    max_size=9,
+)
+STARTS: Final = st.sampled_from(
+    [b"REGISTER sip:192.168.33.10 SIP/2.0", b"SIP/2.0 200 OK", b"\r\nSIP/2.0 401 No", b"\nBYE sip:b@x SIP/2.0"]
+)
+ENDS: Final = st.sampled_from([b"\r\n\r\n", b"\r\n\r\n", b"\n\n", b"\r\n", b"", b"\n\r\n", b"\r\n\r\nv=0\r\n"])
+
+
+def texts() -> st.SearchStrategy[bytes]:
+    """Payloads of such lines, and whole messages, some of them damaged."""
+    return st.one_of(st.builds(_text, STARTS, LINES, ENDS, st.booleans()), messages(), mutated())
+
+
+def _text(start: bytes, lines: list[bytes], end: bytes, bare: bool) -> bytes:
+    data = b"\r\n".join((start, *lines)) + end
+    return data.replace(b"\r\n", b"\n") if bare else data
+
+
+def torn() -> list[bytes]:
+    """The torture messages of our own, whole and torn off at many places."""
+    whole = [path.read_bytes() for path in TORTURE]
+    return [data[:size] for data in whole for size in (*range(0, len(data), 7), len(data))]
+
+
+def framed_by_machine(data: bytes) -> Message | None:
+    """What machine code makes of a payload."""
+    function = quick("frame")
+    assert function is not None
+    found: Message | None = function(data, message._STARTS, Message)
+    return found
