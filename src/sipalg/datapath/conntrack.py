@@ -241,12 +241,12 @@ class Conntrack:
         """
         by_public = {mapping.public: mapping.private for mapping in ended}
         reached = {mapping.public for mapping in begun}
-        publics = by_public.keys() | reached
-        ports = {public.port.to_bytes(2, "big") for public in publics}
-        asked = publics if len(publics) <= _FEW_ENDPOINTS else {public._replace(port=0) for public in publics}
         doomed = []
-        for host, port in asked:
-            for original in (False, True):
+        # What answers to a public endpoint left from it, which only a mapping that ended can make untrue.
+        for original, publics in ((False, by_public.keys()), (True, by_public.keys() | reached)):
+            ports = {public.port.to_bytes(2, "big") for public in publics}
+            asked = publics if len(publics) <= _FEW_ENDPOINTS else {public._replace(port=0) for public in publics}
+            for host, port in asked:
                 for message in self._socket.request(ctnetlink.dump(UDP, host, port, original=original)):
                     if not ctnetlink.may_have_port(message.body, ports, original=original):
                         continue
