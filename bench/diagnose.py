@@ -101,11 +101,11 @@ def measure(dialogs: int, rounds: int, seed: int = 1, directory: Path | None = N
         write(small, seed, max(dialogs // 10, 20), max(dialogs // 10, 20) * _BYTES_PER_DIALOG)
         sipalg, tshark = [], []
         for _ in range(rounds):
-            use, output = _run([sys.executable, "-m", "sipalg", "diagnose", "--json", str(path)], Path(name) / "json")
+            use, output = run([sys.executable, "-m", "sipalg", "diagnose", "--json", str(path)], Path(name) / "json")
             sipalg.append(use)
             found = json.loads(output)
-            tshark.append(_run(["tshark", "-r", str(path), "-Y", "sip", "-T", "fields", "-e", "frame.number"])[0])
-        tenth = _run([sys.executable, "-m", "sipalg", "diagnose", "--json", str(small)])[0]
+            tshark.append(run(["tshark", "-r", str(path), "-Y", "sip", "-T", "fields", "-e", "frame.number"])[0])
+        tenth = run([sys.executable, "-m", "sipalg", "diagnose", "--json", str(small)])[0]
         size_bytes = path.stat().st_size
     wrong = differences(truth, found)
     if wrong:
@@ -195,7 +195,7 @@ def claims(found: Measured) -> list[Claim]:
                   ratio >= _TARGET)]  # fmt: skip
 
 
-def _run(argv: list[str], output: Path | None = None) -> tuple[Use, str]:
+def run(argv: list[str], output: Path | None = None) -> tuple[Use, str]:
     """Run a program to its end; returns what it took, and its output where a file for that is given."""
     with (output or Path(os.devnull)).open("wb") as file:
         began = time.monotonic()

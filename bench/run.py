@@ -20,10 +20,19 @@ from bench.engine import WrongOutputError
 from bench.loop import MODES, LoopError
 from bench.network import NetworkError
 from bench.page import text_of, with_section
+from bench.rewriting import RewriteError
 from bench.sections import SECTIONS, measured
 
 RESULTS: Final = Path(__file__).resolve().parent / "RESULTS.md"
-_ERRORS: Final = (WrongOutputError, growth.WrongOutputError, AllocationsError, LoopError, NetworkError, DiagnoseError)
+_ERRORS: Final = (
+    WrongOutputError,
+    growth.WrongOutputError,
+    AllocationsError,
+    LoopError,
+    NetworkError,
+    DiagnoseError,
+    RewriteError,
+)
 
 
 def main(words: Sequence[str]) -> int:

@@ -12,7 +12,7 @@ from functools import partial
 from statistics import median
 from typing import Final
 
-from bench import calls, diagnose, growth, media, paced, scale, sipp
+from bench import calls, diagnose, growth, media, paced, rewriting, scale, sipp
 from bench.corpus import Corpus
 from bench.engine import measure_apart, results_of
 from bench.figures import FIXED_WORK
@@ -203,11 +203,14 @@ def growing(_options: argparse.Namespace, show: Shown) -> Section:
 
 
 def captures(options: argparse.Namespace, show: Shown) -> Section:
-    """Measure `diagnose` on a large capture."""
-    words = ["--dialogs", str(options.dialogs), "--rounds", str(min(options.rounds, 3))]
-    found = diagnose.measure(options.dialogs, min(options.rounds, 3))
+    """Measure `diagnose` and `rewrite` on large captures."""
+    rounds, dialogs = min(options.rounds, 3), options.dialogs
+    found = diagnose.measure(dialogs, rounds)
     show(f"diagnose: {diagnose.times_as_fast(found.sipalg, found.tshark):.1f} times as fast as tshark")
-    lines = diagnose.section(f"python -m bench.diagnose {' '.join(words)}", found)
+    rewritten = rewriting.measure(dialogs, rounds)
+    show(f"rewrite: {median(use.wall_s for use in rewritten.sipalg):.1f} s")
+    lines = [*diagnose.section(f"python -m bench.diagnose --dialogs {dialogs} --rounds {rounds}", found), "",
+             *rewriting.table(rewritten, f"python -m bench.rewriting {dialogs} {rounds}")]  # fmt: skip
     return Section("captures", "Large captures", lines, diagnose.claims(found))
 
 

@@ -29,7 +29,7 @@ RATES: Final = (500, 1000, 2000)
 _PHONES: Final = 200
 #: A phone's ports begin again after so many calls.
 _TURNS: Final = 20
-_PATIENCE_S: Final = 10
+_PATIENCE_S: Final = 4
 _CHECK: Final = '<action><ereg regexp="c=IN IP4 {}" search_in="body" check_it="true" assign_to="1"/></action>'
 _BODY: Final = (
     "v=0\no=- 1 1 IN IP4 {0}\ns=-\nc=IN IP4 {0}\nt=0 0\nm=audio {1} RTP/AVP 0 8\na=rtpmap:0 PCMU/8000\n"
@@ -58,7 +58,7 @@ _CALLED: Final = (
     f'<send retrans="500"><![CDATA[\nSIP/2.0 200 OK\n{_ANSWER.format(";tag=s[call_number]")}'
     f"Contact: <sip:bob@{SERVER}:5060>\nContent-Type: application/sdp\nContent-Length: [len]\n\n"
     f"{_BODY.format(MEDIA_SERVER, '[auto_media_port]')}]]></send>\n"
-    '<recv request="ACK"/>\n<recv request="BYE"/>\n'
+    '<recv request="INVITE" optional="true"/>\n<recv request="ACK"/>\n<recv request="BYE"/>\n'
     f"<send><![CDATA[\nSIP/2.0 200 OK\n{_ANSWER.format('')}Content-Length: 0\n\n]]></send>\n</scenario>\n"
 )
 

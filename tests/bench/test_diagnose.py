@@ -86,7 +86,7 @@ def test_wrong_verdict_ends_with_1_and_says_which(
     counts = dict.fromkeys(("packets", "messages", "rtp_packets", "rtcp_packets", "calls"), 0)
     found = {**counts, "phones": [], "findings": [], "servers": [server], "alg": "needed"}
     monkeypatch.setattr(diagnose, "write", wrong)
-    monkeypatch.setattr(diagnose, "_run", lambda *_: (next(answers), json.dumps(found)))
+    monkeypatch.setattr(diagnose, "run", lambda *_: (next(answers), json.dumps(found)))
     assert diagnose.main(["--dialogs", "20"]) == 1
     assert "bench: SIP messages: 0 instead of" in capsys.readouterr().err
 
@@ -98,6 +98,6 @@ def test_too_slow_ends_with_1_and_says_so(
     uses = iter((Use(1, 1, 1), Use(tshark_s, tshark_s, 1), Use(1, 1, 1)))
     monkeypatch.setattr(diagnose, "write", lambda path, *_: path.write_bytes(b"") or Truth((), 0, 0, 0, 0))
     monkeypatch.setattr(diagnose, "differences", lambda *_: [])
-    monkeypatch.setattr(diagnose, "_run", lambda *_: (next(uses), "{}"))
+    monkeypatch.setattr(diagnose, "run", lambda *_: (next(uses), "{}"))
     assert diagnose.main(["--dialogs", "20"]) == code
     assert ("4.0 times as fast as tshark, and 5 is the least" in capsys.readouterr().err) == bool(code)

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 import sipalg.capture.nat as nat_module
 from sipalg.capture.nat import NOT_ADMITTED, NOT_MAPPED, Nat
@@ -50,6 +52,35 @@ def test_plain_nat_takes_no_privileged_port_but_the_phones_own(nat: Nat) -> None
     assert nat.outbound(UDP, Endpoint(P2.host, 123), S, 0.0) == Endpoint(N, 1024)
     assert nat.outbound(UDP, Endpoint(P.host, 65535), S, 0.0) == Endpoint(N, 65535)
     assert nat.outbound(UDP, Endpoint(P2.host, 65535), S, 0.0) == Endpoint(N, 1025)
+
+
+@given(st.lists(st.tuples(st.integers(0, 9), st.sampled_from((80, 65000, 65001, 65003, 65535))), max_size=60))
+def test_each_new_flow_gets_its_own_port_or_the_next_free_one(flows: list[tuple[int, int]]) -> None:
+    """As if every port was looked at one by one."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(nat_module, "_LOWEST_FREE_PORT", 64990)
+        nat, given_to = Nat(N), dict[Endpoint, int]()
+        for host, port in flows:
+            private = Endpoint(f"192.168.33.{host}", port)
+            first = max(port, 64990)
+            free = (one for one in (port, *range(first, 65536), *range(64990, first)) if one not in given_to.values())
+            expected = given_to.setdefault(private, next(free, 0)) if private not in given_to else given_to[private]
+            public = nat.outbound(UDP, private, S, 0.0)
+            assert public == (Endpoint(N, expected) if expected else None)
+            if not expected:
+                del given_to[private]
+
+
+def test_a_port_that_becomes_a_mapping_is_free_again_after_it(nat: Nat) -> None:
+    for host in range(3):
+        nat.outbound(UDP, Endpoint(f"192.168.34.{host}", 1024), S, 0.0)
+    nat.run([OpenMapping(SIP, 60.0), CloseMapping(SIP)], 1.0)
+    assert nat.outbound(UDP, Endpoint("192.168.34.9", 1024), S, 2.0) == Endpoint(N, 1024)
+
+
+def test_ten_thousand_flows_from_one_port_are_told_apart(nat: Nat) -> None:
+    publics = {nat.outbound(UDP, Endpoint(f"10.0.{i >> 8}.{i & 255}", 30000), S, 0.0) for i in range(10_000)}
+    assert publics == {Endpoint(N, 30000 + i) for i in range(10_000)}
 
 
 def test_when_all_ports_are_taken_there_is_none(nat: Nat, monkeypatch: pytest.MonkeyPatch) -> None:

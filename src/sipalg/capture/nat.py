@@ -62,6 +62,8 @@ class Nat:
         self._peers: dict[tuple[_Key, str], float] = {}
         self._plain_public: dict[_Key, Endpoint] = {}
         self._plain_private: dict[_Key, Endpoint] = {}
+        #: (protocol, port that plain NAT gave) → where to look next: thousands of flows may have their ports in a row.
+        self._onward: dict[tuple[int, int], int] = {}
         #: (protocol, public) → remote → private: conntrack's reply tuples.
         self._answers: dict[_Key, dict[Endpoint, Endpoint]] = {}
         #: Every mapping that the engine ever opened, in order and once each, for the summary.
@@ -91,6 +93,7 @@ class Nat:
         plain = self._plain_private.pop(public, None)
         if plain is not None:
             del self._plain_public[mapping.protocol, plain]
+            del self._onward[mapping.protocol, mapping.public.port]
         if mapping.private not in (plain, None if before is None else before.mapping.private):
             # The flows of whoever had this port before end with it.
             self._answers.pop(public, None)
@@ -161,19 +164,31 @@ class Nat:
 
     def _new_plain(self, protocol: int, private: Endpoint, now: float) -> Endpoint | None:
         """Give a private address a public port: its own if that is free, else the next free one above."""
-        for port in _candidates(private.port):
+        for port in self._candidates(protocol, private.port):
             public = Endpoint(self._public_host, port)
             standing = self._by_public.get((protocol, public))
             if (protocol, public) not in self._plain_private and (standing is None or standing.expires <= now):
                 self._plain_public[protocol, private] = public
                 self._plain_private[protocol, public] = private
+                self._onward[protocol, port] = port + 1
                 return public
         return None
 
+    def _candidates(self, protocol: int, port: int) -> Iterator[int]:
+        """Yield the port itself, then the unprivileged ones from it upwards and around that plain NAT hasn't given."""
+        yield port
+        first = max(port, _LOWEST_FREE_PORT)
+        for begin, end in ((first, _HIGHEST_PORT + 1), (_LOWEST_FREE_PORT, first)):
+            port = self._skip(protocol, begin)
+            while port < end:
+                yield port
+                port = self._skip(protocol, port + 1)
 
-def _candidates(port: int) -> Iterator[int]:
-    """Yield the port itself, then the unprivileged ones from it upwards and around."""
-    yield port
-    first = max(port, _LOWEST_FREE_PORT)
-    yield from range(first, _HIGHEST_PORT + 1)
-    yield from range(_LOWEST_FREE_PORT, first)
+    def _skip(self, protocol: int, port: int) -> int:
+        """Return the next port from this one on that plain NAT hasn't given; the ways there are made shorter."""
+        passed = []
+        while (following := self._onward.get((protocol, port))) is not None:
+            passed.append(port)
+            port = following
+        self._onward.update(((protocol, each), port) for each in passed)
+        return port
