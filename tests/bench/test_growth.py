@@ -17,9 +17,9 @@ def test_a_few_phones_and_calls() -> None:
 def test_a_wrong_message_would_be_seen() -> None:
     router = Router(1)
     for make in (router.register, router.answer):
-        router.feed(0, make(0)[0])
+        router.feed(make(0)[0])
     datagram, expected = router.register(0)
-    assert router.feed(0, datagram) == expected
+    assert router.feed(datagram) == expected
     assert expected != datagram.payload
 
 

@@ -15,7 +15,7 @@ def test_reasons_are_words_and_each_is_its_own() -> None:
 
 
 def test_limits_are_within_what_there_is() -> None:
-    assert policy.MAX_MAPPINGS_PER_HOST <= policy.MAX_MAPPINGS <= 65536 - 1024
+    assert policy.MAX_MAPPINGS_PER_HOST <= policy.MAX_MAPPINGS <= 2 * (65536 - 1024), "UDP and TCP"
     assert policy.MAX_DIALOGS_PER_HOST <= policy.MAX_DIALOGS
     assert policy.LINGER_S == 64 * 0.5, "64 times T1"
     assert policy.EARLY_S > 180.0, "a proxy's timer C"

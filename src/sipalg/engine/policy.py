@@ -17,8 +17,8 @@ EARLY_S: Final = 600.0
 MEDIA_LEASE_S: Final = 7200.0
 #: Mappings of one inside host: a PBX with 500 calls has 1,000 RTP and RTCP ports.
 MAX_MAPPINGS_PER_HOST: Final = 4096
-#: Mappings in all: as many as there are public ports above 1023.
-MAX_MAPPINGS: Final = 64512
+#: Mappings in all: as many as there are public ports above 1023, of UDP and of TCP.
+MAX_MAPPINGS: Final = 2 * 64512
 #: Calls of one inside host: a large PBX.
 MAX_DIALOGS_PER_HOST: Final = 4096
 #: Dialogs and early dialogs with one Call-ID: an INVITE that rings everywhere in an office forks into dozens.
