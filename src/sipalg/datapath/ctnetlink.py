@@ -83,6 +83,9 @@ _NAT_HEADS: Final = (
     _HEADER.pack(20, 3 | netlink.NESTED) + _HEADER.pack(6, 1),
     b"\0\0" + _HEADER.pack(6, 2),
 )
+# All of a tuple's value in one go, header after header.
+_TUPLE: Final = struct.Struct("!8s 4s 4s 4s 8s B3x 4s H2x 4s H2x")
+_WITHIN_TUPLE: Final = (_TUPLE_HEADS[_TUPLE_REPLY][4:], _BEFORE_DESTINATION, _BEFORE_PROTOCOL, *_BEFORE_PORTS)
 
 # What `translated` reads of such an entry in one go: the original tuple's nest header, source, protocol and source
 # port, the reply tuple's nest header, destination and destination port. The lengths in the headers are the proof.
@@ -276,14 +279,18 @@ def _packets(counters: bytes) -> int:
 def _decode_tuple(value: bytes | None) -> tuple[int, Endpoint, Endpoint] | None:
     if value is None:
         return None
+    if len(value) == _TUPLE.size:
+        nests, source, second, destination, third, protocol, fourth, port, fifth, other_port = _TUPLE.unpack(value)
+        if (nests, second, third, fourth, fifth) == _WITHIN_TUPLE:
+            return protocol, Endpoint(host_text(source), port), Endpoint(host_text(destination), other_port)
     parts = netlink.attributes(value)
-    addresses, protocol = netlink.attributes(parts.get(1, b"")), netlink.attributes(parts.get(2, b""))
+    addresses, ports = netlink.attributes(parts.get(1, b"")), netlink.attributes(parts.get(2, b""))
     source, destination, read = addresses.get(1, b""), addresses.get(2, b""), host_text
     if len(source) != 4 or len(destination) != 4:
         source, destination, read = addresses.get(3, b""), addresses.get(4, b""), host_text6
         if len(source) != 16 or len(destination) != 16:
             return None
-    number, source_port, destination_port = (protocol.get(kind, b"") for kind in (1, 2, 3))
+    number, source_port, destination_port = (ports.get(kind, b"") for kind in (1, 2, 3))
     # A protocol without ports has none; anything else is no port.
     if len(number) > 1 or not {len(source_port), len(destination_port)} <= {0, 2}:
         return None

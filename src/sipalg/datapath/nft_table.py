@@ -8,12 +8,11 @@ On other kernels a guard tells when somebody took it away. Every change is one t
 from __future__ import annotations
 
 import errno
-import math
 from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
-from sipalg.datapath import netlink, nft_codec, nft_family, nft_relay, nft_rules
+from sipalg.datapath import netlink, nft_codec, nft_elements, nft_family, nft_relay, nft_rules
 from sipalg.datapath.netlink import Message, NetlinkError, NetlinkSocket
 from sipalg.datapath.nft_family import IPV4, IPV6, Family
 from sipalg.datapath.nft_features import Features, find_features
@@ -293,17 +292,12 @@ class NftTable:
         number = errno.EEXIST if error.errno == errno.EBUSY else error.errno or errno.EIO
         return NetlinkError(number, steps[owner].command, f"{steps[owner].set_name}: {error.strerror}")
 
-    def _dump(self, family: Family, name: str) -> list[tuple[bytes, bytes, float]]:
+    def _dump(self, family: Family, name: str) -> list[nft_elements.Listed]:
         """Return key, value and remaining seconds of each element of a set."""
-        found = []
+        found: list[nft_elements.Listed] = []
         for message in self._netlink.request(family.message(nft_codec.get_elements(self.settings.name, name))):
             members = netlink.attributes(message.body, 4).get(nft_codec.LIST_ELEMENTS, b"")
-            for _, member in netlink.each_attribute(members):
-                parts = netlink.attributes(member)
-                key = netlink.attributes(parts.get(nft_codec.ELEMENT_KEY, b"")).get(nft_codec.DATA_VALUE, b"")
-                data = netlink.attributes(parts.get(nft_codec.ELEMENT_DATA, b"")).get(nft_codec.DATA_VALUE, b"")
-                left = parts.get(nft_codec.ELEMENT_EXPIRATION)
-                found.append((key, data, math.inf if left is None else netlink.number(left) / 1000))
+            found += nft_elements.read(members)
         return found
 
     def _direct_media(self, family: Family) -> set[bytes]:

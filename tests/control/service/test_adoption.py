@@ -41,6 +41,7 @@ class World:
         self.commands: list[Command] = []
         self.entries: list[Entry] = []
         self.standing: list[object] = []
+        self.kept = [StandingMapping(OF_PHONE, 500.0)]
         self.service = SimpleNamespace(
             settings=chosen,
             nat_address=N,
@@ -48,7 +49,7 @@ class World:
             alg=Alg(engine, lambda *_: False),
             driver=SimpleNamespace(run_commands=self.commands.extend),
             conntrack=SimpleNamespace(concerning=self.concerning, delete=lambda _entries: None),
-            table=SimpleNamespace(elements=lambda: Elements((StandingMapping(OF_PHONE, 500.0),), ())),
+            table=SimpleNamespace(elements=lambda: Elements(tuple(self.kept), ())),
             standing=SimpleNamespace(install=self.standing.append, note=self.standing.append),
             journal=SimpleNamespace(read=self.read),
             inherited=Flows(),
@@ -187,3 +188,19 @@ def test_flows_of_a_lost_address_are_ended(monkeypatch: pytest.MonkeyPatch) -> N
     world.service.conntrack.delete = ended.extend
     world.adoption.all()
     assert ended == stranded
+
+
+def test_of_many_flows_those_that_can_wait_are_adopted_after_the_start() -> None:
+    world = World()
+    for number in range(600):
+        private, public = Endpoint("192.168.33.11", 6000 + number), Endpoint(N, 6000 + number)
+        world.kept.append(StandingMapping(Mapping(UDP, private, public, "sip"), 7000.0))
+        world.entries.append(flow(private, public, SERVER)._replace(timeout_s=30 if number < 20 else 3600 - number))
+    unknown = flow(Endpoint("192.168.33.12", 5060), Endpoint(N, 5999), SERVER)
+    world.entries.append(unknown._replace(timeout_s=3600))
+    world.adoption.all()
+    assert len(world.checked()) == 21, "those that run out soon, and the one without a mapping"
+    world.service.alg.disown(Mapping(UDP, Endpoint("192.168.33.11", 6599), Endpoint(N, 6599), "sip"), 0.0)
+    for _ in range(13):
+        world.adoption.go_on()
+    assert len(world.checked()) == 600

@@ -11,6 +11,7 @@ import pytest
 
 from sipalg.control.service.takeover import (
     InsideNetworks,
+    StandingFlow,
     closing,
     exempt_networks,
     forwards,
@@ -153,8 +154,8 @@ def flow(**changes: Any) -> Entry:
 
 
 def test_a_standing_flow_to_a_sip_port_is_its_phones_mapping() -> None:
-    found = list(signalling_flows([flow()], ROUTER, PORTS, ()))
-    assert found == [(Mapping(UDP, PHONE, Endpoint(ROUTER, 1024), "sip"), SERVER, True)]
+    (found,) = signalling_flows([flow(timeout_s=77)], ROUTER, PORTS, ())
+    assert found == StandingFlow(Mapping(UDP, PHONE, Endpoint(ROUTER, 1024), "sip"), SERVER, True, False, 77)
 
 
 def test_flows_of_a_known_mapping_may_be_with_any_port_and_from_outside() -> None:
@@ -169,7 +170,11 @@ def test_flows_of_a_known_mapping_may_be_with_any_port_and_from_outside() -> Non
     )
     mapping = Mapping(UDP, PHONE, public, "sip")
     found = list(signalling_flows([flow(), to_another, came], ROUTER, PORTS, (), {(PHONE, public)}))
-    assert found == [(mapping, SERVER, True), (mapping, SERVER._replace(port=7000), False), (mapping, SERVER, False)]
+    assert [one[:4] for one in found] == [
+        (mapping, SERVER, True, True),
+        (mapping, SERVER._replace(port=7000), False, True),
+        (mapping, SERVER, False, True),
+    ]
     assert list(signalling_flows([to_another, came], ROUTER, PORTS, ())) == []
 
 

@@ -29,6 +29,10 @@ _UNUSED_MEDIA_S: Final = 600.0
 #: How often flows that wait to be adopted are, and how many at once: some hundredths of a second's work.
 INTERVAL_S: Final = 0.1
 _AT_ONCE: Final = 50
+#: How many flows of known mappings are adopted before the start is over; of more, those that would run out meanwhile.
+_AT_START: Final = 500
+#: How much later than reckoned the last one may have its turn.
+_SPARE_S: Final = 60.0
 
 
 class Adoption:
@@ -64,7 +68,7 @@ class Adoption:
             )
         self.forwards(service.forwards)
         self._restore(kept, takeover.peers_of(found), entries, resuming=resuming)
-        self._adopt(self._standing_flows(entries))
+        self._adopt(self._urgent(self._standing_flows(entries)))
 
     def forwards(self, forwards: Iterable[Mapping]) -> None:
         """Adopt the administrator's port forwards; none while disabled, since it would be a new mapping."""
@@ -91,7 +95,21 @@ class Adoption:
         service = self._service
         some = [self._waiting.popleft() for _ in range(min(_AT_ONCE, len(self._waiting)))]
         # A mapping that ended meanwhile isn't made again.
-        self._adopt([one for one in some if one.chosen or service.alg.public_of(UDP, one.mapping.private)])
+        of = service.alg.public_of
+        self._adopt([one for one in some if not one.known or of(UDP, one.mapping.private) == one.mapping.public])
+
+    def _urgent(self, flows: Sequence[takeover.StandingFlow]) -> Sequence[takeover.StandingFlow]:
+        """Return what can't wait until packets are served: flows of no known mapping, and those that run out soon.
+
+        Of the others there may be tens of thousands, each with a question and an answer of conntrack.
+        """
+        if len(flows) <= _AT_START:
+            return flows
+        soon_s = len(flows) / _AT_ONCE * INTERVAL_S + _SPARE_S
+        waiting = [one for one in flows if one.known and one.left_s > soon_s]
+        waiting.sort(key=lambda one: one.left_s)
+        self._waiting = deque(waiting)
+        return [one for one in flows if not one.known or one.left_s <= soon_s]
 
     def _adopt(self, flows: Sequence[takeover.StandingFlow]) -> None:
         if not flows:
@@ -99,7 +117,7 @@ class Adoption:
         service = self._service
         inside = self.inside_networks()
         now = time.monotonic()
-        for number, (mapping, remote, chosen) in enumerate(flows):
+        for number, (mapping, remote, chosen, _, _) in enumerate(flows):
             if number % _AT_ONCE == 0:
                 # At the start they may be many, and packets are to wait for the end of it.
                 service.serve()

@@ -26,11 +26,16 @@ PublicEnd = tuple[int, Endpoint]
 
 
 class StandingFlow(NamedTuple):
-    """A signalling flow that conntrack has: its mapping, the far end, and whether the phone chose that one."""
+    """A signalling flow that conntrack has: its mapping, the far end, and whether the phone chose that one.
+
+    `known` says that the mapping was there before, `left_s` how long the flow lives unrefreshed.
+    """
 
     mapping: Mapping
     remote: Endpoint
     chosen: bool
+    known: bool
+    left_s: float
 
 
 class InsideNetworks:
@@ -135,14 +140,15 @@ def signalling_flows(
         else:
             continue
         chosen = translated == SOURCE_NAT and remote.port in ports
+        is_known = (private, public) in known
         if (
             entry.protocol == UDP
             and public.host == nat_address != private.host
-            and (chosen or (private, public) in known)
+            and (chosen or is_known)
             and min(private.port, public.port) >= FIRST_UNPRIVILEGED_PORT
             and not in_networks(remote.host, exempt)
         ):
-            yield StandingFlow(Mapping(UDP, private, public, "sip"), remote, chosen)
+            yield StandingFlow(Mapping(UDP, private, public, "sip"), remote, chosen, is_known, entry.timeout_s)
 
 
 def media_flows(entries: Iterable[Entry], kept: Iterable[StandingMapping]) -> list[Flow]:

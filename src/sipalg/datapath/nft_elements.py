@@ -1,0 +1,84 @@
+"""The elements of a set as the kernel lists them: key, value and time left of each.
+
+At start, when a table with a hundred thousand mappings is read back. All elements of a set look alike, so the places
+of what is wanted are learned from the first one of a message; one that looks otherwise sends that message the long
+way. Source: nf_tables_fill_setelem in net/netfilter/nf_tables_api.c.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from collections.abc import Iterator
+from operator import itemgetter
+from typing import Final
+
+from sipalg.datapath import netlink, nft_codec
+
+#: Key, value (b"" in a set) and remaining seconds, infinity where it stays.
+Listed = tuple[bytes, bytes, float]
+
+_HEADER: Final = struct.Struct("=HH")
+_KIND_MASK: Final = 0x3FFF
+_NESTS: Final = (nft_codec.ELEMENT_KEY, nft_codec.ELEMENT_DATA)
+
+
+def read(members: bytes) -> list[Listed]:
+    """Return a message's elements; `members` is its list's value."""
+    found = _read_alike(members)
+    return list(read_each(members)) if found is None else found
+
+
+def read_each(members: bytes) -> Iterator[Listed]:
+    """Yield the elements, whatever they look like."""
+    for _, member in netlink.each_attribute(members):
+        parts = netlink.attributes(member)
+        key = netlink.attributes(parts.get(nft_codec.ELEMENT_KEY, b"")).get(nft_codec.DATA_VALUE, b"")
+        data = netlink.attributes(parts.get(nft_codec.ELEMENT_DATA, b"")).get(nft_codec.DATA_VALUE, b"")
+        left = parts.get(nft_codec.ELEMENT_EXPIRATION)
+        yield key, data, math.inf if left is None else netlink.number(left) / 1000
+
+
+def _read_alike(members: bytes) -> list[Listed] | None:
+    """Return the elements if all of them have the headers of the first, which has all that is wanted; else None."""
+    if len(members) < _HEADER.size:
+        return None
+    size = _HEADER.unpack_from(members)[0]
+    if size < _HEADER.size or size % 4 or len(members) % size:
+        return None
+    heads, places, layout = _layout(members[:size])
+    key, data, left = (places.get(kind) for kind in (*_NESTS, nft_codec.ELEMENT_EXPIRATION))
+    if key is None or left is None or layout.size != size:
+        return None
+    heads_of = itemgetter(*heads)
+    rows = list(layout.iter_unpack(members))
+    first = heads_of(rows[0])
+    if any(heads_of(row) != first for row in rows):
+        return None
+    number = int.from_bytes
+    if data is None:
+        return [(row[key], b"", number(row[left], "big") / 1000) for row in rows]
+    return [(row[key], row[data], number(row[left], "big") / 1000) for row in rows]
+
+
+def _layout(member: bytes) -> tuple[list[int], dict[int, int], struct.Struct]:
+    """Return where an element has headers and, by kind, what is wanted; as places in what the structure gives."""
+    heads, places, form, fields = [0], {}, ["4s"], 1
+    offset, end = _HEADER.size, len(member)
+    while offset + _HEADER.size <= end:
+        length, kind = _HEADER.unpack_from(member, offset)
+        kind &= _KIND_MASK
+        headers = 2 * _HEADER.size if kind in _NESTS else _HEADER.size
+        if length < headers or offset + length > end:
+            break
+        used = length
+        if kind in _NESTS:
+            used = _HEADER.size + _HEADER.unpack_from(member, offset + _HEADER.size)[0]
+            if used < headers or (used + 3) & ~3 != (length + 3) & ~3:
+                break
+        heads.append(fields)
+        places[kind] = fields + 1
+        form.append(f"{headers}s{used - headers}s{-used % 4}x")
+        fields += 2
+        offset += (length + 3) & ~3
+    return heads, places, struct.Struct("=" + "".join(form))
