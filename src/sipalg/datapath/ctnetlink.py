@@ -260,16 +260,8 @@ def decode_entry(body: bytes) -> Entry | None:
     packets = None
     if _COUNTERS_ORIGINAL in found and _COUNTERS_REPLY in found:
         packets = _packets(found[_COUNTERS_ORIGINAL]), _packets(found[_COUNTERS_REPLY])
-    return Entry(
-        original[0],
-        *original[1:],
-        *reply[1:],
-        status=netlink.number(found.get(_STATUS, b"")),
-        timeout_s=netlink.number(found.get(_TIMEOUT, b"")),
-        mark=netlink.number(found.get(_MARK, b"")),
-        identity=found.get(_ID, b""),
-        packets=packets,
-    )
+    status, timeout_s, mark = [netlink.number(found.get(kind, b"")) for kind in (_STATUS, _TIMEOUT, _MARK)]
+    return Entry(*original, *reply[1:], status, timeout_s, mark, found.get(_ID, b""), packets)
 
 
 def _packets(counters: bytes) -> int:
