@@ -44,7 +44,6 @@ CYTHON: Final = (
     "sipalg.codec.quick",
     "sipalg.codec.quick_edits",
     "sipalg.codec.quick_names",
-    "sipalg.datapath.sending",
     "sipalg.datapath.batch",
 )
 #: The name of the library that holds all modules; each module's own file only leads to it.

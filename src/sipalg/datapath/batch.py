@@ -12,18 +12,28 @@ from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringA
 from cython.cimports.libc.stdint import uint8_t, uint16_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import calloc, free, malloc
 from cython.cimports.libc.string import memcpy, memset
-from cython.cimports.sipalg.datapath.sending import Sender
-from cython.cimports.sipalg.datapath.sockets import MSG_DONTWAIT, htonl, iovec, mmsghdr, ntohl, recvmmsg
+from cython.cimports.sipalg.datapath.sockets import (
+    MSG_DONTWAIT,
+    htonl,
+    iovec,
+    mmsghdr,
+    ntohl,
+    recvmmsg,
+    send,
+)
 
 from sipalg.codec import datagram
 from sipalg.datapath import nfqueue
 
-#: As many as are received at once.
+#: As many as are received at once, and as many verdicts as one `send` carries.
 _MOST = cython.declare(cython.int, 32)
-#: With so many received at once the engine is behind, and their verdicts are sent beside it.
-_MANY = cython.declare(cython.int, 16)
-#: One received message: 64 KiB of packet and its attributes.
-_SLOT_BYTES = cython.declare(cython.int, 0x12000)
+#: One received message: 64 KiB of packet and its attributes. No round number, since the places in the processor's
+#: cache that messages may lie in repeat every 4 KiB, and all of their beginnings would share one.
+_SLOT_BYTES = cython.declare(cython.int, 0x122C0)
+#: What one `send` carries at most, so that the buffer of a process without privileges holds it.
+_SEND_BYTES = cython.declare(cython.int, 1 << 17)
+#: A verdict and the largest packet.
+_LARGEST_BYTES = cython.declare(cython.int, 0x10100)
 
 _PACKET = cython.declare(cython.int, 3 << 8)
 _ERROR = cython.declare(cython.int, 2)
@@ -48,30 +58,29 @@ _MORE_OR_OFFSET = cython.declare(cython.int, 0x3FFF)
 
 @cython.cclass
 class Batch:
-    """A queue's packets and verdicts: the buffer of what was received, and who sends what was decided."""
+    """The two buffers of a queue: what was received, and the verdicts that wait for `flush`."""
 
     fd: cython.int
     place: cython.p_uchar
     vectors: cython.pointer(iovec)
     heads: cython.pointer(mmsghdr)
-    sender: Sender
-    #: Were there many packets at once?
-    more: cython.bint
+    out: cython.p_uchar
+    out_bytes: cython.int
+    count: cython.int
+    #: Where each verdict begins, and where the last one ends.
+    begins: cython.int[33]
     first: cython.int
     accept_prefix: bytes
     drop_prefix: bytes
-    #: Packets received, verdicts whose refusal the kernel told, and each queue's last id, as far as it came last.
+    #: Packets received, verdicts that the kernel refused, and each queue's last id, as far as it came last.
     received = cython.declare(cython.long, visibility="readonly")
-    answered: cython.long
+    refused = cython.declare(cython.long, visibility="readonly")
     last_ids = cython.declare(dict, visibility="readonly")
 
-    def __cinit__(
-        self, fd: cython.int, first: cython.int, accept_prefix: bytes, drop_prefix: bytes, alone: cython.bint
-    ):
+    def __cinit__(self, fd: cython.int, first: cython.int, accept_prefix: bytes, drop_prefix: bytes):
         """`fd` is the bound socket, `first` the first queue's number.
 
         The prefixes are the two verdicts' bytes up to the packet's id, with any queue's number.
-        `alone`: send all verdicts in the caller's own thread.
         """
         i: cython.int
         self.fd = fd
@@ -84,9 +93,9 @@ class Batch:
         self.place = cython.cast(cython.p_uchar, malloc(_MOST * _SLOT_BYTES))
         self.vectors = cython.cast(cython.pointer(iovec), calloc(_MOST, cython.sizeof(iovec)))
         self.heads = cython.cast(cython.pointer(mmsghdr), calloc(_MOST, cython.sizeof(mmsghdr)))
-        if not self.place or not self.vectors or not self.heads:
+        self.out = cython.cast(cython.p_uchar, malloc(_SEND_BYTES + _LARGEST_BYTES))
+        if not self.place or not self.vectors or not self.heads or not self.out:
             raise MemoryError
-        self.sender = Sender(fd, alone)
         for i in range(_MOST):
             self.vectors[i].iov_base = self.place + i * _SLOT_BYTES
             self.vectors[i].iov_len = _SLOT_BYTES
@@ -97,11 +106,7 @@ class Batch:
         free(self.place)
         free(self.vectors)
         free(self.heads)
-
-    @property
-    def refused(self):
-        """Verdicts that the kernel refused so far."""
-        return self.answered + self.sender.belt.refused
+        free(self.out)
 
     def receive(self, limit: cython.int) -> list:
         """Take up to `limit` waiting packets, at most 32, without blocking: what `nfqueue.parse_packet` makes."""
@@ -120,8 +125,7 @@ class Batch:
                 packets.append(packet)
                 self.received += 1
             elif size >= 20 and _u16(at + 4) == _ERROR:
-                self.answered += 1
-        self.more = taken >= _MANY
+                self.refused += 1
         if packets:
             last: uint64_t = packets[len(packets) - 1][0]
             self.last_ids[last >> 32] = last & 0xFFFFFFFF
@@ -166,7 +170,7 @@ class Batch:
 
     @cython.cfunc
     def _short(self, prefix: bytes, packet_id: uint64_t) -> cython.void:
-        at: cython.p_uchar = self.sender.reserve(_VERDICT_BYTES)
+        at: cython.p_uchar = self._reserve(_VERDICT_BYTES)
         self._begin(at, prefix, packet_id)
 
     @cython.cfunc
@@ -180,7 +184,7 @@ class Batch:
     def _replacement(self, packet_id: uint64_t, size: cython.int) -> cython.p_uchar:
         """Write a verdict's beginning; returns where `size` bytes of packet are to be put."""
         padded: cython.int = (size + 3) & ~3
-        at: cython.p_uchar = self.sender.reserve(_REPLACE_BYTES + padded)
+        at: cython.p_uchar = self._reserve(_REPLACE_BYTES + padded)
         self._begin(at, self.accept_prefix, packet_id)
         length: uint32_t = _REPLACE_BYTES + size
         memcpy(at, cython.address(length), 4)
@@ -191,14 +195,31 @@ class Batch:
         memset(at + _REPLACE_BYTES + size, 0, padded - size)
         return at + _REPLACE_BYTES
 
-    def flush(self):
-        """Send all pending verdicts, or at full load have them sent. Never raises."""
-        self.sender.pass_on(self.more)
+    @cython.cfunc
+    def _reserve(self, size: cython.int) -> cython.p_uchar:
+        """Make room for one more verdict."""
+        if self.count == _MOST or self.out_bytes + size > _SEND_BYTES:
+            self._flush()
+        at: cython.p_uchar = self.out + self.out_bytes
+        self.out_bytes += size
+        self.count += 1
+        self.begins[self.count] = self.out_bytes
+        return at
 
-    def settle(self):
-        """Send all pending verdicts, and return when all are sent."""
-        self.sender.pass_on(False)
-        self.sender.settle()
+    def flush(self):
+        """Send all pending verdicts at once. Never raises: where a batch doesn't get through, each goes alone."""
+        if self.count:
+            self._flush()
+
+    @cython.cfunc
+    def _flush(self) -> cython.void:
+        i: cython.int
+        if self.count and send(self.fd, self.out, self.out_bytes, 0) < 0:
+            for i in range(self.count):
+                if send(self.fd, self.out + self.begins[i], self.begins[i + 1] - self.begins[i], 0) < 0:
+                    self.refused += 1
+        self.count = 0
+        self.out_bytes = 0
 
     def split_udp(self, packet: bytes):
         """Return what `codec.datagram.split_udp` does."""

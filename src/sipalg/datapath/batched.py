@@ -7,7 +7,6 @@ end of a packet's way outside the kernel.
 
 from __future__ import annotations
 
-import os
 from importlib import import_module
 from typing import Protocol
 
@@ -31,9 +30,6 @@ class Machine(Queue, Protocol):
     def last_ids(self) -> dict[int, int]:
         """By queue, the last one of the packets that were received together."""
 
-    def settle(self) -> None:
-        """Send all pending verdicts, and return when all are sent."""
-
 
 class BatchedQueue(PacketQueue):
     """Bound queue numbers whose packets come and go by machine code; bound and closed as any."""
@@ -43,10 +39,8 @@ class BatchedQueue(PacketQueue):
     ) -> None:
         super().__init__(number, max_length, fail_open, queues)
         batch = import_module("sipalg.datapath.batch").Batch
-        # Beside the engine's, verdicts need a processor that has nothing else to do.
-        alone = len(os.sched_getaffinity(0)) < 2
         accept, drop = verdict_prefix(number), verdict_prefix(number, decision=DROP)
-        self.way: Machine = batch(self.fileno(), number, accept, drop, alone)
+        self.way: Machine = batch(self.fileno(), number, accept, drop)
 
     @property
     def received(self) -> int:
@@ -60,7 +54,7 @@ class BatchedQueue(PacketQueue):
 
     def close(self, *, let_go: bool = True) -> None:
         """Give back the queue; the packets in it pass as they are, or are dropped with it without `let_go`."""
-        self.way.settle()
+        self.way.flush()
         self._last_ids.update(self.way.last_ids)
         super().close(let_go=let_go)
 

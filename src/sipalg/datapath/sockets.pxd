@@ -1,4 +1,4 @@
-# What datapath/batch.py and datapath/sending.py call of the C library for the queue's socket.
+# What datapath/batch.py calls of the C library.
 from libc.stdint cimport uint32_t
 
 cdef extern from "sys/uio.h" nogil:
