@@ -69,7 +69,7 @@ def _parse(words: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--windows", default="64,1", help="the loop's messages under way at once (default 64,1)")
     parser.add_argument("--phones", type=int, default=1000, help="phones, at most 1,000 in the loop (default 1000)")
     parser.add_argument("--load", choices=("register", "mixed"), default="register", help="what the loop sends")
-    parser.add_argument("--dialogs", type=int, default=1000, help="of the large capture; 5,000 are 1 GiB (1000)")
+    parser.add_argument("--dialogs", type=int, default=500, help="of the large captures; 5,000 are 1 GiB (500)")
     return parser.parse_args(words)
 
 

@@ -63,8 +63,8 @@ _GROWTH_NOTE: Final = (
 )
 _LATENCY_NOTE: Final = (
     "Requests are sent when it is time, a thousand phones in turn, whether or not answers come, at half of what "
-    "sipalg did in the closed loop at window 64 ({highest:,.0f} a second, median of three runs). A latency is from a "
-    "request's sending to its answer, both generators' wake-ups included. Messages are compared as in the closed "
+    "sipalg did in the closed loop at window 64 ({highest:,.0f} a second, the most of three runs). A latency is from "
+    "a request's sending to its answer, both generators' wake-ups included. Messages are compared as in the closed "
     "loop."
 )
 _OVERLOAD_NOTE: Final = (
@@ -74,9 +74,9 @@ _OVERLOAD_NOTE: Final = (
     "generator can't keep up beside sipalg on two cores. A phone's requests are served if both came translated."
 )
 _SIPP_NOTE: Final = (
-    "Two hundred phones, one SIPp at each end, which compare the SDP's address where it arrives and the course of the "
-    "call. Done a second holds SIPp's own start and its wait for what was lost, half a second a repetition; with SIPp "
-    "on the same two cores a rate that all reach says no more than that they reach it."
+    "Two hundred phones, one SIPp at each end, which compare the SDP's address where it arrives and the course of "
+    "the call. Done a second holds SIPp's own start and its wait for what was lost, half a second a repetition; with "
+    "SIPp on the same two cores a rate that all reach says no more than that they reach it."
 )
 Shown = Callable[[str], None]
 
