@@ -14,7 +14,7 @@ from sipalg.lab.scenario import WITHOUT_ALG, Scenario
 from sipalg.lab.stage import Needs, Stage
 from sipalg.lab.topology import ADDRESS, SERVER_ADDRESS
 
-#: More than a phone has room for in the queue (2048 packets), sent in about two seconds.
+#: More than a phone has room for in the queue (1536 packets), sent in about two seconds.
 FLOOD: Final = 12000
 BURST: Final = 100
 #: How long SIP waits for the next process, and a little more (docs/adr/0023).
