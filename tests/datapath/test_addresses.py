@@ -83,10 +83,15 @@ def test_lost_notifications_are_told_and_the_names_read_anew(monkeypatch: pytest
     with AddressWatch() as watch:
         watch.changes([link(16, 900, "wan9")])
 
-        def lost() -> list[Message]:
-            raise NetlinkError(105)
+        class Lost:
+            def receive(self) -> list[Message]:
+                raise NetlinkError(105)
 
-        monkeypatch.setattr(watch._socket, "receive", lost)
+            def close(self) -> None:
+                """Nothing was opened."""
+
+        watch._socket.close()
+        monkeypatch.setattr(watch, "_socket", Lost())
         assert watch.read() == [Change("overflow")]
         assert 900 not in watch.names
         assert "lo" in watch.names.values()

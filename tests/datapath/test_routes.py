@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -19,6 +19,22 @@ LOOPBACK = socket.if_nametoindex("lo")
 def route(kind: int = 1, number: int = LOOPBACK, message: int = 24) -> Message:
     body = struct.pack("=BBBBBBBBI", socket.AF_INET, 32, 0, 0, 0, 0, 0, kind, 0)
     return Message(message, 0, body + netlink.attribute(4, number.to_bytes(4, sys.byteorder)))
+
+
+class Asked:
+    """A socket that answers as it is told to."""
+
+    def __init__(self, answer: Callable[[Message], list[Message]]) -> None:
+        self.request = answer
+
+    def close(self) -> None:
+        """Nothing was opened."""
+
+
+def asking(monkeypatch: pytest.MonkeyPatch, routes: Routes, answer: Callable[[Message], list[Message]]) -> None:
+    """Put that in the kernel's place; a method of the compiled class can't be replaced."""
+    routes._socket.close()
+    monkeypatch.setattr(routes, "_socket", Asked(answer))
 
 
 @pytest.fixture
@@ -54,7 +70,7 @@ def test_a_route_to_one_host_by_an_inside_interface(
         asked.append(question)
         return answers
 
-    monkeypatch.setattr(routes._socket, "request", answer)
+    asking(monkeypatch, routes, answer)
     assert routes.leads_inside("192.168.33.10") is expected
     assert asked[0].body[12:] == netlink.attribute(1, bytes((192, 168, 33, 10)))
     monkeypatch.setattr(routes, "_inside", frozenset(("lan0",)))
@@ -65,7 +81,7 @@ def test_without_a_route_nobody_is_inside(routes: Routes, monkeypatch: pytest.Mo
     def refuse(_question: Message) -> list[Message]:
         raise NetlinkError(101)
 
-    monkeypatch.setattr(routes._socket, "request", refuse)
+    asking(monkeypatch, routes, refuse)
     assert not routes.leads_inside("192.168.33.10")
 
 
@@ -76,7 +92,7 @@ def test_the_way_to_an_ipv6_host_is_asked_for_in_its_family(routes: Routes, monk
         asked.append(question)
         return [route()]
 
-    monkeypatch.setattr(routes._socket, "request", answer)
+    asking(monkeypatch, routes, answer)
     assert routes.leads_inside("2001:db8:1::10")
     packed = socket.inet_pton(socket.AF_INET6, "2001:db8:1::10")
     assert asked[0].body[:2] == bytes((socket.AF_INET6, 128))

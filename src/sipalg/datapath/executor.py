@@ -280,8 +280,9 @@ class Executor:
                 self._seen.append(flow)
         except FlowTakenError as error:
             return Failure(index, PORT_TAKEN, str(error))
-        except OSError as error:
-            return Failure(index, KERNEL_ERROR, str(error))
+        except OSError as refusal:
+            # Two names: compiled code gives one name one type.
+            return Failure(index, KERNEL_ERROR, str(refusal))
         return None
 
     def _send(self, index: int, reply: Reply) -> Failure | None:
