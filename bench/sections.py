@@ -59,7 +59,8 @@ _GROWTH_NOTE: Final = (
     "Phones with an address each, registered, through the engine alone: a round trip is a refresh and its 200, in "
     "random order, compared with what has to come out. Each size in a process of its own; bytes are of its resident "
     "memory, contact, peer and remembered texts included. Start: all mappings and the journal's lines taken over by "
-    "a new engine. Expiry: all timers until nothing is left. 100,000 phones are two engines, for want of ports."
+    "a new engine. Expiry: all timers until nothing is left, where no calls stand. 100,000 phones are two engines, "
+    "for want of ports."
 )
 _LATENCY_NOTE: Final = (
     "Requests are sent when it is time, a thousand phones in turn, whether or not answers come, at half of what "

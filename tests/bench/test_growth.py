@@ -11,7 +11,8 @@ def test_a_few_phones_and_calls() -> None:
     assert found.checked == 20 * 2 * 1000
     assert 0 < found.least_us <= found.median_us
     assert found.start_s > 0
-    assert found.expiry_us > 0
+    assert found.expiry_us == 0, "calls stand"
+    assert measure(5).expiry_us > 0
 
 
 def test_a_wrong_message_would_be_seen() -> None:
