@@ -8,6 +8,7 @@ the kernel, which a registration's refresh has none of. The whole of a packet's 
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
@@ -19,6 +20,7 @@ from bench.loop import BUILD, MODES, LoopError, Mode, compile_programs, play, wa
 from bench.network import Network, NetworkError
 from bench.page import Claim
 from bench.phones import MEDIA_SERVER, PUBLIC, SERVER
+from sipalg.control.socket.client import ControlError, ask
 
 WAYS: Final = ("plain", "helper", "sipalg", "pure", "kamailio")
 
@@ -26,8 +28,12 @@ WAYS: Final = ("plain", "helper", "sipalg", "pure", "kamailio")
 FLOWS_A_CALL: Final = {"helper": 2, "sipalg": 2, "pure": 2, "kamailio": 4}
 
 
+#: How long what ends last may take to be gone.
+_PATIENCE_S: Final = 2.0
+
+
 class CallsResult(NamedTuple):
-    """One run: calls a second, latency of a whole call in µs, and CPU time a call."""
+    """One run: calls a second, latency of a whole call in µs, CPU time a call, and what is left of ended calls."""
 
     mode: str
     rate: float
@@ -37,17 +43,41 @@ class CallsResult(NamedTuple):
     checked: int
     wrong: int
     cpu: Share
+    left: int
 
 
 def run_once(mode: Mode, window: int, seconds: float, corpus: Corpus) -> CallsResult:
     """Run one mode once in fresh namespaces. Raises LoopError or NetworkError."""
-    with Network(corpus.phones) as network, way(mode, network):
+    with Network(corpus.phones) as network, way(mode, network) as pid:
         first = corpus.phones[0].private.host
         words: list[str | Path] = [BUILD / "calls", network.phones_namespace, network.server, SERVER, MEDIA_SERVER]
         words += [PUBLIC, first, str(len(corpus.phones)), mode.expected, str(window), str(seconds)]
         found, used = play(words, network.router, f"calls by {mode.title}")
+        left = left_over(network, pid if mode.name in {"sipalg", "pure"} else 0)
     return CallsResult(mode.name, found["rate"], found["p50_us"], found["p99_us"], found["resent"], found["checked"],
-                       found["wrong"], Share.of(used, found["calls"]))  # fmt: skip
+                       found["wrong"], Share.of(used, found["calls"]), left)  # fmt: skip
+
+
+def left_over(network: Network, pid: int) -> int:
+    """Count what ended calls have left: media flows in the tracker, and calls in the tables of sipalg's process `pid`.
+
+    What ends last may still be on its way. Raises LoopError where sipalg doesn't answer, NetworkError.
+    """
+    deadline = time.monotonic() + _PATIENCE_S
+    while True:
+        listed = network.in_router("conntrack", "-L", "-p", "udp", "-d", MEDIA_SERVER)
+        left = len(listed.splitlines()) + (_standing(pid) if pid else 0)
+        if not left or time.monotonic() > deadline:
+            return left
+        time.sleep(0.05)
+
+
+def _standing(pid: int) -> int:
+    words = Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    try:
+        return len(ask(Path(words[words.index("--socket") + 1]), "calls")["calls"])
+    except ControlError as error:
+        raise LoopError(str(error)) from None
 
 
 def run_rounds(ways: Sequence[str], window: int, rounds: int, seconds: float, phones: int) -> Iterator[CallsResult]:
@@ -64,8 +94,9 @@ def table(results: Sequence[CallsResult]) -> list[str]:
     helper = [result.rate for result in results if result.mode == "helper"]
     lines = [
         "| way | calls a second, median | least–most | × helper | flows opened a second | p50 µs | p99 µs "
-        "| its programs' CPU, µs a call (user + system) | softirq, µs a call | resent | messages checked |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "| its programs' CPU, µs a call (user + system) | softirq, µs a call | resent | left over "
+        "| messages checked |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name in dict.fromkeys(result.mode for result in results):
         runs = [result for result in results if result.mode == name]
@@ -77,7 +108,7 @@ def table(results: Sequence[CallsResult]) -> list[str]:
             f"{median(rates) * FLOWS_A_CALL.get(name, 0):,.0f}",
             f"{median(run.p50_us for run in runs):,.0f}", f"{median(run.p99_us for run in runs):,.0f}",
             f"{user:.0f} + {system:.0f}" if user + system else "", f"{softirq:.0f}",
-            str(sum(run.resent for run in runs)), verdict(runs),
+            str(sum(run.resent for run in runs)), str(sum(run.left for run in runs)), verdict(runs),
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return lines
@@ -100,6 +131,8 @@ def claims(results: Sequence[CallsResult]) -> list[Claim]:
     if ours:
         wrong = sum(result.wrong for result in ours)
         found.append(Claim("Failed calls and wrong messages with sipalg", "0", str(wrong), wrong == 0))
+        left = sum(result.left for result in ours)
+        found.append(Claim("Media flows and calls left over after the calls with sipalg", "0", str(left), left == 0))
     return found
 
 

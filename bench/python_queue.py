@@ -15,7 +15,8 @@ from collections.abc import Sequence
 from sipalg.datapath.batched import open_queue
 from sipalg.datapath.driver import Driver
 from sipalg.datapath.executor import Failure, Trigger
-from sipalg.engine.verdict import ACCEPT, REPLACE, Action, Command, Datagram, Event, Flow, Verdict
+from sipalg.engine.transaction import Told
+from sipalg.engine.verdict import ACCEPT, REPLACE, Action, Command, Datagram, Flow, Verdict
 
 
 class NullEngine:
@@ -50,7 +51,7 @@ class NullEngine:
     def media_seen(self, flow: Flow, now: float) -> None:
         """Never called."""
 
-    def take_events(self) -> list[Event]:
+    def take_told(self) -> list[Told]:
         """Return no events."""
         return []
 

@@ -24,7 +24,8 @@ from sipalg.control.service.journal import Journal
 from sipalg.control.socket.client import ask
 from sipalg.datapath.conntrack import Conntrack
 from sipalg.datapath.nft_rules import TableSettings
-from sipalg.datapath.nft_table import MapCommand, NftTable
+from sipalg.datapath.nft_steps import MapCommand
+from sipalg.datapath.nft_table import NftTable
 from sipalg.engine.verdict import UDP, AdmitPeer, Command, Flow, OpenMapping
 
 _ROOT: Final = Path(__file__).resolve().parent.parent

@@ -37,7 +37,7 @@ WORK: Final = ROOT / "build" / "compile"
 FOLDERS: Final = ("codec", "engine")
 FILES: Final = tuple(
     f"datapath/{name}.py"
-    for name in ("conntrack", "ctnetlink", "driver", "executor", "netlink", "nft_codec", "nft_family")
+    for name in ("conntrack", "ctnetlink", "driver", "executor", "netlink", "nft_codec", "nft_steps", "nft_family")
 )
 #: What Cython compiles, in its pure-Python mode.
 CYTHON: Final = (

@@ -21,6 +21,7 @@ from sipalg.datapath.driver import Driver
 from sipalg.datapath.executor import Failure, Trigger
 from sipalg.datapath.interfaces import Interface, Interfaces
 from sipalg.datapath.nfqueue import QueuedPacket
+from sipalg.engine.transaction import Told
 from sipalg.engine.verdict import (
     ACCEPT,
     DROP,
@@ -58,7 +59,7 @@ class Alg:
         self.after_failure: list[Verdict] = []
         self.timer: float | None = None
         self.timed: tuple[Command, ...] = ()
-        self.events: list[Event] = []
+        self.events: list[Told] = []
 
     def receive_datagram(self, datagram: Datagram, now: float) -> Verdict:
         assert now == 1000.0
@@ -84,7 +85,7 @@ class Alg:
     def media_seen(self, flow: Flow, now: float) -> None:
         self.told.append(("seen", flow, now))
 
-    def take_events(self) -> list[Event]:
+    def take_told(self) -> list[Told]:
         events, self.events = self.events, []
         return events
 
@@ -450,16 +451,26 @@ def test_the_commands_part_of_it_is_measured(monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_events_are_handed_on(router: Router) -> None:
-    happened = [Event("mapping-opened", (("private", str(PHONE)),))]
-    router.alg.events = list(happened)
+    router.alg.events = [("mapping-opened", {"private": PHONE})]
     router.driver.drain()
-    assert router.events == happened
+    assert router.events == [Event("mapping-opened", (("private", str(PHONE)),))]
     assert router.driver.events == {"mapping-opened": 1}
+
+
+def test_events_that_nobody_would_read_are_counted_only() -> None:
+    alg = Alg()
+    heard: list[Event] = []
+    alg.events = [("mapping-opened", {}), ("mapping-closed", {})]
+    answers = iter((False, True))
+    driver = Driver(alg, Queue(), Runner(), frozenset(), on_event=heard.append, are_heard=lambda: next(answers))
+    driver.drain()
+    assert heard == [Event("mapping-closed", ())]
+    assert driver.events == {"mapping-opened": 1, "mapping-closed": 1}
 
 
 def test_events_without_a_listener_are_taken_all_the_same() -> None:
     alg = Alg()
-    alg.events = [Event("mapping-opened", ())]
+    alg.events = [("mapping-opened", {})]
     Driver(alg, Queue(), Runner(), frozenset()).drain()
     assert alg.events == []
 

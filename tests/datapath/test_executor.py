@@ -10,7 +10,7 @@ import pytest
 from sipalg.datapath.conntrack import FlowState, FlowTakenError
 from sipalg.datapath.executor import Executor, Failure, Trigger
 from sipalg.datapath.netlink import NetlinkError
-from sipalg.datapath.nft_table import MapCommand
+from sipalg.datapath.nft_steps import MapCommand
 from sipalg.engine.verdict import (
     UDP,
     AdmitPeer,

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import pytest
 
 from sipalg.datapath.netlink import NetlinkError
-from sipalg.datapath.nft_table import MapCommand
+from sipalg.datapath.nft_steps import MapCommand
 from sipalg.datapath.standing import Standing
 from sipalg.engine.verdict import (
     UDP,

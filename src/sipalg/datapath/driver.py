@@ -18,6 +18,7 @@ from sipalg.datapath.executor import KERNEL_ERROR, Failure, Trigger
 from sipalg.datapath.interfaces import Interfaces
 from sipalg.datapath.loop import FaultLog
 from sipalg.datapath.nfqueue import QueuedPacket
+from sipalg.engine.transaction import Told, event_of
 from sipalg.engine.verdict import (
     ACCEPT,
     DROP,
@@ -87,7 +88,7 @@ class Engine(Protocol):
     def media_seen(self, flow: Flow, now: float) -> None:
         """Take note that a flow has carried packets."""
 
-    def take_events(self) -> list[Event]:
+    def take_told(self) -> list[Told]:
         """Return what happened since the last call."""
 
 
@@ -141,6 +142,7 @@ class Driver:
         observe: bool = False,
         interfaces: Interfaces | None = None,
         on_event: Callable[[Event], None] | None = None,
+        are_heard: Callable[[], bool] = lambda: True,
         on_edits: Callable[[Datagram, Verdict], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
@@ -165,6 +167,8 @@ class Driver:
         #: Change nothing; may be switched between two packets.
         self.observe = observe
         self._on_event = on_event
+        #: Whether anybody reads the next event: in a storm its texts aren't made.
+        self._are_heard = are_heard
         self._on_edits = on_edits
         self._on_message: Callable[[Datagram, Verdict, int], None] | None = None
         #: Does anybody want to hear of messages? The one thing that each packet pays for it.
@@ -267,10 +271,10 @@ class Driver:
                     self._on_edits(datagram, verdict)
                 if self._on_message is not None:
                     self._on_message(datagram, verdict, time_ns)
-        for event in self._alg.take_events():
-            self.events[event.name] += 1
-            if self._on_event is not None:
-                self._on_event(event)
+        for told in self._alg.take_told():
+            self.events[told[0]] += 1
+            if self._on_event is not None and self._are_heard():
+                self._on_event(event_of(told))
 
     def _decide(self, held: QueuedPacket, now: float) -> None:
         """Give one packet its verdict; exactly one, whatever happens."""

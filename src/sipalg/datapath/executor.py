@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, NamedTuple, Protocol, TypeGuard
 
 from sipalg.datapath.conntrack import FlowState, FlowTakenError
-from sipalg.datapath.nft_table import MapCommand
+from sipalg.datapath.nft_steps import MapCommand
 from sipalg.engine.verdict import (
     AdmitPeer,
     CheckFlow,

@@ -301,13 +301,20 @@ class NetlinkSocket:
         first = self._next_sequence(count)
         self._socket.send(b"".join([encode(message, first + i, REQUEST) for i, message in enumerate(messages)]))
         errors: dict[int, NetlinkError] = {}
-        for sequence, answer in self._waiting():
-            index = sequence - first
-            if answer.kind == ERROR and 0 <= index < count:
-                error = refusal(answer, index)
-                if error is not None:
-                    errors[index] = error
-        return errors
+        # As `_waiting`, which is a generator: mostly nothing waits, and then making one costs most.
+        while True:
+            try:
+                data = self._socket.recv(_RECEIVE_BYTES, socket.MSG_DONTWAIT)
+            except BlockingIOError:
+                return errors
+            except OSError as error:
+                raise NetlinkError(error.errno or errno.EIO, -1) from error
+            for sequence, answer in decode(data):
+                index = sequence - first
+                if answer.kind == ERROR and 0 <= index < count:
+                    refused = refusal(answer, index)
+                    if refused is not None:
+                        errors[index] = refused
 
     def transaction(self, messages: Sequence[Message], subsystem: int = 10, commit: bool = True) -> None:
         """Run messages of one nfnetlink subsystem (nf_tables unless told) as one transaction: all or none.

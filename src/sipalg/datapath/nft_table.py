@@ -23,22 +23,17 @@ from sipalg.datapath.nft_rules import (
     MEDIA_MAP,
     SIP_PEERS,
     SIP_PRIVATE,
-    SIP_PUBLIC,
     SNAT_MAP,
     TableSettings,
 )
-from sipalg.engine.verdict import AdmitPeer, CloseMapping, DismissPeer, Endpoint, Mapping, OpenMapping, RefreshMapping
+from sipalg.datapath.nft_steps import ElementWriter, MapCommand, Step, steps_of, without_what_stands
+from sipalg.engine.verdict import Endpoint, Mapping
 
-MapCommand = OpenMapping | RefreshMapping | CloseMapping | AdmitPeer | DismissPeer
-
-_NEW: Final = nft_codec.NF_TABLES << 8 | nft_codec.NEW_ELEMENT
 #: What these errors say is that a table of this name stands which isn't made as ours is: another version's.
 _OTHER_LAYOUT: Final = frozenset({errno.EEXIST, errno.EBUSY, errno.EINVAL, errno.EOPNOTSUPP})
 #: Timeout policies that may be left from other settings: when one is deleted, the kernel drops what waits in the
 #: namespace's queues (nft_ct_timeout_obj_destroy calls nf_queue_nf_hook_drop), and what it gave to flows falls back.
 _MOST_STALE_POLICIES: Final = 16
-#: An element that is added only to be deleted in the same transaction, so that deleting never misses it.
-_MOMENT_S: Final = 1.0
 
 
 class StandingMapping(NamedTuple):
@@ -64,23 +59,6 @@ class Elements(NamedTuple):
     peers: tuple[StandingPeer, ...]
 
 
-class _Step(NamedTuple):
-    """One element of one set, added or taken away, for the command at place `command`."""
-
-    command: int
-    set_name: str
-    key: bytes
-    data: bytes
-    timeout_s: float
-    #: Open: new, or there with the same value. Renew: the same, and its time begins anew. Close: gone or absent.
-    kind: str
-    #: Tells the family.
-    address_bytes: int
-
-
-_OPEN, _RENEW, _CLOSE = "open", "renew", "close"
-
-
 class NftTable:
     """The table of one ALG. Every method may raise NetlinkError; nothing was changed then."""
 
@@ -90,12 +68,12 @@ class NftTable:
         Raises NetlinkError: EPERM without the right to, EOPNOTSUPP when the kernel can't hand packets to a queue.
         """
         self.settings = settings
-        self._frames = {family.address_bytes: nft_rules.frames(settings.name, family) for family in (IPV4, IPV6)}
         self._netlink = NetlinkSocket()
         #: Readable when somebody may have changed the table, and None where nobody can.
         self.guard: TableGuard | None = None
         try:
             self.features = find_features(self._netlink) if features is None else features
+            self._writer = ElementWriter(settings.name, self.features.timeout_update)
             if not self.features.owner_persist:
                 self.guard = TableGuard(settings.name, self._netlink.port_id)
         except OSError:
@@ -246,44 +224,28 @@ class NftTable:
 
     def _run(self, before: list[Message], commands: Sequence[MapCommand]) -> None:
         """Run `before` and the commands as one transaction."""
-        steps: list[_Step] = []
+        steps: list[Step] = []
         for index, command in enumerate(commands):
             try:
-                steps += _steps(index, command)
+                steps += steps_of(index, command)
             except ValueError as error:
                 raise NetlinkError(errno.EAFNOSUPPORT, index, str(error)) from None
         while True:
             messages = list(before)
             owners = [-1] * len(before)
             for number, step in enumerate(steps):
-                of_step = self._messages(step)
+                of_step = self._writer.messages(step)
                 messages += of_step
                 owners += [number] * len(of_step)
             errors = self._netlink.attempt(messages)
             if not errors:
                 return
-            again = _without_what_stands(steps, {owners[index] for index in errors if 0 <= index < len(owners)})
+            again = without_what_stands(steps, {owners[index] for index in errors if 0 <= index < len(owners)})
             if again is None:
                 raise self._failure(errors, owners, steps)
             steps = again
 
-    def _messages(self, step: _Step) -> list[Message]:
-        """Return the messages of one step."""
-        _, name, key, data, timeout_s, kind, _ = step
-        body = self._frames[step.address_bytes][name].body(key, data, timeout_s)
-        if kind == _OPEN:
-            return [Message(_NEW, netlink.CREATE | netlink.EXCLUSIVE, body)]
-        add = Message(_NEW, netlink.CREATE, body)
-        if kind == _RENEW and self.features.timeout_update:
-            return [add]
-        # Added first, which fails where it stands with another value, an element can be deleted for sure, and what
-        # is added then begins its time anew, on every kernel.
-        delete = nft_codec.elements(nft_codec.DELETE_ELEMENT, 0, self.settings.name, name, [nft_codec.element(key)])
-        if step.address_bytes == IPV6.address_bytes:
-            delete = IPV6.message(delete)
-        return [add, delete] if kind == _CLOSE else [add, delete, add]
-
-    def _failure(self, errors: dict[int, NetlinkError], owners: list[int], steps: list[_Step]) -> NetlinkError:
+    def _failure(self, errors: dict[int, NetlinkError], owners: list[int], steps: list[Step]) -> NetlinkError:
         first = min(errors)
         error = errors[first]
         owner = owners[first] if 0 <= first < len(owners) else -1
@@ -327,57 +289,3 @@ class NftTable:
             return []
         found = [netlink.attributes(message.body, 4) for message in self._objects(family, nft_codec.CT_TIMEOUT)]
         return [netlink.string(one.get(nft_codec.OBJECT_NAME, b"")) for one in found]
-
-
-def _steps(index: int, command: MapCommand) -> list[_Step]:
-    """Return the elements that a command is about; ValueError where its addresses are no IP literals of one family."""
-    mapping = command.mapping
-    protocol, private, public = mapping.protocol, mapping.private, mapping.public
-    public_host = nft_family.address(public.host)
-    size = len(public_host)
-    inward = nft_family.key(protocol, public_host, public.port)
-    if isinstance(command, AdmitPeer | DismissPeer):
-        peer = inward + _of_size(command.peer, size)
-        if isinstance(command, AdmitPeer):
-            return [_Step(index, SIP_PEERS, peer, b"", command.timeout_s, _RENEW, size)]
-        return [_Step(index, SIP_PEERS, peer, b"", _MOMENT_S, _CLOSE, size)]
-    if isinstance(command, CloseMapping):
-        kind, timeout_s = _CLOSE, _MOMENT_S
-    else:
-        kind, timeout_s = (_OPEN if isinstance(command, OpenMapping) else _RENEW), command.timeout_s
-    private_host = _of_size(private.host, size)
-    outward = nft_family.key(protocol, private_host, private.port)
-    steps = [_Step(index, SNAT_MAP, outward, nft_family.end(public_host, public.port), timeout_s, kind, size)]
-    if mapping.purpose == "direct":
-        steps.append(_Step(index, DIRECT_MEDIA, outward, b"", timeout_s, kind, size))
-    elif not mapping.adopted:
-        name = DNAT_MAP if mapping.purpose == "sip" else MEDIA_MAP
-        steps.append(_Step(index, name, inward, nft_family.end(private_host, private.port), timeout_s, kind, size))
-        if mapping.purpose == "sip":
-            steps.append(_Step(index, SIP_PUBLIC, inward, b"", timeout_s, kind, size))
-    if mapping.purpose == "sip":
-        steps.append(_Step(index, SIP_PRIVATE, outward, b"", timeout_s, kind, size))
-    return steps
-
-
-def _of_size(host: str, size: int) -> bytes:
-    address = nft_family.address(host)
-    if len(address) != size:
-        raise ValueError(f"not an address of the mapping's IP version: {host!r}")
-    return address
-
-
-def _without_what_stands(steps: list[_Step], failed: set[int]) -> list[_Step] | None:
-    """Return what to try instead: to renew what could not be opened anew, and to leave what isn't ours to close.
-
-    None when there is nothing left to try: something other than an opening or a closing failed.
-    """
-    if not failed or any(number < 0 or steps[number].kind == _RENEW for number in failed):
-        return None
-    again = []
-    for number, step in enumerate(steps):
-        if step.kind == _OPEN:
-            again.append(step._replace(kind=_RENEW))
-        elif number not in failed:
-            again.append(step)
-    return again

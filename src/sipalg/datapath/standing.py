@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from sipalg.datapath.executor import Maps
-from sipalg.datapath.nft_table import MapCommand
+from sipalg.datapath.nft_steps import MapCommand
 from sipalg.engine.verdict import AdmitPeer, CloseMapping, DismissPeer, Mapping, OpenMapping
 
 

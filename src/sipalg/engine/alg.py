@@ -226,10 +226,14 @@ class Alg:
         entry = self.mappings.of_end(protocol, public)
         return None if entry is None else entry.mapping.private
 
+    def take_told(self) -> list[Told]:
+        """What happened since the last call, oldest first, of which `event_of` makes events."""
+        told, self._events = self._events, []
+        return told
+
     def take_events(self) -> list[Event]:
         """The events since the last call, oldest first."""
-        events, self._events = self._events, []
-        return [event_of(told) for told in events]
+        return [event_of(told) for told in self.take_told()]
 
     def snapshot(self, now: float) -> dict[str, object]:
         """The tables and counts as plain values for people and JSON; durations are seconds left from `now`."""
@@ -338,7 +342,8 @@ class Alg:
             else:
                 # The port has been told to the far end already: the call goes on without this flow, and from the
                 # second refusal on without any, since the message has to get through.
-                refused = [flow] if pending.attempt == 1 else _established(pending.commands)
+                every = [command.flow for command in pending.commands if isinstance(command, EstablishFlow)]
+                refused = [flow] if pending.attempt == 1 else every
                 self.calls.refused_flows.update(dict.fromkeys(refused, True))
                 self._note(("flow-refused", {"flow": f"{flow.private} {flow.remote}", "reason": reason}))
             return True
@@ -392,8 +397,3 @@ class Alg:
             self.refusals[told[0]] += 1
         if len(self._events) < _MAX_EVENTS:
             self._events.append(told)
-
-
-def _established(commands: tuple[Command, ...]) -> list[Flow]:
-    """The flows that a verdict's commands establish."""
-    return [command.flow for command in commands if isinstance(command, EstablishFlow)]

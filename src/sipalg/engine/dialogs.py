@@ -155,22 +155,27 @@ def answers(offer: Offer, step: Step) -> bool:
 def keys_wanted(dialog: Dialog, there: Mapping[MappingKey, Any]) -> tuple[MappingKey, ...]:
     """The mappings that a dialog is to hold, of those that are `there`: its signalling one, and its descriptions'."""
     offer = dialog.offer
-    offered = offer.ends if offer is not None and offer.inside and not offer.answered else ()
+    wanted = list(dialog.local)
+    # What was settled is what a refusal goes back to; mostly it is what is in force.
+    if dialog.settled[0] is not dialog.local:
+        wanted += dialog.settled[0]
+    if offer is not None and offer.inside and not offer.answered:
+        wanted += offer.ends
     keys = [dialog.keys[0]]
-    # What was settled is what a refusal goes back to.
-    for ends in (dialog.local, dialog.settled[0], offered):
-        for rtp, rtcp, _, _ in ends:
-            for private in (rtp, rtcp):
-                if private is not None:
-                    key = (UDP, private)
-                    if key not in keys and key in there:
-                        keys.append(key)
+    for rtp, rtcp, _, _ in wanted:
+        if rtp is not None:
+            _add(keys, (UDP, rtp), there)
+        if rtcp is not None:
+            _add(keys, (UDP, rtcp), there)
     # A line on hold by a zero address names no port, but its flows, and so its mappings, wait for the resumption.
     for flow in dialog.flows:
-        key = (flow.protocol, flow.private)
-        if key not in keys and key in there:
-            keys.append(key)
+        _add(keys, (flow.protocol, flow.private), there)
     return tuple(keys)
+
+
+def _add(keys: list[MappingKey], key: MappingKey, there: Mapping[MappingKey, Any]) -> None:
+    if key not in keys and key in there:
+        keys.append(key)
 
 
 def media_hosts(ends: Ends) -> tuple[str, ...]:

@@ -107,6 +107,20 @@ def test_events_have_their_priority_and_share_the_limit() -> None:
     assert plain.getvalue() == "registered\n"
 
 
+def test_whether_another_event_has_room_is_told_and_counted() -> None:
+    stream, clock = io.StringIO(), Clock()
+    handler = LineHandler(stream, clock=clock)
+    for _ in range(200):
+        assert handler.has_room()
+        handler.event(Event("registered", ()))
+    assert not handler.has_room()
+    assert not handler.has_room()
+    clock.now += 1.0
+    assert handler.has_room()
+    handler.event(Event("registered", ()))
+    assert stream.getvalue().splitlines()[200:] == ["log-lines-left-out count=2", "registered"]
+
+
 def test_a_stream_that_is_gone_is_no_error() -> None:
     stream = io.StringIO()
     stream.close()

@@ -519,7 +519,9 @@ def test_who_traces_may_leave_more_unread(serving: Serving) -> None:
 
 
 def test_a_few_may_follow_and_the_others_still_ask(serving: Serving) -> None:
+    followed = [serving.server.is_followed]
     ends = [follow(serving) for _ in range(4)]
+    assert [*followed, serving.server.is_followed] == [False, True]
     assert "4 clients follow the events already" in serving.ask(FOLLOW)["error"]
     assert serving.ask(STATUS)["ok"] is True
     ends[2].close()

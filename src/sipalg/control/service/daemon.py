@@ -55,7 +55,7 @@ def main(args: argparse.Namespace) -> int:
     handler = _set_up_log()
     log = FaultLog()
     try:
-        service = Service(options, warnings, handler.event)
+        service = Service(options, warnings, handler.event, handler.has_room)
     except (SocketInUseError, AdminRulesError) as error:
         return _refuse([str(error)])
     except NetlinkError as error:

@@ -100,6 +100,13 @@ class LineHandler(logging.Handler):
             priority = "" if not self._priorities else "<4>" if event.name in _WARNINGS else "<6>"
             self._write(priority + event_line(event.name, event.facts))
 
+    def has_room(self) -> bool:
+        """Tell whether this second has room for another event's line; one that has none is counted as left out."""
+        if self._lines < _LINES_A_SECOND or self._clock() - self._second >= 1.0:
+            return True
+        self._left_out += 1
+        return False
+
     def _admits(self) -> bool:
         """Count a line, and tell whether this second has room for it."""
         now = self._clock()

@@ -75,14 +75,23 @@ _GARBAGE_THRESHOLDS: Final = (20_000, 50, 100)
 class Service:
     """A running ALG; `loop.run()` between `start` and `stop`."""
 
-    def __init__(self, options: Options, warnings: list[str], on_event: Callable[[Event], None]) -> None:
+    def __init__(
+        self,
+        options: Options,
+        warnings: list[str],
+        on_event: Callable[[Event], None],
+        has_room: Callable[[], bool] = lambda: True,
+    ) -> None:
         """Take hold of everything that can be refused: sockets, the queue, the control socket.
+
+        `has_room` says whether `on_event` makes anything of another event just now.
 
         Raises OSError (NetlinkError among them), AdminRulesError and SocketInUseError; nothing is left then.
         """
         self.options = options
         settings = options.settings
         self._on_event = on_event
+        self._has_room = has_room
         #: What people should know, as found at start and whenever the administrator's rules changed.
         self.warnings = warnings
         #: Whether there still is a table after `stop`.
@@ -129,7 +138,14 @@ class Service:
             inside = frozenset(settings.inside)
             on_edits = self.tell_edits if settings.log_edits else None
             self.driver = Driver(
-                self.alg, way, executor, inside, observe=observing, on_event=self.tell, on_edits=on_edits
+                self.alg,
+                way,
+                executor,
+                inside,
+                observe=observing,
+                on_event=self.tell,
+                are_heard=lambda: self._server.is_followed or self._has_room(),
+                on_edits=on_edits,
             )
             self.tcp = Tcp(self)
             stack.callback(self.tcp.stop)

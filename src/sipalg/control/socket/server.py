@@ -110,6 +110,11 @@ class ControlServer:
         if _identity(self._path) == self._identity:
             self._path.unlink(missing_ok=True)
 
+    @property
+    def is_followed(self) -> bool:
+        """Whether anybody follows anything."""
+        return bool(self._followers)
+
     def publish(self, event: Event) -> None:
         """Send an event to whoever follows them."""
         if self._followers:
