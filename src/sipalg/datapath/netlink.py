@@ -181,6 +181,19 @@ def refusal(message: Message, index: int) -> NetlinkError | None:
     return NetlinkError(code, index, detail)
 
 
+def _raise_refusal(answer: Message) -> None:
+    """Raise what an answer refuses, if it does.
+
+    A refusal is a plain answer to some questions, and the collector would have to find a frame that holds its error.
+    """
+    error = refusal(answer, 0)
+    try:
+        if error is not None:
+            raise error
+    finally:
+        error = None
+
+
 class NetlinkSocket:
     """One netlink socket: for requests (`request`, `acknowledge`, `transaction`) or for notifications (`receive`).
 
@@ -251,9 +264,7 @@ class NetlinkSocket:
             answers = [answer for answered, answer in received if answered == sequence]
             for last in answers:
                 if last.kind in {ERROR, _DONE}:
-                    error = refusal(last, 0)
-                    if error is not None:
-                        raise error
+                    _raise_refusal(last)
                     yield [answer for answer in answers if answer is not last]
                     return
             yield answers
@@ -270,9 +281,7 @@ class NetlinkSocket:
                     continue
                 interrupted = interrupted or bool(dump and answer.flags & DUMP_INTERRUPTED)
                 if answer.kind in {ERROR, _DONE}:
-                    error = refusal(answer, 0)
-                    if error is not None:
-                        raise error
+                    _raise_refusal(answer)
                     return answers, interrupted
                 answers.append(answer)
 

@@ -151,10 +151,11 @@ class Entry(Row):
     def is_news(self, before: tuple[Any, ...], _now: float, /) -> bool:
         """Whether anything has changed that its record says; an end that moves, only where it passes another step."""
         mapping, in_interface, _, (idle_until, lease_until), parting, _, peers = before
-        if idle_until // _BEHIND_S != self.idle_until // _BEHIND_S or lease_until != self.lease_until:
+        if idle_until != self.idle_until and idle_until // _BEHIND_S != self.idle_until // _BEHIND_S:
             return True
-        others = (self.mapping, self.in_interface, self.parting, self.peers)
-        return (mapping, in_interface, parting, peers) != others
+        if lease_until != self.lease_until or parting != self.parting or peers != self.peers:
+            return True
+        return bool(in_interface != self.in_interface or mapping != self.mapping)
 
 
 class Contact(Row):

@@ -50,7 +50,7 @@ Told = tuple[str, dict[str, Any]]
 def event_of(told: Told) -> Event:
     """An event with its facts as texts; made when somebody asks, which is not while a packet waits."""
     name, facts = told
-    return Event(name, tuple((fact, str(value)) for fact, value in facts.items()))
+    return Event(name, tuple([(fact, str(value)) for fact, value in facts.items()]))
 
 
 class Noted(NamedTuple):
