@@ -70,7 +70,10 @@ def test_interfaces_that_contradict_each_other(capsys: pytest.CaptureFixture[str
 def test_what_is_refused_is_one_line(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], error: Exception, said: str
 ) -> None:
-    def refuse(options: Options, warnings: list[str], on_event: Callable[[Event], None]) -> None:
+    def refuse(
+        options: Options, warnings: list[str], on_event: Callable[[Event], None], has_room: Callable[[], bool]
+    ) -> None:
+        assert has_room()
         on_event(Event("x", ()))
         assert options.settings.outside == "wan0"
         assert warnings == ["look at this"]
