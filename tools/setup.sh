@@ -187,7 +187,12 @@ provide_compared() {
         --only-binary :all: -r bench/requirements.lock >>"$log" 2>&1 || say "      no sipmessage: its figures are left out"
     if ! command -v rtpengine >/dev/null && [ "$(id -u)" = 0 ] && apt-cache show rtpengine-daemon >/dev/null 2>&1; then
         say "      installing rtpengine, which calls and media are compared with"
-        (install_packages rtpengine-daemon) || say "      no rtpengine: its figures are left out"
+        if (install_packages rtpengine-daemon); then
+            update-rc.d rtpengine-daemon disable >>"$log" 2>&1 || say "      (rtpengine's service could not be switched off)"
+            say "      rtpengine's own service is switched off: the benchmarks start their own"
+        else
+            say "      no rtpengine: its figures are left out"
+        fi
     fi
 }
 
