@@ -31,7 +31,7 @@ def sender_edits(framed: Message, own: bytes, port: int) -> tuple[Edits, list[in
 
 
 def recipient_edits(framed: Message, public: bytes, port: int) -> tuple[Edits, list[int | None]] | None:
-    """The same of `quick_edits.of_recipient`, with the texts b"text", b"host" and b"port"."""
+    """The same of `quick_edits.of_recipient`, with the text b"host:port"."""
     edits: Edits = []
     lifetimes = []
     for begin, places in fields.read_fields_with(framed, public):
@@ -41,7 +41,7 @@ def recipient_edits(framed: Message, public: bytes, port: int) -> tuple[Edits, l
             if host == public and (its_port != port or not with_port or (over_stream and kind != VIA)):
                 return None
             if host == public:
-                edits.append((begin + start, end - start, b"text", FIELD_NAMES[kind]))
+                edits.append((begin + start, end - start, b"host:port", FIELD_NAMES[kind]))
                 lifetimes += [lifetime_s] if kind == CONTACT else []
             if kind == VIA:
                 behind = begin + end
@@ -67,8 +67,10 @@ def compare(data: bytes) -> None:
         for own in (b"192.168.33.10", b"203.0.113.1", b"x"):
             edits = edits_of_sender(found, own, port, b"text")
             assert edits is None or (sorted(edits[0]), edits[1]) == sender_edits(found, own, port)
-            edits = edits_of_recipient(found, own, port, b"text", b"host", b"port")
-            assert edits is None or (sorted(edits[0]), edits[1]) == recipient_edits(found, own, port)
+            edits = edits_of_recipient(found, own, port, b"host:port", None)
+            assert edits is None or (sorted(edits[0]), [lifetime_s for _, lifetime_s in edits[1]]) == recipient_edits(
+                found, own, port
+            )
 
 
 @given(texts())
@@ -95,9 +97,9 @@ def test_what_is_usual_is_edited() -> None:
     edits, lifetimes = edits_of_sender(asked, b"10.0.0.1", 77, b"new")
     assert ([edit[2:] for edit in edits], lifetimes) == ([(b"new", "via"), (b"new", "contact")], [60])
     answer = framed_by_machine(b"SIP/2.0 200 OK\r\n" + HEADER % (b"1.2.3.4:5060", b"1.2.3.4:5060"))
-    edits, lifetimes = edits_of_recipient(answer, b"1.2.3.4", 5060, b"new", b"host", b"port")
-    expected = [(b"new", "via"), (b"port", "via-rport"), (b"host", "via-received"), (b"new", "contact")]
-    assert ([edit[2:] for edit in edits], lifetimes) == (expected, [60])
+    edits, lifetimes = edits_of_recipient(answer, b"1.2.3.4", 5060, b"host:port", None)
+    expected = [(b"host:port", "via"), (b"port", "via-rport"), (b"host", "via-received"), (b"host:port", "contact")]
+    assert ([edit[2:] for edit in edits], lifetimes) == (expected, [(None, 60)])
 
 
 def test_what_another_framed_and_ipv6_is_left_to_the_codec() -> None:

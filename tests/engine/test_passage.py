@@ -107,6 +107,9 @@ def test_an_ended_mapping_takes_all_that_was_remembered_of_it_along() -> None:
     phone, server = ladder.phone(P), ladder.server("203.0.113.50")
     phone.sends(request("OPTIONS", via=P, contact=f"<sip:a@{P}>"), server)
     assert len(ladder.alg._passage.headers.bare) == 2
+    keys = {key for key, _ in ladder.alg._passage.headers.bare}
+    assert all(ladder.alg._passage.headers._is_bare(key) for key in keys)
+    assert not ladder.alg._passage.headers._is_bare((UDP, Endpoint("192.168.33.77", 5060)))
     phone.sends(request("OPTIONS", contact=f"<sip:a@{N}:5060>"), server)
     assert len(ladder.alg.nat_aware) == 1
     ladder.wait(61)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from sipalg.codec.address import NO_PORT, is_reference
+from sipalg.codec.address import NO_PORT
 from sipalg.codec.headers import ViaSpan, parse_via
 from sipalg.codec.machine import quick, quick_edits
 from sipalg.codec.memory import Memory
@@ -38,7 +38,7 @@ def fields_with(message: Message, text: bytes) -> list[tuple[int, tuple[Place, .
     Fields of other kinds, such as Call-ID or From, are left out: nobody may edit them. So is every Via but the
     topmost one, and a field that can't be read. For an IPv6 reference it is those with any, since it has many texts.
     """
-    if is_reference(text):
+    if text[:1] == b"[":
         text = b"["
     quickly: list[tuple[int, tuple[Place, ...]]] | None = (
         _quick_fields_with(message.data, message.head, message.head_end, text, _LINES) if _quick_fields_with else None
@@ -74,7 +74,8 @@ def read_fields_with(message: Message, text: bytes) -> list[tuple[int, tuple[Pla
             elif via_due:
                 # Only the first one found can be the topmost: that is asked once, however many there are.
                 via_due = False
-                if newline == head or _is_topmost_via(message, begin):
+                no_other = data.find(b"\nV", head, newline) < 0 and data.find(b"\nv", head, newline) < 0
+                if no_other or _is_topmost_via(message, begin):
                     found.append((begin, places))
         at = data.find(text, end, head_end)
     return found

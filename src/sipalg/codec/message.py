@@ -312,7 +312,9 @@ def cseq_method(message: Message) -> bytes:
 
 def read_cseq_method(message: Message) -> bytes:
     """What `cseq_method` does, for any message."""
-    match = _CSEQ_METHOD.search(message.data, 0, message.head_end)
+    plain = message.data.find(b"\nCSeq: ", message.head, message.head_end)
+    match = _CSEQ_METHOD.match(message.data, plain, message.head_end) if plain >= 0 else None
+    match = match or _CSEQ_METHOD.search(message.data, 0, message.head_end)
     return match[1] if match else b""
 
 
@@ -324,7 +326,8 @@ def address_of_record(message: Message) -> bytes:
 
 def read_address_of_record(message: Message) -> bytes:
     """What `address_of_record` does, for any message."""
-    match = _TO.search(message.data, 0, message.head_end)
+    plain = message.data.find(b"\nTo: ", message.head, message.head_end)
+    match = _TO.search(message.data, message.head if plain < 0 else plain, message.head_end)
     return _URIS[match[1]] if match else b""
 
 
@@ -356,7 +359,9 @@ UNKNOWN: Final = -2
 
 def read_expires_s(message: Message) -> int | None:
     """What `expires_s` does, for any message."""
-    match = _EXPIRES.search(message.data, message.head, message.head_end)
+    plain = message.data.find(b"\nExpires: ", message.head, message.head_end)
+    match = _EXPIRES.match(message.data, plain, message.head_end) if plain >= 0 else None
+    match = match or _EXPIRES.search(message.data, message.head, message.head_end)
     return int(match[1]) if match else None
 
 

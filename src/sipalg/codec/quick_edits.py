@@ -61,17 +61,18 @@ def of_sender(message, own: bytes, port: cython.int, text: bytes):
         at: cython.p_char = host.text + marks.contact
         alone: cython.bint = _contact(at, cython.address(address)) and address.following == cython.NULL
         if alone and address.port == port and _is_host(cython.address(address), cython.address(host)):
-            _found(cython.address(host), cython.address(address), text, edits, lifetimes)
+            edits.append(_change(cython.address(host), address.start, address.end, text, "contact"))
+            lifetimes.append(_lifetime(cython.address(address)))
         elif _names(cython.address(host), at):
             return None
     return edits, lifetimes
 
 
-def of_recipient(message, public: bytes, port: cython.int, text: bytes, private: bytes, own_port: bytes):
+def of_recipient(message, public: bytes, port: cython.int, text: bytes, mapping):
     """The edits that give a phone its address `text` back for its `public` one, and its own Contacts' lifetimes.
 
-    `private` and `own_port` are the two parts of `text`. For a response, its topmost Via is the phone's; in both,
-    whatever has the `public` host is this address with its port written. The Request-URI isn't looked at.
+    Each lifetime with `mapping`. For a response, its topmost Via is the phone's; in both, whatever has the `public`
+    host is this address with its port written. The Request-URI isn't looked at.
     """
     marks: cython.pointer(Marks) = marks_of(message)
     edits: list = []
@@ -85,7 +86,7 @@ def of_recipient(message, public: bytes, port: cython.int, text: bytes, private:
         at = host.text + marks.via
         if _sent_by(cython.address(host), at, cython.address(address)):
             edits.append(_change(cython.address(host), address.start, address.end, text, "via"))
-            if not _came_from(cython.address(host), edits, address.end, private, own_port):
+            if not _came_from(cython.address(host), edits, address.end, text):
                 return None
         elif _names(cython.address(host), at):
             return None
@@ -98,7 +99,8 @@ def of_recipient(message, public: bytes, port: cython.int, text: bytes, private:
         if _is_host(cython.address(address), cython.address(host)):
             if address.port != port:
                 return None
-            _found(cython.address(host), cython.address(address), text, edits, lifetimes)
+            edits.append(_change(cython.address(host), address.start, address.end, text, "contact"))
+            lifetimes.append((mapping, _lifetime(cython.address(address))))
         at = address.following
     return edits, lifetimes
 
@@ -142,12 +144,8 @@ def _line_end(at: cython.p_char) -> cython.p_char:
 
 
 @cython.cfunc
-def _found(
-    host: cython.pointer(_Host), address: cython.pointer(_Address), text: bytes, edits: list, lifetimes: list
-) -> cython.void:
-    """Note a Contact of the phone's own."""
-    edits.append(_change(host, address.start, address.end, text, "contact"))
-    lifetimes.append(None if address.expires_s < 0 else address.expires_s)
+def _lifetime(address: cython.pointer(_Address)):
+    return None if address.expires_s < 0 else address.expires_s
 
 
 @cython.cfunc
@@ -316,10 +314,8 @@ def _expires_s(at: cython.p_char, end: cython.p_char) -> cython.long:
 
 
 @cython.cfunc
-def _came_from(
-    host: cython.pointer(_Host), edits: list, at: cython.p_char, private: bytes, own_port: bytes
-) -> cython.bint:
-    """Append the edits of `received` and `rport`, in order; False where they name another address."""
+def _came_from(host: cython.pointer(_Host), edits: list, at: cython.p_char, text: bytes) -> cython.bint:
+    """Append the edits of `received` and `rport` with the parts of `text`; False where they name another address."""
     received = cython.declare(Span)
     rport = cython.declare(Span)
     number: cython.int = 0
@@ -336,11 +332,12 @@ def _came_from(
         _port(rport.start, rport.end, cython.address(number))
         if number != host.port:
             return False
-        if received.start == cython.NULL or rport.start < received.start:
-            edits.append(_change(host, rport.start, rport.end, own_port, "via-rport"))
-            rport.start = cython.NULL
+    colon: cython.Py_ssize_t = PyBytes_GET_SIZE(text)
+    while colon > 0 and PyBytes_AS_STRING(text)[colon] != 58:
+        colon -= 1
     if received.start != cython.NULL:
-        edits.append(_change(host, received.start, received.end, private, "via-received"))
+        edits.append(_change(host, received.start, received.end, text[:colon], "via-received"))
     if rport.start != cython.NULL:
-        edits.append(_change(host, rport.start, rport.end, own_port, "via-rport"))
+        change = _change(host, rport.start, rport.end, text[colon + 1 :], "via-rport")
+        edits.insert(len(edits) - (received.start > rport.start), change)
     return True

@@ -42,11 +42,8 @@ from sipalg.engine.transaction import Transaction
 _DEFAULT_EXPIRES_S: Final = 3600
 
 
-class Granted(NamedTuple):
-    """One of a phone's own contacts in a registrar's list: its mapping, and its lifetime if it names one."""
-
-    entry: Entry
-    lifetime_s: int | None
+#: One of a phone's own contacts in a registrar's list: its mapping, and its lifetime in seconds if it names one.
+Granted = tuple[Entry, int | None]
 
 
 class Lifetime(NamedTuple):

@@ -37,6 +37,7 @@ from sipalg.engine.verdict import TCP, UDP, Change, Datagram, Endpoint
 new: Final = tuple.__new__
 
 _REQUEST_URI: Final = "request-uri"
+_NO_FIELDS: Final[list[tuple[int, tuple[Place, ...]]]] = []
 #: An IPv6 address with a zone, which no header field may have (RFC 3261 §25.1, RFC 4007 §11.2).
 _ZONED: Final = re.compile(rb"\[([0-9A-Fa-f:.]+)%")
 
@@ -73,19 +74,17 @@ class Headers:
         where one names none; or a reason if the sender's Contact is public already, or no public port is to be had.
         """
         data = message.data
-        if is_reference(own) and own != advertised and _has_zone(message, own):
+        if own[:1] == b"[" and own != advertised and _has_zone(message, own):
             return ADDRESS_WITH_ZONE
         source_port = datagram.source.port
         of_stream = datagram.protocol == TCP
-        plain = entry is not None and not of_stream and not (self.bare and self._is_bare(entry.key))
         quickly: tuple[list[Change], list[int | None]] | None = (
             edits_of_sender(message, own, source_port, entry.public_text)
-            if edits_of_sender and plain and entry
+            if edits_of_sender and entry and not of_stream and not (self.bare and self._is_bare(entry.key))
             else None
         )
         edits, contacts = quickly or ([], [])
-        fields = [] if quickly else fields_with(message, own)
-        for begin, places in fields:
+        for begin, places in _NO_FIELDS if quickly else fields_with(message, own):
             if len(places) > 1 and _names_bad_port(places, own):
                 continue
             if len(places) + len(edits) > MAX_ADDRESSES:
@@ -202,30 +201,21 @@ class Headers:
             entry = self._give_back(edits, start, (0, *target[:8]), _REQUEST_URI, recipient)
             if entry is not None:
                 _edit_maddr(edits, start, target, entry.private_host, _REQUEST_URI)
-        plain = recipient.key[0] == UDP and not (self.bare and self._is_bare(recipient.key))
-        quickly: tuple[list[Change], list[int | None]] | None = (
-            edits_of_recipient(
-                message,
-                recipient.public_host,
-                recipient.public_port,
-                recipient.private_text,
-                recipient.private_host,
-                recipient.private_port,
-            )
-            if edits_of_recipient and plain
+        host = recipient.public_host
+        quickly: tuple[list[Change], list[Granted]] | None = (
+            edits_of_recipient(message, host, recipient.public_port, recipient.private_text, recipient)
+            if edits_of_recipient and recipient.key[0] == UDP and not (self.bare and self._is_bare(recipient.key))
             else None
         )
-        found, lifetimes = quickly or ([], [])
+        found, contacts = quickly or ([], [])
         edits += found
-        contacts: list[Granted] = [new(Granted, (recipient, lifetime_s)) for lifetime_s in lifetimes]
-        fields = [] if quickly else fields_with(message, recipient.public_host)
-        for begin, places in fields:
+        for begin, places in _NO_FIELDS if quickly else fields_with(message, host):
             for place in places:
                 kind = place[0]
                 if kind != VIA:
                     entry = self._give_back(edits, begin, place, FIELD_NAMES[kind], recipient)
                     if entry is not None and kind == CONTACT:
-                        contacts.append(new(Granted, (entry, place[8])))
+                        contacts.append((entry, place[8]))
                 elif message.status:
                     self._give_via_back(edits, message, begin, place, recipient)
         if recipient.as_it_is:
