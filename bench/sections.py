@@ -233,11 +233,11 @@ SECTIONS: Final[dict[str, Callable[[argparse.Namespace, Shown], Section]]] = {
     "engine": engine,
     "loop": loop,
     "latency": latency,
+    "overload": overload,
     "calls": call_loop,
     "sipp": sipp_rates,
     "media": media_rates,
     "growth": growing,
-    "overload": overload,
     "captures": captures,
 }
 
