@@ -65,3 +65,14 @@ def test_timers_are_set_and_come_due() -> None:
     for _ in transaction.take_due(5.0):
         transaction.wake(6.0, ("again",))
     assert transaction.next_due() == 6.0
+
+
+def test_what_is_settled_stays_and_its_commands_go_on() -> None:
+    transaction = Transaction()
+    table: dict[str, int] = {}
+    transaction.put(table, "settled", 1)
+    transaction.commands.append(CloseMapping(MAPPING))
+    transaction.settle()
+    transaction.put(table, "open", 2)
+    transaction.rollback((0, 1, 0))
+    assert (table, transaction.commands) == ({"settled": 1}, [CloseMapping(MAPPING)])

@@ -64,6 +64,8 @@ def resume(passage: Passage, records: Iterable[PlainRecord], standing: Collectio
             except _UNREADABLE:
                 taken = False
             count[kind if taken else "left_out"] += 1
+            # Nothing of it is undone, and what 100,000 phones were before would take as much as what they are.
+            passage.transaction.settle()
     if by_kind["mapping"]:
         passage.transaction.tell(
             "state-resumed", contacts=count["contact"], calls=count["dialog"], left_out=count["left_out"]

@@ -117,6 +117,11 @@ class Transaction:
 
     def commit(self) -> None:
         """Keep what was changed; the commands are the caller's to fetch before."""
+        self.settle()
+        self.commands.clear()
+
+    def settle(self) -> None:
+        """Keep what was changed so far, whatever comes; commands and events go on."""
         noted = self.noted
         if noted is not None:
             for table, key, before in self.log:
@@ -130,7 +135,6 @@ class Transaction:
                 kind, part = found
                 self.changed[kind, key[0] if part else key] = None
         self.log.clear()
-        self.commands.clear()
 
     def mark(self) -> tuple[int, int, int]:
         """Where the transaction is now, for `rollback` to come back to."""

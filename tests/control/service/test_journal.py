@@ -257,3 +257,33 @@ def test_a_file_that_can_not_be_read_is_told(world: World, caplog: pytest.LogCap
     assert caplog.records[0].getMessage().startswith(f"journal-not-read path={world.path}")
     world.journal.begin()
     assert not world.path.is_symlink()
+
+
+def test_of_very_much_the_earlier_file_goes_on_until_all_is_in_the_new_one(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "_AT_START", 500)
+    for number in range(1000):
+        world.put(number, 1.0)
+    world.journal.begin()
+    world.journal.close()
+    with world.path.open("ab") as file:
+        file.write(b"00000000 unfinished")
+    later = Journal(world.path, world, lambda: world.now)
+    assert len(later.read()) == 1000
+    later.begin()
+    assert world.files().count("sipalg.journal.new") == 1
+    world.put(1, 2.0)
+    world.put(1000, 3.0)
+    world.remove(2)
+    later.keep_up()
+    assert world.kept() == world.wanted, "the old one has what changed"
+    later.keep_up()
+    later.keep_up()
+    assert world.files() == ["sipalg.journal"]
+    assert world.kept() == world.wanted
+    later.close()
+    world.values.clear()
+    other = Journal(world.path, world, lambda: world.now)
+    other.begin()
+    assert world.kept() == {}, "what wasn't read doesn't go on"

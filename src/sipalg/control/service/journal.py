@@ -12,7 +12,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -28,6 +28,10 @@ _LOG = logging.getLogger("sipalg")
 INTERVAL_S: Final = 0.25
 #: How many records of a new file are written at once: some milliseconds' work.
 _PIECE: Final = 400
+#: How many are written before the start is over; of more the earlier process's file goes on until all are.
+_AT_START: Final = 20_000
+#: More than any line has.
+_TAIL_BYTES: Final = 1 << 20
 #: A new file is begun when the lines are more than this many times the records that stand, and some more.
 _FACTOR: Final = 2
 _SPARE_LINES: Final = 2000
@@ -59,14 +63,20 @@ class Source(Protocol):
 class _File:
     """One file: its descriptor, how many lines it has, and which things they say to exist."""
 
-    def __init__(self, path: Path, boot: str) -> None:
-        """Make the file, readable for us only; one that lies there from an attempt before goes. Raises OSError."""
+    def __init__(self, path: Path, boot: str, known: Iterable[RecordKey] = ()) -> None:
+        """Make the file, readable for us only; one that lies there from an attempt before goes. Raises OSError.
+
+        With `known` it is the one that an earlier process left, which says these things and goes on.
+        """
         self.path = path
+        self.lines = 0
+        self.known: set[RecordKey] = set(known)
+        if self.known:
+            self._descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_APPEND | os.O_CLOEXEC)
+            return
         path.unlink(missing_ok=True)
         flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_APPEND | os.O_CLOEXEC
         self._descriptor = os.open(path, flags, 0o600)
-        self.lines = 0
-        self.known: set[RecordKey] = set()
         try:
             self._write(journal_lines.header(boot))
         except OSError:
@@ -87,6 +97,12 @@ class _File:
         if text:
             self.lines += len(text)
             self._write(b"".join(text))
+
+    def end_line(self) -> None:
+        """Take off what stands behind the last whole line: its writer died. Raises OSError."""
+        size = os.fstat(self._descriptor).st_size
+        tail = os.pread(self._descriptor, _TAIL_BYTES, max(0, size - _TAIL_BYTES))
+        os.ftruncate(self._descriptor, size - len(tail) + tail.rfind(b"\n") + 1)
 
     def close(self) -> None:
         """Close it; it stays."""
@@ -116,6 +132,8 @@ class Journal:
         self._left: list[RecordKey] = []
         self._retry_at = 0.0
         self._failed = False
+        #: Whether the file at `path` is a good one of an earlier process, of this boot.
+        self._left_behind = False
 
     @property
     def failed(self) -> bool:
@@ -125,7 +143,9 @@ class Journal:
     def read(self) -> list[PlainRecord]:
         """Return what an earlier process left; a file that can't be relied on is set aside, with a line."""
         try:
-            return journal_lines.read(self._path, journal_lines.boot_id())
+            found = journal_lines.read(self._path, journal_lines.boot_id())
+            self._left_behind = bool(found)
+            return found
         except JournalError as error:
             aside = self._path.with_name(f"{self._path.name}.bad")
             _LOG.warning("journal-set-aside path=%s why=%r kept_as=%s", self._path, str(error), aside)
@@ -136,8 +156,16 @@ class Journal:
         return []
 
     def begin(self) -> None:
-        """Write down everything, in a new file, and note changes from now on."""
+        """Write down everything, in a new file, and note changes from now on.
+
+        Of very much, `keep_up` writes the most by and by. The earlier process's file stands until then, and gets the
+        changes too.
+        """
         self._attempt(self._begin_file)
+        goes_on, self._left_behind = self._left_behind, False
+        if goes_on and len(self._left) > _AT_START:
+            self._attempt(self._go_on_with_old)
+            return
         while (new := self._next) is not None:
             self._attempt(partial(self._continue_file, new))
 
@@ -176,6 +204,10 @@ class Journal:
         self._source.watch()
         self._next = _File(self._path.with_name(f"{self._path.name}.new"), journal_lines.boot_id())
         self._left = self._source.all()[::-1]
+
+    def _go_on_with_old(self) -> None:
+        self._file = _File(self._path, "", self._left)
+        self._file.end_line()
 
     def _continue_file(self, new: _File) -> None:
         """Write the next piece; what changes meanwhile is written to both files, so the order doesn't matter."""

@@ -177,6 +177,7 @@ class Service:
     def start(self) -> None:
         """Write the rules, take over what exists, and begin with the packets. Raises NetlinkError."""
         # What is made here stays, and packets wait.
+        gc.collect()
         gc.disable()
         self.tcp.begin()
         self.table.settings = replace(self.table.settings, relay=self.tcp.rules(self.settings))
@@ -189,7 +190,6 @@ class Service:
         self.serve()
         self._serving = True
         self._watch_all()
-        gc.collect()
         gc.freeze()
         gc.set_threshold(*_GARBAGE_THRESHOLDS)
         gc.enable()
