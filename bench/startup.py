@@ -82,6 +82,8 @@ def _run(words: Sequence[str], directory: str) -> tuple[float, float, dict[str, 
         finally:
             process.send_signal(signal.SIGTERM)
             process.wait(_PATIENCE_S)
+            if process.stdout is not None:
+                process.stdout.close()
     return ready_s, cpu_s, counters
 
 
@@ -112,6 +114,10 @@ def main(words: Sequence[str]) -> int:
     if words[:1] == ["--fill"]:
         fill(int(words[1]), Path(words[2]))
         return 0
+    for word in words:
+        if not word.isdecimal():
+            sys.stderr.write(f"phones: {word!r} is no number; give a whole one, such as 100000\n")
+            return 2
     try:
         for phones in words or ("100000",):
             found = measure(int(phones))
