@@ -70,6 +70,13 @@ def test_a_source_that_is_gone_is_none(package: Path) -> None:
     assert builds.compiled_files(package / "compiled", package) == "there is no compiled build"
 
 
+def test_what_cython_shares_is_a_source_too(package: Path) -> None:
+    (package / "codec" / "search.pxd").write_text("# new\n")
+    assert builds.compiled_files(package / "compiled", package) == (
+        "the compiled build was made of other sources or for another Python"
+    )
+
+
 @pytest.mark.parametrize("text", ["", "{}", "[]", '{"modules": 1, "fingerprint": "", "libraries": []}'])
 def test_a_damaged_manifest_is_none(package: Path, text: str) -> None:
     (package / "compiled" / builds.MANIFEST).write_text(text)

@@ -51,8 +51,12 @@ class _Finder(MetaPathFinder):
 def fingerprint(modules: Sequence[str], package: Path = PACKAGE) -> str:
     """Return what tells these modules' sources from any others; OSError if one isn't there."""
     digest = hashlib.sha256(EXTENSION_SUFFIXES[0].encode())
-    for name in modules:
-        digest.update(name.encode() + b"\0" + source_of(name, package).read_bytes())
+    sources = {name: source_of(name, package) for name in modules}
+    for name, source in sources.items():
+        digest.update(name.encode() + b"\0" + source.read_bytes())
+    # What Cython's modules share.
+    for shared in sorted({file for source in sources.values() for file in source.parent.glob("*.pxd")}):
+        digest.update(shared.name.encode() + b"\0" + shared.read_bytes())
     return digest.hexdigest()
 
 
