@@ -28,6 +28,8 @@ class Kernel:
         self.entries: list[Entry] = []
         self.on_delete: Entry | None = None
         self.refuse = 0
+        #: What is refused once, by the remote port.
+        self.refuse_once: dict[int, int] = {}
         self.serial = 0
         #: Requests that came, several at once counted as one.
         self.calls = 0
@@ -63,6 +65,9 @@ class Kernel:
         attributes = netlink.attributes(message.body, 4)
         asked = ctnetlink.decode_entry(message.body + ctnetlink.encode_tuple(2, UDP, P, P) * (2 not in attributes))
         assert asked is not None
+        refusal = self.refuse_once.pop(asked.original_destination.port, 0)
+        if refusal:
+            return refusal
         found = self.by_tuple(asked.original_source, asked.original_destination)
         if message.kind == DELETE:
             if found is None or found.identity != attributes.get(12, found.identity):
@@ -91,6 +96,9 @@ class Kernel:
             return [encode(entry) for entry in self.entries]
         asked = ctnetlink.decode_entry(message.body + ctnetlink.encode_tuple(2, UDP, P, P))
         assert asked is not None
+        refusal = self.refuse_once.pop(asked.original_destination.port, 0)
+        if refusal:
+            raise NetlinkError(refusal)
         found = self.by_tuple(asked.original_source, asked.original_destination)
         if found is None:
             raise NetlinkError(errno.ENOENT)
@@ -306,6 +314,20 @@ def test_flows_made_here_end_together_without_a_question(kernel: Kernel, table: 
     table.end_flows(flows)
     assert kernel.entries == []
     assert kernel.calls == 3
+
+
+def test_a_refused_end_does_not_keep_the_others_from_ending(kernel: Kernel, table: Conntrack) -> None:
+    flows = [FLOW._replace(remote=S._replace(port=4000 + n)) for n in range(600)]
+    table.establish_all(flows, 60)
+    kernel.refuse_once = {9: errno.EBUSY, 4299: errno.ENOMEM}
+    stranger = FLOW._replace(remote=S._replace(port=9))
+    with pytest.raises(NetlinkError) as refused:
+        table.end_flows([stranger, *flows])
+    assert refused.value.errno == errno.EBUSY
+    (left,) = kernel.entries
+    table.end_flows(flows)
+    assert kernel.entries == []
+    assert left.original_destination == flows[299].remote
 
 
 def test_an_earlier_flow_of_the_same_way_does_not_end_the_one_that_took_its_place(

@@ -6,6 +6,8 @@ import errno
 from collections.abc import Callable, Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sipalg.datapath.conntrack import FlowState, FlowTakenError
 from sipalg.datapath.executor import Executor, Failure, Trigger
@@ -303,9 +305,7 @@ def test_a_flow_that_begins_again_does_not_end(
     assert [what for what, _ in kernel.done] == ["establish" if isinstance(again, EstablishFlow) else "check"]
 
 
-def test_a_flow_that_is_ended_and_made_in_one_message_stands(
-    kernel: Kernel, patient: Executor, later: Later
-) -> None:
+def test_a_flow_that_is_ended_and_made_in_one_message_stands(kernel: Kernel, patient: Executor, later: Later) -> None:
     assert patient.run((EndFlow(FLOW), EstablishFlow(FLOW, 60.0))) is None
     later.run()
     assert kernel.done == [("establish", FLOW)]
@@ -321,12 +321,129 @@ def test_what_is_to_end_makes_way_for_what_begins(kernel: Kernel, patient: Execu
     assert kernel.done == [("end", OTHER_FLOW), ("establish", FLOW)]
 
 
-def test_ends_that_the_kernel_refuses_are_told(
+def test_ends_that_the_kernel_refuses_are_told_and_tried_once_more(
     kernel: Kernel, executor: Executor, caplog: pytest.LogCaptureFixture
 ) -> None:
-    kernel.refuse_ends = NetlinkError(errno.EPERM)
+    kernel.refuse_ends = NetlinkError(errno.ENOBUFS)
     assert executor.run((EndFlow(FLOW),)) is None
     assert "flows-not-ended" in caplog.text
+    assert "again=1 lost=0" in caplog.text
+    assert executor.run((EndFlow(OTHER_FLOW),)) is None
+    assert "again=1 lost=1" in caplog.text
+    kernel.refuse_ends = None
+    executor.tidy()
+    executor.tidy()
+    assert kernel.done == [("end", OTHER_FLOW)]
+
+
+def test_an_end_waits_for_what_makes_the_flow_again_to_stand(kernel: Kernel, patient: Executor, later: Later) -> None:
+    kernel.refuse[EstablishFlow(OTHER_FLOW, 60.0)] = FlowTakenError("taken")
+    assert patient.run((EndFlow(FLOW),)) is None
+    failure = patient.run((EstablishFlow(OTHER_FLOW, 60.0), EstablishFlow(FLOW, 60.0)))
+    assert failure == Failure(0, "port-taken", "taken")
+    later.run()
+    assert kernel.done == [("end", FLOW)]
+
+
+def test_flows_with_another_time_than_the_refused_one_go_with_it(
+    kernel: Kernel, patient: Executor, later: Later
+) -> None:
+    kernel.refuse[EstablishFlow(OTHER_FLOW, 60.0)] = FlowTakenError("taken")
+    behind = EstablishFlow(FLOW, 7200.0)
+    ahead = EstablishFlow(FLOW._replace(remote=ROUTER), 7200.0)
+    failure = patient.run((ahead, EstablishFlow(OTHER_FLOW, 60.0), behind))
+    assert failure == Failure(1, "port-taken", "taken")
+    later.run()
+    standing: set[object] = set()
+    for what, flow in kernel.done:
+        (standing.add if what == "establish" else standing.discard)(flow)
+    assert standing == set()
+
+
+def test_what_is_to_end_makes_way_for_what_is_looked_after(kernel: Kernel, patient: Executor, later: Later) -> None:
+    check = CheckFlow(FLOW, 60.0)
+    kernel.refuse[check] = FlowTakenError("taken")
+    kernel.on_ends = kernel.refuse.clear
+    holder = FLOW._replace(private=OTHER.private)
+    assert patient.run((EndFlow(OTHER_FLOW),)) is None
+    assert patient.run((check,)) == Failure(0, "port-taken", "taken")
+    assert kernel.done == []
+    assert patient.run((EndFlow(holder),)) is None
+    assert patient.run((check,)) is None
+    assert kernel.done == [("end", OTHER_FLOW), ("end", holder), ("check", FLOW)]
+
+
+def test_an_end_that_was_not_done_yet_is_taken_back_with_the_flows_whole_time(
+    kernel: Kernel, patient: Executor, later: Later
+) -> None:
+    kernel.refuse[EstablishFlow(OTHER_FLOW, 60.0)] = FlowTakenError("taken")
+    failure = patient.run((EndFlow(FLOW), EstablishFlow(OTHER_FLOW, 60.0)))
+    assert failure == Failure(1, "port-taken", "taken")
+    later.run()
+    assert kernel.done == []
+
+
+class Standing(Kernel):
+    """Flows stand until they end; those of one public and remote endpoint are in each other's way."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.up: set[Flow] = set()
+        self.taken: set[Flow] = set()
+
+    def establish_all(self, flows: Sequence[Flow], timeout_s: float, *, fixed: bool = False) -> None:
+        made: list[Flow] = []
+        for flow in flows:
+            in_way = {one for one in self.up - {flow} if (one.public, one.remote) == (flow.public, flow.remote)}
+            if in_way or flow in self.taken:
+                self.up.difference_update(made)
+                raise FlowTakenError("taken")
+            self.up.add(flow)
+            made.append(flow)
+
+    def check(self, flow: Flow, timeout_s: float, *, fixed: bool = False) -> FlowState:
+        self.establish_all((flow,), timeout_s)
+        return FlowState(True, False)
+
+    def end_flows(self, flows: Sequence[Flow]) -> None:
+        self.up.difference_update(flows)
+
+
+FLOWS = [
+    Flow(UDP, private, public, MEDIA._replace(port=port))
+    for private in (PHONE, OTHER.private)
+    for public in (ROUTER, OTHER.public)
+    for port in (30000, 30002)
+]
+
+
+@given(st.data())
+def test_whatever_is_refused_the_flows_that_stand_are_those_of_the_messages_that_were_done(
+    data: st.DataObject,
+) -> None:
+    kernel, later = Standing(), Later()
+    executor = Executor(kernel, kernel, later=later.append)
+    wanted: set[Flow] = set()
+    for _ in range(data.draw(st.integers(1, 6))):
+        commands: list[Command] = []
+        asked = set(wanted)
+        for flow in data.draw(st.lists(st.sampled_from(FLOWS), max_size=5, unique=True)):
+            if flow not in asked:
+                commands.append(EstablishFlow(flow, data.draw(st.sampled_from([60.0, 7200.0]))))
+                asked.add(flow)
+            elif data.draw(st.booleans()):
+                commands.append(EndFlow(flow))
+                asked.discard(flow)
+            else:
+                commands.append(CheckFlow(flow, 60.0))
+        kernel.taken = data.draw(st.sets(st.sampled_from(FLOWS), max_size=2)) - wanted
+        if executor.run(commands) is None:
+            wanted = asked
+        if data.draw(st.booleans()):
+            later.run()
+            assert kernel.up == wanted
+    later.run()
+    assert kernel.up == wanted
 
 
 # Flows that the administrator doesn't translate

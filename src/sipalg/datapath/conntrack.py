@@ -151,8 +151,9 @@ class Conntrack:
         """As `end`, for several flows; those that were made here, as most are, in one system call.
 
         What we made last for a way is what packets on it belong to, or what came after leaves as the same: only of
-        other flows the entry has to be looked at.
+        other flows the entry has to be looked at. All are tried before the first refusal is raised.
         """
+        refused: list[OSError] = []
         doomed = []
         for flow in flows:
             way = (flow.protocol, flow.private, flow.remote)
@@ -161,11 +162,20 @@ class Conntrack:
                 del self._given[way]
                 doomed.append(ctnetlink.delete_flow(flow))
                 continue
-            entry = self.find(*way)
+            try:
+                entry = self.find(*way)
+            except OSError as error:
+                refused.append(error)
+                continue
             if entry is not None and _is_same(entry, flow):
                 doomed.append(ctnetlink.delete(entry))
         for first in range(0, len(doomed), _MOST_AT_ONCE):
-            self._delete(doomed[first : first + _MOST_AT_ONCE])
+            try:
+                self._delete(doomed[first : first + _MOST_AT_ONCE])
+            except OSError as refusal:
+                refused.append(refusal)
+        if refused:
+            raise refused[0]
 
     def find(self, protocol: int, source: Endpoint, destination: Endpoint) -> Entry | None:
         """Return the entry that a packet source → destination belongs to, in whichever direction, or None."""

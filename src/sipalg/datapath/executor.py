@@ -123,8 +123,9 @@ class Executor:
         self._flows = flows
         self._replies = replies
         self._later = later
-        #: Flows that are to end.
-        self._ending: dict[Flow, None] = {}
+        #: Flows that are to end; True where the kernel has refused it once.
+        self._ending: dict[Flow, bool] = {}
+        self._end_is_due = False
         self._seen: list[Flow] = []
         self._ended: list[Mapping] = []
         self._begun: list[Mapping] = []
@@ -159,13 +160,17 @@ class Executor:
         return None
 
     def end_flows(self) -> None:
-        """End the flows that are to end, now."""
+        """End the flows that are to end, now. What the kernel refuses is tried once more, with the next or by `tidy`."""
+        self._end_is_due = False
         ending, self._ending = self._ending, {}
         if ending:
             try:
                 self._flows.end_flows(tuple(ending))
             except OSError as error:
-                _LOG.warning("flows-not-ended why=%r", str(error))
+                again = [flow for flow, was_refused in ending.items() if not was_refused]
+                self._ending = dict.fromkeys(again, True)
+                lost = len(ending) - len(again)
+                _LOG.warning("flows-not-ended why=%r again=%d lost=%d", str(error), len(again), lost)
 
     def run_each(self, commands: Sequence[Command]) -> list[Failure]:
         """Run commands that don't depend on each other; those that failed are returned, the others were run."""
@@ -197,6 +202,7 @@ class Executor:
 
         Now and then and not at once, because conntrack has to be searched for them. Raises OSError.
         """
+        self.end_flows()
         if self._ended or self._begun:
             self._flows.end_untrue(self._ended, self._begun)
             self._ended, self._begun = [], []
@@ -251,39 +257,54 @@ class Executor:
                 flow, timeout_s, fixed = command
                 if flow in ended:
                     return False
-                self._ending.pop(flow, None)
                 groups.setdefault((timeout_s, fixed), []).append(flow)
             elif isinstance(command, EndFlow):
                 ended.add(command.flow)
+        made: list[Flow] = []
         try:
             for (timeout_s, fixed), flows in groups.items():
                 self._flows.establish_all(flows, timeout_s, fixed=fixed)
+                made += flows
         except (FlowTakenError, OSError):
-            # What is to end may stand in the way.
+            # What is to end may stand in the way; what was made here is made again, if its turn comes.
+            self._ending.update(dict.fromkeys(made, False))
             self.end_flows()
             return False
+        if self._ending:
+            for flow in made:
+                self._ending.pop(flow, None)
         return True
 
     def _run_flow(self, index: int, command: FlowCommand) -> Failure | None:
-        flow = command.flow
         if isinstance(command, EndFlow):
-            first = not self._ending
-            self._ending[flow] = None
-            if first:
+            self._ending[command.flow] = False
+            if not self._end_is_due:
+                self._end_is_due = True
                 self._later(self.end_flows)
             return None
-        self._ending.pop(flow, None)
         try:
-            if isinstance(command, EstablishFlow):
-                self._flows.establish_all((flow,), command.timeout_s, fixed=command.fixed)
-            elif self._flows.check(flow, command.timeout_s, fixed=command.fixed).traffic:
-                self._seen.append(flow)
+            try:
+                self._make_or_check(command)
+            except FlowTakenError:
+                if not any(_is_in_way(ending, command.flow) for ending in self._ending):
+                    raise
+                self.end_flows()
+                self._make_or_check(command)
         except FlowTakenError as error:
             return Failure(index, PORT_TAKEN, str(error))
         except OSError as refusal:
             # Two names: compiled code gives one name one type.
             return Failure(index, KERNEL_ERROR, str(refusal))
         return None
+
+    def _make_or_check(self, command: EstablishFlow | CheckFlow) -> None:
+        flow = command.flow
+        if isinstance(command, EstablishFlow):
+            self._flows.establish_all((flow,), command.timeout_s, fixed=command.fixed)
+        elif self._flows.check(flow, command.timeout_s, fixed=command.fixed).traffic:
+            self._seen.append(flow)
+        # Not before it stands: what is refused still has to end.
+        self._ending.pop(flow, None)
 
     def _send(self, index: int, reply: Reply) -> Failure | None:
         if self._replies is None:
@@ -304,7 +325,22 @@ class Executor:
             for index, command in enumerate(commands)
             if index < failed or _is_for_maps(command) or (begun and isinstance(command, EstablishFlow))
         ]
-        self._run_each([back for command in reversed(done) if (back := opposite(command)) is not None])
+        backs: list[Command] = []
+        for command in reversed(done):
+            if isinstance(command, EndFlow) and command.flow in self._ending:
+                # It hasn't ended, and keeps the time that it had.
+                del self._ending[command.flow]
+                continue
+            back = opposite(command)
+            if back is not None:
+                backs.append(back)
+        self._run_each(backs)
+
+
+def _is_in_way(ending: Flow, flow: Flow) -> bool:
+    """Tell whether one flow's entry holds a tuple that the other's needs."""
+    theirs = (ending.private, ending.remote), (ending.remote, ending.public)
+    return (flow.private, flow.remote) in theirs or (flow.remote, flow.public) in theirs
 
 
 def opposite(command: Command) -> Command | None:
