@@ -360,7 +360,7 @@ def test_flows_with_another_time_than_the_refused_one_go_with_it(
     assert standing == set()
 
 
-def test_what_is_to_end_makes_way_for_what_is_looked_after(kernel: Kernel, patient: Executor, later: Later) -> None:
+def test_what_is_to_end_makes_way_for_what_is_looked_after(kernel: Kernel, patient: Executor) -> None:
     check = CheckFlow(FLOW, 60.0)
     kernel.refuse[check] = FlowTakenError("taken")
     kernel.on_ends = kernel.refuse.clear
@@ -388,25 +388,27 @@ class Standing(Kernel):
 
     def __init__(self) -> None:
         super().__init__()
-        self.up: set[Flow] = set()
+        #: With the time that each was given last, and whether it is fixed.
+        self.up: dict[Flow, tuple[float, bool]] = {}
         self.taken: set[Flow] = set()
 
     def establish_all(self, flows: Sequence[Flow], timeout_s: float, *, fixed: bool = False) -> None:
         made: list[Flow] = []
         for flow in flows:
-            in_way = {one for one in self.up - {flow} if (one.public, one.remote) == (flow.public, flow.remote)}
+            in_way = {one for one in self.up.keys() - {flow} if (one.public, one.remote) == (flow.public, flow.remote)}
             if in_way or flow in self.taken:
-                self.up.difference_update(made)
+                self.end_flows(made)
                 raise FlowTakenError("taken")
-            self.up.add(flow)
+            self.up[flow] = timeout_s, fixed
             made.append(flow)
 
     def check(self, flow: Flow, timeout_s: float, *, fixed: bool = False) -> FlowState:
-        self.establish_all((flow,), timeout_s)
+        self.establish_all((flow,), timeout_s, fixed=fixed)
         return FlowState(True, False)
 
     def end_flows(self, flows: Sequence[Flow]) -> None:
-        self.up.difference_update(flows)
+        for flow in flows:
+            self.up.pop(flow, None)
 
 
 FLOWS = [
@@ -441,9 +443,9 @@ def test_whatever_is_refused_the_flows_that_stand_are_those_of_the_messages_that
             wanted = asked
         if data.draw(st.booleans()):
             later.run()
-            assert kernel.up == wanted
+            assert kernel.up.keys() == wanted
     later.run()
-    assert kernel.up == wanted
+    assert kernel.up.keys() == wanted
 
 
 # Flows that the administrator doesn't translate

@@ -160,7 +160,7 @@ class Executor:
         return None
 
     def end_flows(self) -> None:
-        """End the flows that are to end, now. What the kernel refuses is tried once more, with the next or by `tidy`."""
+        """End the flows that are to end, now. What the kernel refuses is tried once more, with others or by `tidy`."""
         self._end_is_due = False
         ending, self._ending = self._ending, {}
         if ending:
