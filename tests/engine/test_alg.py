@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Network
+from typing import Any
 
 import pytest
 from tests.engine.ladder import Ladder, port_forward
@@ -23,6 +24,7 @@ from sipalg.engine.verdict import (
     Flow,
     Mapping,
     OpenMapping,
+    RefreshMapping,
     Verdict,
 )
 
@@ -363,3 +365,27 @@ def test_a_message_amid_which_something_failed_leaves_nothing_for_a_timer() -> N
         alg.receive_datagram(Datagram(two_ports, PHONE, S, UDP, "lan0"), 1.0)
     assert alg.handle_timer(2.0) == ()
     assert alg.public_of(UDP, PHONE) is None
+
+
+def test_a_timer_that_fails_loses_none_of_the_others() -> None:
+    ladder = Ladder(sip_timeout_s=60.0, flow_check_s=100.0)
+    alg: Any = ladder.alg
+    call = Outgoing(ladder.phone(P), ladder.server("203.0.113.50"))
+    call.stands()
+    registers(ladder.phone("192.168.33.11"), ladder.server("203.0.113.50"))
+    assert len(list(alg.contacts.all())) == 1
+    for key in alg.calls.dialogs:
+        alg.calls.dialogs[key] = "damaged"
+    faults = 0
+    for _ in range(10):
+        try:
+            commands = alg.handle_timer(ladder.now + 200)
+            break
+        except (AttributeError, TypeError):
+            faults += 1
+    assert faults == 2
+    assert list(alg.contacts.all()) == []
+    refreshed = {command.mapping.private for command in commands if isinstance(command, RefreshMapping)}
+    assert PHONE in refreshed
+    assert "unregistered" in [event.name for event in alg.take_events()]
+    assert alg.next_timer() > ladder.now + 200

@@ -6,6 +6,7 @@ from tests.engine.scenario import registers
 from tests.engine.wire import request, response
 
 from sipalg.engine import contacts as module
+from sipalg.engine.verdict import UDP, CheckFlow, Endpoint, Mapping
 
 P, N = "192.168.33.10", "203.0.113.1"
 OWN = f"<sip:a@{N}:5060>"
@@ -188,3 +189,48 @@ def test_an_answer_to_a_removal_that_comes_again_ends_no_later_registration() ->
     ladder.wait(40)
     assert f"{P}:5060" in ladder.mapped
     ladder.finish()
+
+
+def refused_once() -> Ladder:
+    """A contact of 100 s, granted at the second try: the kernel refuses to refresh the flow of the 200."""
+    ladder = Ladder(sip_timeout_s=60.0)
+    phone, server = ladder.phone(P), ladder.server("203.0.113.50")
+    standing = Mapping(UDP, phone.endpoint, Endpoint(N, 5060), "sip")
+    ladder.run(ladder.alg.adopt(standing, ladder.now, "lan0", server.endpoint))
+    phone.sends(request("REGISTER", call="r"), server)
+    ladder.wait(7)
+    ladder.kernel.refuse = lambda command: "kernel-error" if isinstance(command, CheckFlow) else ""
+    server.sends(response(200, "REGISTER", call="r", contact=f"{OWN};expires=100"))
+    ladder.kernel.refuse = lambda _command: ""
+    assert expirations(ladder) == {"sip:b@example.org 5060": 100.0}
+    return ladder
+
+
+def test_a_contact_that_was_undone_ends_nothing_when_its_time_comes() -> None:
+    ladder = refused_once()
+    ladder.wait(60)
+    ladder.phone(P).sends(request("REGISTER", call="r", number=2), ladder.server("203.0.113.50"))
+    answer = response(200, "REGISTER", call="r", number=2, contact=f"{OWN};expires=3600")
+    ladder.server("203.0.113.50").sends(answer)
+    ladder.wait(60)
+    assert expirations(ladder) == {"sip:b@example.org 5060": 3540.0}
+    assert [entry.uses for entry in ladder.alg.mappings.entries.values()] == [1]
+    ladder.finish()
+
+
+def test_a_contact_that_was_undone_is_no_obstacle_when_the_line_is_gone() -> None:
+    ladder = refused_once()
+    ladder.wait(10)
+    leave = request("REGISTER", call="r", number=2, more="Expires: 0\n")
+    ladder.phone(P).sends(leave, ladder.server("203.0.113.50"))
+    ladder.server("203.0.113.50").sends(response(200, "REGISTER", call="r", number=2))
+    assert expirations(ladder) == {}
+    ladder.finish()
+
+
+def test_a_mapping_that_ended_and_its_contacts_dont_keep_each_other() -> None:
+    ladder = Ladder()
+    registers(ladder.phone(P), ladder.server("203.0.113.50"))
+    (contact,) = ladder.alg.contacts.all()
+    ladder.moves_to("203.0.113.2")
+    assert (contact.entry.contacts, contact.stands) == ((), False)

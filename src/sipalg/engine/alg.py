@@ -21,10 +21,9 @@ from sipalg.engine.passage import Passage
 from sipalg.engine.policy import COUNTED, MEDIA_ADDRESS_REFUSED, NOT_NATTED, NOTHING_TO_EDIT, SDP_OF_ANOTHER, STREAM
 from sipalg.engine.records import Records
 from sipalg.engine.resuming import PlainRecord, resume
-from sipalg.engine.rows import Contact, Entry
 from sipalg.engine.settings import Settings
 from sipalg.engine.snapshot import counters, snapshot
-from sipalg.engine.timers import Timed
+from sipalg.engine.timers import Subject
 from sipalg.engine.transaction import Told, Transaction, event_of
 from sipalg.engine.verdict import (
     ACCEPT,
@@ -44,6 +43,7 @@ from sipalg.engine.verdict import (
     OpenMapping,
     Verdict,
 )
+from sipalg.engine.waking import look_after
 
 #: A NamedTuple's own constructor costs twice as much, and a verdict is made for every packet.
 new: Final = tuple.__new__
@@ -135,19 +135,17 @@ class Alg:
     def handle_timer(self, now: float) -> tuple[Command, ...]:
         """Let go of what has run out and look after what stands; the commands need no report."""
         transaction = self._begin(now)
-        for subject in transaction.take_due(now):
-            if not isinstance(subject, tuple):
-                self._look_after(subject)
-            elif subject[0] == "dialog":
-                self.calls.look_after(transaction, subject[1])
-            elif subject[0] == "peers":
-                self.peers.look_after(transaction, subject[1])
-            elif subject[0] == "refusal":
-                self.direct.forget(transaction, subject[1])
-            elif subject[0] == "lifetime":
-                self._passage.lifetimes.look_after(transaction, subject[1], subject[2])
-            else:
-                self.contacts.forget_removal(transaction, subject[1])
+        done: list[Subject] = []
+        try:
+            for subject in transaction.take_due(now):
+                look_after(self._passage, subject)
+                done.append(subject)
+        except Exception:
+            # What the others did isn't carried out: they are woken again. The one that failed isn't.
+            self._give_up()
+            for subject in done:
+                transaction.wake(now, subject)
+            raise
         return self._commit()
 
     def adopt(
@@ -352,19 +350,6 @@ class Alg:
             self.peers.forget(failed.flow)
             return True
         return False
-
-    def _look_after(self, row: Timed) -> None:
-        """Handle a mapping's timer or a contact's, and what hangs on it."""
-        transaction = self._transaction
-        if isinstance(row, Contact) and self.contacts.look_after(transaction, row):
-            self._passage.lifetimes.look_after(transaction, row.entry.key, row.line[2])
-        if not isinstance(row, Entry):
-            return
-        outcome = self.mappings.look_after(transaction, row)
-        if outcome == "refreshed":
-            self.peers.renew(transaction, row)
-        elif outcome == "ended":
-            self._passage.forget(row)
 
     def _begin(self, now: float) -> Transaction:
         """Begin with whatever comes next at `now`: no half of what came before may stay."""

@@ -139,7 +139,8 @@ class Contacts:
 
     def look_after(self, transaction: Transaction, contact: Contact) -> bool:
         """Handle a contact's timer: end it where nothing renewed it. True if its flow is to be looked at."""
-        if not contact.stands:
+        if self._of(contact.line, contact.entry) is not contact:
+            # It has ended, or the kernel refused the message that it came with.
             return False
         if contact.expires_at <= transaction.now:
             self._end(transaction, contact, parting=False)
@@ -177,6 +178,9 @@ class Contacts:
         """Drop every contact of a mapping that has ended."""
         for contact in entry.contacts:
             self._take(transaction, contact)
+        # A mapping and its contacts would keep each other from being freed.
+        transaction.keep(entry)
+        entry.contacts = ()
 
     def lifetime_of(self, entry: Entry | None, registrar: str) -> Lifetime:
         """The shortest lifetime of a mapping's contacts at a registrar, the longest time between grants; 0 if none."""
@@ -231,12 +235,13 @@ class Contacts:
         # Texts that all phones of a registrar, or a phone's mapping, have already.
         line = (entry.key[1].host, line[1], sys.intern(line[2]))
         contact = Contact(entry, line, expires_at)
+        transaction.keep(contact)
+        contact.stands = True
         alone = (contact,)
         others = self.lines.get(line, ())
         self._mappings.hold(transaction, entry.key)
         entry.contacts = (*entry.contacts, contact) if entry.contacts else alone
         transaction.put(self.lines, line, (*others, contact) if others else alone)
-        transaction.keep(contact)
         return contact
 
     def _wake(self, transaction: Transaction, contact: Contact) -> None:

@@ -163,7 +163,7 @@ class Contact(Row):
 
     `granted_s` is what the registrar granted last, `longest_s` the longest time that passed between two of its grants;
     0 if not known. `suspect_at` is when its flow's silences are to be looked at, `recorded` the end that its record
-    was written with, -infinity if there is none; `stands` is False for one that has ended.
+    was written with, -infinity if there is none; `stands` is False until it is in the tables, and when it has ended.
     """
 
     __slots__ = ("entry", "expires_at", "granted_s", "line", "longest_s", "recorded", "stands", "suspect_at")
@@ -177,7 +177,7 @@ class Contact(Row):
         self.longest_s = 0.0
         self.suspect_at = math.inf
         self.recorded = _NEVER
-        self.stands = True
+        self.stands = False
 
     @property
     def key(self) -> ContactKey:
