@@ -100,9 +100,14 @@ def _text(start: bytes, lines: list[bytes], end: bytes, bare: bool) -> bytes:
 
 
 def torn() -> list[bytes]:
-    """The torture messages of our own, whole and torn off at many places."""
+    """The torture messages of our own, whole and torn off at many places, behind each of their lines among them."""
     whole = [path.read_bytes() for path in TORTURE]
-    return [data[:size] for data in whole for size in (*range(0, len(data), 7), len(data))]
+    return [
+        data[:size]
+        for data in whole
+        for size in range(len(data) + 1)
+        if size % 7 == 0 or size == len(data) or data[size - 1 : size] == b"\n"
+    ]
 
 
 def framed_by_machine(data: bytes) -> Message | None:

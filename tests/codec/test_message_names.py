@@ -146,3 +146,41 @@ def test_a_name_that_is_there_twice_is_ambiguous(line: bytes) -> None:
     assert not identify(header(*NAMES)).ambiguous
     twice = identify(header(*NAMES, line))
     assert twice == identify(header(*NAMES))._replace(ambiguous=True), "the first one counts"
+
+
+#: Fields that are there twice, the first one in each of its spellings.
+SPELLINGS = {
+    b"Call-ID": (b"Call-ID: ", b"CALL-ID: ", b"Call-ID:", b"call-id : ", b"i: ", b"I:\r\n "),
+    b"CSeq": (b"CSeq: ", b"CSEQ: ", b"cseq:", b"CSeq : ", b"CSeq:\r\n "),
+    b"To": (b"To: ", b"TO: ", b"to:", b"To\t: ", b"t: ", b"T:\r\n "),
+    b"Expires": (b"Expires: ", b"EXPIRES: ", b"expires:", b"Expires : ", b"Expires:\r\n "),
+}
+
+
+@pytest.mark.parametrize(("name", "first"), [(name, first) for name, known in SPELLINGS.items() for first in known])
+def test_of_a_field_that_is_there_twice_the_first_counts(name: bytes, first: bytes) -> None:
+    values = {
+        b"Call-ID": (b"c", b"d"),
+        b"CSeq": (b"1 BYE", b"2 ACK"),
+        b"To": (b"<a>", b"<b>"),
+        b"Expires": (b"1", b"2"),
+    }
+    for second in SPELLINGS[name]:
+        message = header(first + values[name][0], b"X: y", second + values[name][1])
+        found = (call_id_of(message), cseq_method(message), address_of_record(message), expires_s(message))
+        assert found in ((b"c", b"", b"", None), (b"", b"BYE", b"", None), (b"", b"", b"a", None), (b"", b"", b"", 1))
+        assert found[:2] == (identify(message).call_id, identify(message).method)
+
+
+@pytest.mark.parametrize("space", [b"\r", b"\v", b"\f"])
+def test_any_space_ends_a_call_id(space: bytes) -> None:
+    message = header(b"Call-ID: a" + space + b"b", b"CSeq: 1 INVITE")
+    assert call_id_of(message) == identify(message).call_id == b"a"
+    message = header(b"Call-ID: a" + space)
+    assert call_id_of(message) == identify(message).call_id == b"a"
+
+
+def test_a_start_line_behind_an_empty_one_is_no_field() -> None:
+    message = frame(b"\nI :x SIP/2.0\r\n\r\n")
+    assert message.method == b"I"
+    assert call_id_of(message) == identify(message).call_id == b""

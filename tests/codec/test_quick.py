@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, Final
 
 import pytest
@@ -18,6 +21,7 @@ from sipalg.engine.verdict import Verdict
 
 pytestmark = pytest.mark.skipif(builds.running() != "compiled", reason="there is no compiled build of these sources")
 
+ROOT: Final = Path(__file__).resolve().parent.parent.parent
 TEXTS: Final = (b"192.168.33.10", b"203.0.113.1", b"x", b"[2001:db8::1]")
 
 
@@ -97,3 +101,10 @@ def test_a_verdict_is_made_and_counted() -> None:
     assert counts == {"via": 2, "contact": 1}
     assert machine("replaced")(Verdict, b"abcd", [(0, 2, b"", "via"), (1, 1, b"", "via")], counts) is None
     assert counts == {"via": 2, "contact": 1}
+
+
+def test_nothing_is_read_behind_a_payload() -> None:
+    words = [sys.executable, "-m", "tests.codec.guarded"]
+    run = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert run.returncode == 0, run.stdout[-200:] + run.stderr
+    assert run.stdout.splitlines()[-1] == f"{len(torn())} payloads"

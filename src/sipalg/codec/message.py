@@ -73,7 +73,6 @@ _IDENTITY: Final = re.compile(
     rb"|[Tt][Oo]?[ \t]*:([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*))"
 )
 _CALL_ID: Final = re.compile(rb"\n(?:[Cc](?i:all-id)|[Ii])[ \t]*:" + _LWS + rb"([^\s]+)")
-_PLAIN_CALL_ID: Final = b"\nCall-ID: "
 _CSEQ_METHOD: Final = re.compile(rb"\n[Cc](?i:seq)[ \t]*:" + _LWS + rb"[0-9]{1,10}(?=\s)" + _LWS + rb"([^\s]+)")
 _TO: Final = re.compile(rb"\n[Tt][Oo]?[ \t]*:[ \t]*([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)")
 _TAG: Final = re.compile(rb";\s*(?i:tag)\s*=\s*([^\s;,]+)")
@@ -269,7 +268,7 @@ def read_identity(message: Message) -> Identity:
     call_id = method = from_tag = to_tag = b""
     number = seen = 0
     ambiguous = False
-    for match in _IDENTITY.finditer(message.data, 0, message.head_end):
+    for match in _IDENTITY.finditer(message.data, message.head, message.head_end):
         group = match.lastindex or 0
         if seen >> group & 1:
             ambiguous = True
@@ -287,20 +286,14 @@ def read_identity(message: Message) -> Identity:
 
 
 def call_id_of(message: Message) -> bytes:
-    """Call-ID, b"" where there is none: what `identify` reads, at less cost where it is written as nearly all do."""
+    """Call-ID, b"" where there is none: what `identify` reads, at less cost."""
     found: bytes | None = _quick_call_id(message) if _quick_call_id else None
     return read_call_id(message) if found is None else found
 
 
 def read_call_id(message: Message) -> bytes:
     """What `call_id_of` does, for any message."""
-    start = message.data.find(_PLAIN_CALL_ID, message.head, message.head_end)
-    if start >= 0:
-        start += len(_PLAIN_CALL_ID)
-        text = message.data[start : message.data.find(b"\r\n", start)]
-        if text and b" " not in text and b"\t" not in text and b"\n" not in text:
-            return text
-    match = _CALL_ID.search(message.data, 0, message.head_end)
+    match = _CALL_ID.search(message.data, message.head, message.head_end)
     return match[1] if match else b""
 
 
@@ -312,9 +305,7 @@ def cseq_method(message: Message) -> bytes:
 
 def read_cseq_method(message: Message) -> bytes:
     """What `cseq_method` does, for any message."""
-    plain = message.data.find(b"\nCSeq: ", message.head, message.head_end)
-    match = _CSEQ_METHOD.match(message.data, plain, message.head_end) if plain >= 0 else None
-    match = match or _CSEQ_METHOD.search(message.data, 0, message.head_end)
+    match = _CSEQ_METHOD.search(message.data, message.head, message.head_end)
     return match[1] if match else b""
 
 
@@ -326,8 +317,7 @@ def address_of_record(message: Message) -> bytes:
 
 def read_address_of_record(message: Message) -> bytes:
     """What `address_of_record` does, for any message."""
-    plain = message.data.find(b"\nTo: ", message.head, message.head_end)
-    match = _TO.search(message.data, message.head if plain < 0 else plain, message.head_end)
+    match = _TO.search(message.data, message.head, message.head_end)
     return _URIS[match[1]] if match else b""
 
 
@@ -343,7 +333,7 @@ _URIS: Final = Memory(_read_uri, 8192)
 
 def session_expires_s(message: Message) -> int:
     """Session-Expires in seconds, 0 where there is none (RFC 4028 §4)."""
-    match = _SESSION_EXPIRES.search(message.data, 0, message.head_end)
+    match = _SESSION_EXPIRES.search(message.data, message.head, message.head_end)
     return int(match[1]) if match else 0
 
 
@@ -353,15 +343,13 @@ def expires_s(message: Message) -> int | None:
     return read_expires_s(message) if found == UNKNOWN else None if found < 0 else found
 
 
-#: What `quick.expires_s` says where only `read_expires_s` can tell; -1 is none.
+#: What `quick_names.expires_s` says where only `read_expires_s` can tell; -1 is none.
 UNKNOWN: Final = -2
 
 
 def read_expires_s(message: Message) -> int | None:
     """What `expires_s` does, for any message."""
-    plain = message.data.find(b"\nExpires: ", message.head, message.head_end)
-    match = _EXPIRES.match(message.data, plain, message.head_end) if plain >= 0 else None
-    match = match or _EXPIRES.search(message.data, message.head, message.head_end)
+    match = _EXPIRES.search(message.data, message.head, message.head_end)
     return int(match[1]) if match else None
 
 

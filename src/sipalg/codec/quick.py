@@ -57,12 +57,14 @@ def frame(data: bytes, starts, message: type):
     end: cython.p_char = text + size
     while at != cython.NULL:
         at += 1
+        if at == end:
+            return None
         if at[0] == 10 or (at[0] == 13 and at[1] == 10):
             break
         if at[0] == 32 or at[0] == 9 or not _mark(cython.address(marks), cython.address(body), text, at, end):
             return None
         at = cython.cast(cython.p_char, memchr(at, _NEWLINE, end - at))
-    if at == cython.NULL or at >= end:
+    if at == cython.NULL:
         return None
     head_end: cython.Py_ssize_t = at - text
     begin: cython.Py_ssize_t = head_end + (1 if at[0] == 10 else 2)
