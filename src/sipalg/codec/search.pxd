@@ -1,5 +1,5 @@
-# What the machine code of codec/quick.py and codec/quick_edits.py shares: the C library's searches beyond the
-# standard, and steps over a header's text.
+# What the machine code of codec/quick.py, quick_names.py and quick_edits.py shares: the C library's searches beyond
+# the standard, and steps over a header's text.
 cdef extern from * nogil:
     """
     #ifndef _GNU_SOURCE
