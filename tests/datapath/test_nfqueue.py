@@ -18,7 +18,6 @@ from sipalg.datapath.nfqueue import (
     QueueStatistics,
     parse_packet,
     parse_statistics,
-    queues_from,
 )
 
 PAYLOAD = b"E" + bytes(range(99))
@@ -62,9 +61,18 @@ class FakeSocket:
         if len(data) in self.broken:
             raise OSError(errno.EMSGSIZE, "too long")
         self.sent.append(data)
-        if refuse_bind:
-            self.waiting.append(encode(Message(2, 0, struct.pack("=i", refuse_bind[0]) + bytes(16)), 0))
+        for sequence, message in decode(data):
+            if message.kind == CONFIG:
+                self._configure(sequence, message)
         return len(data)
+
+    def _configure(self, sequence: int, message: Message) -> None:
+        number = int.from_bytes(message.body[2:4], "big")
+        code = refuse_bind.get(number)
+        if code is not None:
+            self.waiting.append(encode(Message(2, 0, struct.pack("=i", code) + bytes(16)), sequence))
+        elif flooded and 2 in netlink.attributes(message.body, 4):
+            self.waiting.append(packet_message(1, number=number))
 
     def recv(self, _size: int, _flags: int = 0) -> bytes:
         if not self.waiting:
@@ -83,17 +91,21 @@ class FakeSocket:
 
     def messages(self) -> list[Message]:
         """Give what was sent since the queue was bound."""
-        return [message for data in self.sent[1:] for _, message in decode(data)]
+        return [message for data in self.sent[2:] for _, message in decode(data)]
 
 
 made: list[FakeSocket] = []
-refuse_bind: list[int] = []
+#: What the kernel says to any configuration of a queue, by its number.
+refuse_bind: dict[int, int] = {}
+#: Not empty while a packet waits in each queue as soon as copies are asked for.
+flooded: list[bool] = []
 
 
 @pytest.fixture
 def fake(monkeypatch: pytest.MonkeyPatch) -> FakeSocket:
     made.clear()
     refuse_bind.clear()
+    flooded.clear()
     monkeypatch.setattr(socket, "socket", FakeSocket)
     queue = PacketQueue(77, 500)
     fake = made[0]
@@ -148,17 +160,17 @@ def test_bytes_without_sense_never_raise(noise: bytes, place: int, byte: int) ->
     assert packet is None or packet.packet in PAYLOAD or len(packet.packet) <= len(spoiled)
 
 
-def test_binding_says_all_in_one_message(fake: FakeSocket) -> None:
-    ((_, message),) = decode(fake.sent[0])
-    assert (message.kind, message.body[:4]) == (CONFIG, struct.pack("!BBH", 0, 0, 77))
-    found = netlink.attributes(message.body, 4)
-    assert found == {
+def test_numbers_are_bound_before_copies_are_asked_for(fake: FakeSocket) -> None:
+    (bound,), (copies,) = ([message for _, message in decode(data)] for data in fake.sent)
+    for message in (bound, copies):
+        assert (message.kind, message.body[:4]) == (CONFIG, struct.pack("!BBH", 0, 0, 77))
+    assert netlink.attributes(bound.body, 4) == {
         1: b"\1\0\0\2",
-        2: b"\0\0\xff\xff\2",
         3: struct.pack("!I", 500),
         4: struct.pack("!I", 1 | 4),
         5: struct.pack("!I", 1),
     }
+    assert netlink.attributes(copies.body, 4) == {2: b"\0\0\xff\xff\2"}
     assert queue_of(fake).fileno() == 99
 
 
@@ -170,7 +182,7 @@ def test_without_fail_open_the_flag_is_not_set(fake: FakeSocket) -> None:
 
 
 def test_a_refused_binding_raises_and_closes(fake: FakeSocket) -> None:
-    refuse_bind.append(-errno.EPERM)
+    refuse_bind[77] = -errno.EPERM
     with pytest.raises(NetlinkError) as caught:
         PacketQueue(77)
     assert caught.value.errno == errno.EPERM
@@ -178,10 +190,22 @@ def test_a_refused_binding_raises_and_closes(fake: FakeSocket) -> None:
     assert not fake.closed
 
 
+def test_a_refusal_is_seen_and_named_however_many_packets_come(fake: FakeSocket) -> None:
+    flooded.append(True)
+    refuse_bind.update({82: -errno.EPERM, 83: -errno.EBUSY})
+    with pytest.raises(NetlinkError, match="queue 82: Operation not permitted; stop the program that") as caught:
+        PacketQueue(77, queues=8)
+    assert (caught.value.errno, caught.value.index) == (errno.EPERM, 5)
+    assert made[1].closed
+    # Nobody was promised a verdict.
+    assert [message for message in made[1].waiting if struct.unpack_from("=H", message, 4)[0] == PACKET_MESSAGE] == []
+    assert not fake.closed
+
+
 def test_a_packet_that_comes_right_after_binding_is_not_lost(fake: FakeSocket) -> None:
-    refuse_bind.append(0)  # an acknowledgement is no refusal
-    queue = PacketQueue(77)
-    made[1].waiting.append(packet_message(1))
+    refuse_bind[78] = 0  # an acknowledgement is no refusal
+    flooded.append(True)
+    queue = PacketQueue(77, queues=2)
     assert [packet.packet_id for packet in queue.receive()] == [1]
     assert not fake.closed
 
@@ -215,12 +239,12 @@ def test_verdicts_wait_for_a_flush(fake: FakeSocket) -> None:
     queue.verdict_replace(2, b"abcde")
     assert fake.messages() == []
     queue.flush()
-    assert len(fake.sent) == 2
+    assert len(fake.sent) == 3
     accepted, replaced = fake.messages()
     assert accepted == accept_of(1)
     assert netlink.attributes(replaced.body, 4) == {2: struct.pack("!II", 1, 2), 10: b"abcde"}
     queue.flush()
-    assert len(fake.sent) == 2
+    assert len(fake.sent) == 3
 
 
 def test_a_drop_is_a_verdict_too(fake: FakeSocket) -> None:
@@ -244,7 +268,7 @@ def test_no_more_than_32_verdicts_go_at_once(fake: FakeSocket, replace: bool) ->
         else:
             queue.verdict_accept(number)
     queue.flush()
-    assert [len(list(decode(data))) for data in fake.sent[1:]] == [32, 32, 6]
+    assert [len(list(decode(data))) for data in fake.sent[2:]] == [32, 32, 6]
 
 
 def test_large_packets_go_in_smaller_batches(fake: FakeSocket) -> None:
@@ -252,7 +276,7 @@ def test_large_packets_go_in_smaller_batches(fake: FakeSocket) -> None:
     for number in range(5):
         queue.verdict_replace(number, bytes(60_000))
     queue.flush()
-    assert [len(list(decode(data))) for data in fake.sent[1:]] == [2, 2, 1]
+    assert [len(list(decode(data))) for data in fake.sent[2:]] == [2, 2, 1]
 
 
 def test_where_a_batch_does_not_get_through_each_verdict_goes_alone(fake: FakeSocket) -> None:
@@ -282,7 +306,8 @@ def test_closing_accepts_all_that_is_still_held(fake: FakeSocket) -> None:
 def test_several_queues_are_bound_served_and_closed_each_by_its_number(fake: FakeSocket) -> None:
     queue = PacketQueue(77, 500, queues=3)
     fake = made[1]
-    assert [struct.unpack_from("!H", data, 18)[0] for data in fake.sent] == [77, 78, 79]
+    for data in fake.sent:
+        assert [message.body[:4] for _, message in decode(data)] == [bytes((0, 0, 0, n)) for n in (77, 78, 79)]
     fake.waiting.extend([packet_message(1), packet_message(1, number=79), packet_message(2, number=79)])
     packets = queue.receive()
     assert [packet.packet_id for packet in packets] == [1, 2 << 32 | 1, 2 << 32 | 2]
@@ -291,7 +316,7 @@ def test_several_queues_are_bound_served_and_closed_each_by_its_number(fake: Fak
     queue.verdict_drop(packets[2].packet_id)
     queue.verdict_replace(packets[2].packet_id, b"abcde")
     queue.flush()
-    *accepted, dropped, replaced = fake.messages()[2:]
+    *accepted, dropped, replaced = fake.messages()
     assert accepted == [accept_of(1), accept_of(1, 79)]
     for other in (dropped, replaced):
         assert other.body[:4] == struct.pack("!BBH", 0, 0, 79)
@@ -314,10 +339,6 @@ def test_fail_open_ends_in_each_queue_that_is_given_back(fake: FakeSocket) -> No
     strict = [message for _, message in decode(made[1].sent[-1])]
     assert [message.body[:4] for message in strict] == [struct.pack("!BBH", 0, 0, number) for number in (77, 78, 79)]
     assert {netlink.attributes(message.body, 4)[5] for message in strict} == {bytes(4)}
-
-
-def test_there_are_fewer_queues_where_numbers_end() -> None:
-    assert [queues_from(number) for number in (0, 5060, 65528, 65529, 65535)] == [8, 8, 8, 7, 1]
 
 
 def test_closing_without_letting_go_leaves_what_is_held_to_be_dropped(fake: FakeSocket) -> None:

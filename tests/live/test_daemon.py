@@ -224,6 +224,7 @@ def test_the_service_manager_is_told(router: Router, tmp_path: Path) -> None:
         (("--inside", "lan0", "--ports", "1,2,3,4,5,6,7,8,9"), "up to 8"),
         (("--inside", "lan0", "--except", "10.0.0.1/8"), "10.0.0.0/8"),
         (("--inside", "lan0", "--public", "example.com"), "'example.com' is no IPv4 address"),
+        (("--inside", "lan0", "--queue", "65529"), "'65529' is no queue number; it is one from 0 to 65528, since 8 "),
         (("--inside", "lan0", "--socket", "/proc/sipalg/sock"), "sock: there is no directory /proc/sipalg"),
     ],
 )

@@ -296,8 +296,11 @@ def test_nothing_passes_while_a_queue_is_given_back_for_the_next_process(net: To
 
 
 def test_a_number_that_another_process_has_is_refused(net: Topology, queue: PacketQueue) -> None:
-    with pytest.raises(NetlinkError):
-        inside(net, "router", lambda: PacketQueue(queue.number))
+    first = queue.number - 7
+    with pytest.raises(NetlinkError, match=f"queue {queue.number}: Operation not permitted; stop the program"):
+        inside(net, "router", lambda: PacketQueue(first, queues=8))
+    # The seven others are free again.
+    inside(net, "router", lambda: PacketQueue(first, queues=7)).close()
 
 
 def seconds_left(net: Topology, *options: str) -> int:

@@ -206,7 +206,7 @@ def test_any_text_of_the_grammars_pieces_is_read_or_refused(source: str, in_menu
         disabled=st.booleans(),
         mode=st.sampled_from(["enforce", "observe"]),
         call_timeout_s=st.integers(10, 30 * 86400).map(float),
-        queue_number=st.integers(0, 65535),
+        queue_number=st.integers(0, 65528),
         inside=st.sampled_from([("lan0",), ("lan0", "vlan20")]),
         outside=st.sampled_from(["wan0", "ether1-gateway"]),
         exempt=st.sets(st.sampled_from([IPv4Network("10.0.0.0/8"), IPv4Network("192.0.2.1/32")])).map(tuple),

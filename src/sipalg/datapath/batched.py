@@ -12,7 +12,7 @@ from typing import Protocol
 
 from sipalg import builds
 from sipalg.datapath.driver import Queue
-from sipalg.datapath.nfqueue import DROP, QUEUE_PACKETS, PacketQueue, queues_from, verdict_prefix
+from sipalg.datapath.nfqueue import DROP, QUEUE_PACKETS, QUEUES, PacketQueue, verdict_prefix
 
 
 class Machine(Queue, Protocol):
@@ -65,7 +65,7 @@ def open_queue(number: int, max_length: int = QUEUE_PACKETS) -> tuple[PacketQueu
     Raises as `PacketQueue` does.
     """
     if builds.running() == "compiled":
-        queue = BatchedQueue(number, max_length, queues=queues_from(number))
+        queue = BatchedQueue(number, max_length, queues=QUEUES)
         return queue, queue.way
-    plain = PacketQueue(number, max_length, queues=queues_from(number))
+    plain = PacketQueue(number, max_length, queues=QUEUES)
     return plain, plain

@@ -11,6 +11,7 @@ packets' and verdicts' part.
 from __future__ import annotations
 
 import contextlib
+import errno
 import socket
 import struct
 from pathlib import Path
@@ -18,6 +19,7 @@ from typing import Final, NamedTuple
 
 from sipalg.codec import datagram
 from sipalg.datapath import netlink
+from sipalg.datapath.netlink_error import NetlinkError
 
 #: A NamedTuple's own constructor costs twice as much, and each packet pays for it.
 new: Final = tuple.__new__
@@ -54,10 +56,13 @@ _RECEIVE_BYTES: Final = 1 << 25
 _BATCH_VERDICTS: Final = 32
 _BATCH_BYTES: Final = 1 << 17
 
-#: How many queues there are, and how many packets wait in each before more pass by. At 60,000 packets a second all of
-#: them full take 0.2 s; a request and its answer wait twice, and after 0.5 s it is sent again (RFC 3261, T1).
+#: How many queues there are, from one number on, and how many packets wait in each before more pass by. At 60,000
+#: packets a second all of them full take 0.2 s; a request and its answer wait twice, and after 0.5 s
+#: it is sent again (RFC 3261, T1).
 QUEUES: Final = 8
 QUEUE_PACKETS: Final = 1536
+#: The highest number that has all of them: numbers end with 65535.
+LAST_NUMBER: Final = 65536 - QUEUES
 
 _MESSAGE = struct.Struct("=IH")
 _ATTRIBUTE = struct.Struct("=HH")
@@ -111,11 +116,6 @@ class QueueStatistics(NamedTuple):
     id_sequence: int
 
 
-def queues_from(number: int) -> int:
-    """Return how many queues there are from this number on, which is the first: fewer only where numbers end."""
-    return min(QUEUES, 65536 - number)
-
-
 class PacketQueue:
     """Bound queue numbers. Every packet that `receive` returns must get exactly one verdict."""
 
@@ -124,8 +124,8 @@ class PacketQueue:
     ) -> None:
         """Bind `queues` queues from `number`, 0–65535, on, each of which holds up to `max_length` packets.
 
-        With `fail_open` what overflows passes as if there were no queue. Raises NetlinkError: EPERM without the right
-        to, EBUSY or EPERM when another process has one of the numbers.
+        With `fail_open` what overflows passes as if there were no queue. Raises NetlinkError, which names the number:
+        EPERM without the right to, EBUSY or EPERM when another process has it. Then none is bound.
         """
         self.number = number
         self.numbers = range(number, number + queues)
@@ -148,44 +148,40 @@ class PacketQueue:
             netlink.grow_buffer(self._socket, 4 * _BATCH_BYTES, receiving=False)
             self._socket.setblocking(False)
             self._socket.bind((0, 0))
-            for one in self.numbers:
-                self._bind(one, max_length, fail_open)
+            self._bind(max_length, fail_open)
         except OSError:
             self._socket.close()
             raise
 
-    def _bind(self, number: int, max_length: int, fail_open: bool) -> None:
-        # All in one message, so that no packet finds the queue half configured. GSO stays off: the kernel segments.
-        message = netlink.nfnetlink(
-            _QUEUE,
-            _CONFIG,
-            netlink.REQUEST,
+    def _bind(self, max_length: int, fail_open: bool) -> None:
+        # First the numbers, and what can be refused, without copies: until these are asked for no packet comes, which
+        # would hide a refusal (nfqnl_enqueue_packet drops meanwhile, as it does while nobody has the queue).
+        # GSO stays off: the kernel segments.
+        bind = [
             netlink.attribute(_CFG_COMMAND, struct.pack("!BxH", _BIND, socket.AF_INET)),
-            netlink.attribute(_CFG_PARAMS, struct.pack("!IB", _COPY_BYTES, _COPY_PACKET)),
             netlink.u32(_CFG_MAX_LENGTH, max_length),
             netlink.u32(_CFG_MASK, _FAIL_OPEN | _GSO),
             netlink.u32(_CFG_FLAGS, _FAIL_OPEN if fail_open else 0),
-            resource=number,
-        )
-        self._socket.send(netlink.encode(message, 0))
-        # Without an acknowledgement asked for, only a refusal answers, and no packet can come before it.
-        try:
-            answer = self._socket.recv(256, socket.MSG_PEEK)
-        except BlockingIOError:
-            return
-        for _, received in netlink.decode(answer):
-            error = netlink.refusal(received, 0) if received.kind == netlink.ERROR else None
-            if error is not None:
-                raise error
-
-    def _strict_messages(self) -> bytes:
-        """Return the messages that end fail-open, and change nothing else."""
-        mask, value = netlink.u32(_CFG_MASK, _FAIL_OPEN), netlink.u32(_CFG_FLAGS, 0)
-        messages = [
-            netlink.nfnetlink(_QUEUE, _CONFIG, netlink.REQUEST, mask, value, resource=number)
-            for number in self.numbers
         ]
-        return b"".join(netlink.encode(message, 0) for message in messages)
+        self._socket.send(self._configuration(*bind))
+        # Without an acknowledgement asked for, only a refusal answers.
+        with contextlib.suppress(BlockingIOError):
+            for place, received in netlink.decode(self._socket.recv(256)):
+                error = netlink.refusal(received, place) if received.kind == netlink.ERROR else None
+                if error is not None:
+                    what = f"queue {self.numbers[place]}: {error.strerror}"
+                    remedy = "stop the program that has it, or choose another number with --queue"
+                    raise NetlinkError(error.errno or errno.EPERM, place, f"{what}; {remedy}")
+        copies = netlink.attribute(_CFG_PARAMS, struct.pack("!IB", _COPY_BYTES, _COPY_PACKET))
+        self._socket.send(self._configuration(copies))
+
+    def _configuration(self, *attributes: bytes) -> bytes:
+        """Return the messages that configure each queue so, numbered from 0 on."""
+        messages = (
+            netlink.nfnetlink(_QUEUE, _CONFIG, netlink.REQUEST, *attributes, resource=number)
+            for number in self.numbers
+        )
+        return b"".join(netlink.encode(message, place) for place, message in enumerate(messages))
 
     @property
     def received(self) -> int:
@@ -293,7 +289,7 @@ class PacketQueue:
             # A socket that is closing can't be sent to some microseconds before its queue is gone, and fail-open lets
             # pass what comes in between (nfnetlink_queue.c, __nfqnl_enqueue_packet).
             with contextlib.suppress(OSError):
-                self._socket.send(self._strict_messages())
+                self._socket.send(self._configuration(netlink.u32(_CFG_MASK, _FAIL_OPEN), netlink.u32(_CFG_FLAGS, 0)))
             self._socket.close()
             return
         for place, last_id in self._last_ids.items():

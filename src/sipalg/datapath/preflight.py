@@ -25,7 +25,7 @@ from sipalg.datapath.admin_model import ChainKey, PortRange
 from sipalg.datapath.admin_rules import AdminRules, AdminRulesError, read_admin_rules
 from sipalg.datapath.nat_address import NatAddress
 from sipalg.datapath.netlink import NETLINK_NETFILTER, Message, NetlinkError, NetlinkSocket
-from sipalg.datapath.nfqueue import queues_from
+from sipalg.datapath.nfqueue import QUEUES
 from sipalg.datapath.nft_features import find_features
 from sipalg.datapath.ports import local_port_range, overlap
 from sipalg.engine.verdict import UDP, Endpoint
@@ -221,7 +221,7 @@ def look_at_queue(plan: Plan) -> Iterator[Finding]:
     except OSError:
         # No queues yet; or it is for root's eyes only, and binding the queue will tell.
         return
-    for number in range(plan.queue_number, plan.queue_number + queues_from(plan.queue_number)):
+    for number in range(plan.queue_number, plan.queue_number + QUEUES):
         owner = queue_owner(listing, number)
         if owner:
             pid = _holder(owner)

@@ -44,7 +44,7 @@ POSSIBLE: dict[str, st.SearchStrategy[Any]] = {
     "call_timeout_s": _TIMES,
     "tcp": st.sampled_from(("relay", "plain")),
     "captures": st.just(Path("/srv/captures")),
-    "queue_number": st.integers(0, 65535),
+    "queue_number": st.integers(0, 65528),
     "allow_offload": st.booleans(),
     "log_edits": st.booleans(),
     "ipv6": st.sampled_from(("auto", "no")),

@@ -14,7 +14,7 @@ from sipalg.codec.address import Network
 from sipalg.control.service.ipv6 import table_of
 from sipalg.control.settings.model import Settings
 from sipalg.datapath.admin_model import PortRange
-from sipalg.datapath.nfqueue import queues_from
+from sipalg.datapath.nfqueue import QUEUES
 from sipalg.datapath.nft_rules import TableSettings
 from sipalg.datapath.preflight import Plan
 from sipalg.engine.settings import Ipv6
@@ -66,7 +66,7 @@ def table_settings(
         outside=settings.outside,
         inside=settings.inside,
         queue_number=settings.queue_number,
-        queues=queues_from(settings.queue_number),
+        queues=QUEUES,
         ports=settings.ports,
         exempt=settings.exempt if exempt is None else exempt,
         trusted_peers=settings.trusted_peers,

@@ -15,12 +15,12 @@ from typing import Final, TypeVar
 from sipalg.capture import arguments
 from sipalg.codec.address import Network
 from sipalg.datapath.admin_model import PortRange
+from sipalg.datapath.nfqueue import LAST_NUMBER, QUEUES
 from sipalg.datapath.preflight import LONGEST_INTERFACE_NAME_BYTES
 
 _Value = TypeVar("_Value")
 
 _FLAGS: Final = {"yes": True, "true": True, "no": False, "false": False}
-_MOST_QUEUES: Final = 65535
 #: More digits are no number that anybody means, and Python refuses to read some thousands.
 _MOST_DIGITS: Final = 12
 
@@ -146,9 +146,10 @@ def interfaces_text(value: Iterable[str]) -> str:
 
 
 def queue_number(text: str) -> int:
-    """Read a queue's number, 0–65535."""
-    if not _is_number(text) or int(text) > _MOST_QUEUES:
-        raise ValueError(f"{text!r} is no queue number; a queue is a number from 0 to {_MOST_QUEUES}")
+    """Read the first queue's number, 0–65528: the queues behind it have to fit."""
+    if not _is_number(text) or int(text) > LAST_NUMBER:
+        why = f"{QUEUES} queues are used, of the numbers from it on"
+        raise ValueError(f"{text!r} is no queue number; it is one from 0 to {LAST_NUMBER}, since {why}")
     return int(text)
 
 
