@@ -81,6 +81,8 @@ def make(*, force: bool = False) -> str:
         return f"compiled build: up to date, {len(names)} modules"
     begun = time.monotonic()
     _need_a_compiler()
+    # Of the sources as they are now: what is edited from here on has to be compiled again.
+    fingerprint = chooser.fingerprint(names)
     WORK.mkdir(parents=True, exist_ok=True)
     extensions = [*_translate(modules()), *(_cythonize(name) for name in CYTHON)]
     fresh = PACKAGE / "compiled.new"
@@ -88,7 +90,7 @@ def make(*, force: bool = False) -> str:
     fresh.mkdir()
     compiled = _compile(extensions, fresh)
     libraries = sorted({extension.name for extension in extensions} - set(names))
-    manifest = {"modules": names, "libraries": libraries, "fingerprint": chooser.fingerprint(names)}
+    manifest = {"modules": names, "libraries": libraries, "fingerprint": fingerprint}
     (fresh / chooser.MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
     shutil.rmtree(chooser.PLACE, ignore_errors=True)
     fresh.rename(chooser.PLACE)
