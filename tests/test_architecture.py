@@ -88,5 +88,5 @@ def test_the_decision_has_the_queues_of_today() -> None:
     packets = re.search(r"^QUEUE_PACKETS: Final = (\d+)$", text, re.MULTILINE)
     assert packets is not None
     decision = (ROOT / "docs" / "adr" / "0023-sip-waits-for-the-next-process.md").read_text()
-    assert decision.count(f"{int(packets[1]):,}") == 2
+    assert f"{int(packets[1]):,}" in decision
     assert "8,192" not in decision

@@ -10,7 +10,6 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 from sipalg.codec.message import CONTACT, VIA
-from sipalg.engine.rows import Contact
 from sipalg.engine.transaction import Noted
 
 if TYPE_CHECKING:
@@ -43,20 +42,20 @@ class Records:
         #: The tables that records are made of, by their identity.
         self._noted: dict[int, Noted] = {}
         for kind, table in self._tables.items():
-            self._noted[id(table)] = Noted(kind, False)
-        self._noted[id(peers.flows)] = Noted("mapping", False)
-        self._noted[id(passage.headers.bare)] = Noted("mapping", True)
+            self._noted[id(table)] = Noted(kind)
+        self._noted[id(peers.flows)] = Noted("mapping")
+        self._noted[id(passage.headers.bare)] = Noted("mapping", by_first_part=True)
 
     def watch(self) -> None:
         """Have changes noted from now on; `take_changed` is to be called regularly then."""
         self._passage.transaction.noted = self._noted
 
     def take_changed(self) -> list[RecordKey]:
-        """The records that were made, changed or ended since the last call, each once."""
+        """The records that were made, changed or ended since the last call, each once, what came and went as well."""
         self.watch()
         transaction = self._passage.transaction
         changed, transaction.changed = transaction.changed, {}
-        return [key for key, row in changed.items() if not isinstance(row, Contact) or row.stands or row.is_recorded()]
+        return list(changed)
 
     def all(self) -> list[RecordKey]:
         """The keys of all records, in the order in which they are to be resumed."""

@@ -196,10 +196,6 @@ class Contact(Row):
         """Kind and key of its record."""
         return ("contact", self.key)
 
-    def is_recorded(self) -> bool:
-        """Whether somebody has read its record."""
-        return self.recorded > _NEVER
-
     def is_news(self, _before: tuple[Any, ...], now: float, /) -> bool:
         """Whether it is new, has ended, or ends much later than its record says.
 

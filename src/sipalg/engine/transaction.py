@@ -54,10 +54,13 @@ def event_of(told: Told) -> Event:
 
 
 class Noted(NamedTuple):
-    """What a table's changes mean to who keeps records: of which `kind`; with `part` by the key's first part."""
+    """What a table's changes mean to who keeps records: which `kind` of record changes with it.
+
+    The record's key is the table's, or with `by_first_part` the first part of that.
+    """
 
     kind: str
-    part: bool
+    by_first_part: bool = False
 
 
 class Transaction:
@@ -71,8 +74,8 @@ class Transaction:
         #: The tables whose changes are noted, by their identity; None while nobody asks.
         self.noted: dict[int, Noted] | None = None
         #: What of them, and of rows, commits have changed since somebody took it: kind and key of the record, each
-        #: once, with the row if it is one.
-        self.changed: dict[tuple[Any, Any], Row | None] = {}
+        #: once, in order.
+        self.changed: dict[tuple[Any, Any], None] = {}
         #: The time of the message or timer that is being handled, monotonic seconds.
         self.now = 0.0
         self.commands: list[Command] = []
@@ -124,16 +127,16 @@ class Transaction:
         """Keep what was changed so far, whatever comes; commands and events go on."""
         noted = self.noted
         if noted is not None:
-            for table, key, before in self.log:
-                if isinstance(table, Row):
-                    if table.is_news(before, self.now):
-                        self.changed[table.record()] = table
+            for place, key, before in self.log:
+                if isinstance(place, Row):
+                    if place.is_news(before, self.now):
+                        self.changed[place.record()] = None
                     continue
-                found = noted.get(id(table))
+                found = noted.get(id(place))
                 if found is None:
                     continue
-                kind, part = found
-                self.changed[kind, key[0] if part else key] = None
+                kind, by_first_part = found
+                self.changed[kind, key[0] if by_first_part else key] = None
         self.log.clear()
 
     def mark(self) -> tuple[int, int, int]:
@@ -143,13 +146,13 @@ class Transaction:
     def rollback(self, mark: tuple[int, int, int] = (0, 0, 0)) -> None:
         """Put every table back to where it was at the last commit, or at a mark, and forget commands and events."""
         written, commands, events = mark
-        for table, key, value in self.log[written:][::-1]:
-            if isinstance(table, Row):
-                table.go_back(value)
+        for place, key, value in self.log[written:][::-1]:
+            if isinstance(place, Row):
+                place.go_back(value)
             elif value is _ABSENT:
-                table.pop(key, None)
+                place.pop(key, None)
             else:
-                table[key] = value
+                place[key] = value
         del self.log[written:]
         del self.commands[commands:]
         del self.events[events:]

@@ -8,6 +8,8 @@ import stat
 from pathlib import Path
 
 import pytest
+from tests.engine.ladder import Ladder
+from tests.engine.scenario import registers
 
 from sipalg.control.service import journal as module
 from sipalg.control.service import journal_lines
@@ -97,6 +99,29 @@ def test_what_came_and_went_in_between_has_no_line(world: World) -> None:
     world.remove(1)
     world.journal.keep_up()
     assert world.lines == 0
+
+
+def test_a_phone_that_left_again_and_again_is_not_in_the_file(tmp_path: Path) -> None:
+    ladder = Ladder()
+    phone, server = ladder.phone("192.168.33.10"), ladder.server("203.0.113.50")
+    journal = Journal(tmp_path / "sipalg.journal", ladder.alg.records)
+    journal.begin()
+
+    def lines() -> list[str]:
+        found = journal_lines.read(tmp_path / "sipalg.journal", journal_lines.boot_id())
+        return [record.kind for record in found if record.kind == "contact"]
+
+    registers(phone, server)
+    journal.keep_up()
+    assert lines() == ["contact"]
+    leave = "<sip:a@192.168.33.10>;expires=0"
+    for number in (2, 4):
+        registers(phone, server, number=number, contact=leave, granted=None)
+        registers(phone, server, number=number + 1)
+    registers(phone, server, number=6, contact=leave, granted=None)
+    assert list(ladder.alg.contacts.all()) == []
+    journal.close()
+    assert lines() == []
 
 
 def test_an_end_writes_the_rest_and_the_next_process_reads_it(world: World) -> None:
