@@ -11,6 +11,7 @@ import pytest
 from sipalg import builds
 from sipalg.datapath import netlink
 from sipalg.datapath.batched import BatchedQueue, open_queue
+from sipalg.datapath.nfqueue import LAST_NUMBER
 
 #: The class as it is, while another one stands in its place.
 Socket = socket.socket
@@ -56,19 +57,20 @@ def test_interpreted_it_is_the_queue_itself(monkeypatch: pytest.MonkeyPatch) -> 
 
 @pytest.mark.skipif(builds.running() != "compiled", reason="there is no compiled build of these sources")
 def test_compiled_it_is_machine_code_which_counts() -> None:
-    queue, way = open_queue(65533, 100)
+    queue, way = open_queue(LAST_NUMBER, 100)
     assert isinstance(queue, BatchedQueue)
     assert way is queue.way
-    for number in range(65533, 65536):
-        assert Pair.kernel.recv(1000)[18:20] == struct.pack("!H", number)  # the binding
+    for _ in ("the binding", "the copies"):
+        messages = [message for _, message in netlink.decode(Pair.kernel.recv(1000))]
+        assert [message.body[2:4] for message in messages] == [struct.pack("!H", n) for n in range(65528, 65536)]
     assert (queue.received, queue.refused) == (0, 0)
     Pair.kernel.send(packet_message(65535, 5))
     (packet,) = way.receive(10)
-    assert packet[0] == 2 << 32 | 5
+    assert packet[0] == 7 << 32 | 5
     way.verdict_accept(packet[0])
     queue.close()
     verdict = Pair.kernel.recv(1000)  # what waited goes first
     assert (verdict[18:20], verdict[-4:]) == (b"\xff\xff", b"\0\0\0\5")
-    up_to = [Pair.kernel.recv(1000)[-4:] for _ in range(3)]
-    assert up_to == [struct.pack("!I", (1 << 30) + last) for last in (0, 0, 5)]
+    up_to = [Pair.kernel.recv(1000)[-4:] for _ in range(8)]
+    assert up_to == [struct.pack("!I", (1 << 30) + last) for last in (*[0] * 7, 5)]
     Pair.kernel.close()
