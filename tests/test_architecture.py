@@ -35,12 +35,11 @@ def members(node: ast.ClassDef) -> dict[str, str]:
     return found
 
 
-CLASSES = {
-    node.name: (path, members(node))
-    for path in SOURCES
-    for node in ast.parse(path.read_text()).body
-    if isinstance(node, ast.ClassDef)
-}
+def classes_of(path: Path) -> list[ast.ClassDef]:
+    return [node for node in ast.parse(path.read_text()).body if isinstance(node, ast.ClassDef)]
+
+
+CLASSES = {node.name: (path, members(node)) for path in SOURCES for node in classes_of(path)}
 
 
 @pytest.mark.parametrize(("owner", "name"), NAMES, ids=lambda name: str(name))
@@ -58,6 +57,13 @@ def test_the_book_names_every_table_of_the_engine() -> None:
     }
     assert len(tables) > 20
     assert tables - set(NAMES) == set()
+
+
+def test_no_other_class_has_the_name_of_a_row() -> None:
+    rows = [node.name for node in classes_of(PACKAGE / "engine" / "rows.py")]
+    others = [node.name for path in SOURCES if path.name != "rows.py" for node in classes_of(path)]
+    assert {"Entry", "Contact", "Home"} <= set(rows)
+    assert [name for name in rows if name in others] == []
 
 
 def test_every_row_of_the_states_table_names_its_class() -> None:

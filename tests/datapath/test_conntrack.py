@@ -11,7 +11,7 @@ from sipalg.control.service.parts import engine_settings
 from sipalg.control.settings.model import Settings
 from sipalg.datapath import ctnetlink, netlink
 from sipalg.datapath.conntrack import Conntrack, FlowState, FlowTakenError
-from sipalg.datapath.ctnetlink import DESTINATION_NAT, FIXED_TIMEOUT, SOURCE_NAT, Entry
+from sipalg.datapath.ctnetlink import DESTINATION_NAT, FIXED_TIMEOUT, SOURCE_NAT, Tracked
 from sipalg.datapath.netlink import Message, NetlinkError
 from sipalg.engine.verdict import TCP, UDP, Endpoint, Flow, Mapping
 
@@ -25,8 +25,8 @@ class Kernel:
     """A table of entries; `on_delete` is what comes in between a deletion and the next request."""
 
     def __init__(self) -> None:
-        self.entries: list[Entry] = []
-        self.on_delete: Entry | None = None
+        self.entries: list[Tracked] = []
+        self.on_delete: Tracked | None = None
         self.refuse = 0
         #: What is refused once, by the remote port.
         self.refuse_once: dict[int, int] = {}
@@ -41,14 +41,16 @@ class Kernel:
         self.now += seconds
         self.entries = [entry._replace(timeout_s=int(entry.timeout_s - seconds)) for entry in self.entries]
 
-    def add(self, source: Endpoint, destination: Endpoint, reply: tuple[Endpoint, Endpoint], status: int = 0) -> Entry:
+    def add(
+        self, source: Endpoint, destination: Endpoint, reply: tuple[Endpoint, Endpoint], status: int = 0
+    ) -> Tracked:
         self.serial += 1
         identity = self.serial.to_bytes(4, "big")
-        entry = Entry(UDP, source, destination, *reply, status, 30, 0, identity, (3, 4))
+        entry = Tracked(UDP, source, destination, *reply, status, 30, 0, identity, (3, 4))
         self.entries.append(entry)
         return entry
 
-    def by_tuple(self, source: Endpoint, destination: Endpoint) -> Entry | None:
+    def by_tuple(self, source: Endpoint, destination: Endpoint) -> Tracked | None:
         for entry in self.entries:
             if (source, destination) in (entry[1:3], entry[3:5]):
                 return entry
@@ -108,7 +110,7 @@ class Kernel:
         self.closed = True
 
 
-def encode(entry: Entry) -> Message:
+def encode(entry: Tracked) -> Message:
     assert entry.packets is not None
     parts = (
         ctnetlink.encode_tuple(1, entry.protocol, entry.original_source, entry.original_destination),
@@ -133,7 +135,7 @@ def table(kernel: Kernel) -> Iterator[Conntrack]:
     assert kernel.closed
 
 
-def only(kernel: Kernel) -> Entry:
+def only(kernel: Kernel) -> Tracked:
     (entry,) = kernel.entries
     return entry
 

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipalg.datapath import ctnetlink, netlink
-from sipalg.datapath.ctnetlink import Entry, Translated, decode_entry, let_in, translated, whole_seconds
+from sipalg.datapath.ctnetlink import Tracked, Translated, decode_entry, let_in, translated, whole_seconds
 from sipalg.engine.verdict import TCP, UDP, Endpoint, Flow
 
 P, N, S = Endpoint("192.168.20.2", 10000), Endpoint("203.0.113.1", 19032), Endpoint("203.0.113.50", 4000)
@@ -39,7 +39,7 @@ endpoints = st.builds(Endpoint, st.ip_addresses(v=4).map(str), st.integers(0, 65
 
 
 def test_the_kernels_own_entry() -> None:
-    assert decode_entry(BODY) == Entry(UDP, P, S, S, N, 0x19E, 99, 0, bytes.fromhex("73f296d3"), None)
+    assert decode_entry(BODY) == Tracked(UDP, P, S, S, N, 0x19E, 99, 0, bytes.fromhex("73f296d3"), None)
 
 
 def test_what_goes_out_comes_back() -> None:
@@ -125,7 +125,7 @@ def test_translated_flows_of_an_address() -> None:
 
 
 
-def decoded(data: bytes) -> Entry:
+def decoded(data: bytes) -> Tracked:
     entry = decode_entry(data)
     assert entry is not None
     return entry
@@ -167,7 +167,7 @@ def test_a_tuple_with_a_protocol_or_port_of_another_size_is_none(odd: bytes) -> 
 
 @given(st.binary(max_size=120))
 def test_any_bytes_are_read_without_raising(data: bytes) -> None:
-    assert decode_entry(data) is None or isinstance(decode_entry(data), Entry)
+    assert decode_entry(data) is None or isinstance(decode_entry(data), Tracked)
     assert len(list(translated(iter([data]), b"\0\0\0\0"))) <= 1
     assert len(list(let_in(iter([data]), b"\0\0\0\0"))) <= 1
 

@@ -16,7 +16,7 @@ from types import TracebackType
 from typing import Final, NamedTuple, Protocol, Self
 
 from sipalg.datapath import ctnetlink
-from sipalg.datapath.ctnetlink import DESTINATION_NAT, FIXED_TIMEOUT, SOURCE_NAT, Entry, Translated
+from sipalg.datapath.ctnetlink import DESTINATION_NAT, FIXED_TIMEOUT, SOURCE_NAT, Tracked, Translated
 from sipalg.datapath.netlink import Message, NetlinkError, NetlinkSocket
 from sipalg.engine.verdict import UDP, Endpoint, Flow, Mapping
 
@@ -177,7 +177,7 @@ class Conntrack:
         if refused:
             raise refused[0]
 
-    def find(self, protocol: int, source: Endpoint, destination: Endpoint) -> Entry | None:
+    def find(self, protocol: int, source: Endpoint, destination: Endpoint) -> Tracked | None:
         """Return the entry that a packet source → destination belongs to, in whichever direction, or None."""
         try:
             answers = self._socket.request(ctnetlink.get(protocol, source, destination))
@@ -187,7 +187,7 @@ class Conntrack:
             raise
         return ctnetlink.decode_entry(answers[0].body) if answers else None
 
-    def dump(self, protocol: int | None = None, reply_destination: str = "") -> Iterator[Entry]:
+    def dump(self, protocol: int | None = None, reply_destination: str = "") -> Iterator[Tracked]:
         """Yield all of IPv4's entries, or those of a protocol and those whose answers go to the address given."""
         for entry in self._entries(ctnetlink.dump(protocol, reply_destination)):
             if protocol in (None, entry.protocol) and reply_destination in ("", entry.reply_destination.host):
@@ -195,7 +195,7 @@ class Conntrack:
 
     def concerning(
         self, protocol: int, ends: Iterable[Endpoint], ports: Iterable[int], *, ipv6: bool = False
-    ) -> Iterator[Entry]:
+    ) -> Iterator[Tracked]:
         """Yield a protocol's entries with one of the ends in either tuple, or begun from or to one of the ports.
 
         They are IPv4's, or with `ipv6` that family's. Many times as fast as `dump` over those that are of no
@@ -266,13 +266,13 @@ class Conntrack:
         self.delete(list(dict.fromkeys(doomed)))
         return len(set(doomed))
 
-    def _entries(self, question: Message) -> Iterator[Entry]:
+    def _entries(self, question: Message) -> Iterator[Tracked]:
         for message in self._socket.request(question):
             entry = ctnetlink.decode_entry(message.body)
             if entry is not None:
                 yield entry
 
-    def _was_renewed(self, entry: Entry, flow: Flow) -> bool:
+    def _was_renewed(self, entry: Tracked, flow: Flow) -> bool:
         """Tell whether the kernel has given the entry another timeout since we did."""
         given = self._given.get((flow.protocol, flow.private, flow.remote))
         if given is None or given.public != flow.public:
@@ -290,7 +290,7 @@ class Conntrack:
             else:
                 self._given[protocol, private, remote] = _Given(public, seconds, now)
 
-    def delete(self, entries: Sequence[Entry]) -> None:
+    def delete(self, entries: Sequence[Tracked]) -> None:
         """Delete exactly these entries; one that is gone is no error."""
         for first in range(0, len(entries), _MOST_AT_ONCE):
             self._delete([ctnetlink.delete(entry) for entry in entries[first : first + _MOST_AT_ONCE]])
@@ -300,7 +300,7 @@ class Conntrack:
             if error.errno != errno.ENOENT:
                 raise error
 
-    def _renew(self, entry: Entry, flow: Flow, timeout_s: float, fixed: bool) -> None:
+    def _renew(self, entry: Tracked, flow: Flow, timeout_s: float, fixed: bool) -> None:
         if fixed or entry.status & FIXED_TIMEOUT:
             self._replace([entry], flow, timeout_s, fixed)
             return
@@ -311,7 +311,7 @@ class Conntrack:
     def _make_way(self, flow: Flow, timeout_s: float, fixed: bool) -> None:
         """Make the entry although something holds one of its tuples."""
         for _ in range(_ATTEMPTS):
-            blockers: list[Entry] = []
+            blockers: list[Tracked] = []
             for source, destination in ((flow.private, flow.remote), (flow.remote, flow.public)):
                 entry = self.find(flow.protocol, source, destination)
                 if entry is None or entry in blockers:
@@ -327,7 +327,7 @@ class Conntrack:
                 return
         raise FlowTakenError(f"packets keep making another entry for {_show(flow)}")
 
-    def _replace(self, blockers: Sequence[Entry], flow: Flow, timeout_s: float, fixed: bool) -> bool:
+    def _replace(self, blockers: Sequence[Tracked], flow: Flow, timeout_s: float, fixed: bool) -> bool:
         """Delete and create in one system call, so that packets hardly get between; False if they did."""
         messages = [ctnetlink.delete(entry) for entry in blockers]
         refused = self._socket.refusals([*messages, ctnetlink.create(flow, timeout_s, fixed)])
@@ -337,7 +337,7 @@ class Conntrack:
         return error is None
 
 
-def _is_same(entry: Entry, flow: Flow) -> bool:
+def _is_same(entry: Tracked, flow: Flow) -> bool:
     return (
         entry.original_source == flow.private
         and entry.original_destination == entry.reply_source == flow.remote
@@ -345,7 +345,7 @@ def _is_same(entry: Entry, flow: Flow) -> bool:
     )
 
 
-def _is_untrue(entry: Entry, by_public: dict[Endpoint, Endpoint], reached: set[Endpoint]) -> bool:
+def _is_untrue(entry: Tracked, by_public: dict[Endpoint, Endpoint], reached: set[Endpoint]) -> bool:
     """Tell whether mappings that ended translated the entry, or one that begins would have."""
     if entry.protocol != UDP:
         return False
@@ -357,7 +357,7 @@ def _is_untrue(entry: Entry, by_public: dict[Endpoint, Endpoint], reached: set[E
     return entry.original_destination == entry.reply_source and entry.original_destination in reached
 
 
-def _owner(entry: Entry, flow: Flow) -> str:
+def _owner(entry: Tracked, flow: Flow) -> str:
     """Say whose entry stands in the flow's way, or "" where it may go.
 
     What may go: anything of this phone's own host, and what came in from outside and reached the router itself

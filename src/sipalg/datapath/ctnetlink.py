@@ -97,7 +97,7 @@ _ENDS: Final = struct.Struct("!4x 4s 8x 4s 4x 4s 16x 2s 6x 2s 2x 4s 8x 4s 4x 4s 
 _NESTS: Final = tuple(_TUPLE_HEADS[kind][:4] for kind in (_TUPLE_ORIGINAL, _TUPLE_REPLY))
 
 
-class Entry(NamedTuple):
+class Tracked(NamedTuple):
     """One entry of the table. `original` is the direction of the first packet; reply is what answers look like.
 
     Source NAT shows in `reply_destination` (not the original source), destination NAT in `reply_source` (not the
@@ -203,7 +203,7 @@ def delete_flow(flow: Flow) -> Message:
     return netlink.nfnetlink(_SUBSYSTEM, _DELETE, 0, part, family=family(flow.private.host))
 
 
-def delete(entry: Entry) -> Message:
+def delete(entry: Tracked) -> Message:
     """Make the request that deletes exactly this entry; ENOENT if it is gone, whatever took its place."""
     return netlink.nfnetlink(
         _SUBSYSTEM,
@@ -251,7 +251,7 @@ def whole_seconds(timeout_s: float) -> int:
     return min(max(round(timeout_s), 1), 0x7FFFFFFF)
 
 
-def decode_entry(body: bytes) -> Entry | None:
+def decode_entry(body: bytes) -> Tracked | None:
     """Read an entry from a message's body; None where it isn't a whole one of IPv4 or IPv6."""
     found = netlink.attributes(body, 4)
     original, reply = _decode_tuple(found.get(_TUPLE_ORIGINAL)), _decode_tuple(found.get(_TUPLE_REPLY))
@@ -261,7 +261,7 @@ def decode_entry(body: bytes) -> Entry | None:
     if _COUNTERS_ORIGINAL in found and _COUNTERS_REPLY in found:
         packets = _packets(found[_COUNTERS_ORIGINAL]), _packets(found[_COUNTERS_REPLY])
     status, timeout_s, mark = [netlink.number(found.get(kind, b"")) for kind in (_STATUS, _TIMEOUT, _MARK)]
-    return Entry(*original, *reply[1:], status, timeout_s, mark, found.get(_ID, b""), packets)
+    return Tracked(*original, *reply[1:], status, timeout_s, mark, found.get(_ID, b""), packets)
 
 
 def _packets(counters: bytes) -> int:
@@ -366,7 +366,7 @@ def let_in(bodies: Iterator[bytes], public_address: bytes) -> Iterator[Translate
                 yield Translated(entry.protocol, entry.original_destination.port, source + port)
 
 
-def concerning(bodies: Iterable[bytes], ends: Collection[bytes], ports: Collection[bytes]) -> Iterator[Entry]:
+def concerning(bodies: Iterable[bytes], ends: Collection[bytes], ports: Collection[bytes]) -> Iterator[Tracked]:
     """Yield the entries that have one of the `ends` in either tuple, or whose original tuple has one of the `ports`.
 
     An end is an address and a port, 6 bytes or 18; a port is 2 bytes big-endian. As fast as `translated` over those
@@ -386,7 +386,7 @@ def concerning(bodies: Iterable[bytes], ends: Collection[bytes], ports: Collecti
             yield entry
 
 
-def _concerns(entry: Entry, ends: Collection[bytes], ports: Collection[bytes]) -> bool:
+def _concerns(entry: Tracked, ends: Collection[bytes], ports: Collection[bytes]) -> bool:
     original = (packed(entry.original_source), packed(entry.original_destination))
     reply = (packed(entry.reply_source), packed(entry.reply_destination))
     return any(end in ends for end in (*original, *reply)) or any(end[-2:] in ports for end in original)

@@ -21,7 +21,7 @@ from sipalg.control.socket.client import ControlError, NotRunningError, SilentEr
 from sipalg.datapath import addresses, ctnetlink, netlink, preflight
 from sipalg.datapath.addresses import Address, Interface
 from sipalg.datapath.admin_rules import AdminRulesError, read_admin_rules
-from sipalg.datapath.ctnetlink import Entry
+from sipalg.datapath.ctnetlink import Tracked
 from sipalg.datapath.nat_address import NatAddress, find
 from sipalg.datapath.netlink import NetlinkSocket
 from sipalg.datapath.ports import local_port_range
@@ -183,7 +183,7 @@ class Inside:
         self._networks = InsideNetworks(names, interfaces, own)
         self._own = {address.host for address in own}
 
-    def leads_out(self, entry: Entry, nat_address: str) -> bool:
+    def leads_out(self, entry: Tracked, nat_address: str) -> bool:
         """Tell whether a flow goes from an inside host to one outside; hosts behind inside routers by their NAT."""
         source, remote = entry.original_source.host, entry.original_destination.host
         if source in self._own or remote in self._own or self._networks.interface_of(remote):

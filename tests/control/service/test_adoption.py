@@ -12,7 +12,7 @@ from sipalg.control.service import takeover
 from sipalg.control.service.adoption import Adoption
 from sipalg.control.service.running import Service
 from sipalg.control.settings.model import Settings
-from sipalg.datapath.ctnetlink import SOURCE_NAT, Entry
+from sipalg.datapath.ctnetlink import SOURCE_NAT, Tracked
 from sipalg.datapath.nft_table import Elements, StandingMapping
 from sipalg.engine.alg import Alg
 from sipalg.engine.settings import Settings as EngineSettings
@@ -26,8 +26,8 @@ OF_PHONE = Mapping(UDP, PHONE, Endpoint(N, 5060), "sip")
 FORWARD = Mapping(UDP, PBX, Endpoint(N, 5070), "sip", adopted=True)
 
 
-def flow(private: Endpoint, public: Endpoint, remote: Endpoint) -> Entry:
-    return Entry(UDP, private, remote, remote, public, SOURCE_NAT, 100, 0, b"", None)
+def flow(private: Endpoint, public: Endpoint, remote: Endpoint) -> Tracked:
+    return Tracked(UDP, private, remote, remote, public, SOURCE_NAT, 100, 0, b"", None)
 
 
 class World:
@@ -39,7 +39,7 @@ class World:
             frozenset({"lan0"}), N, N, ports=chosen.ports, disabled=chosen.disabled, sip_timeout_s=chosen.sip_timeout_s
         )
         self.commands: list[Command] = []
-        self.entries: list[Entry] = []
+        self.entries: list[Tracked] = []
         self.standing: list[object] = []
         self.kept = [StandingMapping(OF_PHONE, 500.0)]
         self.service = SimpleNamespace(
@@ -59,7 +59,7 @@ class World:
         self.read_journal = 0
         self.adoption = Adoption(cast("Service", self.service))
 
-    def concerning(self, _protocol: int, ends: Iterable[Endpoint], ports: Iterable[int]) -> Iterable[Entry]:
+    def concerning(self, _protocol: int, ends: Iterable[Endpoint], ports: Iterable[int]) -> Iterable[Tracked]:
         asked, of_sip = set(ends), set(ports)
         return [
             entry
@@ -182,7 +182,7 @@ def test_packets_wait_until_all_flows_are_adopted() -> None:
 
 def test_flows_of_a_lost_address_are_ended(monkeypatch: pytest.MonkeyPatch) -> None:
     world = World()
-    ended: list[Entry] = []
+    ended: list[Tracked] = []
     stranded = [flow(PHONE, Endpoint("203.0.113.9", 5060), SERVER)]
     monkeypatch.setattr(takeover, "stranded", lambda *_: stranded)
     world.service.conntrack.delete = ended.extend

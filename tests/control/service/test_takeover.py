@@ -23,7 +23,7 @@ from sipalg.control.service.takeover import (
 )
 from sipalg.datapath.addresses import Address, Interface
 from sipalg.datapath.admin_rules import AdminRules, Exemption, PortForward
-from sipalg.datapath.ctnetlink import DESTINATION_NAT, SOURCE_NAT, Entry
+from sipalg.datapath.ctnetlink import DESTINATION_NAT, SOURCE_NAT, Tracked
 from sipalg.datapath.nft_table import Elements, StandingMapping, StandingPeer
 from sipalg.engine.settings import Ipv6, Settings
 from sipalg.engine.verdict import TCP, UDP, CloseMapping, DismissPeer, Endpoint, Flow, Mapping
@@ -137,8 +137,8 @@ def test_what_goes_takes_its_peers_along() -> None:
     assert peers_of(standing)[UDP, stays.public] == ("203.0.113.50",)
 
 
-def flow(**changes: Any) -> Entry:
-    entry = Entry(
+def flow(**changes: Any) -> Tracked:
+    entry = Tracked(
         protocol=UDP,
         original_source=PHONE,
         original_destination=SERVER,
@@ -192,7 +192,7 @@ def test_flows_of_a_known_mapping_may_be_with_any_port_and_from_outside() -> Non
         flow(original_source=Endpoint(PHONE.host, 1023)),
     ],
 )
-def test_other_flows_are_left_alone(other: Entry) -> None:
+def test_other_flows_are_left_alone(other: Tracked) -> None:
     assert list(signalling_flows([other], ROUTER, PORTS, (IPv4Network("10.99.0.0/24"),))) == []
 
 
@@ -202,7 +202,7 @@ MEDIA = Mapping(UDP, PHONE._replace(port=10000), Endpoint(ROUTER, 10000), "media
 FAR_END = Endpoint("203.0.113.60", 4000)
 
 
-def media(**changes: Any) -> Entry:
+def media(**changes: Any) -> Tracked:
     ends = {"original_source": MEDIA.private, "original_destination": FAR_END, "reply_source": FAR_END}
     return flow(**{**ends, "reply_destination": MEDIA.public, **changes})
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from sipalg.control.service import takeover
 from sipalg.datapath import addresses
-from sipalg.datapath.ctnetlink import Entry
+from sipalg.datapath.ctnetlink import Tracked
 from sipalg.datapath.nft_table import Elements, StandingMapping
 from sipalg.engine.verdict import UDP, AdmitPeer, Mapping, OpenMapping
 
@@ -124,7 +124,7 @@ class Adoption:
             interface = inside.interface_of(mapping.private.host)
             service.driver.run_commands(service.alg.adopt(mapping, now, interface, remote, admit=chosen))
 
-    def _entries(self, mappings: Iterable[Mapping]) -> list[Entry]:
+    def _entries(self, mappings: Iterable[Mapping]) -> list[Tracked]:
         """Return what conntrack has of these mappings and of SIP ports: the rest may be much, and packets wait."""
         service = self._service
         ends = [mapping.private for mapping in mappings]
@@ -133,7 +133,7 @@ class Adoption:
             found += service.conntrack.concerning(UDP, ends, service.settings.ports, ipv6=True)
         return found
 
-    def _standing_flows(self, entries: Iterable[Entry]) -> list[takeover.StandingFlow]:
+    def _standing_flows(self, entries: Iterable[Tracked]) -> list[takeover.StandingFlow]:
         service = self._service
         if not service.nat_address:
             return []
@@ -144,7 +144,7 @@ class Adoption:
         ports = () if settings.disabled else settings.ports
         return list(takeover.signalling_flows(entries, service.nat_address, ports, settings.exempt, known))
 
-    def _end_stranded(self, entries: Iterable[Entry], found: Elements) -> None:
+    def _end_stranded(self, entries: Iterable[Tracked], found: Elements) -> None:
         """End the flows of an address that was lost while no process looked."""
         service = self._service
         router = {service.nat_address, *(address.host for address in addresses.addresses())}
@@ -158,7 +158,7 @@ class Adoption:
         self,
         kept: Sequence[StandingMapping],
         peers: dict[takeover.PublicEnd, tuple[str, ...]],
-        entries: Iterable[Entry],
+        entries: Iterable[Tracked],
         *,
         resuming: bool,
     ) -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
 from sipalg.datapath import ctnetlink
-from sipalg.datapath.ctnetlink import Entry
+from sipalg.datapath.ctnetlink import Tracked
 from sipalg.datapath.netlink import Message, NetlinkSocket
 from sipalg.engine.alg import Alg
 from sipalg.engine.verdict import TCP, UDP, Endpoint
@@ -52,7 +52,7 @@ def connections(
             yield [_row(entry, purposes) for entry in found if entry.protocol in _PROTOCOLS]
 
 
-def _row(entry: Entry, purposes: Mapping[tuple[int, Endpoint], str]) -> dict[str, Any]:
+def _row(entry: Tracked, purposes: Mapping[tuple[int, Endpoint], str]) -> dict[str, Any]:
     ends = (entry.original_source, entry.original_destination, entry.reply_source, entry.reply_destination)
     found = (purposes.get((entry.protocol, end)) for end in ends)
     row: dict[str, Any] = {

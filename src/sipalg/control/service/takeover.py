@@ -15,7 +15,7 @@ from typing import NamedTuple
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, Network, in_networks
 from sipalg.datapath.addresses import Address, Interface
 from sipalg.datapath.admin_rules import AdminRules
-from sipalg.datapath.ctnetlink import DESTINATION_NAT, SOURCE_NAT, Entry
+from sipalg.datapath.ctnetlink import DESTINATION_NAT, SOURCE_NAT, Tracked
 from sipalg.datapath.nft_table import Elements, StandingMapping
 from sipalg.engine.outside import nat_host
 from sipalg.engine.settings import Settings
@@ -119,7 +119,7 @@ def peers_of(standing: Elements) -> dict[PublicEnd, tuple[str, ...]]:
 
 
 def signalling_flows(
-    entries: Iterable[Entry],
+    entries: Iterable[Tracked],
     nat_address: str,
     ports: Sequence[int],
     exempt: tuple[Network, ...],
@@ -151,7 +151,7 @@ def signalling_flows(
             yield StandingFlow(Mapping(UDP, private, public, "sip"), remote, chosen, is_known, entry.timeout_s)
 
 
-def media_flows(entries: Iterable[Entry], kept: Iterable[StandingMapping]) -> list[Flow]:
+def media_flows(entries: Iterable[Tracked], kept: Iterable[StandingMapping]) -> list[Flow]:
     """Return the flows of the media mappings that are kept, as conntrack has them: calls that go on, or just ended."""
     media = {(one.mapping.private, one.mapping.public) for one in kept if one.mapping.purpose != "sip"}
     return [
@@ -164,8 +164,8 @@ def media_flows(entries: Iterable[Entry], kept: Iterable[StandingMapping]) -> li
 
 
 def stranded(
-    entries: Iterable[Entry], router: Collection[str], ports: Sequence[int], former: Iterable[Mapping]
-) -> list[Entry]:
+    entries: Iterable[Tracked], router: Collection[str], ports: Sequence[int], former: Iterable[Mapping]
+) -> list[Tracked]:
     """Return the SIP flows, and those of `former` mappings, that are translated to an address of the router no more.
 
     It changed while nobody looked. The phone's next packets would go on to leave as the old address, for as long as
