@@ -8,8 +8,9 @@ first message comes from the first phone, so a plain SIP message is a script too
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from itertools import pairwise
-from typing import Final
+from typing import Final, NamedTuple
 
 from sipalg.codec.message import Message, identify, parse
 from sipalg.engine.alg import Alg
@@ -47,13 +48,36 @@ def ports_taken(protocol: int, port: int) -> bool:
     return protocol == UDP and port % 5 == 0 and port != SERVER.port
 
 
+class Step(NamedTuple):
+    """One message of a script, and how it comes: so much later, by which way, refused by the kernel, twice."""
+
+    payload: bytes
+    way: int
+    wait_s: float
+    refuse: bool
+    twice: bool
+
+
+def steps(data: bytes) -> Iterator[Step]:
+    """Read a script's messages."""
+    pieces = _STEP.split(data)
+    yield Step(pieces[0], 0, 0.0, refuse=False, twice=False)
+    for control, payload in zip(pieces[1::2], pieces[2::2], strict=True):
+        way, refuse, twice = control[0] & 3, bool(control[0] & 4), bool(control[0] & 8)
+        yield Step(payload, way, float(control[0] >> 4) ** 3, refuse, twice)
+
+
 class Script:
-    """One engine with the time that has passed for it, and the rules that every answer of it has to keep."""
+    """One engine with the time that has passed for it, and the rules that every answer of it has to keep.
+
+    `said` is all that it has answered: verdicts, what its timers want done, and events.
+    """
 
     def __init__(self, *, direct_media: bool) -> None:
         settings = Settings(frozenset(("lan0",)), PUBLIC, PUBLIC, direct_media=direct_media)
         self.alg = Alg(settings, ports_taken)
         self.now = 1000.0
+        self.said: list[object] = []
 
     def wait(self, seconds: float) -> None:
         """Let time pass, with every timer at its time; a timer that has run must not be due still."""
@@ -62,6 +86,7 @@ class Script:
             self.now = max(self.now, due)
             for command in self.alg.handle_timer(self.now):
                 check_command(command)
+                self.said.append(command)
             again = self.alg.next_timer()
             assert again is None or again > self.now, "a timer that is due after it has run"
         self.now = end
@@ -74,6 +99,7 @@ class Script:
         datagram = Datagram(payload, source, destination, UDP, "wan0" if inbound else "lan0")
         verdict = self.alg.receive_datagram(datagram, self.now)
         for _ in range(MOST_VERDICTS):
+            self.said.append(verdict)
             check_verdict(payload, verdict)
             assert verdict.action != DROP or not self.alg.settings.direct_media, "nothing asks for that"
             if not verdict.commands:
@@ -86,6 +112,7 @@ class Script:
             raise AssertionError("the engine goes on asking for what is refused")
         for event in self.alg.take_events():
             assert event.name
+            self.said.append(event)
         return verdict
 
 
@@ -93,11 +120,9 @@ def check_engine(data: bytes) -> None:
     """Play the script; at its end pass the last output through once more, then wait until nothing is left to do."""
     # Both settings get their share of the inputs.
     script = Script(direct_media=len(data) % 2 == 0)
-    pieces = _STEP.split(data)
-    verdict, way = script.receive(pieces[0], 0, refuse=False), 0
-    for control, payload in zip(pieces[1::2], pieces[2::2], strict=True):
-        way, refuse, twice = control[0] & 3, bool(control[0] & 4), bool(control[0] & 8)
-        script.wait(float(control[0] >> 4) ** 3)
+    way = 0
+    for payload, way, wait_s, refuse, twice in steps(data):
+        script.wait(wait_s)
         verdict = script.receive(payload, way, refuse=refuse)
         # What passed for want of a port may find one the next time; what was translated stays as it is.
         if twice and verdict.edits and not refuse:

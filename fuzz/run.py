@@ -1,15 +1,19 @@
 """The fuzzer's driver: `python -m fuzz.run TARGET [libFuzzer's options and corpus directories]`.
 
 Needs atheris (`make fuzz` installs it where it has a wheel). Ends with libFuzzer's exit code; an input that breaks a
-rule is written to a `crash-…` file, which `python -m fuzz.run TARGET FILE` runs again.
+rule is written to a `crash-…` file, which `python -m fuzz.run TARGET FILE` runs again. The interpreted build is what
+runs, unless SIPALG_BUILD says otherwise: the fuzzer sees which branches of Python an input takes, and none of machine
+code. `builds` holds the compiled one against it.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
 import atheris
 
+os.environ.setdefault("SIPALG_BUILD", "pure")
 with atheris.instrument_imports(include=["sipalg"]):
     from fuzz.targets import TARGETS
 

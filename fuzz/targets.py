@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from fuzz.builds import check_builds
 from fuzz.captures import check_capture
 from fuzz.engine import check_engine
 from fuzz.kernel import check_netlink
@@ -18,6 +19,7 @@ TARGETS: Final[dict[str, Callable[[bytes], None]]] = {
     "sdp": check_sdp,
     "stream": check_stream,
     "engine": check_engine,
+    "builds": check_builds,
     "netlink": check_netlink,
     "capture": check_capture,
     "control": check_control,

@@ -7,7 +7,7 @@ seconds=${FUZZ_SECONDS:-60}
     echo "sipalg: no fuzzing engine here (atheris has no wheel for this machine's Python or processor)" >&2
     exit 1
 }
-for target in message sdp stream engine netlink capture control; do
+for target in message sdp stream engine builds netlink capture control; do
     mkdir -p "build/fuzz/$target"
     echo "== $target, $seconds s"
     .venv/bin/python -m fuzz.run "$target" "-max_total_time=$seconds" -max_len=4096 -timeout=10 -verbosity=0 -dict=fuzz/sip.dict \

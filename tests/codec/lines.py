@@ -86,12 +86,66 @@ LINES: Final = st.lists(
 STARTS: Final = st.sampled_from(
     [b"REGISTER sip:192.168.33.10 SIP/2.0", b"SIP/2.0 200 OK", b"\r\nSIP/2.0 401 No", b"\nBYE sip:b@x SIP/2.0"]
 )
-ENDS: Final = st.sampled_from([b"\r\n\r\n", b"\r\n\r\n", b"\n\n", b"\r\n", b"", b"\n\r\n", b"\r\n\r\nv=0\r\n"])
+ENDS: Final = st.sampled_from(
+    [b"\r\n\r\n", b"\r\n\r\n", b"\n\n", b"\r\n", b"", b"\n\r\n", b"\r\n\r\nv=0\r\n", b"\r", b"\r\r\n\r\n", b"\r\n\r"]
+)
+#: Fields that name something, in all their spellings, and values of theirs.
+NAMES: Final = {
+    (b"Call-ID", b"CALL-ID", b"call-Id", b"i", b"I"): (b"c", b"d e", b"a\rb", b"a\vb", b"\fa", b""),
+    (b"CSeq", b"CSEQ", b"cseq"): (b"1 INVITE", b"2  BYE", b"3\tREGISTER", b"3\vACK", b"4 A\rB", b"x ACK", b"5"),
+    (b"To", b"TO", b"t", b"T"): (b"<sip:a@b>;tag=1", b"sip:c\r;tag=2", b'"\v" <x>;tag=\f3', b"", b'"a\\"<b>" <sip:c>'),
+    (b"From", b"FROM", b"f", b"F"): (b"<sip:a@b>;tag=1", b"<a>;x;TAG = 2", b"b;tag=\r3", b"<a>\v;tag=4", b""),
+    (b"Expires", b"EXPIRES", b"expires"): (b"60", b"0", b"7x", b"soon", b"9999999999", b"\v5", b"8\r"),
+    (b"Contact", b"m", b"M"): (
+        *(b"<sip:a@192.168.33.10:5060>;expires=9", b"<sip:a@203.0.113.1:5060>\r;expires=8", b"*"),
+        *(b"<sip:a@203.0.113.1:5060>\v", b"\f<sip:a@192.168.33.10:5060>", b"a\r<sip:a@192.168.33.10:5060>"),
+    ),
+    (b"Via", b"VIA", b"v", b"V"): (
+        *(b"SIP/2.0/UDP 192.168.33.10:5060;rport", b"SIP/2.0/UDP 203.0.113.1:5060;received=203.0.113.1;rport=5060"),
+        *(b"SIP/2.0/UDP\v192.168.33.10:5060", b"SIP/2.0/UDP 203.0.113.1:5060\r;rport=5060"),
+    ),
+    (b"Content-Length", b"CONTENT-LENGTH", b"l", b"L"): (b"0", b"00 ", b"0\r", b"\v0", b"1", b"x"),
+}
+#: What stands between name and value, and behind a value.
+COLONS: Final = st.sampled_from([*[b": "] * 8, b":", b" : ", b"\t:\t", b":\r\n ", b":\n\t", b"\v: ", b":\r", b""])
+TAILS: Final = st.sampled_from([*[b""] * 12, b" ", b"\r", b"\r\r", b"\v", b"\f", b"\r\n ", b"\r\n\tx", b"\0"])
+#: What a phone sends, and what comes back.
+WHOLE: Final = st.sampled_from(
+    [
+        (
+            *(
+                b"REGISTER sip:example.com SIP/2.0",
+                b"Via: SIP/2.0/UDP 192.168.33.10:5060;rport",
+                b"From: <sip:a@b>;tag=1",
+            ),
+            *(b"To: <sip:a@b>", b"Call-ID: c", b"CSeq: 1 REGISTER", b"Contact: <sip:a@192.168.33.10:5060>"),
+        ),
+        (
+            *(b"SIP/2.0 200 OK", b"Via: SIP/2.0/UDP 203.0.113.1:5060;rport=5060;received=203.0.113.1"),
+            *(b"From: <sip:a@b>;tag=1", b"To: <sip:a@b>;tag=2", b"Call-ID: c", b"CSeq: 1 REGISTER"),
+            *(b"Contact: <sip:a@203.0.113.1:5060>", b"Expires: 600"),
+        ),
+    ]
+)
 
 
 def texts() -> st.SearchStrategy[bytes]:
-    """Payloads of such lines, and whole messages, some of them damaged."""
-    return st.one_of(st.builds(_text, STARTS, LINES, ENDS, st.booleans()), messages(), mutated())
+    """Payloads of such lines, and whole messages, some of them damaged, some with fields that are there twice."""
+    return st.one_of(st.builds(_text, STARTS, LINES, ENDS, st.booleans()), messages(), mutated(), doubled())
+
+
+@st.composite
+def doubled(draw: st.DrawFn) -> bytes:
+    """A whole message with lines of a field or two beside its own, or in their place, in any spelling and order."""
+    start, *lines = draw(WHOLE)
+    for names, values in draw(st.lists(st.sampled_from(list(NAMES.items())), min_size=1, max_size=2)):
+        if draw(st.booleans()):
+            lines = [line for line in lines if not line.startswith(names[0])]
+        for _ in range(draw(st.integers(1, 3))):
+            parts = draw(st.tuples(st.sampled_from(names), COLONS, st.sampled_from(values), TAILS))
+            lines.insert(draw(st.integers(0, len(lines))), b"".join(parts))
+    data = _text(start, lines, draw(ENDS), draw(st.integers(0, 3)) == 0)
+    return data[: draw(st.integers(0, len(data)))] if draw(st.integers(0, 7)) == 0 else data
 
 
 def _text(start: bytes, lines: list[bytes], end: bytes, bare: bool) -> bytes:

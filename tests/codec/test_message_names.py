@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from tests.codec.lines import doubled
 
 from sipalg.codec.message import (
     Identity,
@@ -170,6 +172,15 @@ def test_of_a_field_that_is_there_twice_the_first_counts(name: bytes, first: byt
         found = (call_id_of(message), cseq_method(message), address_of_record(message), expires_s(message))
         assert found in ((b"c", b"", b"", None), (b"", b"BYE", b"", None), (b"", b"", b"a", None), (b"", b"", b"", 1))
         assert found[:2] == (identify(message).call_id, identify(message).method)
+
+
+@given(doubled())
+@settings(max_examples=400)
+def test_call_id_and_method_are_those_of_the_identity(data: bytes) -> None:
+    message = parse(data)
+    if isinstance(message, Message):
+        named = identify(message)
+        assert (call_id_of(message), cseq_method(message)) == (named.call_id, named.method)
 
 
 @pytest.mark.parametrize("space", [b"\r", b"\v", b"\f"])

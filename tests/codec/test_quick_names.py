@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from hypothesis import given, settings
-from tests.codec.lines import framed_by_machine, texts, torn
+from tests.codec.lines import doubled, framed_by_machine, texts, torn
 
 from sipalg import builds
 from sipalg.codec import message
@@ -41,8 +41,14 @@ def compare(data: bytes) -> None:
 
 
 @given(texts())
-@settings(max_examples=600)
+@settings(max_examples=400)
 def test_names_are_the_same(data: bytes) -> None:
+    compare(data)
+
+
+@given(doubled())
+@settings(max_examples=600)
+def test_names_that_are_there_twice_are_the_same(data: bytes) -> None:
     compare(data)
 
 
