@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 
 from bench.corpus import Corpus
 from bench.figures import Share
-from bench.loop import BUILD, MODES, LoopError, Mode, compile_programs, play, way
-from bench.network import Network, NetworkError
+from bench.loop import BUILD, MODES, LoopError, Mode, compile_programs, play, print_results, way
+from bench.network import Network
 from bench.page import Claim
 from bench.phones import MEDIA_SERVER, PUBLIC, SERVER
 from sipalg.control.socket.client import ControlError, ask
@@ -146,13 +146,7 @@ def main(words: Sequence[str]) -> int:
     """Print the table: `python -m bench.calls [WAY,WAY [WINDOW [ROUNDS [SECONDS]]]]`."""
     ways = words[0].split(",") if words else list(WAYS)
     window, rounds = (int(words[i]) if len(words) > i else default for i, default in ((1, 64), (2, 5)))
-    try:
-        results = list(run_rounds(ways, window, rounds, float(words[3]) if len(words) > 3 else 2.0, 1000))
-    except (LoopError, NetworkError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    print("\n".join(table(results)))
-    return 0
+    return print_results(run_rounds(ways, window, rounds, float(words[3]) if len(words) > 3 else 2.0, 1000), table)
 
 
 if __name__ == "__main__":

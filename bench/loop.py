@@ -15,10 +15,10 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeVar
 
 from bench.corpus import EXCHANGES, Corpus
 from bench.figures import LoopResult, Share
@@ -26,6 +26,8 @@ from bench.kamailio import proxy
 from bench.network import GATEWAY, Network, NetworkError
 from bench.phones import PUBLIC, SERVER
 from bench.usage import Usage, usage
+
+Result = TypeVar("Result")
 
 _HERE: Final = Path(__file__).resolve().parent
 BUILD: Final = _HERE / "build"
@@ -179,6 +181,17 @@ def _process(words: list[str], *, pure: bool = False) -> Iterator[int]:
 def _text(log: object) -> str:
     assert hasattr(log, "fileno")
     return os.pread(log.fileno(), 1 << 20, 0).decode(errors="replace")
+
+
+def print_results(runs: Iterable[Result], table: Callable[[Sequence[Result]], list[str]]) -> int:
+    """Run to the end and print the table; the exit code, 1 with one line where a run failed."""
+    try:
+        results = list(runs)
+    except (LoopError, NetworkError) as error:
+        print(error, file=sys.stderr)
+        return 1
+    print("\n".join(table(results)))
+    return 0
 
 
 def main(words: Sequence[str]) -> int:

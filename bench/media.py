@@ -18,8 +18,8 @@ from typing import Final, NamedTuple
 
 from bench.corpus import Corpus
 from bench.kamailio import missing
-from bench.loop import BUILD, MODES, LoopError, Mode, compile_programs, way
-from bench.network import Network, NetworkError
+from bench.loop import BUILD, MODES, LoopError, Mode, compile_programs, print_results, way
+from bench.network import Network
 from bench.page import Claim
 from bench.phones import MEDIA_SERVER, PUBLIC, SERVER
 from bench.usage import Usage, usage
@@ -147,13 +147,7 @@ def main(words: Sequence[str]) -> int:
     ways = words[0].split(",") if words else WAYS
     rates = [int(rate) for rate in words[1].split(",")] if len(words) > 1 else RATES
     rounds, seconds = int(words[2]) if len(words) > 2 else 5, float(words[3]) if len(words) > 3 else 1.0
-    try:
-        results = list(run_rounds(ways, rates, rounds, seconds))
-    except (LoopError, NetworkError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    print("\n".join(table(results)))
-    return 0
+    return print_results(run_rounds(ways, rates, rounds, seconds), table)
 
 
 if __name__ == "__main__":

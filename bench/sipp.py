@@ -20,8 +20,8 @@ from typing import Final, NamedTuple
 
 from bench.corpus import Corpus
 from bench.kamailio import missing
-from bench.loop import MODES, LoopError, Mode, way
-from bench.network import GATEWAY, Network, NetworkError
+from bench.loop import MODES, LoopError, Mode, print_results, way
+from bench.network import GATEWAY, Network
 from bench.phones import MEDIA_SERVER, PUBLIC, SERVER
 
 WAYS: Final = ("plain", "helper", "sipalg", "pure", "kamailio")
@@ -183,13 +183,7 @@ def main(words: Sequence[str]) -> int:
     ways = words[0].split(",") if words else WAYS
     rates = [int(rate) for rate in words[1].split(",")] if len(words) > 1 else RATES
     rounds, seconds = int(words[2]) if len(words) > 2 else 3, float(words[3]) if len(words) > 3 else 1.0
-    try:
-        results = list(run_rounds(ways, rates, rounds, seconds))
-    except (LoopError, NetworkError) as error:
-        print(error, file=sys.stderr)
-        return 1
-    print("\n".join(table(results)))
-    return 0
+    return print_results(run_rounds(ways, rates, rounds, seconds), table)
 
 
 if __name__ == "__main__":

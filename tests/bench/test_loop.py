@@ -5,12 +5,13 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from bench.corpus import EXCHANGES, Corpus
 from bench.figures import LoopResult
-from bench.loop import MODES, LoopError, Mode, compile_programs, run_once
+from bench.loop import MODES, LoopError, Mode, compile_programs, print_results, run_once
 from bench.network import Network, NetworkError
 
 
@@ -69,3 +70,14 @@ def test_a_failure_while_building_leaves_nothing_either() -> None:
     with pytest.raises(NetworkError, match=r"already assigned|File exists"):
         network.__enter__()
     assert not Path("/run/netns", network.router).exists()
+
+
+def test_results_become_a_table_and_a_failed_run_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    def failing() -> Iterator[int]:
+        yield 1
+        raise LoopError("no server")
+
+    assert print_results([1, 2], lambda results: [str(len(results))]) == 0
+    assert capsys.readouterr().out == "2\n"
+    assert print_results(failing(), lambda results: [str(len(results))]) == 1
+    assert capsys.readouterr() == ("", "no server\n")

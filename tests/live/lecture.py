@@ -13,7 +13,7 @@ from threading import Thread
 
 from tests.live.router import PATIENCE_S
 
-from sipalg.lab.topology import NETNS_DIRECTORY, _batch, _enter, _run, unique_prefix
+from sipalg.lab.topology import NETNS_DIRECTORY, _batch, _run, enter, unique_prefix
 
 PHONE = "192.168.20.100"
 SERVER = "207.252.1.148"
@@ -88,7 +88,7 @@ class Lecture:
         made: list[socket.socket] = []
 
         def make() -> None:
-            _enter(NETNS_DIRECTORY / self.name(host))
+            enter(NETNS_DIRECTORY / self.name(host))
             made.append(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
 
         self.within(make)

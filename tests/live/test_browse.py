@@ -12,7 +12,7 @@ from tests.live.lecture import PHONE, PUBLIC, SERVER, Lecture
 
 from sipalg.analysis.ladder import draw
 from sipalg.browse.device import Device, listen
-from sipalg.lab.topology import NETNS_DIRECTORY, _enter
+from sipalg.lab.topology import NETNS_DIRECTORY, enter
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("namespaces")]
 
@@ -60,7 +60,7 @@ def test_ladder_has_the_router_in_the_middle(tmp_path: Path) -> None:
     made: list[Device] = []
 
     def begin() -> None:
-        _enter(NETNS_DIRECTORY / lecture.name("router"))
+        enter(NETNS_DIRECTORY / lecture.name("router"))
         made.append(Device(["any"]))
 
     def speak() -> None:

@@ -7,7 +7,6 @@ import threading
 from collections.abc import Iterator
 
 import pytest
-from tests.live.within import inside
 
 from sipalg.datapath.admin_rules import read_admin_rules
 from sipalg.datapath.conntrack import Conntrack, FlowState, FlowTakenError
@@ -35,7 +34,7 @@ def net() -> Iterator[Topology]:
 
 @pytest.fixture
 def table(net: Topology) -> Iterator[Conntrack]:
-    with inside(net, "router", Conntrack) as conntrack:
+    with net.inside("router", Conntrack) as conntrack:
         net.run("router", "conntrack", "-F")
         yield conntrack
 
@@ -282,12 +281,12 @@ def test_ports_that_a_flow_a_program_or_a_rule_has_are_taken_and_control(net: To
         assert not taken.taken_by_others(UDP, PUBLIC.port, PRIVATE)
         return {port for port in range(1, 65536) if taken(UDP, port)}
 
-    assert inside(net, "router", look) == set()
+    assert net.inside("router", look) == set()
     firewall.load(net, firewall.rules("forward"))
     table.establish(FLOW, 60)
     with net.socket("router") as program:
         program.bind(("", 16400))
-        assert inside(net, "router", look) == {5060, 16400, PUBLIC.port}
+        assert net.inside("router", look) == {5060, 16400, PUBLIC.port}
     firewall.load(net, firewall.rules("strict"))
 
 

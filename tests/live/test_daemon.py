@@ -11,7 +11,6 @@ from pathlib import Path
 
 import pytest
 from tests.live.router import PATIENCE_S, PHONE, SERVER, Router, exchange, register, until
-from tests.live.within import inside
 
 from sipalg.control.socket.client import ControlError, ask
 from sipalg.datapath.nfqueue import PacketQueue
@@ -249,7 +248,7 @@ def test_a_second_sipalg_is_told_about_the_first(router: Router, queue: str) -> 
 
 def test_a_queue_that_another_program_has_is_one_line_and_changes_nothing(router: Router) -> None:
     before = router.rules()
-    with contextlib.closing(inside(router.net, "router", lambda: PacketQueue(5064))):
+    with contextlib.closing(router.net.inside("router", lambda: PacketQueue(5064))):
         line = router.fail("run", "--inside", "lan0", "--outside", "wan0", "--socket", str(router.socket))
     assert line == "sipalg: queue 5064 belongs to another program; stop it, or choose another number with --queue\n"
     assert router.rules() == before

@@ -20,7 +20,6 @@ from typing import NamedTuple
 
 import pytest
 from tests.live.router import SERVER, Router, exchange, until
-from tests.live.within import inside
 
 from sipalg.datapath.nfqueue import QUEUE_PACKETS, QUEUES
 from sipalg.lab.topology import PUBLIC_ADDRESS, Topology
@@ -105,7 +104,7 @@ class Overloaded:
 
     def waiting(self) -> list[int]:
         """How many packets wait in each queue."""
-        listing = inside(self.router.net, "router", QUEUES_LISTING.read_text)
+        listing = self.router.net.inside("router", QUEUES_LISTING.read_text)
         return [int(line.split()[2]) for line in listing.splitlines()]
 
     def stop(self) -> None:

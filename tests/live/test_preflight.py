@@ -8,7 +8,6 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 
 import pytest
-from tests.live.within import inside
 
 from sipalg.datapath import preflight
 from sipalg.datapath.addresses import AddressWatch, Change, interfaces, primary_address
@@ -27,7 +26,7 @@ PLAN = Plan(inside=("lan0", "lan1"), outside="wan0", queue_number=5999, exempt=(
 
 
 def codes(net: Topology, plan: Plan = PLAN) -> list[tuple[str, str]]:
-    return [(finding.severity, finding.code) for finding in inside(net, "router", lambda: preflight.check(plan))]
+    return [(finding.severity, finding.code) for finding in net.inside("router", lambda: preflight.check(plan))]
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +71,7 @@ def test_interfaces_and_forwarding(net: Topology) -> None:
 
 
 def test_a_queue_that_somebody_has(net: Topology) -> None:
-    queue = inside(net, "router", lambda: PacketQueue(PLAN.queue_number))
+    queue = net.inside("router", lambda: PacketQueue(PLAN.queue_number))
     try:
         assert codes(net) == [("error", "queue-in-use")]
     finally:
@@ -81,7 +80,7 @@ def test_a_queue_that_somebody_has(net: Topology) -> None:
 
 
 def test_a_table_that_somebody_owns(net: Topology) -> None:
-    table = inside(net, "router", lambda: NftTable(TableSettings("wan0", ("lan0",))))
+    table = net.inside("router", lambda: NftTable(TableSettings("wan0", ("lan0",))))
     if not table.features.owner_persist:
         pytest.skip("this kernel's tables have no owner that may leave (6.9)")
     table.install()
@@ -99,7 +98,7 @@ def test_rules_of_iptables_and_of_nft_together(net: Topology) -> None:
             "-j", "DNAT", "--to-destination", "192.168.33.20:5060")  # fmt: skip
     net.run("router", "iptables", "-t", "raw", "-A", "PREROUTING", "-p", "udp", "--dport", "5062", "-j", "CT",
             "--helper", "sip")  # fmt: skip
-    rules = inside(net, "router", lambda: read_admin_rules("wan0", ("lan0",)))
+    rules = net.inside("router", lambda: read_admin_rules("wan0", ("lan0",)))
     assert {(f.protocol, f.public.port, str(f.private)) for f in rules.forwards} == {
         (UDP, 5060, f"{ADDRESS['pbx']}:5060"),
         (UDP, 5090, "192.168.33.20:5060"),
@@ -136,7 +135,7 @@ def test_what_named_sets_hold_changes_nothing_and_is_not_read(net: Topology) -> 
     firewall.load(net, firewall.rules("forward"))
     net.run("router", "nft", "-f", "-", text=SETS)
     whole, terse = (net.run("router", "nft", "-j", *option, "list", "ruleset") for option in ((), ("-t",)))
-    read = inside(net, "router", lambda: read_admin_rules("wan0", ("lan0",)))
+    read = net.inside("router", lambda: read_admin_rules("wan0", ("lan0",)))
     assert read == evaluate(whole, "wan0", ("lan0",))
     assert {f.public.port for f in read.forwards} >= {5060, 5070}
     assert "5080" in str(read.taken)
@@ -147,9 +146,9 @@ def test_addresses_and_their_changes(net: Topology) -> None:
     def look() -> tuple[str, str, set[str]]:
         return primary_address("wan0"), primary_address("none"), {i.name for i in interfaces().values()}
 
-    assert inside(net, "router", look) == (PUBLIC_ADDRESS, "", {"lo", "wan0", "lan0", "lan1", "phone1"})
+    assert net.inside("router", look) == (PUBLIC_ADDRESS, "", {"lo", "wan0", "lan0", "lan1", "phone1"})
     with ExitStack() as stack:
-        watch = stack.enter_context(inside(net, "router", AddressWatch))
+        watch = stack.enter_context(net.inside("router", AddressWatch))
         assert watch.read() == []
         net.run("router", "ip", "address", "add", "198.51.100.7/24", "dev", "wan0")
         net.run("router", "ip", "address", "delete", "198.51.100.7/24", "dev", "wan0")

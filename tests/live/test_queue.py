@@ -13,7 +13,7 @@ from ipaddress import IPv4Network
 
 import pytest
 from tests.live.router import PATIENCE_S
-from tests.live.within import inside
+from tests.live.tables import installed
 
 from sipalg.codec.datagram import UdpPacket, checksums_right, parse_udp, replace_payload
 from sipalg.datapath.netlink import NetlinkError
@@ -71,20 +71,14 @@ def net() -> Iterator[Topology]:
 
 @pytest.fixture
 def table(net: Topology) -> Iterator[NftTable]:
-    made = inside(net, "router", lambda: NftTable(SETTINGS))
-    made.install()
-    net.run("router", "conntrack", "-F")
-    try:
+    with installed(net, SETTINGS) as made:
         yield made
-    finally:
-        made.remove()
-        made.close()
 
 
 @pytest.fixture
 def queue(net: Topology, table: NftTable) -> Iterator[PacketQueue]:
     assert table.exists()
-    made = inside(net, "router", lambda: PacketQueue(NUMBER, 1000))
+    made = net.inside("router", lambda: PacketQueue(NUMBER, 1000))
     try:
         yield made
     finally:
@@ -122,7 +116,7 @@ def test_the_first_packet_leaves_from_the_port_that_was_written_while_it_was_hel
         read = udp(packet)
         assert (read.source, read.destination, read.payload) == (PHONE, SERVER, b"REGISTER")
         assert packet.hook == FORWARD
-        names = {name: index for index, name in inside(net, "router", socket.if_nameindex)}
+        names = {name: index for index, name in net.inside("router", socket.if_nameindex)}
         assert (packet.in_ifindex, packet.out_ifindex) == (names["lan0"], names["wan0"])
         table.apply([OpenMapping(SIP, 100), AdmitPeer(SIP, SERVER.host, 100)])
         queue.verdict_accept(packet.packet_id)
@@ -166,7 +160,7 @@ def test_many_verdicts_go_in_batches_and_each_packet_gets_its_own(net: Topology,
         expected = [b"%03d" % n + (b"" if p.packet_id % 3 else b"!" * 1000) for n, p in enumerate(packets)]
         assert [server.recv(2000) for _ in range(100)] == expected
         assert queue.received == 100
-        assert inside(net, "router", queue.statistics) == (0, 0, 0, packets[-1].packet_id)
+        assert net.inside("router", queue.statistics) == (0, 0, 0, packets[-1].packet_id)
 
 
 def test_a_verdict_on_a_packet_that_is_gone_is_counted_and_harms_nobody(net: Topology, queue: PacketQueue) -> None:
@@ -244,13 +238,13 @@ def test_without_a_process_packets_pass(net: Topology, table: NftTable) -> None:
 
 
 def test_what_overflows_passes_and_is_counted(net: Topology, table: NftTable) -> None:
-    queue = inside(net, "router", lambda: PacketQueue(NUMBER, 10))
+    queue = net.inside("router", lambda: PacketQueue(NUMBER, 10))
     try:
         with bound(net, "phone1", 5060) as phone, bound(net, "server", 5060) as server:
             for number in range(15):
                 phone.sendto(b"%d" % number, SERVER)
             assert [server.recv(100) for _ in range(5)] == [b"%d" % number for number in range(10, 15)]
-            assert inside(net, "router", queue.statistics).waiting == 10
+            assert net.inside("router", queue.statistics).waiting == 10
             assert len(queue.receive()) == 10
             assert table.packets_to_queue() - queue.received == 5
     finally:
@@ -258,7 +252,7 @@ def test_what_overflows_passes_and_is_counted(net: Topology, table: NftTable) ->
 
 
 def test_closing_lets_the_held_packets_pass(net: Topology, table: NftTable) -> None:
-    queue = inside(net, "router", lambda: PacketQueue(NUMBER, 10))
+    queue = net.inside("router", lambda: PacketQueue(NUMBER, 10))
     with bound(net, "phone1", 5060) as phone, bound(net, "server", 5060) as server:
         phone.sendto(b"one", SERVER)
         assert len(held(queue)) == 1
@@ -269,7 +263,7 @@ def test_closing_lets_the_held_packets_pass(net: Topology, table: NftTable) -> N
 
 
 def test_nothing_passes_while_a_queue_is_given_back_for_the_next_process(net: Topology) -> None:
-    table = inside(net, "router", lambda: NftTable(replace(SETTINGS, observing=False)))
+    table = net.inside("router", lambda: NftTable(replace(SETTINGS, observing=False)))
     table.install()
     sent = subprocess.Popen(
         net.command("phone1", sys.executable, "-c", FLOOD, str(PHONE.port), SERVER.host, str(SERVER.port)),
@@ -281,7 +275,7 @@ def test_nothing_passes_while_a_queue_is_given_back_for_the_next_process(net: To
             waited = 0
             for _ in range(CLOSINGS):
                 table.serve()
-                queue = inside(net, "router", lambda: PacketQueue(NUMBER, 1_000_000))
+                queue = net.inside("router", lambda: PacketQueue(NUMBER, 1_000_000))
                 waited += len(held(queue))
                 queue.close(let_go=False)
             with pytest.raises(BlockingIOError):
@@ -298,9 +292,9 @@ def test_nothing_passes_while_a_queue_is_given_back_for_the_next_process(net: To
 def test_a_number_that_another_process_has_is_refused(net: Topology, queue: PacketQueue) -> None:
     first = queue.number - 7
     with pytest.raises(NetlinkError, match=f"queue {queue.number}: Operation not permitted; stop the program"):
-        inside(net, "router", lambda: PacketQueue(first, queues=8))
+        net.inside("router", lambda: PacketQueue(first, queues=8))
     # The seven others are free again.
-    inside(net, "router", lambda: PacketQueue(first, queues=7)).close()
+    net.inside("router", lambda: PacketQueue(first, queues=7)).close()
 
 
 def seconds_left(net: Topology, *options: str) -> int:

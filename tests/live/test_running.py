@@ -19,7 +19,7 @@ from sipalg.control.socket.client import ask
 from sipalg.datapath.netlink import NetlinkError, NetlinkSocket
 from sipalg.datapath.nft_features import Features, find_features
 from sipalg.lab import firewall
-from sipalg.lab.topology import ADDRESS, NETNS_DIRECTORY, OTHER_PUBLIC_ADDRESS, PUBLIC_ADDRESS, _enter
+from sipalg.lab.topology import ADDRESS, NETNS_DIRECTORY, OTHER_PUBLIC_ADDRESS, PUBLIC_ADDRESS, enter
 
 pytestmark = [pytest.mark.lab, pytest.mark.usefixtures("namespaces")]
 
@@ -322,7 +322,7 @@ def test_a_table_that_somebody_removes_comes_back_with_its_mappings(
     started, ending = threading.Event(), threading.Event()
 
     def work() -> None:
-        _enter(NETNS_DIRECTORY / router.net.namespace("router"))
+        enter(NETNS_DIRECTORY / router.net.namespace("router"))
         service = Service(options, [], lambda _: None)
         try:
             service.start()

@@ -9,7 +9,7 @@ from dataclasses import replace
 from ipaddress import IPv4Network
 
 import pytest
-from tests.live.within import inside
+from tests.live.tables import installed
 
 from sipalg.datapath.netlink import NetlinkError
 from sipalg.datapath.nft_rules import TableSettings
@@ -59,23 +59,17 @@ def net() -> Iterator[Topology]:
 
 @pytest.fixture
 def table(net: Topology) -> Iterator[NftTable]:
-    made = inside(net, "router", lambda: NftTable(SETTINGS))
-    made.install()
-    net.run("router", "conntrack", "-F")
-    try:
+    with installed(net, SETTINGS) as made:
         yield made
-    finally:
-        made.remove()
-        made.close()
 
 
 @pytest.fixture
 def unowned(net: Topology) -> Iterator[NftTable]:
     """Give a table as on a kernel without owners and without renewing by adding."""
-    with_all = inside(net, "router", lambda: NftTable(SETTINGS))
+    with_all = net.inside("router", lambda: NftTable(SETTINGS))
     features = with_all.features._replace(owner_persist=False, timeout_update=False)
     with_all.close()
-    made = inside(net, "router", lambda: NftTable(SETTINGS, features))
+    made = net.inside("router", lambda: NftTable(SETTINGS, features))
     made.install()
     try:
         yield made
@@ -199,7 +193,7 @@ def test_a_second_process_is_refused_and_changes_nothing(net: Topology, table: N
     if not table.features.owner_persist:
         pytest.skip("this kernel's tables have no owner that may leave (6.9)")
     table.apply([OpenMapping(SIP, 100)])
-    second = inside(net, "router", lambda: NftTable(replace(SETTINGS, ports=(5070,))))
+    second = net.inside("router", lambda: NftTable(replace(SETTINGS, ports=(5070,))))
     with pytest.raises(NetlinkError) as caught:
         second.install()
     second.close()
@@ -208,10 +202,10 @@ def test_a_second_process_is_refused_and_changes_nothing(net: Topology, table: N
 
 
 def test_the_next_process_goes_on_with_the_mappings(net: Topology) -> None:
-    first = inside(net, "router", lambda: NftTable(SETTINGS))
+    first = net.inside("router", lambda: NftTable(SETTINGS))
     first.install([OpenMapping(SIP, 1000), AdmitPeer(SIP, "1.2.3.4", 1000)])
     first.close()
-    successor = inside(net, "router", lambda: NftTable(replace(SETTINGS, ports=(5070,), sip_timeout_s=600)))
+    successor = net.inside("router", lambda: NftTable(replace(SETTINGS, ports=(5070,), sip_timeout_s=600)))
     try:
         assert standing(successor) == {SIP: pytest.approx(1000, abs=5)}
         successor.install([OpenMapping(MEDIA, 100)])
@@ -259,7 +253,7 @@ def test_the_guard_tells_what_others_do_and_the_table_comes_back(net: Topology, 
 
 def test_a_table_of_another_layout_is_replaced(net: Topology) -> None:
     net.run("router", "nft", "add table ip sipalg; add map ip sipalg snat_map { type inet_service : mark; }")
-    table = inside(net, "router", lambda: NftTable(SETTINGS))
+    table = net.inside("router", lambda: NftTable(SETTINGS))
     try:
         table.install([OpenMapping(SIP, 100)])
         assert list(standing(table)) == [SIP]
@@ -365,7 +359,7 @@ def test_a_removed_table_is_gone_and_removing_it_again_is_no_error(table: NftTab
 
 
 def test_two_tables_stand_side_by_side(net: Topology, table: NftTable) -> None:
-    other = inside(net, "router", lambda: NftTable(replace(SETTINGS, name="another", queue_number=5070)))
+    other = net.inside("router", lambda: NftTable(replace(SETTINGS, name="another", queue_number=5070)))
     try:
         other.install([OpenMapping(MEDIA, 100)])
         table.apply([OpenMapping(SIP, 100)])

@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from tests.live.router import PATIENCE_S
-from tests.live.within import inside
 from tests.sniffer.packets import ethernet, transport, udp
 
 from sipalg.capture.records import Captured
@@ -43,7 +42,7 @@ def tap(cable: Topology) -> Iterator[Callable[..., Tap]]:
 
     def make(**texts: str) -> Tap:
         settings = settings_of({key.replace("_", "-"): text for key, text in texts.items()})
-        made.append(inside(cable, "router", lambda: Tap(settings)))
+        made.append(cable.inside("router", lambda: Tap(settings)))
         return made[-1]
 
     yield make
@@ -57,7 +56,7 @@ def raw(net: Topology, name: str) -> socket.socket:
         end.bind((name, 0))
         return end
 
-    return inside(net, "router", make)
+    return net.inside("router", make)
 
 
 def take(tap: Tap, count: int) -> list[Captured]:
@@ -135,7 +134,7 @@ def test_an_interface_without_link_layer_gets_one(cable: Topology, tap: Callable
         fcntl.ioctl(device, TUNSETIFF, struct.pack("16sH22x", b"tun9", TUN))
         return device
 
-    device = inside(cable, "router", make)
+    device = cable.inside("router", make)
     try:
         cable.run("router", "ip", "link", "set", "tun9", "up")
         one = tap(filter_interface="tun9", filter_port="5060", filter_ip_address="10.9.0.0/24")

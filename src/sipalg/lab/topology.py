@@ -17,9 +17,12 @@ import socket
 import subprocess
 import tempfile
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
-from typing import Final, Literal, NamedTuple, Self
+from typing import Final, Literal, NamedTuple, Self, TypeVar
+
+Made = TypeVar("Made")
 
 NETNS_DIRECTORY: Final = Path("/run/netns")
 CLONE_NEWNET: Final = 0x40000000  # <linux/sched.h>
@@ -143,22 +146,29 @@ class Topology:
         self, host: str, kind: socket.SocketKind = socket.SOCK_DGRAM, protocol: int = 0
     ) -> socket.socket:
         """Make an IPv4 socket that belongs to a host; it can be used from any thread."""
-        made: list[socket.socket] = []
+        try:
+            return self.inside(host, lambda: socket.socket(socket.AF_INET, kind, protocol))
+        except OSError as error:
+            raise LabError(f"no socket on {host}: {error}") from error
+
+    def inside(self, host: str, make: Callable[[], Made]) -> Made:
+        """Make something in a host's namespace; sockets stay where they were made. An OSError is raised here."""
+        made: list[Made] = []
         failed: list[OSError] = []
 
-        def make() -> None:
+        def work() -> None:
             # setns concerns this thread only, and it ends right away: the rest of the process stays where it is.
             try:
-                _enter(NETNS_DIRECTORY / self.namespace(host))
-                made.append(socket.socket(socket.AF_INET, kind, protocol))
+                enter(NETNS_DIRECTORY / self.namespace(host))
+                made.append(make())
             except OSError as error:
                 failed.append(error)
 
-        thread = threading.Thread(target=make)
+        thread = threading.Thread(target=work)
         thread.start()
         thread.join()
         if failed:
-            raise LabError(f"no socket on {host}: {failed[0]}")
+            raise failed[0]
         return made[0]
 
     def set_timeouts(self, unreplied_s: int, stream_s: int) -> None:
@@ -297,7 +307,8 @@ def _namespaces() -> list[Path]:
     return list(NETNS_DIRECTORY.iterdir()) if NETNS_DIRECTORY.exists() else []
 
 
-def _enter(path: Path) -> None:
+def enter(path: Path) -> None:
+    """Have this thread live in a namespace from now on. Raises OSError."""
     libc = ctypes.CDLL(None, use_errno=True)
     descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     try:
