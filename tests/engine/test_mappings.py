@@ -1,11 +1,12 @@
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 
 import pytest
 
 from sipalg.engine import mappings as module
-from sipalg.engine.mappings import Mappings
+from sipalg.engine.mappings import Mappings, public_key
 from sipalg.engine.rows import Entry, MappingKey
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
@@ -116,7 +117,12 @@ def test_a_refused_port_is_left_alone_for_a_while() -> None:
     table.transaction.now = 33.0
     assert table.open(5060, P2) == 5060
     table.mappings.refuse(UDP, Endpoint(N, 7000), 33.0)
-    assert list(table.mappings.refused) == [(UDP, 7000, b"")]
+    assert list(table.mappings.refused) == [public_key(UDP, 7000, b"")]
+
+
+def test_public_ends_are_told_apart() -> None:
+    ends = list(itertools.product((TCP, UDP), (1, 5060, 65_535), (b"", b"2001:db8::1", b"2001:db8::2")))
+    assert len({public_key(*end) for end in ends}) == len(ends)
 
 
 def test_found_by_public_and_private_address() -> None:

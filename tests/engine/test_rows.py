@@ -37,7 +37,7 @@ def test_rows_go_back_to_what_they_were() -> None:
     mark = transaction.mark()
     transaction.keep(row)
     row.contacts, row.peers = (contact,), (Endpoint(N, 1),)
-    row.mapping = MAPPING._replace(purpose="media")
+    row.purpose = "media"
     transaction.keep(contact)
     contact.expires_at, contact.granted_s, contact.longest_s = 20.0, 5, 6.0
     transaction.keep(row.home)

@@ -217,12 +217,12 @@ class Alg:
     def public_of(self, protocol: int, private: Endpoint) -> Endpoint | None:
         """The public address of a private one, None if it has no mapping."""
         entry = self.mappings.entries.get((protocol, private))
-        return None if entry is None else entry.mapping.public
+        return None if entry is None else entry.public
 
     def private_of(self, protocol: int, public: Endpoint) -> Endpoint | None:
         """The private address behind a public one, None if it is nobody's."""
         entry = self.mappings.of_end(protocol, public)
-        return None if entry is None else entry.mapping.private
+        return None if entry is None else entry.key[1]
 
     def take_told(self) -> list[Told]:
         """What happened since the last call, oldest first, of which `event_of` makes events."""

@@ -200,7 +200,10 @@ class Contacts:
         return now <= self._lenient_until or home.when_asked(call_id_of(message)) >= now - LINGER_S
 
     def _of(self, line: Line, entry: Entry) -> Contact | None:
-        """The contact of a line that is reached through a mapping."""
+        """The contact of a line that is reached through a mapping, which most have one of."""
+        if len(entry.contacts) == 1:
+            alone = entry.contacts[0]
+            return alone if alone.line == line else None
         for contact in self.lines.get(line, ()):
             if contact.entry is entry:
                 return contact

@@ -193,7 +193,7 @@ class DirectMedia:
         """Whether a port may be another host's for media: none of the system's, none that signals."""
         entry = self._mappings.entries.get((UDP, private))
         return private.port >= FIRST_UNPRIVILEGED_PORT and (
-            entry is None or entry.mapping.adopted or entry.mapping.purpose != "sip"
+            entry is None or entry.adopted or entry.purpose != "sip"
         )
 
 

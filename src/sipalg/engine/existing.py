@@ -22,7 +22,7 @@ def adopt(passage: Passage, mapping: Mapping, in_interface: str, remote: Endpoin
     key = (mapping.protocol, mapping.private)
     entry = table.entries.get(key)
     if mapping.adopted:
-        other = table.of_public(*table.key_of(mapping))
+        other = table.by_public.get(table.key_of(mapping))
         for standing in (entry, other):
             if standing is not None and standing.mapping != mapping and standing.key in table.entries:
                 end(passage, standing)
@@ -31,7 +31,7 @@ def adopt(passage: Passage, mapping: Mapping, in_interface: str, remote: Endpoin
         entry = table.add(transaction, mapping, in_interface)
         if mapping.adopted:
             table.hold(transaction, key)
-    if entry is not None and entry.mapping.public == mapping.public and remote is not None:
+    if entry is not None and entry.public == mapping.public and remote is not None:
         if admit:
             passage.peers.admit(transaction, entry, remote)
         transaction.put(passage.peers.tended, (key, remote), -passage.settings.sip_timeout_s)
@@ -70,7 +70,7 @@ def end_lost(passage: Passage, *, ipv6: bool) -> None:
     transaction = passage.transaction
     for entry in list(passage.mappings.entries.values()):
         if (":" in entry.key[1].host) == ipv6:
-            transaction.tell("address-lost", private=entry.mapping.private, public=entry.mapping.public)
+            transaction.tell("address-lost", private=entry.key[1], public=entry.public)
             end(passage, entry)
 
 

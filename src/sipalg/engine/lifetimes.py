@@ -199,7 +199,7 @@ class Lifetimes:
         beats_s = keepalive_s(heard.beat, now)
         happened_s = min(beats_s, longest_s) if beats_s and longest_s else beats_s or longest_s
         expected_s, cause = _longest(registration_s, beats_s, heard.session_s)
-        if key[0] != UDP or (entry is not None and entry.mapping.adopted) or key in self._peers.flows:
+        if key[0] != UDP or (entry is not None and entry.adopted) or key in self._peers.flows:
             expected_s, cause = 0.0, ""
         return Silence(registration_s, beats_s, heard.session_s, happened_s, expected_s, cause)
 

@@ -30,12 +30,18 @@ from sipalg.engine.verdict import (
 #: A NamedTuple's own constructor costs twice as much, and a media port is looked up in every description.
 new: Final = tuple.__new__
 
-#: A mapping is found by its protocol and public address, too. Of IPv4 there is only one of those, which is left out
-#: here: b"" in its place.
-PublicKey = tuple[int, int, bytes]
+#: A mapping is found by its protocol and public address, too. Of IPv4 there is only one of those: protocol and port
+#: in one number. Of IPv6 the address is in the key.
+PublicKey = int | tuple[int, bytes]
 PortsTaken = Callable[[int, int], bool]
 #: What came of a mapping's timer.
 Outcome = Literal["none", "refreshed", "ended"]
+
+
+def public_key(protocol: int, port: int, space: bytes) -> PublicKey:
+    """The key of a public end; `space` is what `outside.space` says of its address."""
+    number = protocol << 16 | port
+    return (number, space) if space else number
 
 
 class Mappings:
@@ -57,16 +63,17 @@ class Mappings:
 
     def of_public(self, protocol: int, port: int, host: bytes = b"") -> Entry | None:
         """The mapping that a public port belongs to: of the IPv4 address, or of the IPv6 `host` that messages name."""
-        return self.by_public.get((protocol, port, host if is_reference(host) else b""))
+        return self.by_public.get(public_key(protocol, port, host if is_reference(host) else b""))
 
     def of_end(self, protocol: int, public: Endpoint) -> Entry | None:
         """The mapping with this public end in the kernel, whatever messages name."""
         entry = self.of_public(protocol, public.port, outside.advertised(self.settings, public.host))
-        return entry if entry is not None and entry.mapping.public == public else None
+        return entry if entry is not None and entry.public == public else None
 
     def key_of(self, mapping: Mapping) -> PublicKey:
         """The key of a mapping's public end."""
-        return (mapping.protocol, mapping.public.port, outside.space(self.settings, mapping.public.host))
+        public = mapping.public
+        return public_key(mapping.protocol, public.port, outside.space(self.settings, public.host))
 
     def of_private(self, protocol: int, host: bytes, port: int) -> Entry | None:
         """The mapping of a private address as a message writes it."""
@@ -118,10 +125,10 @@ class Mappings:
                 base = entry.public_port
             elif base is None or entry.public_port != base + step:
                 return None
-            if entry is not None and entry.mapping.purpose != purpose:
+            if entry is not None and entry.purpose != purpose:
                 if purpose == "direct" and _signals(entry):
                     return None
-                if entry.mapping.purpose == "direct":
+                if entry.purpose == "direct":
                     narrow.append(entry)
         for entry in narrow:
             self._widen(transaction, entry)
@@ -134,8 +141,8 @@ class Mappings:
                 return None
         else:
             space, shared = outside.space(self.settings, public_host), outside.shares_address(self.settings, host)
-            keys = [(protocol, base + step, space) for step, _ in missing]
-            if not all(self._free(key, transaction.now, shared=shared) for key in keys):
+            now = transaction.now
+            if not all(self._free(protocol, base + step, space, now, shared=shared) for step, _ in missing):
                 return None
         for step, private in missing:
             public = new(Endpoint, (public_host, base + step))
@@ -156,7 +163,7 @@ class Mappings:
         takes hold of it, it ends there and here at the same time.
         """
         entry = self._entry(transaction, mapping, in_interface)
-        lease_s = self._lease_s(mapping)
+        lease_s = self._lease_s(mapping.purpose)
         idle_s = self.settings.sip_timeout_s if mapping.purpose == "sip" else LINGER_S
         entry.idle_until = transaction.now + (idle_s if remaining_s is None else remaining_s)
         entry.lease_until = transaction.now + (lease_s if remaining_s is None else remaining_s)
@@ -173,7 +180,7 @@ class Mappings:
         """Make a mapping for direct media one that anybody's media come in by: its own phone names it now."""
         before = entry.mapping
         transaction.keep(entry)
-        entry.mapping = before._replace(purpose="media")
+        entry.purpose = "media"
         entry.lease_until = transaction.now + MEDIA_LEASE_S
         transaction.commands += (CloseMapping(before), OpenMapping(entry.mapping, MEDIA_LEASE_S))
 
@@ -233,14 +240,14 @@ class Mappings:
     def retime(self, transaction: Transaction) -> None:
         """Begin another sip-timeout now for every mapping of sip, but for those that part anyway."""
         for entry in self.entries.values():
-            if entry.mapping.purpose == "sip" and not entry.parting:
+            if entry.purpose == "sip" and not entry.parting:
                 transaction.keep(entry)
                 entry.idle_until = transaction.now + self.settings.sip_timeout_s
                 self.rouse(transaction, entry)
 
     def renew(self, transaction: Transaction, entry: Entry) -> None:
         """Give a mapping its whole lease in the kernel again."""
-        lease_s = self._lease_s(entry.mapping)
+        lease_s = self._lease_s(entry.purpose)
         transaction.keep(entry)
         entry.lease_until = transaction.now + lease_s
         transaction.commands.append(RefreshMapping(entry.mapping, lease_s))
@@ -263,20 +270,21 @@ class Mappings:
         """Take a mapping out of all tables and close it in the kernel."""
         transaction.keep(entry)
         transaction.remove(self.entries, entry.key)
-        transaction.remove(self.by_public, self.key_of(entry.mapping))
+        mapping = entry.mapping
+        transaction.remove(self.by_public, self.key_of(mapping))
         home = entry.home
         transaction.keep(home)
         home.mappings -= 1
         if not home.mappings:
             transaction.remove(self.hosts, home.text)
-        transaction.commands.append(CloseMapping(entry.mapping))
-        transaction.tell("mapping-closed", private=entry.mapping.private, public=entry.mapping.public)
+        transaction.commands.append(CloseMapping(mapping))
+        transaction.tell("mapping-closed", private=mapping.private, public=mapping.public)
 
     def refuse(self, protocol: int, public: Endpoint, now: float) -> None:
         """Remember that the kernel wouldn't have this public end, so that the next try takes another."""
         for key in [key for key, until in self.refused.items() if until <= now]:
             del self.refused[key]
-        self.refused[protocol, public.port, outside.space(self.settings, public.host)] = now + LINGER_S
+        self.refused[public_key(protocol, public.port, outside.space(self.settings, public.host))] = now + LINGER_S
 
     def _entry(self, transaction: Transaction, mapping: Mapping, in_interface: str) -> Entry:
         """A new mapping, counted as one of its host's."""
@@ -296,29 +304,31 @@ class Mappings:
         """Make the texts again after the advertised address has changed."""
         self.by_public.clear()
         for entry in self.entries.values():
-            entry.name(self._public_host(entry.mapping))
-            self.by_public[self.key_of(entry.mapping)] = entry
+            mapping = entry.mapping
+            entry.name(self._public_host(mapping))
+            self.by_public[self.key_of(mapping)] = entry
 
-    def _lease_s(self, mapping: Mapping) -> float:
+    def _lease_s(self, purpose: Purpose) -> float:
         """How long an element lives in the kernel unrefreshed: long, so that the hot path never has to refresh."""
-        return 2.0 * self.settings.sip_timeout_s if mapping.purpose == "sip" else MEDIA_LEASE_S
+        return 2.0 * self.settings.sip_timeout_s if purpose == "sip" else MEDIA_LEASE_S
 
     def _lease_middle(self, entry: Entry) -> float:
         """When the mapping's lease is to be refreshed; one formula, so that a due timer always finds it due."""
-        return entry.lease_until - 0.5 * self._lease_s(entry.mapping)
+        return entry.lease_until - 0.5 * self._lease_s(entry.purpose)
 
     def mappings_of(self, host: bytes) -> int:
         """How many mappings an inside host has."""
         home = self.hosts.get(host)
         return 0 if home is None else home.mappings
 
-    def _free(self, key: PublicKey, now: float, *, shared: bool = True) -> bool:
+    def _free(self, protocol: int, port: int, space: bytes, now: float, *, shared: bool = True) -> bool:
         """Whether nobody has this public end: no mapping of ours, no refusal, nobody else on a `shared` address."""
+        key = public_key(protocol, port, space)
         return (
-            FIRST_UNPRIVILEGED_PORT <= key[1] <= MAX_PORT
+            FIRST_UNPRIVILEGED_PORT <= port <= MAX_PORT
             and key not in self.by_public
             and self.refused.get(key, 0.0) <= now
-            and not (shared and self.ports_taken(key[0], key[1]))
+            and not (shared and self.ports_taken(protocol, port))
         )
 
     def _free_block(
@@ -336,11 +346,11 @@ class Mappings:
         now, port = transaction.now, first.port
         host = outside.space(self.settings, outside.nat_host(self.settings, first.host))
         shared = outside.shares_address(self.settings, first.host)
-        own = ((protocol, port + step, host) for step in range(size))
-        if not (shared and even and port % 2) and all(self._free(key, now, shared=shared) for key in own):
+        own = (self._free(protocol, port + step, host, now, shared=shared) for step in range(size))
+        if not (shared and even and port % 2) and all(own):
             return port
         for base in self._candidates(size, even) if shared else ():
-            if all(self._free((protocol, base + step, host), now) for step in range(size)):
+            if all(self._free(protocol, base + step, host, now) for step in range(size)):
                 transaction.put(self._cursor, "next", base + size)
                 return base
         return None
@@ -358,4 +368,4 @@ class Mappings:
 
 def _signals(entry: Entry) -> bool:
     """Whether a mapping is for signalling, and not the administrator's own port forward."""
-    return entry.mapping.purpose == "sip" and not entry.mapping.adopted
+    return entry.purpose == "sip" and not entry.adopted

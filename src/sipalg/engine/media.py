@@ -67,7 +67,7 @@ def flows_between(mappings: Mappings, local: Ends, remote: Ends, before: tuple[F
                 # None where the private port has lost its mapping.
                 entry = entries.get((UDP, private))
                 if entry is not None:
-                    flows.append(new(Flow, (UDP, private, entry.mapping.public, outside)))
+                    flows.append(new(Flow, (UDP, private, entry.public, outside)))
     return tuple(dict.fromkeys(flows))
 
 

@@ -42,7 +42,7 @@ class MediaSources:
         answered = self._answered(call)
         for key in dialog.keys:
             entry = self._mappings.entries[key]
-            if entry.mapping.purpose != "media" or entry.mapping.adopted:
+            if entry.purpose != "media" or entry.adopted:
                 continue
             if hosts is not None:
                 self._admit(transaction, entry, hosts)

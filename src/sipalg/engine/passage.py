@@ -115,7 +115,7 @@ class Passage:
         outward = datagram.in_interface in self.settings.inside_interfaces
         own, remote = (datagram.source, datagram.destination) if outward else (datagram.destination, datagram.source)
         entry = self.mappings.entries.get((datagram.protocol, own))
-        if entry is None or entry.mapping.purpose != "sip" or self._is_exempt(remote.host):
+        if entry is None or entry.purpose != "sip" or self._is_exempt(remote.host):
             return False
         if outward:
             self.mappings.touch(self.transaction, entry)

@@ -38,11 +38,11 @@ class Peers:
             if peer.host == remote.host:
                 return
         if len(entry.peers) >= MAX_PEERS_PER_MAPPING:
-            transaction.tell("too-many-peers", private=entry.mapping.private, peer=remote)
+            transaction.tell("too-many-peers", private=entry.key[1], peer=remote)
             return
         self._set(transaction, entry, (*entry.peers, remote))
         transaction.commands.append(AdmitPeer(entry.mapping, remote.host, self._lease_s(transaction, entry)))
-        transaction.tell("peer-admitted", private=entry.mapping.private, peer=remote.host)
+        transaction.tell("peer-admitted", private=entry.key[1], peer=remote.host)
 
     def dismiss_one(self, transaction: Transaction, entry: Entry, host: str) -> None:
         """Let an address in no more; what flows already goes on until it is silent."""
@@ -63,7 +63,7 @@ class Peers:
 
     def establish(self, transaction: Transaction, entry: Entry, remote: Endpoint) -> None:
         """Make the flow between a port that the phone named but didn't send from, and the server it named it to."""
-        flow = Flow(entry.mapping.protocol, entry.mapping.private, entry.mapping.public, remote)
+        flow = Flow(*entry.key, entry.public, remote)
         flows = self.flows.get(entry.key, ())
         if flow in flows or len(flows) >= MAX_PEERS_PER_MAPPING:
             return
@@ -79,7 +79,7 @@ class Peers:
         if last is None or transaction.now - last < 0.1 * self.settings.sip_timeout_s:
             return
         transaction.put(self.tended, place, transaction.now)
-        flow = Flow(entry.mapping.protocol, entry.mapping.private, entry.mapping.public, remote)
+        flow = Flow(*entry.key, entry.public, remote)
         transaction.commands.append(CheckFlow(flow, self.settings.sip_timeout_s, fixed=True))
 
     def forget(self, flow: Flow) -> None:

@@ -90,9 +90,9 @@ class Records:
         entry = self._passage.mappings.entries[key]
         flows = self._passage.peers.flows.get(key, ())
         return {
-            "public": entry.mapping.public,
-            "purpose": entry.mapping.purpose,
-            "adopted": entry.mapping.adopted,
+            "public": entry.public,
+            "purpose": entry.purpose,
+            "adopted": entry.adopted,
             "interface": entry.in_interface,
             "idle_until": entry.idle_until,
             "lease_until": entry.lease_until,

@@ -199,7 +199,7 @@ class _Resuming:
             flow
             for flow in flows
             if (flow.protocol, flow.private) in self._resumed
-            and entries[flow.protocol, flow.private].mapping.public == flow.public
+            and entries[flow.protocol, flow.private].public == flow.public
         )
 
 

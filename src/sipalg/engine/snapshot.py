@@ -48,10 +48,10 @@ def _mappings(passage: Passage, now: float) -> list[dict[str, object]]:
         rows.append(
             {
                 "protocol": _PROTOCOLS[key[0]],
-                "private": str(entry.mapping.private),
-                "public": str(entry.mapping.public),
-                "purpose": entry.mapping.purpose,
-                "adopted": entry.mapping.adopted,
+                "private": str(key[1]),
+                "public": str(entry.public),
+                "purpose": entry.purpose,
+                "adopted": entry.adopted,
                 "interface": entry.in_interface,
                 "holders": entry.uses,
                 "ends_in_s": None if entry.uses else _left(entry.idle_until, now),
