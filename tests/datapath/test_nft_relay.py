@@ -8,6 +8,7 @@ import pytest
 from tests.datapath.test_nft_rules import ALL, NONE, SETTINGS, names, of_kind
 
 from sipalg.datapath import netlink, nft_codec, nft_relay, nft_rules
+from sipalg.datapath.nft_family import IPV4, IPV6, Family
 from sipalg.datapath.nft_features import Features
 from sipalg.datapath.nft_rules import RelayRules
 
@@ -64,6 +65,34 @@ def test_when_it_ends_new_connections_wait_for_the_next_and_old_ones_are_reset()
     assert "let by: to the relay" not in told
     quiet = comments(nft_relay.without_relay(replace(RELAY, observing=True), ALL))
     assert "to the next ALG, if it comes soon" not in quiet
+
+
+def hooked(messages: list[netlink.Message]) -> set[str]:
+    """Give the base chains that stand after these messages."""
+    made = {netlink.string(one[3]) for one in of_kind(messages, nft_codec.NEW_CHAIN) if 4 in one}
+    return made - {netlink.string(one[3]) for one in of_kind(messages, nft_codec.DELETE_CHAIN)}
+
+
+def test_before_its_first_connection_only_the_forward_hook_looks_for_tcp() -> None:
+    asleep = replace(RELAY, relay=RelayRules(4000, 0x02000000, in_use=False))
+    assert hooked(nft_relay.structure(RELAY, ALL)) == {"tcp_relay", "tcp_input"}
+    for settings in (asleep, SETTINGS):
+        messages = nft_relay.structure(settings, ALL) + nft_relay.without_relay(settings, ALL)
+        assert hooked(messages) == {"tcp_input"}
+        written = {netlink.string(one[2]) for one in of_kind(messages, nft_codec.NEW_RULE)}
+        assert "tcp_relay" not in written
+    assert "to SIP servers" in comments(nft_relay.structure(asleep, ALL)), "its first packet is noted"
+    (judge,) = [rule for rule in nft_relay.rules(asleep, ALL) if rule.chain == "tcp_judge"]
+    assert ("objref", nft_relay.NOTED_NAME) in names(judge.expressions)
+
+
+def test_other_packets_are_asked_once_whether_they_are_tcp() -> None:
+    def of_tcp(settings: nft_rules.TableSettings, family: Family) -> list[str]:
+        rules = nft_rules.rules(settings, ALL, family)
+        return [rule.chain for rule in rules if ("immediate", nft_rules.TCP_CHAIN) in names(rule.expressions)]
+
+    assert of_tcp(RELAY, IPV4) == ["forward"]
+    assert of_tcp(RELAY, IPV6) == of_tcp(SETTINGS, IPV4) == []
 
 
 def test_tls_is_left_alone() -> None:

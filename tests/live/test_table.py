@@ -6,13 +6,14 @@ import errno
 import socket
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from ipaddress import IPv4Network
 
 import pytest
 from tests.live.tables import installed
 
 from sipalg.datapath.netlink import NetlinkError
-from sipalg.datapath.nft_rules import TableSettings
+from sipalg.datapath.nft_rules import RelayRules, TableSettings
 from sipalg.datapath.nft_table import NftTable
 from sipalg.engine.verdict import (
     ANYBODY_IPV4,
@@ -220,6 +221,27 @@ def test_the_next_process_goes_on_with_the_mappings(net: Topology) -> None:
     finally:
         successor.remove()
         successor.close()
+
+
+@pytest.mark.parametrize("in_use", [True, False])
+def test_the_next_process_hangs_the_relays_chains_where_it_needs_them(net: Topology, in_use: bool) -> None:
+    first = net.inside("router", lambda: NftTable(SETTINGS))
+    first.install([OpenMapping(SIP, 1000)])
+    first.close()
+    # As an earlier version had it.
+    net.run("router", "nft", "add chain ip sipalg tcp_forward { type filter hook forward priority 200; }")
+    for relay in (RelayRules(4000, 0x02000000, in_use=in_use), RelayRules(4000, 0x02000000, in_use=not in_use)):
+        successor = net.inside("router", partial(NftTable, replace(SETTINGS, relay=relay)))
+        try:
+            successor.install()
+            assert set(standing(successor)) == {SIP}
+            assert not successor.tcp_noted()
+            chains = net.run("router", "nft", "list", "table", "ip", "sipalg")
+            assert ("chain tcp_relay" in chains) == relay.in_use
+            assert "chain tcp_forward {" not in chains
+        finally:
+            successor.close()
+    net.run("router", "nft", "delete", "table", "ip", "sipalg")
 
 
 def test_a_conflict_at_a_restart_keeps_what_stands(table: NftTable) -> None:

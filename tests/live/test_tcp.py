@@ -255,10 +255,12 @@ def test_what_others_use_is_left_to_them(router: Router, ends: Ends) -> None:
     run("router", "ip", "route", "add", "unreachable", "192.0.2.0/24", "table", "50600")
     try:
         router.run()
-        rules = run("router", "ip", "rule")
-        assert "51:\tfrom all fwmark 0x8000000/0x8000000 iif lan0 lookup 50601 proto 150" in rules
+        assert "proto 150" not in run("router", "ip", "rule"), "nobody has come yet"
+        assert "tcp_relay" not in run("router", "nft", "list", "chains")
         _, server = ends.pair(over_tcp(register()))
         assert PHONE.encode() not in received(server, 100)
+        rules = run("router", "ip", "rule")
+        assert "51:\tfrom all fwmark 0x8000000/0x8000000 iif lan0 lookup 50601 proto 150" in rules
         answer = run("router", "nft", "list", "chain", "ip", "sipalg", "tcp_relay")
         assert "0x08000000" in answer
         router.end()

@@ -3,7 +3,8 @@
 A new connection's first SYN goes through the forward hook as ever; if the administrator's filter lets it by, it is
 noted here and dropped, and its repetition a second later is handed to the relay's listening socket. From then on the
 connection's packets are those of local sockets, and find them by mark and routing rule. A process that is gone renews
-nothing, so that new connections are plain NAT soon; what is left of its own gets a reset. nft_table sends all this.
+nothing, so that new connections are plain NAT soon; what is left of its own gets a reset. Until a first connection was
+noted no packet meets more of this than the forward hook's comparison of protocols. nft_table sends all this.
 Source: Documentation/networking/tproxy.rst, net/netfilter/nft_tproxy.c, nft_socket.c.
 """
 
@@ -13,7 +14,7 @@ import socket
 from typing import Final
 
 from sipalg.datapath import nft_codec as nft
-from sipalg.datapath.netlink import Message
+from sipalg.datapath.netlink import Message, text, u32
 from sipalg.datapath.nft_features import IPSEC_IN, IPSEC_OUT, Features
 from sipalg.datapath.nft_rules import (
     BY_DESTINATION,
@@ -27,6 +28,7 @@ from sipalg.datapath.nft_rules import (
     PREROUTING,
     SERVED,
     SIP_PRIVATE,
+    TCP_CHAIN,
     TO_INSIDE,
     TRANSLATED,
     Rule,
@@ -54,6 +56,8 @@ _MOST_RELAYED: Final = 65536
 #: administrator's INPUT chain.
 TO_RELAY_NAMES: Final = ("tcp_to_relay_from_inside", "tcp_to_relay_from_outside")
 AT_RELAY_NAMES: Final = ("tcp_at_relay_from_inside", "tcp_at_relay_from_outside")
+#: First SYNs that were noted: as soon as there is one, there is a use for the relay.
+NOTED_NAME: Final = "tcp_noted"
 #: New connections to the port of SIP over TLS, left alone.
 TLS_NAME: Final = "tcp_tls_untouched"
 
@@ -67,11 +71,10 @@ _SETS: Final = (
 #: Identities of sets are unique in a transaction, and nft_rules counts from 1.
 _FIRST_IDENTITY: Final = 100
 #: After every destination NAT (-100), where a packet has the addresses that the forward hook sees too.
-_BASE_CHAINS: Final = (
-    ("tcp_relay", "filter", PREROUTING, -90),
-    ("tcp_forward", "filter", FORWARD, 200),
-    ("tcp_input", "filter", INPUT, 200),
-)
+_AT_PREROUTING: Final = ("tcp_relay", "filter", PREROUTING, -90)
+_AT_INPUT: Final = ("tcp_input", "filter", INPUT, 200)
+#: An earlier version's, in place of TCP_CHAIN.
+_EARLIER: Final = ("tcp_forward", "filter", FORWARD, 200)
 _JUDGE: Final = "tcp_judge"
 
 _THIS_CONNECTION: Final = (
@@ -120,7 +123,7 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
                 if is_open
             ),
         ],
-        "tcp_forward": [*_forward(features), *_new(settings)],
+        TCP_CHAIN: [*_forward(features), *_new(settings)],
         "tcp_input": [
             Rule(
                 "", "came through the filter of local packets", (*_OF_TCP, *side, *at_relay, *_FIRST, _count(arrived))
@@ -131,10 +134,12 @@ def rules(settings: TableSettings, features: Features) -> tuple[Rule, ...]:
             Rule(
                 "",
                 "its repetition goes to the relay",
-                (*_THIS_CONNECTION, nft.note_in(JUDGED, _JUDGED_S), nft.drop()),
+                (*_THIS_CONNECTION, nft.note_in(JUDGED, _JUDGED_S), _count(NOTED_NAME), nft.drop()),
             )
         ],
     }
+    if not relay.in_use:
+        del by_chain["tcp_relay"]
     return _in_chains(by_chain)
 
 
@@ -165,7 +170,6 @@ def _forward(features: Features) -> list[Rule]:
     begins = (*_FIRST, *_THIS_CONNECTION, nft.forget_in(RELAYED))
     left_behind = (*FROM_INSIDE, *_NOT_FIRST, *_THIS_CONNECTION, nft.is_in(RELAYED), nft.reset())
     return [
-        Rule("", "other protocols", (*_NOT_TCP, nft.leave())),
         *ipsec,
         Rule("", "of a relay that is gone", left_behind),
         Rule("", "anew", begins),
@@ -219,11 +223,14 @@ def structure(settings: TableSettings, features: Features) -> list[Message]:
         nft.new_set(name, set_name, _FIRST_IDENTITY + place, flags, key, size=size)
         for place, (set_name, flags, key, size) in enumerate(_SETS)
     ]
-    counters = (*TO_RELAY_NAMES, *AT_RELAY_NAMES, TLS_NAME)
+    counters = (*TO_RELAY_NAMES, *AT_RELAY_NAMES, NOTED_NAME, TLS_NAME)
     messages += [nft.new_object(name, counter, nft.COUNTER) for counter in counters]
-    messages += [nft.new_base_chain(name, *chain) for chain in _BASE_CHAINS]
-    messages.append(nft.new_chain(name, _JUDGE))
-    messages += _flush(name)
+    # A base chain costs each packet of its hook something, of media too.
+    hooked = (_AT_PREROUTING, _AT_INPUT) if _in_use(settings) else (_AT_INPUT,)
+    for chain in (_AT_PREROUTING, _AT_INPUT, _EARLIER):
+        messages += [nft.new_base_chain(name, *chain), nft.flush_chain(name, chain[0])]
+        messages += [] if chain in hooked else [nft.message(nft.DELETE_CHAIN, 0, text(1, name), text(3, chain[0]))]
+    messages += [nft.new_chain(name, _JUDGE), nft.flush_chain(name, _JUDGE), nft.flush_chain(name, TCP_CHAIN)]
     messages += _written(name, rules(settings, features))
     messages.append(nft.flush_set(name, _PORTS))
     ports = [nft.element(port.to_bytes(2, "big")) for port in sorted({*settings.ports} - {TLS_PORT})]
@@ -238,17 +245,23 @@ def without_relay(settings: TableSettings, features: Features) -> list[Message]:
     A new connection's first SYN is dropped while SERVED still holds, since the next process may be there when it is
     repeated. What is left of the relay's own connections still finds its sockets, or gets a reset.
     """
-    by_chain = {"tcp_relay": [Rule("", "other protocols", (*_NOT_TCP, nft.leave())), *_standing(settings)]}
-    by_chain["tcp_forward"] = _forward(features)
+    by_chain: dict[str, list[Rule]] = {TCP_CHAIN: _forward(features), _JUDGE: [], _AT_INPUT[0]: []}
+    if _in_use(settings):
+        by_chain["tcp_relay"] = [Rule("", "other protocols", (*_NOT_TCP, nft.leave())), *_standing(settings)]
     if not settings.observing:
-        by_chain["tcp_forward"] += _new(settings)
+        by_chain[TCP_CHAIN] += _new(settings)
         by_chain[_JUDGE] = [Rule("", "to the next ALG, if it comes soon", (*IS_SERVED, nft.drop()))]
     left = _in_chains(by_chain) if settings.relay is not None else ()
-    return [*_flush(settings.name), *_written(settings.name, left)]
+    return [*(nft.flush_chain(settings.name, chain) for chain in by_chain), *_written(settings.name, left)]
 
 
-def _flush(name: str) -> list[Message]:
-    return [nft.flush_chain(name, chain) for chain in (*(chain for chain, *_ in _BASE_CHAINS), _JUDGE)]
+def ask_for_noted(table: str) -> Message:
+    """Ask for the counter of first SYNs that were noted."""
+    return nft.message(nft.GET_OBJECT, 0, text(1, table), text(2, NOTED_NAME), u32(3, nft.COUNTER))
+
+
+def _in_use(settings: TableSettings) -> bool:
+    return settings.relay is not None and settings.relay.in_use
 
 
 def _written(name: str, of_chains: tuple[Rule, ...]) -> list[Message]:

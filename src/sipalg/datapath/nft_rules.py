@@ -2,8 +2,8 @@
 
 Three ways of a packet lead through it: prerouting (one that comes for a public port becomes one for the phone),
 forward after every filter chain (SIP goes to the queue), postrouting (what a phone sends leaves from the port that
-its mapping says). What no element or port matches stays the administrator's rules' business. This module only
-writes; nft_table sends.
+its mapping says). What no element or port matches stays the administrator's rules' business. Only forward sees every
+packet, so that its first rule is for media, the most of them. This module only writes; nft_table sends.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from sipalg.datapath import nft_codec as nft
 from sipalg.datapath.netlink import Message
 from sipalg.datapath.nft_family import IPV4, IPV6, Family
 from sipalg.datapath.nft_features import IPSEC_IN, IPSEC_OUT, Features
+from sipalg.datapath.nft_media import FLOWING_MEDIA
 from sipalg.datapath.reply import MARK
 from sipalg.engine.verdict import TCP, UDP
 
@@ -61,8 +62,10 @@ _BASE_CHAINS: Final = (
     ("answers", "filter", OUTPUT, -300),
 )
 _NAT_CHAINS: Final = tuple(name for name, kind, *_ in _BASE_CHAINS if kind == "nat")
+#: Where TCP goes on in the forward hook; nft_relay writes it. As a base chain it would cost each packet of UDP too.
+TCP_CHAIN: Final = "tcp_forwarded"
 #: None is a keyword of nft's, or what it lists could not be loaded again.
-_PLAIN_CHAINS: Final = ("outbound", "inbound", "hairpin", "to_alg")
+_PLAIN_CHAINS: Final = ("outbound", "inbound", "hairpin", "to_alg", TCP_CHAIN)
 
 _MARK, _IIFNAME, _OIFNAME, _L4PROTO = 3, 6, 7, 16  # NFT_META_…
 _CT_STATUS: Final = 2  # NFT_CT_STATUS
@@ -114,6 +117,8 @@ class RelayRules(NamedTuple):
     #: Whether new connections come to it, from inside and from outside; those that stand always do.
     outward: bool = True
     inward: bool = True
+    #: Whether there ever was a connection for it: until then no packet is asked whether it is of one.
+    in_use: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,6 +239,7 @@ def rules(settings: TableSettings, features: Features, family: Family = IPV4) ->
     unanswered = (*family.from_anybody(), nft.is_in(SIP_PEERS))
     early = Rule("", "media of a call before its answer, from anybody", (*from_outside, *unanswered, *to_media_map))
     of_calls = [its_own, early] if settings.media_filter else [its_own]
+    over_tcp = Rule("", "SIP over TCP", (LOAD_PROTOCOL, nft.is_equal(bytes((TCP,))), nft.goto(TCP_CHAIN)))
     by_chain = {
         "prerouting": [
             *ipsec_in,
@@ -256,6 +262,8 @@ def rules(settings: TableSettings, features: Features, family: Family = IPV4) ->
             ),
         ],
         "forward": [
+            Rule("", "media that flow", (*FLOWING_MEDIA, nft.accept())),
+            *([over_tcp] if settings.relay and family == IPV4 else []),
             Rule("", "other protocols", (LOAD_PROTOCOL, nft.is_in(_PROTOCOLS, invert=True), nft.leave())),
             *ipsec_out,
             *ipsec_in,

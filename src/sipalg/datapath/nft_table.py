@@ -88,12 +88,18 @@ class NftTable:
         to some number: flows have them, and to take one away costs every packet that waits in any queue.
         """
         try:
+            self._own()
             self._bring_to_our_form(commands)
         except NetlinkError as error:
             if error.index >= 0 or error.errno not in _OTHER_LAYOUT or not self.exists():
                 raise
             # A table of another version: what it holds can't be kept.
             self._run([*self._deletions(), *self._structure()], commands)
+
+    def _own(self) -> None:
+        """Become the owner of a table that stands: a transaction that does can't add base chains to it as well."""
+        if self.features.owner_persist and self.exists():
+            self._run([nft_codec.new_table(self.settings.name, nft_codec.OWNER | nft_codec.PERSIST)], ())
 
     def change(self, settings: TableSettings) -> None:
         """Bring the standing table to other settings (of the same `name`) in one transaction; its mappings stay."""
@@ -201,6 +207,15 @@ class NftTable:
         counts = self._counters()
         return {name: counts.get(name, 0) for name in names}
 
+    def tcp_noted(self) -> bool:
+        """Tell whether a new connection over TCP was ever noted for the relay. False without table."""
+        try:
+            return any(map(_packets, self._netlink.request(nft_relay.ask_for_noted(self.settings.name))))
+        except NetlinkError as error:
+            if error.errno == errno.ENOENT:
+                return False
+            raise
+
     def packets_from_strangers(self) -> int:
         """Count the packets to a phone's public SIP port whose sender is no peer of it, as above. 0 without table."""
         return self._counters().get(nft_rules.STRANGERS_NAME, 0)
@@ -275,9 +290,8 @@ class NftTable:
         """Return the tables' counters of packets by name."""
         counts: defaultdict[str, int] = defaultdict(int)
         for message in (one for family in self.settings.families for one in self._objects(family, nft_codec.COUNTER)):
-            found = netlink.attributes(message.body, 4)
-            packets = netlink.attributes(found.get(nft_codec.OBJECT_DATA, b"")).get(2, b"")
-            counts[netlink.string(found.get(nft_codec.OBJECT_NAME, b""))] += netlink.number(packets)
+            name = netlink.attributes(message.body, 4).get(nft_codec.OBJECT_NAME, b"")
+            counts[netlink.string(name)] += _packets(message)
         return counts
 
     def _objects(self, family: Family, kind: int) -> list[Message]:
@@ -289,3 +303,9 @@ class NftTable:
             return []
         found = [netlink.attributes(message.body, 4) for message in self._objects(family, nft_codec.CT_TIMEOUT)]
         return [netlink.string(one.get(nft_codec.OBJECT_NAME, b"")) for one in found]
+
+
+def _packets(counter: Message) -> int:
+    """Read how many packets a counter has seen."""
+    data = netlink.attributes(counter.body, 4).get(nft_codec.OBJECT_DATA, b"")
+    return netlink.number(netlink.attributes(data).get(2, b""))

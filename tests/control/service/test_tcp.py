@@ -60,13 +60,20 @@ class World(SimpleNamespace):
         self.settings = ROUTER
         self.nat_address = "203.0.113.1"
         self.counters = dict.fromkeys((*TO_RELAY_NAMES, *AT_RELAY_NAMES, "tcp_tls_untouched"), 0)
+        #: Whether there was a connection over TCP already, before this process.
+        self.noted: bool = True
         self.table = SimpleNamespace(
-            features=SimpleNamespace(relay=True), tcp_counters=lambda: self.counters, exists=lambda: True
+            features=SimpleNamespace(relay=True),
+            tcp_counters=lambda: self.counters,
+            tcp_noted=lambda: self.noted,
+            exists=lambda: True,
         )
         self.driver = SimpleNamespace(messages={"received": 3})
         self.alg = SimpleNamespace(public_of=None, mappings=SimpleNamespace(aliases={}))
         self.routes = SimpleNamespace(inside_interface=None)
-        self.loop = self.tell = None
+        self.chores: list[float] = []
+        self.loop = SimpleNamespace(every=lambda interval_s, _: self.chores.append(interval_s))
+        self.tell = None
         self.changed: list[RelayRules | None] = []
         self.changes = SimpleNamespace(follow_tcp=lambda: self.changed.append(self.tcp.rules(self.settings)))
         self.tcp = Tcp(cast("Service", self))
@@ -106,6 +113,40 @@ def test_it_is_made_where_it_is_wanted(world: World) -> None:
     world.tcp.stop()
     assert world.route[2:] == ["removed"]
     assert world.tcp.facts()["tcp"] == "plain"
+
+
+def test_no_packet_is_asked_about_it_before_there_is_a_connection(world: World) -> None:
+    world.noted = False
+    world.tcp.begin()
+    (each_s,) = world.chores
+    assert each_s < 0.5, "a first packet is repeated after a second"
+    assert world.tcp.rules(ROUTER) == RelayRules(4000, 0x02000000, in_use=False)
+    world.stands = False
+    for _ in range(10):
+        world.tcp.look_for_use()
+        world.tcp.look()
+    assert (world.route, world.changed) == (["removed"], [])
+    world.noted = True
+    for _ in range(2):
+        world.tcp.look_for_use()
+    assert world.route == ["removed", "50600 ('lan0', 'wan0')"]
+    assert world.changed == [RelayRules(4000, 0x02000000)]
+
+
+def test_a_routing_rule_that_is_refused_when_it_is_needed_makes_it_plain_nat(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    world.tcp.look_for_use()
+    world.noted = False
+    world.tcp.rules(ROUTER)
+    relay = relay_of(world)
+    monkeypatch.setattr(policy_route, "add", fail(OSError(errno.EOPNOTSUPP, "Not supported")))
+    world.noted = True
+    for _ in range(2):
+        world.tcp.look_for_use()
+    assert relay.said == ["start", "close"]
+    assert world.changed == [None]
+    assert world.tcp.warnings == ["SIP over TCP isn't translated: the kernel refuses the routing rule: Not supported"]
 
 
 @pytest.mark.parametrize("settings", [replace(ROUTER, tcp="plain"), replace(ROUTER, mode="observe")])

@@ -2,7 +2,8 @@
 
 Off the messages' way: at start and at changes this finds out whether the relay can be there, and has the rules say so;
 each second it looks whether the administrator's filter lets connections through to it. Where anything is missing, TCP
-is plain NAT, and one line tells why.
+is plain NAT, and one line tells why. The routing rule, which costs every packet of the router's something, is made
+when the first connection was noted, and before its first packet is repeated (ADR 0044).
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ _SIDES: Final = ("inside", "outside")
 _PATIENT_LOOKS: Final = 2
 #: At how many looks the routing rule is looked for once.
 _LOOKS_PER_ROUTE: Final = 10
+#: How often it is asked whether there is a use for the relay, seconds: a first packet is repeated after one (RFC 6298
+#: §2.1).
+_USE_S: Final = 0.25
 
 
 class Tcp:
@@ -50,9 +54,12 @@ class Tcp:
         self._lost = dict.fromkeys(_SIDES, 0)
         self._lost_looks = dict.fromkeys(_SIDES, 0)
         self._looks = 0
+        #: Whether there ever was a connection for the relay, so that rules for its packets are needed.
+        self._in_use = False
 
     def begin(self) -> None:
         """Take away what an earlier process left, before rules are written. Never raises."""
+        self._service.loop.every(_USE_S, self.look_for_use)
         if self._service.settings.mode == "enforce":
             with contextlib.suppress(OSError):
                 policy_route.remove()
@@ -68,8 +75,8 @@ class Tcp:
             self.why = ""
         if self.relay is None or self._place is None:
             return None
-        open_to = [wanted and side not in self._shut for side in _SIDES]
-        return RelayRules(self.relay.port, self._place.bit, *open_to)
+        outward, inward = (wanted and side not in self._shut for side in _SIDES)
+        return RelayRules(self.relay.port, self._place.bit, outward, inward, self._in_use)
 
     @property
     def warnings(self) -> list[str]:
@@ -101,6 +108,19 @@ class Tcp:
         if self._looks % _LOOKS_PER_ROUTE == 0:
             self._keep_route()
 
+    def look_for_use(self) -> None:
+        """Have the relay's packets find it from now on if a first connection was noted; each `_USE_S`."""
+        if self._in_use or self.relay is None or self._place is None or not self._service.table.tcp_noted():
+            return
+        self._in_use = True
+        settings = self._service.settings
+        try:
+            policy_route.add(self._place, (*settings.inside, settings.outside))
+        except OSError:
+            # Whether it is refused once more is told where it is made anew.
+            self._end()
+        self._change_rules()
+
     def try_again(self) -> None:
         """Have new connections come here again, after the administrator changed his rules."""
         if self._shut:
@@ -109,10 +129,13 @@ class Tcp:
 
     def stop(self) -> None:
         """End connections, and take the routing rule away. Never raises."""
-        if self.relay is None:
-            return
-        self.relay.close()
-        self.relay = None
+        if self.relay is not None:
+            self._end()
+
+    def _end(self) -> None:
+        if self.relay is not None:
+            self.relay.close()
+        self.relay = self._place = None
         with contextlib.suppress(OSError):
             policy_route.remove()
 
@@ -158,7 +181,9 @@ class Tcp:
         except OSError as error:
             return f"no listening socket, or no look at the routing rules: {error.strerror}"
         try:
-            policy_route.add(place, (*settings.inside, settings.outside))
+            self._in_use = self._in_use or service.table.tcp_noted()
+            if self._in_use:
+                policy_route.add(place, (*settings.inside, settings.outside))
         except OSError as error:
             relay.close()
             return f"the kernel refuses the routing rule: {error.strerror}"
@@ -187,7 +212,7 @@ class Tcp:
         settings = self._service.settings
         names = (*settings.inside, settings.outside)
         try:
-            if self._place is None or policy_route.stands(self._place, names):
+            if self._place is None or not self._in_use or policy_route.stands(self._place, names):
                 return False
             policy_route.remove()
             policy_route.add(self._place, names)

@@ -1,0 +1,31 @@
+"""How our forward chain knows the media of calls: by their first byte, before it asks for anything that costs more.
+
+Media are nearly all that a router of phones forwards, and each of their packets goes through the forward hook: its
+first rule lets them go on. What isn't told by it, such as T.38 or DTLS, goes through the rules behind as ever.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+from sipalg.datapath import nft_codec as nft
+from sipalg.engine.verdict import UDP
+
+_L4PROTO: Final = 16  # NFT_META_L4PROTO
+_CT_STATE: Final = 0  # NFT_CT_STATE
+_ESTABLISHED: Final = 0x2  # NF_CT_STATE_BIT(IP_CT_ESTABLISHED), and the same of a reply
+#: The first byte behind UDP's header of 8: RTP and RTCP have their version, 2, in its upper two bits (RFC 3550 §5.1,
+#: §6.4.1), and nothing else that shares their ports does (RFC 7983 §7). Neither does SIP: no text in UTF-8 begins so
+#: (RFC 3629 §3).
+_VERSION: Final = (nft.load_payload(2, 8, 1), nft.mask_byte(0xC0), nft.is_equal(b"\x80"))
+
+#: Goes on where it is such a packet of a flow that stands. A flow's first packet isn't meant: the rules behind give
+#: SIP flows their timeouts then.
+FLOWING_MEDIA: Final = (
+    nft.load_meta(_L4PROTO),
+    nft.is_equal(bytes((UDP,))),
+    *_VERSION,
+    nft.load_ct(_CT_STATE),
+    nft.mask(_ESTABLISHED),
+    nft.is_not_equal(bytes(4)),
+)
