@@ -12,7 +12,7 @@ from functools import partial
 from statistics import median
 from typing import Final
 
-from bench import calls, diagnose, growth, media, paced, rewriting, scale, sipp, startup
+from bench import calls, diagnose, growth, media, paced, rewriting, saturation, scale, sipp, startup
 from bench.corpus import Corpus
 from bench.engine import measure_apart, results_of
 from bench.figures import FIXED_WORK
@@ -53,7 +53,13 @@ _MEDIA_NOTE: Final = (
     "172 bytes, both ways, half of the rate each, for {seconds:g} s a rate. Each packet is compared at its other "
     "end: its bytes, where it comes from and whom it reaches; one wrong packet ends the run. Offered is what the "
     "generator tries; where it can't keep up itself, fewer are sent. Latency is measured from the packet's own "
-    "timestamp."
+    "timestamp. Judged is the highest of the rates that plain NAT itself delivers whole."
+)
+_LIMIT_NOTE: Final = (
+    "At their limit, {offered:,} packets a second offered, which nobody delivers: {pairs} pairs of plain NAT and "
+    "sipalg, one right after the other, in turns beginning with the one and the other. Each pair is compared by "
+    "itself and the median of the ratios judged, since generator, router and receiver share two cores and what plain "
+    "NAT delivers there changes by a tenth from run to run. Softirq holds the generator's part too, the same for both."
 )
 _GROWTH_NOTE: Final = (
     "Phones with an address each, registered, through the engine alone: a round trip is a refresh and its 200, in "
@@ -179,19 +185,25 @@ def sipp_rates(options: argparse.Namespace, show: Shown) -> Section:
 
 
 def media_rates(options: argparse.Namespace, show: Shown) -> Section:
-    """Measure media at rising rates."""
+    """Measure media at rising rates, and then plain NAT and sipalg at their limit."""
     ways = _possible(media.WAYS, show)
-    seconds = options.seconds / 2
-    results = []
+    seconds, pairs = options.seconds / 2, max(options.rounds, saturation.PAIRS)
+    results, found = [], []
     for result in media.run_rounds(ways, media.RATES, options.rounds, seconds):
         show(f"{result.mode:8} {result.rate:8,} offered {result.in_time:10,.0f} in time")
         results.append(result)
+    for pair in saturation.run_pairs(pairs, seconds):
+        show(f"limit    plain {pair.plain.in_time:10,.0f}, sipalg {pair.sipalg.in_time:10,.0f}: {pair.share:.3f}")
+        found.append(pair)
     command = (
         f"`python -m bench.media {','.join(ways)} {','.join(map(str, media.RATES))} {options.rounds} {seconds:g}`"
     )
     note = _MEDIA_NOTE.format(calls=media.CALLS, seconds=seconds)
-    return Section("media", "Media at rising rates", [f"{command}. {note}", "", *media.table(results)],
-                   media.claims(results))  # fmt: skip
+    limit = _LIMIT_NOTE.format(offered=saturation.OFFERED, pairs=pairs)
+    lines = [f"{command}. {note}", "", *media.table(results), "",
+             f"`python -m bench.saturation {pairs} {seconds:g}`. {limit}", "", *saturation.table(found)]  # fmt: skip
+    judged = media.claims(results)
+    return Section("media", "Media at rising rates", lines, [*judged[:1], saturation.claim(found), *judged[1:]])
 
 
 def growing(_options: argparse.Namespace, show: Shown) -> Section:

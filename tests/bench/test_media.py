@@ -6,7 +6,7 @@ import pytest
 from bench.corpus import Corpus
 from bench.kamailio import missing
 from bench.loop import MODES, LoopError, compile_programs
-from bench.media import MediaResult, claims, run_once, table
+from bench.media import MediaResult, claims, highest_whole, run_once, table
 from tests.bench.test_loop import WHY_NOT
 
 
@@ -41,17 +41,25 @@ def _result(mode: str, rate: int, in_time: float, own: float = 0.0) -> MediaResu
     return MediaResult(mode, rate, rate, in_time, 0.0, 20.0, 90.0, 1.5, 0.5, own, 100)
 
 
-def test_the_best_rates_are_compared() -> None:
-    results = [_result("plain", 100, 100.0), _result("plain", 200, 150.0), _result("sipalg", 100, 99.0)]
-    results += [_result("sipalg", 200, 147.0), _result("kamailio", 200, 60.0)]
-    assert [(claim.measured, claim.met) for claim in claims(results)] == [
-        ("0.980 ×", True),
-        ("0.000 of a core", True),
-        ("0.40 ×", None),
-    ]
-    assert "| 200 | sipalg | 147 | 147–147 | 0.98 | 0 | 20 | 90 | 1.50 | 0.50 | 0.00 | 100, all right |" in table(
-        results
-    )
+def test_judged_is_the_highest_rate_that_plain_nat_delivers_whole() -> None:
+    results = [_result("plain", 100, 100.0), _result("plain", 200, 199.0), _result("plain", 300, 240.0)]
+    results += [_result("sipalg", 100, 100.0), _result("sipalg", 200, 194.0), _result("sipalg", 300, 200.0)]
+    results += [_result("kamailio", 200, 60.0)]
+    assert highest_whole(results) == 200
+    judged, idle, relay = claims(results)
+    assert "200 a second" in judged.what
+    assert (judged.measured, judged.met) == ("0.975 ×", True)
+    assert (idle.measured, idle.met) == ("0.000 of a core", True)
+    assert (relay.measured, relay.met) == ("0.25 ×", None)
+    row = "| 200 | sipalg | 194 | 194–194 | 0.97 | 0 | 20 | 90 | 1.50 | 0.50 | 0.00 | 100, all right |"
+    assert row in table(results)
+
+
+def test_where_plain_nat_delivers_nothing_whole_its_most_counts() -> None:
+    results = [_result("plain", 100, 80.0), _result("plain", 200, 70.0)]
+    assert highest_whole(results) == 100
+    assert claims(results) == []
+    assert highest_whole([]) == 0
 
 
 def test_a_busy_process_misses_the_goal() -> None:
