@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from sipalg.datapath.loop import READ, WRITE, FaultLog, Loop
+from sipalg.datapath.loop import READ, WRITE, FaultLog, Loop, Steps
 
 
 class Clock:
@@ -101,6 +101,92 @@ def test_chores_keep_their_interval_and_are_not_made_up_for(loop: Loop, clock: C
         clock.now = now
         loop.step(0)
     assert done == [1010.0, 1055.0, 1065.0]
+
+
+def stepping(clock: Clock, done: list[str], name: str, count: int, each_s: float) -> Steps:
+    for _ in range(count):
+        clock.now += each_s
+        done.append(name)
+        yield
+
+
+def test_work_is_done_a_slice_at_a_time_with_what_is_ready_in_between(
+    loop: Loop, clock: Clock, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    done: list[str] = []
+    left, right = pair
+    loop.watch(left, lambda _: done.append(left.recv(1).decode()))
+    loop.work(stepping(clock, done, "a", 5, 0.00006))
+    loop.work(stepping(clock, done, "b", 3, 0.00006))
+    right.send(b"1")
+    loop.step(60)
+    assert done == ["1", "a", "a"]
+    right.send(b"2")
+    for _ in range(4):
+        loop.step(60)
+    assert "".join(done[3:]) == "2bbaaba"
+    loop.step(0)
+    assert len(done) == 10
+
+
+def test_work_gets_its_part_where_packets_take_all_the_time(
+    loop: Loop, clock: Clock, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    def handle(_events: int) -> None:
+        clock.now += 0.02
+
+    left, right = pair
+    right.send(b"always ready")
+    loop.watch(left, handle)
+    done: list[str] = []
+    loop.work(stepping(clock, done, "a", 100, 0.0011))
+    loop.step(60)
+    assert len(done) == 5, "a quarter of the packets' time"
+    loop.step(60)
+    assert len(done) == 10
+
+
+def test_a_chore_may_be_work_and_is_not_begun_again_before_its_end(loop: Loop, clock: Clock) -> None:
+    done: list[str] = []
+    begun: list[float] = []
+
+    def chore() -> Steps:
+        begun.append(clock.now)
+        return stepping(clock, done, "a", 4, 0.4)
+
+    loop.every(1.0, chore)
+    clock.now = 1001.0
+    for _ in range(3):
+        loop.step(0)
+    assert begun == [1001.0]
+    assert clock.now > 1002.0
+    for _ in range(2):
+        loop.step(0)
+    assert len(done) == 4
+    clock.now = 1005.0
+    loop.step(0)
+    assert len(begun) == 2
+
+
+def test_work_that_raises_is_logged_and_over(loop: Loop, caplog: pytest.LogCaptureFixture) -> None:
+    def failing() -> Steps:
+        yield
+        raise ValueError("at the second step")
+
+    done: list[None] = []
+
+    def other() -> Steps:
+        yield
+        done.append(None)
+
+    loop.work(failing())
+    loop.work(other())
+    for _ in range(6):
+        loop.step(0)
+    assert done == [None]
+    (record,) = caplog.records
+    assert "failing" in record.getMessage()
+    assert loop.log.total == 1
 
 
 def test_run_ends_when_a_handler_stops_it(loop: Loop, clock: Clock) -> None:

@@ -1,9 +1,10 @@
 """The event loop: waits for descriptors and for time, and calls what is due; one thread, no framework.
 
 Packets, notifications of the kernel, the control socket and the engine's timers all come through here, one after the
-other, so nothing in the program needs a lock. A handler that raises is logged and called again next time; one that
-fails over and over ends the process, because a packet queue without a process means plain NAT, while one with a
-process that only spins means none.
+other, so nothing in the program needs a lock. Work that takes longer than a packet should wait is done a slice at a
+time, packets in between. A handler that raises is logged and called again next time; one that fails over and over ends
+the process, because a packet queue without a process means plain NAT, while one with a process that only spins means
+none.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import math
 import select
 import sys
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final, Protocol, TypeVar
 
 READ: Final = select.EPOLLIN
 WRITE: Final = select.EPOLLOUT
@@ -30,6 +32,16 @@ _FAULTS_IN_A_ROW: Final = 100
 _LONGEST_WAIT_S: Final = 60.0
 
 
+#: How long work may take before packets have their turn: as long as some twenty packets.
+_SLICE_S: Final = 0.0001
+#: Where packets take all the time, the part of it that work gets all the same, so that it comes to an end.
+_SHARE: Final = 0.25
+
+Result = TypeVar("Result")
+#: Work in small steps, of some ten microseconds each.
+Steps = Iterator[None]
+
+
 class HasFileno(Protocol):
     """A socket, or anything else that owns a descriptor."""
 
@@ -39,11 +51,12 @@ class HasFileno(Protocol):
 
 @dataclass(slots=True)
 class _Chore:
-    """Something to do every `interval_s` seconds, next at `due`."""
+    """Something to do every `interval_s` seconds, next at `due`; `steps` is what is left of it, or has been done."""
 
     interval_s: float
-    call: Callable[[], None]
+    call: Callable[[], Steps | None]
     due: float
+    steps: Steps | None = None
 
 
 class FaultLog:
@@ -81,6 +94,10 @@ class Loop:
         self._chores: list[_Chore] = []
         self._next_chore = math.inf
         self._soon: list[Callable[[], None]] = []
+        #: Work that is under way; the next slice is the first one's.
+        self._work: deque[Steps] = deque()
+        #: When the last slice of work ended.
+        self._worked_at = 0.0
         self._next_due: Callable[[], float | None] = lambda: None
         self._run_timer: Callable[[], None] = lambda: None
         self._stopping = False
@@ -103,8 +120,11 @@ class Loop:
         if self._handlers.pop(source.fileno(), None) is not None:
             self._epoll.unregister(source.fileno())
 
-    def every(self, interval_s: float, call: Callable[[], None]) -> None:
-        """Call `call` every `interval_s` seconds from now on, or as soon after as the packets let it."""
+    def every(self, interval_s: float, call: Callable[[], Steps | None]) -> None:
+        """Call `call` every `interval_s` seconds from now on, or as soon after as the packets let it.
+
+        What it returns is done as `work`; until that has ended it isn't called again.
+        """
         chore = _Chore(interval_s, call, self._clock() + interval_s)
         self._chores.append(chore)
         self._next_chore = min(self._next_chore, chore.due)
@@ -112,6 +132,15 @@ class Loop:
     def soon(self, call: Callable[[], None]) -> None:
         """Call `call` once, behind all that is ready in this turn; from such a call, in the next turn."""
         self._soon.append(call)
+
+    def work(self, steps: Steps) -> None:
+        """Do `steps` a slice at a time, packets and all else in between: so many as 0.1 ms has room for.
+
+        Where a turn's packets take longer, a slice gets a quarter as much.
+        """
+        if not self._work:
+            self._worked_at = self._clock()
+        self._work.append(steps)
 
     def set_timer(self, next_due: Callable[[], float | None], run: Callable[[], None]) -> None:
         """Call `run` when the clock has passed what `next_due` says (None: nothing is due)."""
@@ -133,7 +162,7 @@ class Loop:
         timer_due = self._next_due()
         if timer_due is not None and timer_due < due:
             due = timer_due
-        wait_s = 0.0 if self._soon else min(max(0.0, due - self._clock()), longest_s)
+        wait_s = 0.0 if self._soon or self._work else min(max(0.0, due - self._clock()), longest_s)
         handlers = self._handlers
         for number, events in self._epoll.poll(wait_s):
             # A handler before this one may have taken it away.
@@ -150,11 +179,14 @@ class Loop:
             self._call(self._run_timer)
         if self._next_chore <= now:
             self._do_chores()
+        if self._work:
+            self._do_slice()
 
     def close(self) -> None:
         """Forget all descriptors, without closing them."""
         self._handlers.clear()
         self._soon.clear()
+        self._work.clear()
         self._epoll.close()
 
     def _do_chores(self) -> None:
@@ -162,16 +194,34 @@ class Loop:
             now = self._clock()
             if chore.due <= now:
                 chore.due = now + chore.interval_s
-                self._call(chore.call)
+                if chore.steps is None or chore.steps not in self._work:
+                    chore.steps = self._call(chore.call)
+                    if chore.steps is not None:
+                        self.work(chore.steps)
         self._next_chore = min(chore.due for chore in self._chores)
 
-    def _call(self, handler: Callable[..., None], *arguments: int) -> None:
+    def _do_slice(self) -> None:
+        steps = self._work.popleft()
+        begun = self._clock()
+        until = begun + max(_SLICE_S, _SHARE * (begun - self._worked_at))
+
+        def do_slice() -> bool:
+            return any(self._clock() >= until for _ in steps)
+
+        do_slice.__qualname__ = getattr(steps, "__qualname__", "work")
+        # What raises has ended by that.
+        if self._call(do_slice):
+            self._work.append(steps)
+        self._worked_at = self._clock()
+
+    def _call(self, handler: Callable[..., Result], *arguments: int) -> Result | None:
         try:
-            handler(*arguments)
+            result = handler(*arguments)
         except Exception:
             self._faults_in_a_row += 1
             if self._faults_in_a_row >= _FAULTS_IN_A_ROW:
                 raise
             self.log.exception(getattr(handler, "__qualname__", "handler"), "ignored")
-        else:
-            self._faults_in_a_row = 0
+            return None
+        self._faults_in_a_row = 0
+        return result

@@ -21,6 +21,12 @@ def key(number: int) -> RecordKey:
     return ("removal", ("192.168.33.10", b"call", number))
 
 
+def keep_up(journal: Journal) -> None:
+    """Let it keep up, to its end."""
+    for _ in journal.keep_up():
+        pass
+
+
 class World:
     """Records as an engine would have them, a clock, and the journal of them."""
 
@@ -31,6 +37,10 @@ class World:
         self.changed: dict[RecordKey, None] = {}
         self.watched = False
         self.journal = Journal(self.path, self, lambda: self.now)
+
+    def keep_up(self) -> int:
+        """Let the journal keep up, to its end; the steps that it took."""
+        return sum(1 for _ in self.journal.keep_up())
 
     def watch(self) -> None:
         self.watched = True
@@ -83,21 +93,58 @@ def test_what_changes_is_in_the_file_after_the_next_look(world: World) -> None:
     assert stat.S_IMODE(world.path.stat().st_mode) == 0o600
     world.put(1, 2.0)
     world.put(2, 3.0)
-    world.journal.keep_up()
+    world.keep_up()
     assert world.kept() == {1: 2.0, 2: 3.0}
     world.remove(1)
-    world.journal.keep_up()
+    world.keep_up()
     assert world.kept() == {2: 3.0}
     before = world.lines
-    world.journal.keep_up()
+    world.keep_up()
     assert world.lines == before
+
+
+def test_what_has_changed_is_written_a_few_records_at_a_time(world: World) -> None:
+    world.journal.begin()
+    for number in range(100):
+        world.put(number, 1.0)
+    steps = world.journal.keep_up()
+    next(steps)
+    few = world.lines
+    assert 0 < few <= 10
+    next(steps)
+    assert few < world.lines <= 20
+    # What happens between two steps, to what is written already and to what isn't.
+    for number in (0, 99):
+        world.put(number, 2.0)
+    for number in (1, 98):
+        world.remove(number)
+    for _ in steps:
+        pass
+    world.keep_up()
+    assert world.kept() == world.wanted
+    assert world.keep_up() == 0
+
+
+def test_an_end_between_two_steps_writes_the_rest_and_is_one(world: World) -> None:
+    world.journal.begin()
+    for number in range(100):
+        world.put(number, 1.0)
+    steps = world.journal.keep_up()
+    next(steps)
+    world.put(0, 2.0)
+    world.journal.close()
+    assert world.kept() == world.wanted
+    before = world.path.read_bytes()
+    assert list(steps) == []
+    assert world.path.read_bytes() == before
+    assert world.files() == ["sipalg.journal"]
 
 
 def test_what_came_and_went_in_between_has_no_line(world: World) -> None:
     world.journal.begin()
     world.put(1, 1.0)
     world.remove(1)
-    world.journal.keep_up()
+    world.keep_up()
     assert world.lines == 0
 
 
@@ -112,7 +159,7 @@ def test_a_phone_that_left_again_and_again_is_not_in_the_file(tmp_path: Path) ->
         return [record.kind for record in found if record.kind == "contact"]
 
     registers(phone, server)
-    journal.keep_up()
+    keep_up(journal)
     assert lines() == ["contact"]
     leave = "<sip:a@192.168.33.10>;expires=0"
     for number in (2, 4):
@@ -140,8 +187,8 @@ def test_after_an_end_it_may_begin_anew(world: World) -> None:
     world.put(1, 1.0)
     world.journal.close()
     assert world.kept() == {}
-    world.journal.keep_up()
-    world.journal.keep_up()
+    world.keep_up()
+    world.keep_up()
     assert world.kept() == {1: 1.0}
 
 
@@ -180,11 +227,11 @@ def test_a_file_that_has_grown_is_written_anew_piece_by_piece(world: World, monk
                 world.remove(number)
             else:
                 world.put(number, float(looks))
-        world.journal.keep_up()
+        world.keep_up()
         assert world.kept() == world.wanted
     assert world.lines < 25
     world.put(7, 7.0)
-    world.journal.keep_up()
+    world.keep_up()
     assert world.kept() == world.wanted
     assert world.files() == ["sipalg.journal"]
 
@@ -195,8 +242,8 @@ def test_an_end_amid_writing_anew_leaves_the_whole_file(world: World, monkeypatc
     world.journal.begin()
     monkeypatch.setattr(module, "_PIECE", 3)
     monkeypatch.setattr(module, "_SPARE_LINES", -100)
-    world.journal.keep_up()
-    world.journal.keep_up()
+    world.keep_up()
+    world.keep_up()
     assert len(world.files()) == 2
     world.put(1, 5.0)
     world.journal.close()
@@ -217,15 +264,15 @@ def test_a_full_disk_is_one_line_and_no_stale_journal(
         patch.setattr(os, "write", full)
         for number in range(5):
             world.put(number, 2.0)
-            world.journal.keep_up()
+            world.keep_up()
             world.now += 100
     assert [record.getMessage() for record in caplog.records] == [
         f"journal-not-written path={world.path} why='No space left on device' "
         "consequence=a-restart-forgets-contacts-and-calls"
     ]
     assert world.files() == []
-    world.journal.keep_up()
-    world.journal.keep_up()
+    world.keep_up()
+    world.keep_up()
     assert not world.journal.failed
     assert world.kept() == world.wanted
 
@@ -237,11 +284,11 @@ def test_it_is_tried_again_after_a_minute_only(world: World, monkeypatch: pytest
     assert world.journal.failed
     world.put(1, 1.0)
     world.now = 59.0
-    world.journal.keep_up()
+    world.keep_up()
     assert not world.path.exists()
     world.now = 60.0
-    world.journal.keep_up()
-    world.journal.keep_up()
+    world.keep_up()
+    world.keep_up()
     assert world.kept() == {1: 1.0}
 
 
@@ -257,7 +304,7 @@ def test_a_directory_that_is_gone_is_told(world: World, caplog: pytest.LogCaptur
     journal = Journal(world.path.parent / "none" / "sipalg.journal", world)
     assert journal.read() == []
     journal.begin()
-    journal.keep_up()
+    keep_up(journal)
     journal.close()
     assert [record.levelname for record in caplog.records] == ["ERROR"]
 
@@ -301,10 +348,10 @@ def test_of_very_much_the_earlier_file_goes_on_until_all_is_in_the_new_one(
     world.put(1, 2.0)
     world.put(1000, 3.0)
     world.remove(2)
-    later.keep_up()
+    keep_up(later)
     assert world.kept() == world.wanted, "the old one has what changed"
-    later.keep_up()
-    later.keep_up()
+    keep_up(later)
+    keep_up(later)
     assert world.files() == ["sipalg.journal"]
     assert world.kept() == world.wanted
     later.close()

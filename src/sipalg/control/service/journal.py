@@ -1,9 +1,10 @@
 """The journal: contacts and calls in a file beside the control socket, so that they outlive the process.
 
-Beside a packet's way: a chore writes down, some times a second, what has changed since the last time; a clean end
-writes the rest. Lines are only added; when most of them are of the past, a new file is written piece by piece and
-takes the old one's name. Nothing is forced to the disk: what a process has written survives its death, and a boot ends
-all that the journal is about. Where nothing can be written, the ALG goes on without.
+Beside a packet's way: a chore writes down, some times a second, what has changed since the last time, a few records at
+a time with packets in between; a clean end writes the rest. Lines are only added; when most of them are of the past, a
+new file is written piece by piece and takes the old one's name. Nothing is forced to the disk: what a process has
+written survives its death, and a boot ends all that the journal is about. Where nothing can be written, the ALG goes on
+without.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import contextlib
 import logging
 import os
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Final, Protocol
@@ -26,7 +27,9 @@ _LOG = logging.getLogger("sipalg")
 
 #: How often what has changed is written down: what a killed process loses at most.
 INTERVAL_S: Final = 0.25
-#: How many records of a new file are written at once: some milliseconds' work.
+#: How many records are written at once: some hundredths of a millisecond's work.
+_STEP: Final = 6
+#: How many records of a new file are written each time: some milliseconds' work, in steps.
 _PIECE: Final = 400
 #: How many are written before the start is over; of more the earlier process's file goes on until all are.
 _AT_START: Final = 20_000
@@ -61,17 +64,16 @@ class Source(Protocol):
 
 
 class _File:
-    """One file: its descriptor, how many lines it has, and which things they say to exist."""
+    """One file: its descriptor, and how many lines it has."""
 
-    def __init__(self, path: Path, boot: str, known: Iterable[RecordKey] = ()) -> None:
+    def __init__(self, path: Path, boot: str | None) -> None:
         """Make the file, readable for us only; one that lies there from an attempt before goes. Raises OSError.
 
-        With `known` it is the one that an earlier process left, which says these things and goes on.
+        Without `boot` it is the one that an earlier process left, which goes on.
         """
         self.path = path
         self.lines = 0
-        self.known: set[RecordKey] = set(known)
-        if self.known:
+        if boot is None:
             self._descriptor = os.open(path, os.O_RDWR | os.O_NOFOLLOW | os.O_APPEND | os.O_CLOEXEC)
             return
         path.unlink(missing_ok=True)
@@ -83,20 +85,11 @@ class _File:
             self.discard()
             raise
 
-    def add(self, changes: list[tuple[RecordKey, bool, bytes]]) -> None:
-        """Write lines: of each thing its key, whether it still exists, and its line. Raises OSError."""
-        text = []
-        for key, exists, line in changes:
-            if exists:
-                self.known.add(key)
-            elif key in self.known:
-                self.known.remove(key)
-            else:
-                continue
-            text.append(line)
-        if text:
-            self.lines += len(text)
-            self._write(b"".join(text))
+    def add(self, lines: list[bytes]) -> None:
+        """Write lines. Raises OSError."""
+        if lines:
+            self.lines += len(lines)
+            self._write(b"".join(lines))
 
     def end_line(self) -> None:
         """Take off what stands behind the last whole line: its writer died. Raises OSError."""
@@ -127,9 +120,14 @@ class Journal:
         self._source = source
         self._clock = clock
         self._file: _File | None = None
-        #: The file that is to take its place, and the records that are still to be written to it, last first.
+        #: The file that is to take its place.
         self._next: _File | None = None
-        self._left: list[RecordKey] = []
+        #: The things that `_file` says to exist: those that `_next` doesn't say yet, and those that it does as well.
+        #: Apart, so that a new file begins and ends without a look at all of them.
+        self._known: set[RecordKey] = set()
+        self._carried: set[RecordKey] = set()
+        #: What has changed and isn't written yet, last first.
+        self._changed: list[RecordKey] = []
         self._retry_at = 0.0
         self._failed = False
         #: Whether the file at `path` is a good one of an earlier process, of this boot.
@@ -163,58 +161,95 @@ class Journal:
         """
         self._attempt(self._begin_file)
         goes_on, self._left_behind = self._left_behind, False
-        if goes_on and len(self._left) > _AT_START:
+        if goes_on and len(self._known) > _AT_START:
             self._attempt(self._go_on_with_old)
             return
         while (new := self._next) is not None:
-            self._attempt(partial(self._continue_file, new))
+            self._attempt(partial(self._continue_file, new, _PIECE))
 
-    def keep_up(self) -> None:
-        """Write down what has changed, and a piece of the new file where there is one; to be called regularly."""
-        changed = self._source.take_changed()
-        self._attempt(partial(self._add, changed))
-        if self._next is not None:
-            self._attempt(partial(self._continue_file, self._next))
-        elif self._is_due():
+    def keep_up(self) -> Iterator[None]:
+        """Write down what has changed, and a piece of the new file where there is one, a step each time.
+
+        To be called regularly, and done to its end; a step is some hundredths of a millisecond's work.
+        """
+        self._note_changed()
+        if self._next is None and self._is_due():
             self._attempt(self._begin_file)
+        while self._changed:
+            self._attempt(partial(self._add, _STEP))
+            yield
+        for _ in range(0, _PIECE, _STEP):
+            if self._next is None:
+                return
+            self._attempt(partial(self._continue_file, self._next, _STEP))
+            yield
 
     def close(self) -> None:
         """Write down the rest, and let the file lie for the next process; `keep_up` would begin another one."""
-        changed = self._source.take_changed()
-        self._attempt(partial(self._add, changed))
+        self._note_changed()
+        self._attempt(partial(self._add, len(self._changed)))
         if self._file is not None:
             self._file.close()
         if self._next is not None:
             self._next.discard()
-        self._file = self._next = None
+        self._forget_files()
+
+    def _note_changed(self) -> None:
+        changed = self._source.take_changed()
+        if self._file is not None or self._next is not None:
+            changed.reverse()
+            self._changed = changed + self._changed
 
     def _is_due(self) -> bool:
         if self._file is None:
             return self._clock() >= self._retry_at
-        return self._file.lines > _FACTOR * len(self._file.known) + _SPARE_LINES
+        return self._file.lines > _FACTOR * len(self._known) + _SPARE_LINES
 
-    def _add(self, changed: list[RecordKey]) -> None:
-        files = [file for file in (self._file, self._next) if file is not None]
-        if files and changed:
-            changes = self._lines(changed, files)
-            for file in files:
-                file.add(changes)
+    def _add(self, count: int) -> None:
+        """Write down the next of what has changed; in a storm most calls came and went since last time."""
+        known, carried = self._known, self._carried
+        old, new = self._file, self._next
+        lines: list[bytes] = []
+        in_new: list[bytes] = []
+        for key in self._take(self._changed, count):
+            value = self._source.value(key)
+            was_carried = key in carried
+            if value is None and not was_carried and key not in known:
+                continue
+            line = journal_lines.line(key, value)
+            lines.append(line)
+            if value is not None or was_carried:
+                in_new.append(line)
+            known.discard(key)
+            carried.discard(key)
+            if value is not None:
+                (known if new is None else carried).add(key)
+        if old is not None:
+            old.add(lines)
+        if new is not None:
+            new.add(in_new)
 
     def _begin_file(self) -> None:
         self._source.watch()
         self._next = _File(self._path.with_name(f"{self._path.name}.new"), journal_lines.boot_id())
-        self._left = self._source.all()[::-1]
+        if self._file is None:
+            self._known = set(self._source.all())
 
     def _go_on_with_old(self) -> None:
-        self._file = _File(self._path, "", self._left)
+        self._file = _File(self._path, None)
         self._file.end_line()
 
-    def _continue_file(self, new: _File) -> None:
-        """Write the next piece; what changes meanwhile is written to both files, so the order doesn't matter."""
-        piece = self._left[-_PIECE:]
-        del self._left[-_PIECE:]
-        new.add(self._lines(piece, [new]))
-        if self._left:
+    def _continue_file(self, new: _File, count: int) -> None:
+        """Write the next records; what changes meanwhile is written to both files, so the order doesn't matter."""
+        lines = []
+        for _ in range(min(count, len(self._known))):
+            key = self._known.pop()
+            value = self._source.value(key)
+            # What is gone is among what has changed.
+            lines.append(journal_lines.line(key, value))
+            self._carried.add(key)
+        new.add(lines)
+        if self._known:
             return
         new.path.rename(self._path)
         if self._file is not None:
@@ -223,15 +258,19 @@ class Journal:
             self._failed = False
             _LOG.info("journal-written-again path=%s", self._path)
         self._file, self._next = new, None
+        self._known, self._carried = self._carried, self._known
 
-    def _lines(self, keys: list[RecordKey], files: list[_File]) -> list[tuple[RecordKey, bool, bytes]]:
-        """Return what is to be written of these things; in a storm most calls came and went since last time."""
-        lines = []
-        for key in keys:
-            value = self._source.value(key)
-            if value is not None or any(key in file.known for file in files):
-                lines.append((key, value is not None, journal_lines.line(key, value)))
-        return lines
+    def _forget_files(self) -> None:
+        self._file = self._next = None
+        self._known, self._carried, self._changed = set(), set(), []
+
+    @staticmethod
+    def _take(keys: list[RecordKey], count: int) -> list[RecordKey]:
+        """Take the next of them out."""
+        first = max(0, len(keys) - count)
+        taken = keys[first:][::-1]
+        del keys[first:]
+        return taken
 
     def _attempt(self, step: Callable[[], None]) -> None:
         """Do a step; where the file system refuses, go on without journal, and try anew later.
@@ -249,7 +288,6 @@ class Journal:
             for file in (self._file, self._next):
                 if file is not None:
                     file.discard()
-            self._file = self._next = None
-            self._left = []
+            self._forget_files()
             with contextlib.suppress(OSError):
                 self._path.unlink()

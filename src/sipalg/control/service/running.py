@@ -42,7 +42,7 @@ from sipalg.datapath.batched import open_queue
 from sipalg.datapath.conntrack import Conntrack
 from sipalg.datapath.driver import Driver
 from sipalg.datapath.executor import Executor
-from sipalg.datapath.loop import Loop
+from sipalg.datapath.loop import Loop, Steps
 from sipalg.datapath.nat_address import NatAddress
 from sipalg.datapath.netlink import NetlinkError, NetlinkSocket
 from sipalg.datapath.nft_features import find_features
@@ -378,12 +378,12 @@ class Service:
         else:
             self._unserved = False
 
-    def _keep_journal(self) -> None:
+    def _keep_journal(self) -> Steps | None:
         if self.settings.mode == "enforce":
-            self.journal.keep_up()
-        else:
-            # What is observed isn't how it is, and nothing to go on with.
-            self.journal.close()
+            return self.journal.keep_up()
+        # What is observed isn't how it is, and nothing to go on with.
+        self.journal.close()
+        return None
 
     def _look_at_table(self, _events: int) -> None:
         """Put the table back where somebody removed or changed it."""
