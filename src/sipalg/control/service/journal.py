@@ -3,8 +3,8 @@
 Beside a packet's way: a chore writes down, some times a second, what has changed since the last time, a few records at
 a time with packets in between; a clean end writes the rest. Lines are only added; when most of them are of the past, a
 new file is written piece by piece and takes the old one's name. Nothing is forced to the disk: what a process has
-written survives its death, and a boot ends all that the journal is about. Where nothing can be written, the ALG goes on
-without.
+written survives its death, and a boot ends all that the journal is about. Where nothing can be written, the ALG goes
+on without.
 """
 
 from __future__ import annotations
