@@ -8,9 +8,11 @@ from typing import Final
 from hypothesis import strategies as st
 from tests.engine.generated import messages, mutated
 
-from sipalg.codec import message
+from sipalg.codec import fields, headers, message
 from sipalg.codec.machine import quick
-from sipalg.codec.message import Message
+from sipalg.codec.message import CONTACT, FIELD_NAMES, VIA, Message
+
+Edits = list[tuple[int, int, bytes, str]]
 
 TORTURE: Final = sorted((Path(__file__).parent.parent / "torture" / "own").glob("*.sip"))
 LINES: Final = st.lists(
@@ -170,3 +172,43 @@ def framed_by_machine(data: bytes) -> Message | None:
     assert function is not None
     found: Message | None = function(data, message._STARTS, Message)
     return found
+
+
+def sender_edits(framed: Message, own: bytes, port: int) -> tuple[Edits, list[int | None]] | None:
+    """What an `of_sender` may find with the text b"text": None where an address isn't plain."""
+    edits: Edits = []
+    lifetimes = []
+    for begin, places in fields.read_fields_with(framed, own):
+        for kind, host, its_port, start, end, with_port, _, over_stream, lifetime_s in places:
+            if host == own and not (kind == VIA and framed.status):
+                if its_port != port or over_stream or not with_port:
+                    return None
+                edits.append((begin + start, end - start, b"text", FIELD_NAMES[kind]))
+                lifetimes += [lifetime_s] if kind == CONTACT else []
+    return sorted(edits), lifetimes
+
+
+def recipient_edits(framed: Message, public: bytes, port: int) -> tuple[Edits, list[int | None]] | None:
+    """The same of an `of_recipient`, with the text b"host:port"."""
+    edits: Edits = []
+    lifetimes = []
+    for begin, places in fields.read_fields_with(framed, public):
+        for kind, host, its_port, start, end, with_port, _, over_stream, lifetime_s in places:
+            if kind == VIA and not framed.status:
+                continue
+            if host == public and (its_port != port or not with_port or (over_stream and kind != VIA)):
+                return None
+            if host == public:
+                edits.append((begin + start, end - start, b"host:port", FIELD_NAMES[kind]))
+                lifetimes += [lifetime_s] if kind == CONTACT else []
+            if kind == VIA:
+                behind = begin + end
+                line_end = message.value_end(framed.data, behind, framed.head_end)
+                (first, last), rport = headers.read_received_and_rport(framed.data, behind, line_end)
+                if host != public or (last and framed.data[first:last] != public):
+                    return None
+                edits += [(first, last - first, b"host", "via-received")] if last else []
+                if rport[1] and int(framed.data[slice(*rport)]) != port:
+                    return None
+                edits += [(rport[0], rport[1] - rport[0], b"port", "via-rport")] if rport[1] else []
+    return sorted(edits), lifetimes

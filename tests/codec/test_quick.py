@@ -40,7 +40,7 @@ def compare(data: bytes) -> None:
         return
     place = (framed.data, framed.head, framed.head_end)
     for text in TEXTS:
-        assert machine("fields_with")(*place, text, fields._LINES) in (None, fields.read_fields_with(framed, text))
+        assert machine("fields_with")(*place, text, fields.LINES) in (None, fields.read_fields_with(framed, text))
     for start in (framed.head, framed.head + 20, framed.head_end - 3):
         end = message.value_end(data, start, framed.head_end)
         expected = headers.read_received_and_rport(data, start, end)
@@ -79,7 +79,7 @@ def test_what_is_usual_is_known() -> None:
     assert framed is not None
     assert framed._replace(marks=b"") == read_frame(data)
     place = (data, framed.head, framed.head_end)
-    assert len(machine("fields_with")(*place, b"192.168.33.10", fields._LINES)) == 2
+    assert len(machine("fields_with")(*place, b"192.168.33.10", fields.LINES)) == 2
     received, rport = machine("received_and_rport")(data, framed.head, framed.head + 100)
     assert (data[slice(*received)], data[slice(*rport)]) == (b"1.2.3.4", b"7")
     assert machine("edited")(b"abc", [(1, 1, b"xx", "")]) == b"axxc"

@@ -119,7 +119,7 @@ def test_ports_and_contacts_without_end() -> None:
 def test_texts_that_are_remembered_are_bounded() -> None:
     ladder = Ladder()
     memories: list[memory.Memory[Any]] = [
-        *(fields._LINES, memory.SAME, message._STARTS, message._TAGS, message._URIS)
+        *(fields.LINES, memory.SAME, message._STARTS, message._TAGS, message._URIS)
     ]
     for number in range(FLOOD * 4):
         host = f"10.{number >> 16 & 255}.{number >> 8 & 255}.{number & 255}"

@@ -26,7 +26,9 @@ def edit_by_parts(data: bytes, changes: list[tuple[int, int, bytes, str]]) -> by
     parts: list[bytes] = []
     position = 0
     for offset, length, replacement, _ in changes:
-        parts += (data[position:offset] if offset > position else b"", replacement)
+        if offset > position:
+            parts.append(data[position:offset])
+        parts.append(replacement)
         position = offset + length
     parts.append(data[position:])
     return b"".join(parts)

@@ -12,7 +12,7 @@ from typing import Final
 
 from sipalg.codec.address import NO_PORT
 from sipalg.codec.headers import ViaSpan, parse_via
-from sipalg.codec.machine import quick, quick_edits
+from sipalg.codec.machine import quick
 from sipalg.codec.memory import Memory
 from sipalg.codec.message import BLANKS, KINDS, VIA, Message, find_field
 from sipalg.codec.uri import UriSpan, parse_list
@@ -24,9 +24,6 @@ Place = tuple[int, bytes, int, int, int, bool, int, bool, int | None]
 
 #: Machine code that is asked first, None in the interpreted build.
 _quick_fields_with: Final = quick("fields_with")
-#: Machine code for the edits of a phone's own address, None in the interpreted build.
-edits_of_sender: Final = quick_edits("of_sender")
-edits_of_recipient: Final = quick_edits("of_recipient")
 
 #: How many lines are remembered: those of some thousand phones.
 _REMEMBERED: Final = 16384
@@ -41,7 +38,7 @@ def fields_with(message: Message, text: bytes) -> list[tuple[int, tuple[Place, .
     if text[:1] == b"[":
         text = b"["
     quickly: list[tuple[int, tuple[Place, ...]]] | None = (
-        _quick_fields_with(message.data, message.head, message.head_end, text, _LINES) if _quick_fields_with else None
+        _quick_fields_with(message.data, message.head, message.head_end, text, LINES) if _quick_fields_with else None
     )
     return read_fields_with(message, text) if quickly is None else quickly
 
@@ -67,7 +64,7 @@ def read_fields_with(message: Message, text: bytes) -> list[tuple[int, tuple[Pla
             stop = data.find(b";", begin, end)
             if stop < 0:
                 stop = end
-        places = _LINES[data[begin:stop]]
+        places = LINES[data[begin:stop]]
         if places:
             if places[0][0] != VIA:
                 found.append((begin, places))
@@ -119,7 +116,8 @@ def _read_places(line: bytes) -> tuple[Place, ...]:
     return tuple(places)
 
 
-_LINES: Final = Memory(_read_places, _REMEMBERED)
+#: What was read in lines, by their texts.
+LINES: Final = Memory(_read_places, _REMEMBERED)
 
 
 def _unfolded(data: bytes, newline: int, end: int, head: int, head_end: int) -> tuple[int, int]:

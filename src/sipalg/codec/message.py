@@ -145,8 +145,11 @@ class Identity(NamedTuple):
 
 def parse(data: bytes) -> Message | str:
     """Frame a datagram's payload; a str is the reason why it can't be (one of the constants above). Never raises."""
-    found: Message | None = _quick_frame(data, _STARTS, Message) if _quick_frame else None
-    return found or read_frame(data)
+    if _quick_frame:
+        found: Message | None = _quick_frame(data, _STARTS, Message)
+        if found:
+            return found
+    return read_frame(data)
 
 
 def read_frame(data: bytes) -> Message | str:
@@ -168,8 +171,10 @@ def read_frame(data: bytes) -> Message | str:
         and data.find(b"\n\n", head, blank) < 0
     ):
         # Most messages have no body and say so at last: nothing else of the frame is to be found in them.
-        frame = (head, blank + 1, body_end, body_end, _NO_SPAN, 0, False)
-        return new(Message, (data, method, status, uri, *frame, target, b""))
+        return new(
+            Message,
+            (data, method, status, uri, head, blank + 1, body_end, body_end, _NO_SPAN, 0, False, target, b""),
+        )
     head_end = body = length = content_type = 0
     length_span = _NO_SPAN
     encoded = False

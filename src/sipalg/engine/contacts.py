@@ -82,10 +82,12 @@ class Contacts:
         `named` are the lifetimes of its own contacts, in seconds, None for one without. Only its 2xx carries it out.
         A REGISTER without Contacts is a query and changes nothing.
         """
-        phone = entry.key[1].host
         call_id = call_id_of(message)
-        if len(call_id) <= MAX_NAME_BYTES:
-            entry.home.note_asked(call_id, transaction.now, MAX_REGISTERS_PER_HOST)
+        home = entry.home
+        if call_id == home.asked_id:
+            home.asked_at = transaction.now
+        elif len(call_id) <= MAX_NAME_BYTES:
+            home.note_asked(call_id, transaction.now, MAX_REGISTERS_PER_HOST)
         if named:
             for lifetime_s in named:
                 if lifetime_s == 0 or (lifetime_s is None and expires_s(message) == 0):
@@ -94,6 +96,7 @@ class Contacts:
                 return
         elif not has_star(message):
             return
+        phone = entry.key[1].host
         asked = _asked(identify(message), phone)
         if len(self.leaving) >= MAX_REMOVALS or len(asked[1]) > MAX_NAME_BYTES:
             transaction.tell("too-many-removals", private=phone)

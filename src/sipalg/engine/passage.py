@@ -102,7 +102,7 @@ class Passage:
             return self._serve_to_the_end(message, datagram)
         if datagram.in_interface in self.settings.inside_interfaces:
             found = self._outward(message, datagram)
-            if found == NO_FREE_PORT and self._is_full(datagram.source.host):
+            if isinstance(found, str) and found == NO_FREE_PORT and self._is_full(datagram.source.host):
                 return TOO_MANY_MAPPINGS
             return found
         return self._inward(message, datagram)
@@ -149,7 +149,8 @@ class Passage:
 
     def _outward(self, message: Message, datagram: Datagram) -> list[Change] | str | Refusal:
         """Edit what an inside phone sends; a str is the reason why its message passes."""
-        _, source, destination, protocol, in_interface = datagram
+        source, destination = datagram.source, datagram.destination
+        protocol, in_interface = datagram.protocol, datagram.in_interface
         settings = self.settings
         if not settings.nat_address and ":" not in source.host:
             return NO_PUBLIC_ADDRESS
@@ -200,7 +201,7 @@ class Passage:
         if entry is None:
             return edits
         self.mappings.touch(transaction, entry)
-        if asks_outside:
+        if asks_outside and destination not in entry.peers:
             self.peers.admit(transaction, entry, destination)
         if self.peers.tended:
             self.peers.tend(transaction, entry, destination)
@@ -233,7 +234,7 @@ class Passage:
 
     def _inward(self, message: Message, datagram: Datagram) -> list[Change] | str:
         """Edit what comes for an inside phone; a str is the reason why the message passes."""
-        _, source, destination, protocol, _ = datagram
+        source, destination, protocol = datagram.source, datagram.destination, datagram.protocol
         recipient = self.mappings.entries.get((protocol, destination))
         if recipient is None or not recipient.for_sip:
             served = self.settings.nat_address if ":" not in destination.host else self.settings.ipv6

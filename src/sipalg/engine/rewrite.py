@@ -13,9 +13,10 @@ from typing import Final
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT as _LOWEST
 from sipalg.codec.address import MAX_PORT, NO_PORT, authority, ipv6_reference, is_reference
-from sipalg.codec.fields import Place, edits_of_recipient, edits_of_sender, fields_with
+from sipalg.codec.fields import Place, fields_with
 from sipalg.codec.headers import received_and_rport
 from sipalg.codec.message import CONTACT, FIELD_NAMES, ROUTE, VIA, Message, find_field, value_end
+from sipalg.codec.plain_edits import edits_of_recipient, edits_of_sender
 from sipalg.codec.uri import UriSpan, parse_list
 from sipalg.engine.contacts import Granted
 from sipalg.engine.mappings import Mappings
@@ -73,17 +74,21 @@ class Headers:
         Returns the edits, the packet's mapping (None: not needed) and the lifetimes of the sender's own Contacts, None
         where one names none; or a reason if the sender's Contact is public already, or no public port is to be had.
         """
-        data = message.data
-        if own[:1] == b"[" and own != advertised and _has_zone(message, own):
-            return ADDRESS_WITH_ZONE
         source_port = datagram.source.port
         of_stream = datagram.protocol == TCP
         quickly: tuple[list[Change], list[int | None]] | None = (
             edits_of_sender(message, own, source_port, entry.public_text)
-            if edits_of_sender and entry and not of_stream and not (self.bare and self._is_bare(entry.key))
+            if entry is not None and not of_stream and not (self.bare and self._is_bare(entry.key))
             else None
         )
-        edits, contacts = quickly or ([], [])
+        if quickly:
+            edits, contacts = quickly
+            if contacts:
+                return edits, entry, contacts
+        else:
+            edits, contacts = [], []
+        if own[:1] == b"[" and own != advertised and _has_zone(message, own):
+            return ADDRESS_WITH_ZONE
         for begin, places in _NO_FIELDS if quickly else fields_with(message, own):
             if len(places) > 1 and _names_bad_port(places, own):
                 continue
@@ -109,7 +114,9 @@ class Headers:
                 edits.append((begin + start, end - start, text, FIELD_NAMES[kind]))
                 if kind == CONTACT:
                     contacts.append(lifetime_s)
-        if not contacts and own != advertised and data.find(_needle(advertised), message.head, message.head_end) >= 0:
+        if contacts or own == advertised:
+            return edits, entry, contacts
+        if message.data.find(_needle(advertised), message.head, message.head_end) >= 0:
             for _, places in fields_with(message, advertised):
                 if any(self._is_own_public(place, own, advertised) for place in places):
                     return NAT_AWARE
@@ -204,7 +211,7 @@ class Headers:
         host = recipient.public_host
         quickly: tuple[list[Change], list[Granted]] | None = (
             edits_of_recipient(message, host, recipient.public_port, recipient.private_text, recipient)
-            if edits_of_recipient and recipient.key[0] == UDP and not (self.bare and self._is_bare(recipient.key))
+            if recipient.key[0] == UDP and not (self.bare and self._is_bare(recipient.key))
             else None
         )
         found, contacts = quickly or ([], [])
