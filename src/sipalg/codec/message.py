@@ -145,11 +145,8 @@ class Identity(NamedTuple):
 
 def parse(data: bytes) -> Message | str:
     """Frame a datagram's payload; a str is the reason why it can't be (one of the constants above). Never raises."""
-    if _quick_frame:
-        found: Message | None = _quick_frame(data, _STARTS, Message)
-        if found:
-            return found
-    return read_frame(data)
+    found: Message | None = _quick_frame(data, _STARTS, Message) if _quick_frame else None
+    return found or read_frame(data)
 
 
 def read_frame(data: bytes) -> Message | str:
