@@ -11,7 +11,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from statistics import median
 from typing import Final, NamedTuple
@@ -51,24 +52,53 @@ class MediaResult(NamedTuple):
     checked: int
 
 
-def run_once(mode: Mode, rates: Sequence[int], seconds: float, corpus: Corpus) -> list[MediaResult]:
-    """Run all rates through one way in fresh namespaces. Raises LoopError or NetworkError."""
-    with Network(corpus.phones) as network, way(mode, network):
+@contextmanager
+def calls_up(mode: Mode, seconds: float, corpus: Corpus, label: str = "") -> Iterator[Callable[[int], MediaResult]]:
+    """Have every phone call through one way in fresh namespaces; what is yielded plays a rate for so many seconds.
+
+    Raises LoopError or NetworkError.
+    """
+    with Network(corpus.phones, label) as network, way(mode, network):
         words: list[str | Path] = [BUILD / "media", network.phones_namespace, network.server, SERVER, MEDIA_SERVER]
         words += [PUBLIC, corpus.phones[0].private.host, str(len(corpus.phones)), mode.expected, str(seconds)]
-        words.append(",".join(map(str, rates)))
-        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-            assert process.stdout is not None
-            process.stdout.readline()  # the calls are up
-            results, before = [], usage(network.router)
-            for line in process.stdout:
-                after = usage(network.router)
-                results.append(_result(mode.name, json.loads(line), after.since(before)))
-                before = after
-            errors = process.communicate()[1]
-    if process.returncode != 0 or len(results) != len(rates):
-        raise LoopError(f"media by {mode.title}: {errors.strip() or f'exit code {process.returncode}'}")
-    return results
+        with subprocess.Popen(
+            words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        ) as process:
+            answers, rates = process.stdout, process.stdin
+            assert answers is not None
+            assert rates is not None
+
+            def play(rate: int) -> MediaResult:
+                before = usage(network.router)
+                with suppress(BrokenPipeError):
+                    rates.write(f"{rate}\n")
+                    rates.flush()
+                line = answers.readline()
+                if not line:
+                    raise _failed(mode, process)
+                return _result(mode.name, json.loads(line), usage(network.router).since(before))
+
+            answers.readline()  # the calls are up
+            yield play
+            rates.close()
+            if process.wait() != 0:
+                raise _failed(mode, process)
+
+
+def _failed(mode: Mode, process: subprocess.Popen[str]) -> LoopError:
+    """Say why the generator ended."""
+    if process.stdin is not None:
+        with suppress(BrokenPipeError):
+            process.stdin.close()
+    code = process.wait()
+    errors = "" if process.stderr is None else process.stderr.read().strip()
+    return LoopError(f"media by {mode.title}: {errors or f'exit code {code}'}")
+
+
+def run_once(mode: Mode, rates: Sequence[int], seconds: float, corpus: Corpus) -> list[MediaResult]:
+    """Run all rates through one way in fresh namespaces. Raises LoopError or NetworkError."""
+    with calls_up(mode, seconds, corpus) as play:
+        return [play(rate) for rate in rates]
 
 
 def run_rounds(ways: Sequence[str], rates: Sequence[int], rounds: int, seconds: float) -> Iterator[MediaResult]:

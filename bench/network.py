@@ -39,8 +39,10 @@ class NetworkError(Exception):
 class Network:
     """The three namespaces; a context manager that builds them on entry and leaves nothing on exit."""
 
-    def __init__(self, phones: Sequence[Phone]) -> None:
-        self.phones_namespace, self.router, self.server = (f"sb{os.getpid()}-{name}" for name in ("ph", "rt", "sv"))
+    def __init__(self, phones: Sequence[Phone], label: str = "") -> None:
+        """Name the namespaces; two networks at once have different labels."""
+        own = f"sb{os.getpid()}{label}"
+        self.phones_namespace, self.router, self.server = (f"{own}-{name}" for name in ("ph", "rt", "sv"))
         self._phones = phones
 
     def __enter__(self) -> Self:

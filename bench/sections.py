@@ -56,10 +56,11 @@ _MEDIA_NOTE: Final = (
     "timestamp. Judged is the highest of the rates that plain NAT itself delivers whole."
 )
 _LIMIT_NOTE: Final = (
-    "At their limit, {offered:,} packets a second offered, which nobody delivers: {pairs} pairs of plain NAT and "
-    "sipalg, one right after the other, in turns beginning with the one and the other. Each pair is compared by "
-    "itself and the median of the ratios judged, since generator, router and receiver share two cores and what plain "
-    "NAT delivers there changes by a tenth from run to run. Softirq holds the generator's part too, the same for both."
+    "At their limit, {offered:,} packets a second offered, which nobody delivers. The calls of plain NAT and of "
+    "sipalg are up at once, each in namespaces of their own, and play in turns for {seconds:g} s, {pairs} times in "
+    "each round, now the one and now the other first. Each pair is compared by itself and the median of the ratios "
+    "judged, since generator, router and receiver share two cores, and what plain NAT delivers there changes by a "
+    "tenth from run to run. Softirq holds the generator's part too, the same for both."
 )
 _GROWTH_NOTE: Final = (
     "Phones with an address each, registered, through the engine alone: a round trip is a refresh and its 200, in "
@@ -187,21 +188,21 @@ def sipp_rates(options: argparse.Namespace, show: Shown) -> Section:
 def media_rates(options: argparse.Namespace, show: Shown) -> Section:
     """Measure media at rising rates, and then plain NAT and sipalg at their limit."""
     ways = _possible(media.WAYS, show)
-    seconds, pairs = options.seconds / 2, max(options.rounds, saturation.PAIRS)
+    seconds = options.seconds / 2
     results, found = [], []
     for result in media.run_rounds(ways, media.RATES, options.rounds, seconds):
         show(f"{result.mode:8} {result.rate:8,} offered {result.in_time:10,.0f} in time")
         results.append(result)
-    for pair in saturation.run_pairs(pairs, seconds):
+    for pair in saturation.run_pairs(options.rounds):
         show(f"limit    plain {pair.plain.in_time:10,.0f}, sipalg {pair.sipalg.in_time:10,.0f}: {pair.share:.3f}")
         found.append(pair)
     command = (
         f"`python -m bench.media {','.join(ways)} {','.join(map(str, media.RATES))} {options.rounds} {seconds:g}`"
     )
     note = _MEDIA_NOTE.format(calls=media.CALLS, seconds=seconds)
-    limit = _LIMIT_NOTE.format(offered=saturation.OFFERED, pairs=pairs)
-    lines = [f"{command}. {note}", "", *media.table(results), "",
-             f"`python -m bench.saturation {pairs} {seconds:g}`. {limit}", "", *saturation.table(found)]  # fmt: skip
+    limit = _LIMIT_NOTE.format(offered=saturation.OFFERED, pairs=saturation.PAIRS, seconds=saturation.SECONDS)
+    limit = f"`python -m bench.saturation {options.rounds}`. {limit}"
+    lines = [f"{command}. {note}", "", *media.table(results), "", limit, "", *saturation.table(found)]
     judged = media.claims(results)
     return Section("media", "Media at rising rates", lines, [*judged[:1], saturation.claim(found), *judged[1:]])
 

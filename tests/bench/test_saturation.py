@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
 import pytest
 from bench.corpus import Corpus
 from bench.loop import Mode
 from bench.media import MediaResult
 from bench.saturation import Pair, claim, run_pairs, table
+from tests.bench.test_loop import WHY_NOT
 
 from bench import saturation
 
@@ -26,7 +30,7 @@ def test_a_slow_second_of_both_changes_nothing() -> None:
     assert "3 pairs" in judged.what
     lines = table(pairs)
     assert lines[3] == "| sipalg | 300 | 100 | 98–196 | 0 | 90 | 5000.00 | 300, all right |"
-    assert lines[-1] == "sipalg against plain NAT, pair by pair: 0.50, 0.98, 0.98; median 0.980."
+    assert lines[-1] == "sipalg against plain NAT in 3 pairs: median 0.980, half of them 0.50–0.98, all 0.50–0.98."
 
 
 def test_less_than_wanted_is_told() -> None:
@@ -34,15 +38,33 @@ def test_less_than_wanted_is_told() -> None:
 
 
 def test_each_way_begins_every_other_pair(monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[str] = []
+    asked: list[tuple[str, str, int]] = []
 
-    def run_once(mode: Mode, rates: tuple[int, ...], _: float, __: Corpus) -> list[MediaResult]:
-        asked.append(mode.name)
-        return [_run(mode.name, float(rate)) for rate in rates]
+    @contextmanager
+    def calls_up(mode: Mode, _: float, __: Corpus, label: str = "") -> Iterator[Callable[[int], MediaResult]]:
+        def play(rate: int) -> MediaResult:
+            asked.append((mode.name, label, rate))
+            return _run(mode.name, float(rate))
 
-    monkeypatch.setattr(saturation, "run_once", run_once)
+        yield play
+
+    monkeypatch.setattr(saturation, "calls_up", calls_up)
     monkeypatch.setattr(saturation, "compile_programs", lambda: None)
-    pairs = list(run_pairs(3, 1.0))
-    assert asked == ["plain", "sipalg", "sipalg", "plain", "plain", "sipalg"]
-    assert [(pair.plain.mode, pair.sipalg.mode) for pair in pairs] == [("plain", "sipalg")] * 3
+    pairs = list(run_pairs(2))
+    assert len(pairs) == 2 * saturation.PAIRS
+    assert {(pair.plain.mode, pair.sipalg.mode) for pair in pairs} == {("plain", "sipalg")}
     assert {run.in_time for pair in pairs for run in pair} == {float(saturation.OFFERED)}
+    names = [name for name, *_ in asked[: 2 * saturation.PAIRS + 2]]
+    assert names[2:8] == ["plain", "sipalg", "sipalg", "plain", "plain", "sipalg"]
+    assert len({label for _, label, _ in asked}) == 2, "namespaces of their own"
+
+
+@pytest.mark.lab
+@pytest.mark.skipif(bool(WHY_NOT), reason=WHY_NOT)
+def test_both_ways_are_up_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(saturation, "OFFERED", 1000)
+    monkeypatch.setattr(saturation, "PAIRS", 1)
+    monkeypatch.setattr(saturation, "CALLS", 16)
+    (pair,) = run_pairs(1, 0.1)
+    assert pair.plain.checked > 50
+    assert pair.sipalg.checked > 50
