@@ -121,7 +121,7 @@ def established(routes: str) -> tuple[Ladder, Phone, Phone, Server]:
         OK, vias=inside, routes=routes, contact=f"{N}:16384", own="192.168.33.11", port=10000
     )
     assert ladder.flows == set(), "media goes directly"
-    assert len(ladder.alg.calls.dialogs) == 4
+    assert len(ladder.alg.calls.dialogs) == 2
     return ladder, alice, bob, server
 
 

@@ -22,6 +22,7 @@ from tests.engine.kernel import Kernel
 from sipalg.codec.address import in_networks
 from sipalg.codec.message import Message, identify, parse
 from sipalg.engine.alg import Alg
+from sipalg.engine.dialogs import DialogKey
 from sipalg.engine.records import plain_key
 from sipalg.engine.resuming import PlainRecord
 from sipalg.engine.settings import Settings
@@ -227,6 +228,11 @@ class Ladder:
                 if end.rtp is not None and end.rtcp == (end.rtp.host, end.rtp.port + 1):
                     public, beside = entries[UDP, end.rtp].public_port, entries[UDP, end.rtcp].public_port
                     assert beside == public + 1, f"{end} is no pair outside"
+
+    @property
+    def dialogs(self) -> dict[DialogKey, tuple[Any, ...]]:
+        """Each dialog's values as they are now."""
+        return {key: dialog.state() for key, dialog in self.alg.calls.dialogs.items()}
 
     def receive(self, datagram: Datagram) -> Verdict:
         """Hand a datagram to the engine and its commands to the kernel, for as often as the kernel refuses."""

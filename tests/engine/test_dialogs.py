@@ -1,10 +1,13 @@
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from sipalg.engine import dialogs
-from sipalg.engine.dialogs import Dialog, Offer, Step, answers, offer_of
+from sipalg.engine.dialogs import FIELDS, Dialog, Offer, Step, answers, call_end, keys_wanted, offer_of
 from sipalg.engine.media import NO_END, MediaEnd
+from sipalg.engine.policy import EARLY_S, LINGER_S
 from sipalg.engine.verdict import UDP, Endpoint, Flow
 
 KEY = (UDP, Endpoint("192.168.33.10", 5060))
@@ -13,50 +16,69 @@ FLOW = Flow(UDP, RTP[1], Endpoint("203.0.113.1", 20000), Endpoint("203.0.113.60"
 
 
 def step(method: bytes, status: int, number: int, *, inside: bool) -> Step:
-    asked_inside = inside if status == 0 else not inside
-    return Step(method, status, number, inside, (), KEY, "203.0.113.50", 0.0, asked_inside)
+    return Step(method, status, number, (), KEY, "203.0.113.50", 0.0, from_inside=inside)
 
 
 def offer(*, inside: bool, in_request: bool, asked_inside: bool, number: int = 7) -> Offer:
     return Offer(inside, in_request, asked_inside, number, (), answered=False)
 
 
-EMPTY = Dialog((), (), ((), ()), None, (), (), (KEY,), False, 100.0, 0.0, 1, peer="203.0.113.50")
 ENDS = (MediaEnd(Endpoint("192.168.33.10", 10000), Endpoint("192.168.33.10", 10001), mux=False, on_hold=False),)
-FULL = Dialog(
-    ENDS, ENDS, (ENDS, ()), Offer(True, True, True, 1, ENDS, False), (FLOW,), (FLOW,), (KEY, RTP), True, 5.0, 9.0, 3,
-    True, True, "203.0.113.51", ("203.0.113.60",),
-)  # fmt: skip
-OFFER = Offer(False, False, True, 2, (), True)
+OFFERED = Offer(True, True, True, 1, ENDS, False)
+ANSWERED = Offer(True, True, True, 2, ENDS, True)
 
 
-@pytest.mark.parametrize("dialog", [EMPTY, FULL])
-def test_a_dialog_with_other_values_is_what_replace_makes(dialog: Dialog) -> None:
-    assert dialogs.with_media(dialog, (), ENDS, OFFER, (), (FLOW,)) == dialog._replace(
-        local=(), remote=ENDS, offer=OFFER, flows=(), retiring=(FLOW,)
-    )
-    assert dialogs.with_settled(dialog) == dialog._replace(retiring=(), settled=(dialog.local, dialog.remote))
-    assert dialogs.with_offer(dialog, OFFER) == dialog._replace(offer=OFFER)
-    assert dialogs.with_keys(dialog, (RTP,)) == dialog._replace(keys=(RTP,))
-    assert dialogs.with_confirmation(dialog) == dialog._replace(confirmed=True)
-    assert dialogs.with_end(dialog, 7.0) == dialog._replace(expires_at=7.0, hanging_up=False)
-    assert dialogs.with_end(dialog, 7.0, hanging_up=True) == dialog._replace(expires_at=7.0, hanging_up=True)
-    assert dialogs.with_acknowledgement(dialog) == dialog._replace(acknowledged=True)
-    assert dialogs.with_sources(dialog, ("203.0.113.9",)) == dialog._replace(sources=("203.0.113.9",))
-    assert type(dialogs.with_end(dialog, 7.0)) is Dialog
+def dialog(**values: Any) -> Dialog:
+    made = Dialog(("192.168.33.10", b"c", b"a", b"b"), (KEY,), 100.0, 1, "203.0.113.50")
+    for name, value in values.items():
+        setattr(made, name, value)
+    return made
+
+
+def full() -> Dialog:
+    return dialog(
+        local=ENDS, remote=ENDS, settled=(ENDS, ()), offer=OFFERED, flows=(FLOW,), retiring=(FLOW,), keys=(KEY, RTP),
+        confirmed=True, expires_at=5.0, session_s=9.0, invite=3, hanging_up=True, acknowledged=True,
+        peer="203.0.113.51", sources=("203.0.113.60",), asked=OFFERED, asked_inside=True, forks_until=7.0,
+    )  # fmt: skip
+
+
+def test_a_dialog_goes_back_to_what_it_was() -> None:
+    changed, before = dialog(), dialog().state()
+    assert not changed.is_news(before, 0.0)
+    changed.go_back(full().state())
+    assert changed.state() == full().state()
+    assert changed.is_news(before, 0.0)
+    changed.go_back(before)
+    assert changed.state() == before
+
+
+def test_a_dialogs_values_have_their_names() -> None:
+    one = full()
+    assert one.values() == {name: getattr(one, name) for name in FIELDS}
+    assert one.record() == ("dialog", one.key)
+
+
+def test_a_dialog_ends_when_nothing_more_is_heard() -> None:
+    assert call_end(dialog(), 10.0, 1000.0) == 10.0 + EARLY_S
+    assert call_end(dialog(confirmed=True), 10.0, 1000.0) == 1010.0
+    assert call_end(dialog(confirmed=True, session_s=90.0), 10.0, 1000.0) == 100.0 + LINGER_S
 
 
 def test_a_dialog_holds_what_its_descriptions_and_flows_need_as_far_as_it_is_there() -> None:
     rtcp = (UDP, Endpoint("192.168.33.10", 10001))
     there = {KEY: 1, RTP: 1, rtcp: 1}
-    assert dialogs.keys_wanted(EMPTY, there) == (KEY,)
-    assert dialogs.keys_wanted(FULL, there) == (KEY, RTP, rtcp)
-    assert dialogs.keys_wanted(FULL, {RTP: 1}) == (KEY, RTP)
-    assert dialogs.keys_wanted(EMPTY._replace(offer=FULL.offer), there) == (KEY, RTP, rtcp)
-    assert dialogs.keys_wanted(EMPTY._replace(offer=OFFER._replace(inside=True, ends=ENDS)), there) == (KEY,)
-    assert dialogs.keys_wanted(EMPTY._replace(flows=(FLOW,)), there) == (KEY, RTP)
-    assert dialogs.keys_wanted(EMPTY._replace(flows=(FLOW,)), {}) == (KEY,)
-    assert dialogs.keys_wanted(EMPTY._replace(local=(NO_END,)), there) == (KEY,)
+    assert keys_wanted(dialog(), there) == (KEY,)
+    assert keys_wanted(full(), there) == (KEY, RTP, rtcp)
+    assert keys_wanted(full(), {RTP: 1}) == (KEY, RTP)
+    assert keys_wanted(dialog(offer=OFFERED), there) == (KEY, RTP, rtcp)
+    assert keys_wanted(dialog(offer=ANSWERED), there) == (KEY,)
+    assert keys_wanted(dialog(asked=OFFERED), there) == (KEY, RTP, rtcp)
+    assert keys_wanted(dialog(asked=OFFERED, confirmed=True), there) == (KEY,)
+    assert keys_wanted(dialog(asked=OFFERED._replace(inside=False)), there) == (KEY,)
+    assert keys_wanted(dialog(flows=(FLOW,)), there) == (KEY, RTP)
+    assert keys_wanted(dialog(flows=(FLOW,)), {}) == (KEY,)
+    assert keys_wanted(dialog(local=(NO_END,)), there) == (KEY,)
 
 
 def test_the_hosts_of_a_description_come_once_each_rtcp_elsewhere_too() -> None:

@@ -100,7 +100,7 @@ def test_a_guess_of_a_dialog_changes_no_call(method: str, call: str, tags: tuple
     ladder = Ladder()
     outgoing = Outgoing(ladder.phone(P), ladder.server(S))
     outgoing.stands()
-    flows, dialogs = ladder.flows, dict(ladder.alg.calls.dialogs)
+    flows, dialogs = ladder.flows, ladder.dialogs
     body = sdp(STRANGER, audio(6666)) if method in ("INVITE", "UPDATE") else ""
     forged = request(method, uri=f"sip:a@{outgoing.public}", via=S, call=call, number=9, tags=tags, body=body)
     ladder.server(S).sends(forged, outgoing.public)
@@ -108,7 +108,7 @@ def test_a_guess_of_a_dialog_changes_no_call(method: str, call: str, tags: tuple
         answer = response(status, method, call=call, number=9, tags=tags, body=body)
         ladder.server(S).sends(answer, outgoing.public)
     assert ladder.flows == flows
-    assert dialogs.items() <= ladder.alg.calls.dialogs.items()
+    assert dialogs.items() <= ladder.dialogs.items()
 
 
 @pytest.mark.parametrize("kind", ["200", "183", "BYE", "REGISTER"])

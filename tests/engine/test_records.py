@@ -46,7 +46,7 @@ def test_each_changed_record_comes_once() -> None:
     assert ladder.alg.records.take_changed() == []
     call.hangs_up()
     changed = ladder.alg.records.take_changed()
-    assert [ladder.alg.records.value(key) for key in changed if key[0] == "dialog"] == [None, None]
+    assert [ladder.alg.records.value(key) for key in changed if key[0] == "dialog"] == [None]
 
 
 def test_what_the_kernel_refused_is_not_noted() -> None:

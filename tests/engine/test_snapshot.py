@@ -20,9 +20,9 @@ def test_the_tables_as_plain_values() -> None:
     assert [
         (row["private"], row["public"], row["purpose"], row["holders"], row["ends_in_s"]) for row in shown["mappings"]
     ] == [
-        ("192.168.33.10:5060", "203.0.113.1:5060", "sip", 3, None),
-        ("192.168.33.10:10000", "203.0.113.1:10000", "media", 2, None),
-        ("192.168.33.10:10001", "203.0.113.1:10001", "media", 2, None),
+        ("192.168.33.10:5060", "203.0.113.1:5060", "sip", 2, None),
+        ("192.168.33.10:10000", "203.0.113.1:10000", "media", 1, None),
+        ("192.168.33.10:10001", "203.0.113.1:10001", "media", 1, None),
         ("192.168.33.20:5060", "203.0.113.1:7000", "sip", 1, None),
     ]
     assert [row["adopted"] for row in shown["mappings"]] == [False, False, False, True]

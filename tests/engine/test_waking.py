@@ -5,6 +5,7 @@ from tests.engine.ladder import Ladder
 from tests.engine.scenario import Outgoing, registers
 from tests.engine.wire import request
 
+from sipalg.engine.dialogs import Dialog
 from sipalg.engine.passage import Passage
 from sipalg.engine.settings import Settings
 from sipalg.engine.timers import Subject, Timed
@@ -18,7 +19,7 @@ SIP = (UDP, Endpoint(P, 5060))
 @pytest.mark.parametrize(
     "subject",
     [
-        ("dialog", (P, b"c1", b"a", b"b")),
+        Dialog((P, b"c1", b"a", b"b"), (SIP,), 100.0, 1, "203.0.113.50"),
         ("peers", SIP),
         ("refusal", (SIP[1], b"INVITE", b"z9hG4bK1", b"c1", 1)),
         ("lifetime", SIP, "203.0.113.50"),

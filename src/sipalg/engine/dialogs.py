@@ -1,7 +1,7 @@
 """What is known of a dialog, and what a message of it says: the records that calls are made of.
 
-An offer waits for its answer, a dialog holds the two descriptions in force, a step is one message read once. Immutable
-values without any table, and the one rule that tells an answer from an offer. On a packet's way the calls use them.
+An offer waits for its answer, a dialog holds the two descriptions in force, a step is one message read once. No
+table is here, but the one rule that tells an answer from an offer. On a packet's way the calls use them.
 Sources: RFC 3261 §12, RFC 3264 §4, RFC 3262 §5 (PRACK), RFC 4028 §1 (which methods set a session timer).
 """
 
@@ -11,8 +11,9 @@ from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
 from sipalg.engine.media import Ends
-from sipalg.engine.policy import MAX_SOURCES
+from sipalg.engine.policy import EARLY_S, LINGER_S, MAX_SOURCES
 from sipalg.engine.rows import MappingKey
+from sipalg.engine.transaction import Row
 from sipalg.engine.verdict import UDP, Flow
 
 #: A NamedTuple's own constructor costs twice as much.
@@ -43,96 +44,140 @@ class Offer(NamedTuple):
     answered: bool
 
 
-class Dialog(NamedTuple):
-    """One dialog, early dialog, or INVITE without any answer yet.
+class Dialog(Row):
+    """One dialog, early dialog, or INVITE without any answer yet: a row of the calls.
 
     `local` and `remote` are the descriptions in force, `settled` both as the last final answer left them, `retiring`
     the flows that only wait for an ACK to end. `keys` are the mappings that it holds, its signalling one first.
     `session_s` is the session timer that the last 2xx set, 0 without one; `invite` the first INVITE's CSeq number.
     `hanging_up` says that a BYE waits for its answer: what comes late keeps no call alive. `acknowledged` says that an
     ACK came after the 2xx. `peer` is the outside's SIP address, `sources` the addresses that its descriptions named
-    for media until the first 2xx.
+    for media until the first 2xx. An INVITE's first answer makes its dialog this row; until `forks_until` others make
+    dialogs beside it, which begin with `asked`, what the INVITE offered; `asked_inside` says that it came from inside.
     """
 
-    local: Ends
-    remote: Ends
-    settled: tuple[Ends, Ends]
-    offer: Offer | None
-    flows: tuple[Flow, ...]
-    retiring: tuple[Flow, ...]
-    keys: tuple[MappingKey, ...]
-    confirmed: bool
-    expires_at: float
-    session_s: float
-    invite: int
-    hanging_up: bool = False
-    acknowledged: bool = False
-    peer: str = ""
-    sources: tuple[str, ...] = ()
+    __slots__ = (
+        "acknowledged",
+        "asked",
+        "asked_inside",
+        "confirmed",
+        "expires_at",
+        "flows",
+        "forks_until",
+        "hanging_up",
+        "invite",
+        "key",
+        "keys",
+        "local",
+        "offer",
+        "peer",
+        "remote",
+        "retiring",
+        "session_s",
+        "settled",
+        "sources",
+    )
+
+    def __init__(
+        self, key: DialogKey, keys: tuple[MappingKey, ...], expires_at: float, invite: int, peer: str
+    ) -> None:
+        super().__init__()
+        self.key = key
+        self.keys = keys
+        self.expires_at = expires_at
+        self.invite = invite
+        self.peer = peer
+        self.local: Ends = ()
+        self.remote: Ends = ()
+        self.settled: tuple[Ends, Ends] = _NOTHING
+        self.offer: Offer | None = None
+        self.flows: tuple[Flow, ...] = ()
+        self.retiring: tuple[Flow, ...] = ()
+        self.confirmed = False
+        self.session_s = 0.0
+        self.hanging_up = False
+        self.acknowledged = False
+        self.sources: tuple[str, ...] = ()
+        self.asked: Offer | None = None
+        self.asked_inside = False
+        self.forks_until = 0.0
+
+    def state(self) -> tuple[Any, ...]:
+        """What a message may change: the values of `FIELDS` in order, and the key."""
+        return (
+            self.local, self.remote, self.settled, self.offer, self.flows, self.retiring, self.keys, self.confirmed,
+            self.expires_at, self.session_s, self.invite, self.hanging_up, self.acknowledged, self.peer, self.sources,
+            self.asked, self.asked_inside, self.forks_until, self.key,
+        )  # fmt: skip
+
+    def go_back(self, state: tuple[Any, ...]) -> None:
+        """Be as it was."""
+        self.local, self.remote, self.settled, self.offer, self.flows, self.retiring, *others = state
+        self.keys, self.confirmed, self.expires_at, self.session_s, self.invite, self.hanging_up, *others = others
+        self.acknowledged, self.peer, self.sources, self.asked, self.asked_inside, *others = others
+        self.forks_until, self.key = others
+
+    def record(self) -> tuple[str, Any]:
+        """Kind and key of its record."""
+        return ("dialog", self.key)
+
+    def is_news(self, before: tuple[Any, ...], _now: float, /) -> bool:
+        """Whether anything has changed."""
+        return before != self.state()
+
+    def values(self) -> dict[str, Any]:
+        """Its values by their names."""
+        return dict(zip(FIELDS, self.state(), strict=False))
 
 
-class Step(NamedTuple):
+_NOTHING: Final[tuple[Ends, Ends]] = ((), ())
+#: What a dialog's record says of it.
+FIELDS: Final = (
+    "local", "remote", "settled", "offer", "flows", "retiring", "keys", "confirmed", "expires_at", "session_s",
+    "invite", "hanging_up", "acknowledged", "peer", "sources", "asked", "asked_inside", "forks_until",
+)  # fmt: skip
+
+
+class Step:
     """What a message of a call says, read once: who sent it, to which transaction it belongs, its description.
 
     `peer` is the outside's SIP address, `session_s` the session timer that it sets, 0 without one. `asked_inside` says
     whether the request of this message's transaction came from inside.
     """
 
-    method: bytes
-    status: int
-    number: int
-    from_inside: bool
-    ends: Ends | None
-    sip_key: MappingKey
-    peer: str
-    session_s: float
-    asked_inside: bool
+    __slots__ = (
+        "asked_inside",
+        "ends",
+        "from_inside",
+        "method",
+        "number",
+        "peer",
+        "session_s",
+        "sip_key",
+        "status",
+    )
 
-
-# A dialog with other values: as `_replace`, at a sixth of its price. The numbers are the values' places.
-
-
-def with_media(
-    dialog: Dialog, local: Ends, remote: Ends, offer: Offer | None, flows: tuple[Flow, ...], retiring: tuple[Flow, ...]
-) -> Dialog:
-    """The dialog with an offer and two descriptions in force, and the flows that follow."""
-    return new(Dialog, (local, remote, dialog.settled, offer, flows, retiring, *dialog[6:]))
-
-
-def with_settled(dialog: Dialog) -> Dialog:
-    """The dialog with what is in force made final, and nothing that waits to end."""
-    local, remote = dialog.local, dialog.remote
-    return new(Dialog, (local, remote, (local, remote), dialog.offer, dialog.flows, (), *dialog[6:]))
-
-
-def with_offer(dialog: Dialog, offer: Offer | None) -> Dialog:
-    """The dialog with another offer."""
-    return new(Dialog, (*dialog[:3], offer, *dialog[4:]))
-
-
-def with_keys(dialog: Dialog, keys: tuple[MappingKey, ...]) -> Dialog:
-    """The dialog with other mappings held."""
-    return new(Dialog, (*dialog[:6], keys, *dialog[7:]))
-
-
-def with_confirmation(dialog: Dialog) -> Dialog:
-    """The dialog confirmed by a 2xx."""
-    return new(Dialog, (*dialog[:7], True, *dialog[8:]))
-
-
-def with_end(dialog: Dialog, expires_at: float, *, hanging_up: bool = False) -> Dialog:
-    """The dialog with another end; `hanging_up` says that a BYE waits for its answer."""
-    return new(Dialog, (*dialog[:8], expires_at, *dialog[9:11], hanging_up, *dialog[12:]))
-
-
-def with_acknowledgement(dialog: Dialog) -> Dialog:
-    """The dialog with an ACK after its 2xx."""
-    return new(Dialog, (*dialog[:12], True, *dialog[13:]))
-
-
-def with_sources(dialog: Dialog, sources: tuple[str, ...]) -> Dialog:
-    """The dialog with other addresses that the outside named for media."""
-    return new(Dialog, (*dialog[:14], sources))
+    def __init__(
+        self,
+        method: bytes,
+        status: int,
+        number: int,
+        ends: Ends | None,
+        sip_key: MappingKey,
+        peer: str,
+        session_s: float,
+        *,
+        from_inside: bool,
+    ) -> None:
+        self.method = method
+        self.status = status
+        self.number = number
+        self.from_inside = from_inside
+        self.ends = ends
+        self.sip_key = sip_key
+        self.peer = peer
+        self.session_s = session_s
+        self.asked_inside = from_inside if status == 0 else not from_inside
 
 
 def offer_of(step: Step) -> Offer:
@@ -152,15 +197,25 @@ def answers(offer: Offer, step: Step) -> bool:
     return waits and ((step.method == b"ACK" and same) or step.method == b"PRACK")
 
 
+def call_end(dialog: Dialog, now: float, call_timeout_s: float) -> float:
+    """When a dialog ends if nothing more is heard: its session timer's end and a little, else call-timeout."""
+    if not dialog.confirmed:
+        return now + EARLY_S
+    return now + (dialog.session_s + LINGER_S if dialog.session_s else call_timeout_s)
+
+
 def keys_wanted(dialog: Dialog, there: Mapping[MappingKey, Any]) -> tuple[MappingKey, ...]:
     """The mappings that a dialog is to hold, of those that are `there`: its signalling one, and its descriptions'."""
-    offer = dialog.offer
-    wanted = list(dialog.local)
+    local, settled, offer, asked = dialog.local, dialog.settled[0], dialog.offer, dialog.asked
+    wanted = list(local)
     # What was settled is what a refusal goes back to; mostly it is what is in force.
-    if dialog.settled[0] is not dialog.local:
-        wanted += dialog.settled[0]
-    if offer is not None and offer.inside and not offer.answered:
+    if settled is not local:
+        wanted += settled
+    if offer is not None and offer.inside and not offer.answered and offer.ends is not local:
         wanted += offer.ends
+    # Other answers may come. After the first 2xx they don't for longer than a mapping lives that nobody holds.
+    if not dialog.confirmed and asked is not None and asked.inside and asked.ends is not local:
+        wanted += asked.ends
     keys = [dialog.keys[0]]
     for rtp, rtcp, _, _ in wanted:
         if rtp is not None:

@@ -59,8 +59,8 @@ def restore(passage: Passage, mapping: Mapping, remaining_s: float, in_interface
 def end_all(passage: Passage) -> None:
     """End every call and every mapping."""
     transaction = passage.transaction
-    for key in list(passage.calls.dialogs):
-        passage.calls.end(transaction, key)
+    for dialog in list(passage.calls.dialogs.values()):
+        passage.calls.end(transaction, dialog)
     for entry in list(passage.mappings.entries.values()):
         end(passage, entry)
 
@@ -76,7 +76,7 @@ def end_lost(passage: Passage, *, ipv6: bool) -> None:
 
 def end(passage: Passage, entry: Entry) -> None:
     """End a mapping, whoever holds it: its calls end with it, so that none lets go of the mapping that comes next."""
-    for key in [key for key, dialog in passage.calls.dialogs.items() if entry.key in dialog.keys]:
-        passage.calls.end(passage.transaction, key)
+    for dialog in [dialog for dialog in passage.calls.dialogs.values() if entry.key in dialog.keys]:
+        passage.calls.end(passage.transaction, dialog)
     passage.mappings.drop(passage.transaction, entry)
     passage.forget(entry)

@@ -64,8 +64,7 @@ class MediaSources:
     def _answered(self, call: DialogKey) -> tuple[str, ...] | None:
         """The addresses of a call's answers: of all its forks that stand. None while it isn't answered."""
         hosts: list[str] = []
-        for key in self._calls.by_call[call[:2]]:
-            dialog = self._calls.dialogs[key]
+        for dialog in self._calls.by_call[call[:2]]:
             if dialog.confirmed and dialog.remote:
                 hosts += (dialog.peer, *media_hosts(dialog.remote), *_offered(dialog))
                 hosts += [flow.remote.host for flow in dialog.flows]

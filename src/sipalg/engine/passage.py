@@ -278,9 +278,8 @@ class Passage:
         status, method = message.status, identity.method
         sets_timer = 200 <= status < 300 and method in SESSION_METHODS
         session_s = float(session_expires_s(message)) if sets_timer else 0.0
-        asked_inside = from_inside if status == 0 else not from_inside
-        described = (method, status, identity.number, from_inside, ends, entry.key, peer, session_s, asked_inside)
-        call = self.calls.follow(self.transaction, identity, new(Step, described))
+        step = Step(method, status, identity.number, ends, entry.key, peer, session_s, from_inside=from_inside)
+        call = self.calls.follow(self.transaction, identity, step)
         if sets_timer:
             self.lifetimes.session(self.transaction, entry.key, peer, session_s)
         if self.media_sources.asked:

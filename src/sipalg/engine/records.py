@@ -82,7 +82,7 @@ class Records:
             return self._mapping(key)
         if kind == "dialog":
             held, refused = (*found.flows, *found.retiring), self._passage.calls.refused_flows
-            return {**found._asdict(), "refused": [flow for flow in held if flow in refused]}
+            return {**found.values(), "refused": [flow for flow in held if flow in refused]}
         return {} if kind == "aware" else {"until": found}
 
     def _mapping(self, key: Any) -> Plain:

@@ -172,7 +172,7 @@ class _Resuming:
         """
         host, call_id, inside, outside = record.key
         key: DialogKey = (str(host), _bytes(call_id), _bytes(inside), _bytes(outside))
-        dialog = _dialog(record.value)
+        dialog = _dialog(key, record.value)
         refused = tuple(_flow(one) for one in record.value["refused"])
         first, *others = dialog.keys
         if first not in self._resumed or dialog.expires_at <= self._now:
@@ -187,9 +187,9 @@ class _Resuming:
             if not dialog.session_s and not self._standing.intersection(asked):
                 expires_at = min(expires_at, self._now + 2.0 * self._passage.settings.flow_check_s)
         keys = (first, *(other for other in others if other in self._resumed))
-        dialog = dialog._replace(flows=flows, retiring=retiring, keys=keys, expires_at=expires_at)
+        dialog.flows, dialog.retiring, dialog.keys, dialog.expires_at = flows, retiring, keys, expires_at
         self._passage.calls.refused_flows.update(dict.fromkeys(self._true(refused), True))
-        self._passage.calls.resume(self._transaction, key, dialog, wake_at)
+        self._passage.calls.resume(self._transaction, dialog, wake_at)
         return True
 
     def _true(self, flows: tuple[Flow, ...]) -> tuple[Flow, ...]:
@@ -203,29 +203,30 @@ class _Resuming:
         )
 
 
-def _dialog(value: Plain) -> Dialog:
-    """Read a dialog."""
+def _dialog(key: DialogKey, value: Plain) -> Dialog:
+    """Read a dialog; records of earlier versions say nothing of what the INVITE asked."""
     settled = value["settled"]
-    return Dialog(
-        local=_ends(value["local"]),
-        remote=_ends(value["remote"]),
-        settled=(_ends(settled[0]), _ends(settled[1])),
-        offer=None if value["offer"] is None else _offer(*value["offer"]),
-        flows=tuple(_flow(one) for one in value["flows"]),
-        retiring=tuple(_flow(one) for one in value["retiring"]),
-        keys=tuple(_key(one) for one in value["keys"]),
-        confirmed=bool(value["confirmed"]),
-        expires_at=_number(value["expires_at"]),
-        session_s=_number(value["session_s"]),
-        invite=int(value["invite"]),
-        hanging_up=bool(value["hanging_up"]),
-        acknowledged=bool(value["acknowledged"]),
-        peer=str(value["peer"]),
-        sources=tuple(map(str, value["sources"])),
-    )
+    keys = tuple(_key(one) for one in value["keys"])
+    dialog = Dialog(key, keys, _number(value["expires_at"]), int(value["invite"]), str(value["peer"]))
+    dialog.local, dialog.remote = _ends(value["local"]), _ends(value["remote"])
+    dialog.settled = (_ends(settled[0]), _ends(settled[1]))
+    dialog.offer, dialog.asked = _offer(value["offer"]), _offer(value.get("asked"))
+    dialog.flows = tuple(_flow(one) for one in value["flows"])
+    dialog.retiring = tuple(_flow(one) for one in value["retiring"])
+    dialog.confirmed = bool(value["confirmed"])
+    dialog.session_s = _number(value["session_s"])
+    dialog.hanging_up = bool(value["hanging_up"])
+    dialog.acknowledged = bool(value["acknowledged"])
+    dialog.sources = tuple(map(str, value["sources"]))
+    dialog.asked_inside = bool(value.get("asked_inside"))
+    dialog.forks_until = _number(value.get("forks_until", 0.0))
+    return dialog
 
 
-def _offer(inside: Any, in_request: Any, asked_inside: Any, number: Any, ends: Any, answered: Any) -> Offer:
+def _offer(plain: Any) -> Offer | None:
+    if plain is None:
+        return None
+    inside, in_request, asked_inside, number, ends, answered = plain
     return Offer(bool(inside), bool(in_request), bool(asked_inside), int(number), _ends(ends), bool(answered))
 
 

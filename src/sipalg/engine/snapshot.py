@@ -144,4 +144,4 @@ def _left(until: float, now: float) -> float:
 
 def _has_answered(passage: Passage, key: DialogKey) -> bool:
     """Whether a dialog of the same call stands: then what waits for other forks' answers is no call of its own."""
-    return any(passage.calls.dialogs[other].confirmed for other in passage.calls.by_call[key[:2]])
+    return any(other.confirmed for other in passage.calls.by_call[key[:2]])

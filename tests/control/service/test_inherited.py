@@ -11,6 +11,7 @@ from sipalg.control.service.inherited import LONGEST_SILENCE_S, InheritedMedia
 from sipalg.datapath.conntrack import FlowState, FlowTakenError
 from sipalg.datapath.netlink import NetlinkError
 from sipalg.engine.alg import Alg
+from sipalg.engine.dialogs import Dialog
 from sipalg.engine.settings import Settings
 from sipalg.engine.verdict import UDP, Endpoint, Flow, Mapping
 
@@ -79,7 +80,9 @@ def test_a_flow_ends_with_its_mapping(world: World) -> None:
 
 def test_a_flow_that_the_engine_holds_is_its_business(world: World) -> None:
     world.media.take([FLOW])
-    world.alg.calls.holders[FLOW] = (("192.168.33.10", b"call", b"a", b"b"),)
+    sip = (UDP, Endpoint("192.168.33.10", 5060))
+    dialog = Dialog(("192.168.33.10", b"call", b"a", b"b"), (sip,), 100.0, 1, "203.0.113.50")
+    world.alg.calls.holders[FLOW] = (dialog,)
     world.media.look()
     assert len(world.media) == 0
 
