@@ -77,6 +77,22 @@ def test_an_unheld_mapping_shows_what_is_left_to_it_and_never_less_than_nothing(
     assert later[0]["ends_in_s"] == 0.0
 
 
+def test_what_may_answer_still_beside_an_answer_is_no_call_of_its_own() -> None:
+    ladder = Ladder()
+    call = Outgoing(ladder.phone("192.168.33.10"), ladder.server("203.0.113.50"))
+
+    def answered_by() -> list[str]:
+        shown = json.loads(json.dumps(ladder.alg.snapshot(ladder.now)))
+        return [row["outside_tag"] for row in shown["calls"]]
+
+    call.invite()
+    call.ok(status=183, tag="x")
+    call.ok(status=183, tag="y")
+    assert answered_by() == ["x", "y"]
+    call.ok(tag="y")
+    assert answered_by() == ["y"]
+
+
 def test_a_call_that_is_hung_up_has_ended_and_goes() -> None:
     ladder = Ladder()
     call = Outgoing(ladder.phone("192.168.33.10"), ladder.server("203.0.113.50"))
