@@ -132,7 +132,8 @@ class Calls:
                         transaction.keep(other)
                         other.forks_until = transaction.now + EARLY_S
                 elif not self._too_many(transaction, key, inside=step.from_inside):
-                    self._begin(transaction, key, step)
+                    until = transaction.now + EARLY_S
+                    self._enter(transaction, forks.begun(key, step, until, self._mappings.entries))
             return
         if step.method == b"INVITE" and not dialog.confirmed and dialog.invite != step.number:
             dialog.invite = step.number
@@ -278,12 +279,6 @@ class Calls:
         if before[0]:
             self._hold_wanted(transaction, dialog)
 
-    def _begin(self, transaction: Transaction, key: DialogKey, step: Step) -> None:
-        """A dialog for an INVITE that nobody has answered yet, with what it offers."""
-        offer, until = None if step.ends is None else offer_of(step), transaction.now + EARLY_S
-        entries = self._mappings.entries
-        self._enter(transaction, forks.begun(key, offer, until, step.number, step.sip_key, step.peer, entries))
-
     def _answered(self, transaction: Transaction, step: Step, key: DialogKey) -> Dialog | None:
         """The dialog that one of the answers to an INVITE makes: it begins with what the INVITE offered.
 
@@ -357,8 +352,7 @@ class Calls:
         asked = dialog.asked
         if asked is not None and asked.inside and asked.ends is not dialog.local:
             self._hold_wanted(transaction, dialog)
-        call = dialog.key[1].decode("utf-8", "replace")
-        transaction.tell("call-established", call=call, private=dialog.keys[0][1])
+        transaction.tell("call-established", call=dialog.key[1].decode("utf-8", "replace"), private=dialog.keys[0][1])
 
     def _too_many(self, transaction: Transaction, key: DialogKey, *, inside: bool = True) -> bool:
         """Whether a limit stands against one more dialog: then the message passes translated, without media flows.
@@ -377,7 +371,7 @@ class Calls:
         """Have a dialog hold a flow, which is made if it is the first."""
         held_by = self.holders.get(flow, ())
         transaction.put(self.holders, flow, (*held_by, dialog))
-        if not held_by and not (self.refused_flows and flow in self.refused_flows):
+        if not held_by and flow not in self.refused_flows:
             transaction.commands.append(new(EstablishFlow, (flow, self._flow_timeout_s, False)))
 
     def _end_flows(self, transaction: Transaction, dialog: Dialog, flows: tuple[Flow, ...]) -> None:
@@ -388,8 +382,7 @@ class Calls:
                 transaction.put(self.holders, flow, tuple([other for other in held_by if other is not dialog]))
                 continue
             transaction.remove(self.holders, flow)
-            if self.refused_flows:
-                transaction.remove(self.refused_flows, flow)
+            transaction.remove(self.refused_flows, flow)
             transaction.commands.append(new(EndFlow, (flow,)))
 
     @property

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from sipalg.engine.dialogs import Dialog, DialogKey, Offer, Step, more_sources
+from sipalg.engine.dialogs import Dialog, DialogKey, Offer, Step, more_sources, offer_of
 from sipalg.engine.media import keys_of
 from sipalg.engine.rows import MappingKey
 
@@ -41,26 +41,10 @@ def alike(beside: Sequence[Dialog], dialog: Dialog) -> list[Dialog]:
     return [other for other in beside if other.key[2] == inside or other.key[3] == outside]
 
 
-def begun(
-    key: DialogKey,
-    offer: Offer | None,
-    expires_at: float,
-    number: int,
-    sip_key: MappingKey,
-    peer: str,
-    there: Mapping[MappingKey, Any],
-) -> Dialog:
-    """A dialog that begins with an INVITE's offer, and holds what that needs, as far as it is `there`."""
-    keys = [sip_key]
-    if offer is not None and offer.inside:
-        for held in keys_of(offer.ends):
-            if held not in keys and held in there:
-                keys.append(held)
-    dialog = Dialog(key, tuple(keys), expires_at, number, peer)
-    dialog.offer = offer
-    if offer is not None and not offer.inside:
-        dialog.sources = more_sources((), offer.ends)
-    return dialog
+def begun(key: DialogKey, step: Step, expires_at: float, there: Mapping[MappingKey, Any]) -> Dialog:
+    """A dialog that begins with an INVITE, and holds what its offer needs, as far as it is `there`."""
+    offer = None if step.ends is None else offer_of(step)
+    return _with_offer(key, offer, expires_at, step.number, step.sip_key, step.peer, there)
 
 
 def take_over(dialog: Dialog, key: DialogKey, *, asked_inside: bool) -> None:
@@ -87,4 +71,25 @@ def _asked_again(dialog: Dialog, expires_at: float, key: DialogKey, there: Mappi
     offer = dialog.asked
     if offer is not None:
         offer = new(Offer, (*offer[:-1], False))
-    return begun(key, offer, expires_at, dialog.invite, dialog.keys[0], dialog.peer, there)
+    return _with_offer(key, offer, expires_at, dialog.invite, dialog.keys[0], dialog.peer, there)
+
+
+def _with_offer(
+    key: DialogKey,
+    offer: Offer | None,
+    expires_at: float,
+    number: int,
+    sip_key: MappingKey,
+    peer: str,
+    there: Mapping[MappingKey, Any],
+) -> Dialog:
+    keys = [sip_key]
+    if offer is not None and offer.inside:
+        for held in keys_of(offer.ends):
+            if held not in keys and held in there:
+                keys.append(held)
+    dialog = Dialog(key, tuple(keys), expires_at, number, peer)
+    dialog.offer = offer
+    if offer is not None and not offer.inside:
+        dialog.sources = more_sources((), offer.ends)
+    return dialog

@@ -89,7 +89,8 @@ class Transaction:
 
     def remove(self, table: dict[Key, Value], key: Key) -> None:
         """Delete `table[key]`, if it is there, and remember what was."""
-        if key in table:
+        # An empty table needn't be asked for a key that is long to hash.
+        if table and key in table:
             self.log.append((table, key, table.pop(key)))
 
     def keep(self, row: Row) -> None:
