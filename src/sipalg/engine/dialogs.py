@@ -108,7 +108,7 @@ class Dialog(Row):
             self.local, self.remote, self.settled, self.offer, self.flows, self.retiring, self.keys, self.confirmed,
             self.expires_at, self.session_s, self.invite, self.hanging_up, self.acknowledged, self.peer, self.sources,
             self.asked, self.asked_inside, self.forks_until, self.key,
-        )  # fmt: skip
+        )
 
     def go_back(self, state: tuple[Any, ...]) -> None:
         """Be as it was."""
@@ -135,7 +135,7 @@ _NOTHING: Final[tuple[Ends, Ends]] = ((), ())
 FIELDS: Final = (
     "local", "remote", "settled", "offer", "flows", "retiring", "keys", "confirmed", "expires_at", "session_s",
     "invite", "hanging_up", "acknowledged", "peer", "sources", "asked", "asked_inside", "forks_until",
-)  # fmt: skip
+)
 
 
 class Step:
