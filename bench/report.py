@@ -9,7 +9,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from statistics import median
 from typing import Final
@@ -24,24 +24,27 @@ from sipalg import builds
 
 #: µs a message that the interpreted engine may take, by kind.
 TARGETS_US: Final = {"REGISTER": 8.0, "INVITE": 20.0}
-#: A load average from which on the page says that the machine wasn't idle.
-_BUSY_LOAD: Final = 0.5
+#: Cores that others use, from which on the page says that the machine wasn't idle.
+_BUSY_CORES: Final = 0.1
 #: What isn't a message, or not counted as allocations.
 _NO_MESSAGES: Final = (FIXED_WORK, "timers, per call")
 
 
-def stamp() -> str:
-    """Return a line on the processor, the kernel, the Python, the build and the time: where a section comes from."""
+def stamp(began: datetime, others_cores: float) -> str:
+    """Return a line on the processor, the kernel, the Python, the build and the time: where a section comes from.
+
+    `others_cores` is what other programs used before or after it, whichever was more.
+    """
     model = next((line.partition(":")[2].strip() for line in Path("/proc/cpuinfo").read_text().splitlines()
                   if line.startswith("model name")), platform.machine())  # fmt: skip
-    load = os.getloadavg()[0]
-    busy = "" if load < _BUSY_LOAD else ": **busy with other work, so ratios at best**"
+    busy = "" if others_cores < _BUSY_CORES else ": **busy with other work, so ratios at best**"
     words = ["git", "-C", str(Path(__file__).parent), "log", "-1", "--format=%h"]
     done = subprocess.run(words, capture_output=True, text=True, check=False)
     commit = f", commit {done.stdout.strip()}" if done.returncode == 0 else ""
-    return (f"*{datetime.now(UTC):%Y-%m-%d %H:%M} UTC{commit}; {model}, {os.cpu_count()} cores; Linux "
+    return (f"*{began:%Y-%m-%d %H:%M} UTC{commit}; {model}, {os.cpu_count()} cores; Linux "
             f"{platform.release()}; {platform.python_implementation()} {platform.python_version()}, "
-            f"{builds.running()} build of sipalg; load average at the start {load:.2f}{busy}.*")  # fmt: skip
+            f"{builds.running()} build of sipalg; others used {others_cores:.2f} of a core before or after"
+            f"{busy}.*")  # fmt: skip
 
 
 def engine_table(

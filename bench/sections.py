@@ -7,7 +7,8 @@ them, and the modules that measure.
 from __future__ import annotations
 
 import argparse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from datetime import UTC, datetime
 from functools import partial
 from statistics import median
 from typing import Final
@@ -20,6 +21,7 @@ from bench.kamailio import missing
 from bench.loop import MODES, compile_programs, run_rounds
 from bench.page import Section
 from bench.report import engine_claims, engine_table, growth_claims, loop_claims, loop_table, stamp
+from bench.usage import others_cores
 from sipalg import builds
 
 _ENGINE_NOTE: Final = (
@@ -88,6 +90,8 @@ _SIPP_NOTE: Final = (
 )
 #: What an earlier process had, when a start is measured.
 _STARTED_PHONES: Final = 100_000
+#: How long a rate of media takes, of a closed loop's run.
+_MEDIA_SHARE: Final = 0.3
 Shown = Callable[[str], None]
 
 
@@ -176,7 +180,7 @@ def call_loop(options: argparse.Namespace, show: Shown) -> Section:
 def sipp_rates(options: argparse.Namespace, show: Shown) -> Section:
     """Measure calls by SIPp at rising rates."""
     ways = _possible(sipp.WAYS, show)
-    rounds, seconds = min(options.rounds, 3), options.seconds / 2
+    rounds, seconds = options.rounds, options.seconds / 2
     results = []
     for result in sipp.run_rounds(ways, sipp.RATES, rounds, seconds):
         show(f"{result.mode:8} {result.offered:6,} offered {result.rate:8,.0f} done, {result.failed} failed")
@@ -188,7 +192,7 @@ def sipp_rates(options: argparse.Namespace, show: Shown) -> Section:
 def media_rates(options: argparse.Namespace, show: Shown) -> Section:
     """Measure media at rising rates, and then plain NAT and sipalg at their limit."""
     ways = _possible(media.WAYS, show)
-    seconds = options.seconds / 2
+    seconds = options.seconds * _MEDIA_SHARE
     results, found = [], []
     for result in media.run_rounds(ways, media.RATES, options.rounds, seconds):
         show(f"{result.mode:8} {result.rate:8,} offered {result.in_time:10,.0f} in time")
@@ -207,24 +211,44 @@ def media_rates(options: argparse.Namespace, show: Shown) -> Section:
     return Section("media", "Media at rising rates", lines, [*judged[:1], saturation.claim(found), *judged[1:]])
 
 
-def growing(_options: argparse.Namespace, show: Shown) -> Section:
+def growing(options: argparse.Namespace, show: Shown) -> Section:
     """Measure what more phones cost, and a start of the process after many."""
-    results = []
-    for size in growth.SIZES:
-        results.append(growth.measure_apart(size))
-        show(f"{size}: {results[-1].median_us:.1f} µs a round trip")
-    began = startup.measure(_STARTED_PHONES)
-    show(f"start with {began.phones:,} phones: {began.ready_s:.2f} s")
-    lines = [f"`python -m bench.growth {' '.join(growth.SIZES)}`. {_GROWTH_NOTE}", "", *growth.table(results), "",
-             f"`python -m bench.startup {_STARTED_PHONES}`: `sipalg run` is ready {began.ready_s:.2f} s after its "
-             f"start ({began.cpu_s:.2f} s of CPU) with the maps, flows and journal of {began.phones:,} phones; "
-             "mappings and contacts were counted afterwards."]  # fmt: skip
+    sizes: dict[str, list[growth.Growth]] = {size: [] for size in growth.SIZES}
+    starts = []
+    for _ in range(options.rounds):
+        for size, runs in sizes.items():
+            runs.append(growth.measure_apart(size))
+            show(f"{size}: {runs[-1].median_us:.1f} µs a round trip")
+        starts.append(startup.measure(_STARTED_PHONES))
+        show(f"start with {starts[-1].phones:,} phones: {starts[-1].ready_s:.2f} s")
+    results = [middle(runs) for runs in sizes.values()]
+    starts.sort(key=lambda start: start.ready_s)
+    began = starts[len(starts) // 2]
+    lines = [f"`python -m bench.growth {' '.join(growth.SIZES)}`, {options.rounds} times. {_GROWTH_NOTE}", "",
+             *growth.table(results), "",
+             f"`python -m bench.startup {_STARTED_PHONES}`, {options.rounds} times: `sipalg run` is ready "
+             f"{began.ready_s:.2f} s after its start ({began.cpu_s:.2f} s of CPU; {starts[0].ready_s:.2f}–"
+             f"{starts[-1].ready_s:.2f} s) with the maps, flows and journal of {began.phones:,} phones; mappings and "
+             "contacts were counted afterwards."]  # fmt: skip
     return Section("growth", "Growth", lines, growth_claims(results, began))
+
+
+def middle(runs: Sequence[growth.Growth]) -> growth.Growth:
+    """Return the medians of one size's rounds, of the least times the least, and all messages that were checked."""
+    return runs[0]._replace(
+        least_us=min(run.least_us for run in runs),
+        median_us=median(run.median_us for run in runs),
+        mapping_bytes=median(run.mapping_bytes for run in runs),
+        call_bytes=median(run.call_bytes for run in runs),
+        start_s=median(run.start_s for run in runs),
+        expiry_us=median(run.expiry_us for run in runs),
+        checked=sum(run.checked for run in runs),
+    )
 
 
 def captures(options: argparse.Namespace, show: Shown) -> Section:
     """Measure `diagnose` and `rewrite` on large captures."""
-    rounds, dialogs = min(options.rounds, 3), options.dialogs
+    rounds, dialogs = options.rounds, options.dialogs
     found = diagnose.measure(dialogs, rounds)
     show(f"diagnose: {diagnose.times_as_fast(found.sipalg, found.tshark):.1f} times as fast as tshark")
     rewritten = rewriting.measure(dialogs, rounds)
@@ -262,6 +286,7 @@ def _show_of(show: Shown, name: str, text: str) -> None:
 def measured(options: argparse.Namespace, names: list[str], show: Shown) -> Iterator[Section]:
     """Measure the sections of these names one after the other; each says where it comes from."""
     for name in names:
-        line = stamp()
+        began, before = datetime.now(UTC), others_cores()
         section = SECTIONS[name](options, partial(_show_of, show, name))
+        line = stamp(began, max(before, others_cores()))
         yield section._replace(lines=[line, "", *section.lines])

@@ -11,6 +11,9 @@ from pathlib import Path
 from typing import Final, NamedTuple
 
 _TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
+#: Each 40 ticks.
+_MOMENTS: Final = 3
+_MOMENT_S: Final = 0.4
 
 
 class Usage(NamedTuple):
@@ -41,6 +44,17 @@ def usage(namespace: str = "") -> Usage:
     # cpu user nice system idle iowait irq softirq steal (proc(5), /proc/stat)
     times = [int(word) * _TICK_S for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     return Usage(user, system, sum(times) - times[3] - times[4] - times[7], times[5] + times[6], time.monotonic())
+
+
+def others_cores() -> float:
+    """Return how many cores are busy while no benchmark runs: the least of some moments, as its own end takes one."""
+    found = []
+    for _ in range(_MOMENTS):
+        before = usage()
+        time.sleep(_MOMENT_S)
+        used = usage().since(before)
+        found.append(used.busy_s / used.wall_s)
+    return min(found)
 
 
 def programs(namespace: str) -> list[int]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from bench.figures import EngineResult, LoopResult, Share
 from bench.growth import Growth
 from bench.report import engine_claims, engine_table, growth_claims, loop_claims, loop_table, stamp
@@ -63,4 +65,9 @@ def test_growth_is_judged_against_the_fewest_phones() -> None:
 
 
 def test_the_machine_is_named() -> None:
-    assert "Linux" in stamp()
+    began = datetime(2026, 11, 23, 18, 5, tzinfo=UTC)
+    quiet, busy = stamp(began, 0.04), stamp(began, 0.4)
+    assert quiet.startswith("*2026-11-23 18:05 UTC")
+    assert "Linux" in quiet
+    assert "others used 0.04 of a core before or after.*" in quiet
+    assert "others used 0.40 of a core before or after: **busy with other work" in busy
