@@ -10,7 +10,7 @@ import pytest
 from sipalg.control.service.parts import engine_settings
 from sipalg.control.settings.model import Settings
 from sipalg.datapath import ctnetlink, netlink
-from sipalg.datapath.conntrack import Conntrack, FlowState, FlowTakenError
+from sipalg.datapath.conntrack import Conntrack, FlowState, FlowTakenError, Untrue
 from sipalg.datapath.ctnetlink import DESTINATION_NAT, FIXED_TIMEOUT, SOURCE_NAT, Tracked
 from sipalg.datapath.netlink import Message, NetlinkError
 from sipalg.engine.verdict import TCP, UDP, Endpoint, Flow, Mapping
@@ -106,8 +106,18 @@ class Kernel:
             raise NetlinkError(errno.ENOENT)
         return [encode(found)]
 
+    def pieces(self, message: Message) -> Iterator[list[Message]]:
+        return ([one] for one in self.request(message))
+
     def close(self) -> None:
         self.closed = True
+
+
+def end_untrue(table: Conntrack, ended: list[Mapping], begun: list[Mapping]) -> int:
+    """Search and delete; how many there were."""
+    found = table.find_untrue(Untrue(ended, begun))
+    table.delete(found)
+    return len(found)
 
 
 def encode(entry: Tracked) -> Message:
@@ -283,7 +293,7 @@ def test_a_mapping_that_ends_takes_along_what_it_translated(kernel: Kernel, tabl
         kernel.add(S, N._replace(port=9), (P, S), DESTINATION_NAT),
     ]
     ending = [Mapping(UDP, P._replace(port=20000 + n), N._replace(port=20000 + n), "sip") for n in range(others)]
-    assert table.end_untrue([*ending, Mapping(UDP, P, N, "sip")]) == 2
+    assert end_untrue(table, [*ending, Mapping(UDP, P, N, "sip")], []) == 2
     assert kernel.entries == stays
 
 
@@ -295,7 +305,7 @@ def test_a_mapping_that_begins_frees_its_port_of_what_reached_the_router(kernel:
         kernel.add(P, S, (S, N), SOURCE_NAT),
     ]
     assert pings in kernel.entries
-    assert table.end_untrue([], [Mapping(UDP, P, N, "sip")]) == 1
+    assert end_untrue(table, [], [Mapping(UDP, P, N, "sip")]) == 1
     assert kernel.entries == stays
 
 
@@ -418,9 +428,23 @@ def test_an_entry_that_ends_while_it_is_renewed_is_made_again(kernel: Kernel, ta
     assert only(kernel).timeout_s == 60
 
 
+def test_what_became_true_meanwhile_is_not_untrue(kernel: Kernel) -> None:
+    translated = kernel.add(P, S, (S, N), SOURCE_NAT)
+    pings = kernel.add(S, N, (N, S))
+    mapping, other = Mapping(UDP, P, N, "sip"), Mapping(UDP, OTHER, N, "sip")
+    untrue = Untrue([mapping, other], [mapping])
+    assert untrue.concerns(translated)
+    assert untrue.concerns(pings)
+    untrue.forget(opened=[other], closed=[])
+    assert untrue.concerns(translated), "another phone's"
+    untrue.forget(opened=[mapping], closed=[mapping])
+    assert not untrue.concerns(translated)
+    assert not untrue.concerns(pings)
+
+
 def test_a_hairpin_flow_ends_with_either_of_its_mappings(kernel: Kernel, table: Conntrack) -> None:
     public = N._replace(port=9)
     for ending in (Mapping(UDP, P, N, "sip"), Mapping(UDP, OTHER, public, "sip")):
         kernel.add(OTHER, N, (P, public), SOURCE_NAT | DESTINATION_NAT)
-        assert table.end_untrue([ending], []) == 1
+        assert end_untrue(table, [ending], []) == 1
         assert kernel.entries == []

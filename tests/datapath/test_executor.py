@@ -84,10 +84,6 @@ class Kernel:
         self.on_ends()
         self.done += (("end", flow) for flow in flows)
 
-    def end_untrue(self, ended: Sequence[Mapping], begun: Sequence[Mapping]) -> int:
-        self.done.append(("end untrue", (tuple(ended), tuple(begun))))
-        return 0
-
     def _flow(self, what: str, flow: Flow, command: Command) -> None:
         error = self.refuse.get(command)
         if error is not None:
@@ -331,8 +327,8 @@ def test_ends_that_the_kernel_refuses_are_told_and_tried_once_more(
     assert executor.run((EndFlow(OTHER_FLOW),)) is None
     assert "again=1 lost=1" in caplog.text
     kernel.refuse_ends = None
-    executor.tidy()
-    executor.tidy()
+    executor.end_flows()
+    executor.end_flows()
     assert kernel.done == [("end", OTHER_FLOW)]
 
 
@@ -511,32 +507,29 @@ NEXT = SIP._replace(private=OTHER.private)
 
 
 @pytest.mark.parametrize("each", [False, True])
-def test_flows_that_ended_and_begun_sip_mappings_made_untrue_are_ended_once(
+def test_mappings_of_sip_that_ended_and_began_are_told_once(
     kernel: Kernel, executor: Executor, each: bool
 ) -> None:
-    executor.tidy()
     commands = (CloseMapping(MAPPING), CloseMapping(SIP), OpenMapping(NEXT, 30.0), OpenMapping(OTHER, 30.0))
     assert not (executor.run_each(commands) if each else executor.run(commands))
     assert len(kernel.done) == 1
-    executor.tidy()
-    executor.tidy()
-    assert kernel.done[1:] == [("end untrue", ((SIP,), (NEXT,)))]
+    assert executor.take_sip() == ({SIP: None}, {NEXT: None})
+    assert executor.take_sip() == ({}, {})
 
 
 def test_what_was_undone_makes_nothing_untrue(kernel: Kernel, executor: Executor) -> None:
     kernel.refuse[EstablishFlow(FLOW, 60.0)] = FlowTakenError("taken")
     assert executor.run((OpenMapping(SIP, 30.0), EstablishFlow(FLOW, 60.0))) is not None
-    executor.tidy()
+    assert executor.take_sip() == ({}, {})
     assert kernel.done == [("maps", (OpenMapping(SIP, 30.0),)), ("maps", (CloseMapping(SIP),))]
 
 
-def test_a_mapping_that_is_closed_and_opened_alike_has_made_nothing_untrue(kernel: Kernel, executor: Executor) -> None:
+def test_a_mapping_that_is_closed_and_opened_alike_has_made_nothing_untrue(executor: Executor) -> None:
     assert not executor.run((CloseMapping(SIP),))
     assert not executor.run((OpenMapping(SIP, 30.0),))
     assert not executor.run((OpenMapping(NEXT, 30.0),))
     assert not executor.run((CloseMapping(NEXT),))
-    executor.tidy()
-    assert kernel.done[4:] == [("end untrue", ((NEXT,), (SIP,)))]
+    assert executor.take_sip() == ({NEXT: None}, {SIP: None})
 
 
 def test_what_leaves_as_it_is_is_not_asked_about_and_makes_nothing_untrue(kernel: Kernel, executor: Executor) -> None:
@@ -546,5 +539,4 @@ def test_what_leaves_as_it_is_is_not_asked_about_and_makes_nothing_untrue(kernel
     trigger = Trigger(UDP, own, Endpoint("2001:db8:5::50", 5060))
     assert executor.run((OpenMapping(as_it_is, 30.0),), trigger) is None
     assert executor.run((CloseMapping(as_it_is),)) is None
-    executor.tidy()
-    assert not [done for done in kernel.done if done[0] == "untrue"]
+    assert executor.take_sip() == ({}, {})

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from sipalg.datapath.admin_rules import read_admin_rules
-from sipalg.datapath.conntrack import Conntrack, FlowState, FlowTakenError
+from sipalg.datapath.conntrack import Conntrack, FlowState, FlowTakenError, Untrue
 from sipalg.datapath.ctnetlink import FIXED_TIMEOUT
 from sipalg.datapath.ports import PortsTaken
 from sipalg.engine.verdict import UDP, Endpoint, Flow, Mapping
@@ -251,16 +251,18 @@ def test_a_mapping_ends_with_the_flows_that_it_let_in_and_control(net: Topology,
     table.establish(other, 60)
     taken = [(flow.protocol, flow.public_port) for flow in table.translated(PUBLIC_ADDRESS)]
     assert taken == [(UDP, PUBLIC.port)] * 2
-    assert table.end_untrue([Mapping(UDP, Endpoint(PRIVATE.host, 1), PUBLIC, "sip")]) == 0
-    assert table.end_untrue([Mapping(UDP, PRIVATE, PUBLIC, "sip")]) == 2
+    assert not table.find_untrue(Untrue([Mapping(UDP, Endpoint(PRIVATE.host, 1), PUBLIC, "sip")], []))
+    found = table.find_untrue(Untrue([Mapping(UDP, PRIVATE, PUBLIC, "sip")], []))
+    assert len(found) == 2
+    table.delete(found)
     assert list(table.translated(PUBLIC_ADDRESS)) == []
     # What the router itself gets is in the way of the mapping that comes.
     net.run("router", "nft", "flush", "chain", "ip", "filter", "input")
     net.run("router", "nft", "add", "rule", "ip", "filter", "input", "accept")
     net.run("router", "nft", "flush", "chain", "ip", "nat", "prerouting")
     assert ends.from_server(0.1) is None
-    assert table.end_untrue([], [Mapping(UDP, PRIVATE, Endpoint(PUBLIC_ADDRESS, 9), "sip")]) == 0
-    assert table.end_untrue([], [Mapping(UDP, PRIVATE, PUBLIC, "sip")]) == 1
+    assert not table.find_untrue(Untrue([], [Mapping(UDP, PRIVATE, Endpoint(PUBLIC_ADDRESS, 9), "sip")]))
+    assert len(table.find_untrue(Untrue([], [Mapping(UDP, PRIVATE, PUBLIC, "sip")]))) == 1
     firewall.load(net, firewall.rules("strict"))
 
 

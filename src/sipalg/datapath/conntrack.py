@@ -41,6 +41,36 @@ class FlowState(NamedTuple):
     traffic: bool
 
 
+class Untrue:
+    """What flows are untrue since mappings ended or began.
+
+    Of a mapping that ended, what it translated, either way: a flow would keep its way to a phone that has the public
+    endpoint no more. Of one that began, what came for its public endpoint before and reached the router itself: pings
+    of a server, say, in whose flow its calls would be lost.
+    """
+
+    def __init__(self, ended: Iterable[Mapping], begun: Iterable[Mapping]) -> None:
+        self._ended = {(mapping.public, mapping.private) for mapping in ended}
+        self.ended_publics = {public for public, _ in self._ended}
+        self.begun = {mapping.public for mapping in begun}
+
+    def forget(self, opened: Iterable[Mapping], closed: Iterable[Mapping]) -> None:
+        """Take out what mappings have made true since: those that are there again, and those that are gone again."""
+        self._ended.difference_update((mapping.public, mapping.private) for mapping in opened)
+        self.begun.difference_update(mapping.public for mapping in closed)
+
+    def concerns(self, entry: Tracked) -> bool:
+        """Tell whether mappings that ended translated the entry, or one that began would have."""
+        if entry.protocol != UDP:
+            return False
+        if entry.status & (SOURCE_NAT | DESTINATION_NAT):
+            # A hairpin flow is translated at both ends, by two mappings.
+            left = entry.status & SOURCE_NAT and (entry.reply_destination, entry.original_source) in self._ended
+            came = entry.status & DESTINATION_NAT and (entry.original_destination, entry.reply_source) in self._ended
+            return bool(left or came)
+        return entry.original_destination == entry.reply_source and entry.original_destination in self.begun
+
+
 class _Given(NamedTuple):
     """What a flow's entry leaves as, the time that it was given, and when."""
 
@@ -58,6 +88,9 @@ class Requests(Protocol):
 
     def request(self, message: Message) -> list[Message]:
         """Ask one question; raises NetlinkError."""
+
+    def pieces(self, message: Message) -> Iterator[list[Message]]:
+        """Ask for a dump, and yield a buffer of it at a time; raises NetlinkError."""
 
     def refusals(self, messages: Sequence[Message]) -> dict[int, NetlinkError]:
         """Have independent things done; the errors of those that were refused, by their index."""
@@ -242,29 +275,26 @@ class Conntrack:
         self._given = {way: given for way, given in self._given.items() if given.public.host != public_host}
         return len(doomed)
 
-    def end_untrue(self, ended: Sequence[Mapping], begun: Sequence[Mapping] = ()) -> int:
-        """Delete the UDP flows that mappings which ended, or begin, have made untrue; return how many.
+    def find_untrue(self, untrue: Untrue) -> list[Tracked]:
+        """Return the UDP flows that mappings which ended, or began, have made untrue.
 
-        Of a mapping that ended, what it translated, either way: a flow would keep its way to a phone that has the
-        public endpoint no more. Of one that begins, what came for its public endpoint before and reached the router
-        itself: pings of a server, say, in whose flow its calls would be lost. Other hosts' flows stay.
+        The whole table is walked for them, some milliseconds. Other hosts' flows are left out.
         """
-        by_public = {mapping.public: mapping.private for mapping in ended}
-        reached = {mapping.public for mapping in begun}
-        doomed = []
+        found: dict[Tracked, None] = {}
+        came_in = untrue.ended_publics | untrue.begun
         # What answers to a public endpoint left from it, which only a mapping that ended can make untrue.
-        for original, publics in ((False, by_public.keys()), (True, by_public.keys() | reached)):
+        for original, publics in ((False, untrue.ended_publics), (True, came_in)):
             ports = {public.port.to_bytes(2, "big") for public in publics}
             asked = publics if len(publics) <= _FEW_ENDPOINTS else {public._replace(port=0) for public in publics}
             for host, port in asked:
-                for message in self._socket.request(ctnetlink.dump(UDP, host, port, original=original)):
-                    if not ctnetlink.may_have_port(message.body, ports, original=original):
-                        continue
-                    entry = ctnetlink.decode_entry(message.body)
-                    if entry is not None and _is_untrue(entry, by_public, reached):
-                        doomed.append(entry)
-        self.delete(list(dict.fromkeys(doomed)))
-        return len(set(doomed))
+                for messages in self._socket.pieces(ctnetlink.dump(UDP, host, port, original=original)):
+                    for message in messages:
+                        if not ctnetlink.may_have_port(message.body, ports, original=original):
+                            continue
+                        entry = ctnetlink.decode_entry(message.body)
+                        if entry is not None and untrue.concerns(entry):
+                            found[entry] = None
+        return list(found)
 
     def _entries(self, question: Message) -> Iterator[Tracked]:
         for message in self._socket.request(question):
@@ -343,18 +373,6 @@ def _is_same(entry: Tracked, flow: Flow) -> bool:
         and entry.original_destination == entry.reply_source == flow.remote
         and entry.reply_destination == flow.public
     )
-
-
-def _is_untrue(entry: Tracked, by_public: dict[Endpoint, Endpoint], reached: set[Endpoint]) -> bool:
-    """Tell whether mappings that ended translated the entry, or one that begins would have."""
-    if entry.protocol != UDP:
-        return False
-    if entry.status & (SOURCE_NAT | DESTINATION_NAT):
-        # A hairpin flow is translated at both ends, by two mappings.
-        left = entry.status & SOURCE_NAT and by_public.get(entry.reply_destination) == entry.original_source
-        came = entry.status & DESTINATION_NAT and by_public.get(entry.original_destination) == entry.reply_source
-        return bool(left or came)
-    return entry.original_destination == entry.reply_source and entry.original_destination in reached
 
 
 def _owner(entry: Tracked, flow: Flow) -> str:

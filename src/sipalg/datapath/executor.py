@@ -62,9 +62,6 @@ class Flows(Protocol):
     def end_flows(self, flows: Sequence[Flow]) -> None:
         """Delete the entries."""
 
-    def end_untrue(self, ended: Sequence[Mapping], begun: Sequence[Mapping]) -> int:
-        """Delete the UDP flows that mappings which ended, or begin, have made untrue."""
-
     def source_nat_of(self, protocol: int, private: Endpoint, remote: Endpoint) -> Endpoint | None:
         """Return what the entry private → remote leaves as (`private` itself where untranslated); None without one."""
 
@@ -127,8 +124,9 @@ class Executor:
         self._ending: dict[Flow, bool] = {}
         self._end_is_due = False
         self._seen: list[Flow] = []
-        self._ended: list[Mapping] = []
-        self._begun: list[Mapping] = []
+        #: The mappings of sip that ended and began, each in one of them, since they were taken (`tidying`).
+        self.ended: dict[Mapping, None] = {}
+        self.begun: dict[Mapping, None] = {}
 
     def run(self, commands: Sequence[Command], trigger: Trigger | None = None) -> Failure | None:
         """Run all or none of `commands`; the failure where it was none.
@@ -160,7 +158,7 @@ class Executor:
         return None
 
     def end_flows(self) -> None:
-        """End the flows that are to end, now. What the kernel refuses is tried once more, with others or by `tidy`."""
+        """End the flows that are to end, now. What the kernel refuses is tried once more, with others or by a chore."""
         self._end_is_due = False
         ending, self._ending = self._ending, {}
         if ending:
@@ -197,15 +195,11 @@ class Executor:
         seen, self._seen = self._seen, []
         return seen
 
-    def tidy(self) -> None:
-        """End the flows that mappings of sip, ended or begun since the last call, have made untrue.
-
-        Now and then and not at once, because conntrack has to be searched for them. Raises OSError.
-        """
-        self.end_flows()
-        if self._ended or self._begun:
-            self._flows.end_untrue(self._ended, self._begun)
-            self._ended, self._begun = [], []
+    def take_sip(self) -> tuple[dict[Mapping, None], dict[Mapping, None]]:
+        """Return the mappings of sip that ended, and those that began, since the last call; none is in both."""
+        ended, begun = self.ended, self.begun
+        self.ended, self.begun = {}, {}
+        return ended, begun
 
     def _note_sip(self, commands: Sequence[Command]) -> None:
         for command in commands:
@@ -216,11 +210,10 @@ class Executor:
                 and command.mapping.public != command.mapping.private
             ):
                 opens = isinstance(command, OpenMapping)
-                now_true, now_untrue = (self._begun, self._ended) if opens else (self._ended, self._begun)
-                now_true.append(command.mapping)
+                now_true, now_untrue = (self.begun, self.ended) if opens else (self.ended, self.begun)
+                now_true[command.mapping] = None
                 # One that is closed and opened alike, or the reverse, has made nothing untrue.
-                while command.mapping in now_untrue:
-                    now_untrue.remove(command.mapping)
+                now_untrue.pop(command.mapping, None)
 
     def _refuse_untranslated(self, commands: Sequence[Command], trigger: Trigger | None) -> Failure | None:
         if trigger is None:

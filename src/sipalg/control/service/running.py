@@ -17,7 +17,7 @@ from dataclasses import replace
 from typing import Final
 
 from sipalg.codec.address import Network
-from sipalg.control.service import adoption, ipv6, parts, takeover
+from sipalg.control.service import adoption, ipv6, parts, takeover, tidying
 from sipalg.control.service.adoption import Adoption
 from sipalg.control.service.background import Background
 from sipalg.control.service.changes import Changes
@@ -29,6 +29,7 @@ from sipalg.control.service.notify import Notifier
 from sipalg.control.service.report import Report
 from sipalg.control.service.rules import RulesWatch
 from sipalg.control.service.tcp import Tcp
+from sipalg.control.service.tidying import Tidying
 from sipalg.control.service.tracing import trace_line
 from sipalg.control.service.unseen import Unseen
 from sipalg.control.settings.model import Settings
@@ -58,8 +59,6 @@ from sipalg.engine.verdict import Datagram, Event, Verdict
 _LOG = logging.getLogger("sipalg")
 
 _FORGET_S: Final = 60.0
-#: How long flows that a mapping's end or beginning made untrue may live on: one search for all of them.
-_TIDY_S: Final = 1.0
 #: How often TCP's connections are looked after.
 _LOOK_S: Final = 1.0
 #: How often the table is told that somebody serves it; when that stops, for whatever reason, SIP becomes plain NAT.
@@ -154,7 +153,9 @@ class Service:
             self.adoption = Adoption(self)
             self.unseen = Unseen(self.table, self.queue)
             background = Background(self.loop)
+            search = stack.enter_context(Conntrack())
             stack.callback(background.close)
+            self.tidying = Tidying(executor, self.conntrack, search, background, self.loop.work)
             self.commands = Commands(self, background)
             answers = Report(self).answers()
             self._server = ControlServer(options.socket, self.loop, answers, self.commands.table())
@@ -234,7 +235,7 @@ class Service:
         loop.set_timer(self.driver.next_timer, self.driver.run_timer)
         loop.every(_FORGET_S, self.standing.forget_ended)
         loop.every(_FORGET_S, self.driver.interfaces.forget)
-        loop.every(_TIDY_S, self._tidy)
+        loop.every(tidying.INTERVAL_S, self.tidying.look)
         loop.every(_LOOK_S, self.tcp.look)
         loop.every(_COUNT_S, self.unseen.look)
         loop.every(INTERVAL_S, self._keep_journal)
@@ -360,12 +361,6 @@ class Service:
     def configure_ports(self) -> None:
         """Tell which addresses public ports are on, and the administrator's rules about them."""
         self.ports.configure(self.nat_address, self.rules, ipv6.address_of(self.alg.settings.ipv6))
-
-    def _tidy(self) -> None:
-        try:
-            self._executor.tidy()
-        except OSError as error:
-            _LOG.warning("flows-not-ended why=%r", str(error))
 
     def serve(self) -> None:
         """Have SIP go on coming here; should this process end now, it waits for the next one."""
