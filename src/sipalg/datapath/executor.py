@@ -158,7 +158,7 @@ class Executor:
         return None
 
     def end_flows(self) -> None:
-        """End the flows that are to end, now. What the kernel refuses is tried once more, with others or by a chore."""
+        """End the flows that are to end, now. What the kernel refuses is tried once more, later."""
         self._end_is_due = False
         ending, self._ending = self._ending, {}
         if ending:
