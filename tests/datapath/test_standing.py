@@ -92,3 +92,38 @@ def test_what_the_table_refused_does_not_stand(table: Table, standing: Standing)
     with pytest.raises(NetlinkError):
         standing.apply((OpenMapping(SIP, 60.0),))
     assert standing.put_back() == 0
+
+
+def test_what_has_run_out_is_forgotten_some_at_a_time(table: Table, clock: Clock, standing: Standing) -> None:
+    many = [SIP._replace(public=Endpoint("203.0.113.1", 1000 + number)) for number in range(200)]
+    standing.apply([OpenMapping(one, 10.0 if number % 2 else 90.0) for number, one in enumerate(many)])
+    standing.apply([AdmitPeer(one, PEER, 10.0) for one in many])
+    clock.now = 130.0
+    steps = standing.forget_ended()
+    next(steps)
+    # In between, of what has been looked at and of what hasn't: closed, renewed, and open again.
+    standing.apply((CloseMapping(many[0]), CloseMapping(many[198]), RefreshMapping(many[2], 500.0)))
+    standing.apply((RefreshMapping(many[196], 500.0), OpenMapping(many[1], 500.0), OpenMapping(many[199], 500.0)))
+    count = sum(1 for _ in steps)
+    assert count > 4
+    # What is forgotten doesn't come back, even if the clock does.
+    clock.now = 100.0
+    assert standing.put_back() == 100
+    assert not [one for one in table.installed[0] if isinstance(one, AdmitPeer)]
+    clock.now = 200.0
+    for _ in standing.forget_ended():
+        pass
+    clock.now = 100.0
+    assert standing.put_back() == 4
+
+
+def test_what_was_not_looked_at_is_by_the_next(table: Table, clock: Clock, standing: Standing) -> None:
+    many = [SIP._replace(public=Endpoint("203.0.113.1", 1000 + number)) for number in range(200)]
+    standing.apply([OpenMapping(one, 10.0) for one in many])
+    clock.now = 130.0
+    next(standing.forget_ended())
+    for _ in standing.forget_ended():
+        pass
+    clock.now = 100.0
+    assert standing.put_back() == 0
+    assert table.installed == [()]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import gc
 import logging
+import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -17,7 +18,7 @@ from dataclasses import replace
 from typing import Final
 
 from sipalg.codec.address import Network
-from sipalg.control.service import adoption, ipv6, parts, takeover, tidying
+from sipalg.control.service import adoption, garbage, ipv6, parts, takeover, tidying
 from sipalg.control.service.adoption import Adoption
 from sipalg.control.service.background import Background
 from sipalg.control.service.changes import Changes
@@ -67,8 +68,8 @@ _SERVE_S: Final = 1.0
 _LAST_LOOKS: Final = 8
 #: How often the table's counter is read, so that little is lost with the table.
 _COUNT_S: Final = 10.0
-#: Packets make hardly any garbage that reference counts don't free at once, so it is looked for seldom.
-_GARBAGE_THRESHOLDS: Final = (20_000, 50, 100)
+#: How long Python's lock stays with a thread beside the packets' while these want it: 5 ms otherwise.
+_LOCK_S: Final = 0.0001
 
 
 class Service:
@@ -180,6 +181,7 @@ class Service:
         # What is made here stays, and packets wait.
         gc.collect()
         gc.disable()
+        sys.setswitchinterval(_LOCK_S)
         self.tcp.begin()
         self.table.settings = replace(self.table.settings, relay=self.tcp.rules(self.settings))
         self.adoption.all()
@@ -191,9 +193,7 @@ class Service:
         self.serve()
         self._serving = True
         self._watch_all()
-        gc.freeze()
-        gc.set_threshold(*_GARBAGE_THRESHOLDS)
-        gc.enable()
+        garbage.begin()
 
     def stop(self) -> None:
         """Give back the queue and take the rule away that fills it; mappings and flows stay for as long as they have.
@@ -239,6 +239,7 @@ class Service:
         loop.every(_LOOK_S, self.tcp.look)
         loop.every(_COUNT_S, self.unseen.look)
         loop.every(INTERVAL_S, self._keep_journal)
+        loop.every(garbage.INTERVAL_S, garbage.look)
         loop.every(adoption.INTERVAL_S, self.adoption.go_on)
         loop.every(_SERVE_S, self.serve)
         loop.every(self.alg.settings.flow_check_s, self.inherited.look)
