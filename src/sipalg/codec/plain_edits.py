@@ -28,9 +28,10 @@ _BEFORE_HOST: Final = re.compile(rb"(?i:via|v)[ \t]*:\s*(?i:SIP)\s*/\s*2\.0\s*/\
 _PORT: Final = re.compile(rb"[0-9]{1,5}")
 #: A Via's parameters up to the line's end: `rport` (1, 3) and `received` (2) in either order, none with an R before.
 _OTHERS: Final = rb"(?:;[^rR\s;,\"][^\s;,\"]*+)*+"
-_RPORT: Final = rb"(?:;rport=([0-9]{1,5})(?=[;\r\n]))?+"
+#: Not possessive: Python 3.11 forgets where a group was that such a repetition gives up.
+_RPORT: Final = rb"(?:;rport=([0-9]{1,5})(?=[;\r\n]))?"
 _BEHIND: Final = re.compile(
-    _OTHERS + _RPORT + _OTHERS + rb"(?:;received=([0-9.]+)(?=[;\r\n]))?+" + _OTHERS + _RPORT + _OTHERS + rb"\r?\n"
+    _OTHERS + _RPORT + _OTHERS + rb"(?:;received=([0-9.]+)(?=[;\r\n]))?" + _OTHERS + _RPORT + _OTHERS + rb"\r?\n"
 )
 
 

@@ -17,12 +17,12 @@ from sipalg.codec.message import (
     CONTACT,
     Identity,
     Message,
-    address_of_record,
     call_id_of,
     expires_s,
     find_field,
     has_star,
     identify,
+    registered_names,
 )
 from sipalg.engine.mappings import Mappings
 from sipalg.engine.policy import (
@@ -117,10 +117,11 @@ class Contacts:
         list, and renews, unless it answers a removal.
         """
         phone = recipient.key[1].host
-        if not self._was_asked(message, recipient.home, transaction.now):
+        call_id, record = registered_names(message)
+        if not self._was_asked(call_id, recipient.home, transaction.now):
             transaction.tell("unasked-answer", private=phone, registrar=registrar)
             return
-        line = (phone, address_of_record(message), registrar)
+        line = (phone, record, registrar)
         removal = bool(self.leaving) and _asked(identify(message), phone) in self.leaving
         kept = []
         for entry, lifetime_s in listed:
@@ -198,9 +199,9 @@ class Contacts:
         """Take answers at their word for as long as the REGISTERs of an earlier process may be answered."""
         self._lenient_until = now + LINGER_S
 
-    def _was_asked(self, message: Message, home: Home, now: float) -> bool:
+    def _was_asked(self, call_id: bytes, home: Home, now: float) -> bool:
         """Whether an answer's REGISTER was sent, as its Call-ID shows, which nobody who didn't see it can know."""
-        return now <= self._lenient_until or home.when_asked(call_id_of(message)) >= now - LINGER_S
+        return now <= self._lenient_until or home.when_asked(call_id) >= now - LINGER_S
 
     def _of(self, line: Line, entry: Entry) -> Contact | None:
         """The contact of a line that is reached through a mapping, which most have one of."""
@@ -252,7 +253,9 @@ class Contacts:
 
     def _wake(self, transaction: Transaction, contact: Contact) -> None:
         """Set a contact's timer to its end, or to when its flow's silences are to be looked at."""
-        transaction.wake(min(contact.expires_at, contact.suspect_at), contact)
+        at = min(contact.expires_at, contact.suspect_at)
+        if at < contact.wakes_at:
+            transaction.wake(at, contact)
 
     def _learn(self, transaction: Transaction, contact: Contact, lifetime_s: int, passed_s: float) -> None:
         """Note another lifetime, or a longer time since the grant before; what ran out in between isn't one."""
