@@ -75,8 +75,6 @@ _IDENTITY: Final = re.compile(
 _CALL_ID: Final = re.compile(rb"\n(?:[Cc](?i:all-id)|[Ii])[ \t]*:" + _LWS + rb"([^\s]+)")
 _CSEQ_METHOD: Final = re.compile(rb"\n[Cc](?i:seq)[ \t]*:" + _LWS + rb"[0-9]{1,10}(?=\s)" + _LWS + rb"([^\s]+)")
 _TO: Final = re.compile(rb"\n[Tt][Oo]?[ \t]*:[ \t]*([^\r\n]*(?:\r?\n[ \t][^\r\n]*)*)")
-#: Call-ID (1) and To (2).
-_CALL_ID_OR_TO: Final = re.compile(_CALL_ID.pattern + b"|" + _TO.pattern)
 _TAG: Final = re.compile(rb";\s*(?i:tag)\s*=\s*([^\s;,]+)")
 #: A URI in brackets, behind a display name that may hold brackets in its quotes.
 _BRACKETED_URI: Final = re.compile(rb"(?:\"[^\"\\]*+(?:\\.[^\"\\]*+)*\"|[^\"<])*<([^<>]*)>", re.DOTALL)
@@ -293,25 +291,6 @@ def call_id_of(message: Message) -> bytes:
     """Call-ID, b"" where there is none: what `identify` reads, at less cost."""
     found: bytes | None = _quick_call_id(message) if _quick_call_id else None
     return read_call_id(message) if found is None else found
-
-
-def registered_names(message: Message) -> tuple[bytes, bytes]:
-    """What a REGISTER's answer is told by: `call_id_of` and `address_of_record`, in one pass."""
-    return (call_id_of(message), address_of_record(message)) if _quick_call_id else read_registered_names(message)
-
-
-def read_registered_names(message: Message) -> tuple[bytes, bytes]:
-    """What `registered_names` does, for any message."""
-    call_id = record = None
-    for match in _CALL_ID_OR_TO.finditer(message.data, message.head, message.head_end):
-        if match.lastindex == 1:
-            if call_id is None:
-                call_id = match[1]
-        elif record is None:
-            record = _URIS[match[2]]
-        if call_id is not None and record is not None:
-            break
-    return call_id or b"", record or b""
 
 
 def read_call_id(message: Message) -> bytes:

@@ -17,12 +17,12 @@ from sipalg.codec.message import (
     CONTACT,
     Identity,
     Message,
+    address_of_record,
     call_id_of,
     expires_s,
     find_field,
     has_star,
     identify,
-    registered_names,
 )
 from sipalg.engine.mappings import Mappings
 from sipalg.engine.policy import (
@@ -117,11 +117,10 @@ class Contacts:
         list, and renews, unless it answers a removal.
         """
         phone = recipient.key[1].host
-        call_id, record = registered_names(message)
-        if not self._was_asked(call_id, recipient.home, transaction.now):
+        if not self._was_asked(message, recipient.home, transaction.now):
             transaction.tell("unasked-answer", private=phone, registrar=registrar)
             return
-        line = (phone, record, registrar)
+        line = (phone, address_of_record(message), registrar)
         removal = bool(self.leaving) and _asked(identify(message), phone) in self.leaving
         kept = []
         for entry, lifetime_s in listed:
@@ -199,9 +198,9 @@ class Contacts:
         """Take answers at their word for as long as the REGISTERs of an earlier process may be answered."""
         self._lenient_until = now + LINGER_S
 
-    def _was_asked(self, call_id: bytes, home: Home, now: float) -> bool:
+    def _was_asked(self, message: Message, home: Home, now: float) -> bool:
         """Whether an answer's REGISTER was sent, as its Call-ID shows, which nobody who didn't see it can know."""
-        return now <= self._lenient_until or home.when_asked(call_id) >= now - LINGER_S
+        return now <= self._lenient_until or home.when_asked(call_id_of(message)) >= now - LINGER_S
 
     def _of(self, line: Line, entry: Entry) -> Contact | None:
         """The contact of a line that is reached through a mapping, which most have one of."""

@@ -13,6 +13,7 @@ from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, in_networks, is_refere
 from sipalg.codec.body import sdp_parts
 from sipalg.codec.fields import fields_with
 from sipalg.codec.message import Message, cseq_method, identify, session_expires_s
+from sipalg.codec.plain_edits import edits_of_sender
 from sipalg.engine import bodies, outside
 from sipalg.engine.calls import Calls
 from sipalg.engine.contacts import Contacts
@@ -48,7 +49,7 @@ from sipalg.engine.rewrite import Headers
 from sipalg.engine.rows import Entry, MappingKey
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
-from sipalg.engine.verdict import Change, Datagram, Endpoint
+from sipalg.engine.verdict import UDP, Change, Datagram, Endpoint
 
 #: A NamedTuple's own constructor costs twice as much.
 new: Final = tuple.__new__
@@ -101,6 +102,9 @@ class Passage:
         if self.settings.disabled:
             return self._serve_to_the_end(message, datagram)
         if datagram.in_interface in self.settings.inside_interfaces:
+            refreshed = self._refresh(message, datagram) if message.method == b"REGISTER" else None
+            if refreshed is not None:
+                return refreshed
             found = self._outward(message, datagram)
             if isinstance(found, str) and found == NO_FREE_PORT and self._is_full(datagram.source.host):
                 return TOO_MANY_MAPPINGS
@@ -146,6 +150,45 @@ class Passage:
         self.headers.forget(self.transaction, entry.key)
         if self.nat_aware.pop(entry.key, False):
             self.transaction.note(self.nat_aware, entry.key)
+
+    def _refresh(self, message: Message, datagram: Datagram) -> list[Change] | None:
+        """The edits of a known phone's REGISTER, if it is as nearly all are; None where `_outward` has to look.
+
+        The same steps, without those that could only find nothing: no message comes more often.
+        """
+        source, destination = datagram.source, datagram.destination
+        entries = self.mappings.entries
+        entry = entries.get((UDP, source))
+        settings, headers = self.settings, self.headers
+        if (
+            entry is None
+            or datagram.protocol != UDP
+            or entry.in_interface != datagram.in_interface
+            or entry.private_host == headers.advertised
+            or source.port < FIRST_UNPRIVILEGED_PORT
+            or not settings.nat_address
+            or message.body < message.body_end
+            or self.nat_aware
+            or headers.bare
+            or self.direct.refused
+            or (UDP, destination) in entries
+            or (settings.exempt and self._is_exempt(destination.host))
+        ):
+            return None
+        found: tuple[list[Change], list[int | None]] | None = edits_of_sender(
+            message, entry.private_host, source.port, entry.public_text
+        )
+        if not found or not found[1]:
+            return None
+        edits, contacts = found
+        transaction = self.transaction
+        self.mappings.touch(transaction, entry)
+        if destination not in entry.peers:
+            self.peers.admit(transaction, entry, destination)
+        if self.peers.tended:
+            self.peers.tend(transaction, entry, destination)
+        self.contacts.follow_request(transaction, message, contacts, entry)
+        return edits
 
     def _outward(self, message: Message, datagram: Datagram) -> list[Change] | str | Refusal:
         """Edit what an inside phone sends; a str is the reason why its message passes."""
