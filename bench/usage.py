@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import time
 from pathlib import Path
+from statistics import median
 from typing import Final, NamedTuple
 
 _TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
-#: Each 40 ticks.
-_MOMENTS: Final = 3
-_MOMENT_S: Final = 0.4
+_MOMENTS: Final = 5
+_MOMENT_S: Final = 0.3
 
 
 class Usage(NamedTuple):
@@ -47,14 +47,14 @@ def usage(namespace: str = "") -> Usage:
 
 
 def others_cores() -> float:
-    """Return how many cores are busy while no benchmark runs: the least of some moments, as its own end takes one."""
+    """Return how many cores are busy while no benchmark runs: the median of some moments, as its own end takes one."""
     found = []
     for _ in range(_MOMENTS):
         before = usage()
         time.sleep(_MOMENT_S)
         used = usage().since(before)
         found.append(used.busy_s / used.wall_s)
-    return min(found)
+    return median(found)
 
 
 def programs(namespace: str) -> list[int]:

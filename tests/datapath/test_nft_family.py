@@ -1,12 +1,12 @@
 from __future__ import annotations
 
-from ipaddress import ip_address, ip_network
+from ipaddress import IPv4Address, IPv4Network, ip_address, ip_network
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipalg.datapath import nft_codec, nft_family
+from sipalg.datapath import netlink, nft_codec, nft_family
 from sipalg.datapath.nft_family import IPV4, IPV6, Family
 
 hosts = st.ip_addresses().map(lambda address: address.compressed)
@@ -70,3 +70,24 @@ def test_addresses() -> None:
     for wrong in ("", "192.0.2", "fe80:::1", "host", "1.2.3.4.5", "fe80::1%lo"):
         with pytest.raises(ValueError, match="not an IP address"):
             nft_family.address(wrong)
+
+
+@given(
+    st.lists(st.tuples(st.ip_addresses(v=4), st.integers(0, 32)), max_size=6),
+    st.lists(st.ip_addresses(v=4), max_size=5),
+)
+def test_an_interval_set_holds_exactly_its_networks(
+    wanted: list[tuple[IPv4Address, int]], asked: list[IPv4Address]
+) -> None:
+    networks = [IPv4Network((int(address), length), strict=False) for address, length in wanted]
+    bounds = []
+    for data in nft_family.interval(networks):
+        parts = netlink.attributes(next(netlink.each_attribute(data))[1])
+        bounds.append((int.from_bytes(netlink.attributes(parts[1])[1], "big"), 3 in parts))
+    assert bounds == sorted(bounds, key=lambda bound: bound[0])
+    probes = [*asked, *(network[0] for network in networks), *(network[-1] for network in networks)]
+    for address in probes:
+        below = [is_end for start, is_end in bounds if start <= int(address)]
+        # Where one interval ends and the next begins at the same address, the beginning counts.
+        inside = bool(below) and (not below[-1] or (int(address), False) in bounds)
+        assert inside == any(address in network for network in networks)

@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import struct
 from dataclasses import replace
-from ipaddress import IPv4Address, IPv4Network, IPv6Network
+from ipaddress import IPv4Network, IPv6Network
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sipalg.datapath import netlink, nft_codec, nft_rules
 from sipalg.datapath.netlink import Message
@@ -76,9 +74,26 @@ def test_what_a_kernel_lacks_is_left_out() -> None:
 
 def test_nothing_is_queued_before_the_exempt_networks_were_asked() -> None:
     for chain in ("outbound", "inbound"):
-        first, *others = [rule for rule in nft_rules.rules(SETTINGS, ALL) if rule.chain == chain]
+        settings = replace(SETTINGS, exempt=(IPv4Network("10.0.0.0/8"),))
+        first, *others = [rule for rule in nft_rules.rules(settings, ALL) if rule.chain == chain]
         assert ("lookup", "except") in names(first.expressions)
         assert all(("immediate", "to_alg") in names(rule.expressions) for rule in others)
+        for family, asked in ((IPV4, 1), (IPV6, 0)):
+            rules = [rule for rule in nft_rules.rules(settings, ALL, family) if rule.chain == chain]
+            assert len(rules) - len(others) == asked, "no packet is compared with an empty set"
+
+
+def test_what_there_is_one_of_is_compared_without_a_look_up() -> None:
+    def looked_up(settings: TableSettings) -> list[str]:
+        rules = [rule for rule in nft_rules.rules(settings, ALL) if rule.chain == "forward"]
+        return [subject for rule in rules for name, subject in names(rule.expressions) if name == "lookup"]
+
+    one = replace(SETTINGS, inside=("lan0",))
+    assert looked_up(one) == ["inside_ifaces"] * 2, "between phones, which is seldom"
+    assert looked_up(replace(SETTINGS, protocols=(17, 6))) == ["protocols", *["inside_ifaces"] * 4]
+    for comment in ("from phones", "to phones"):
+        (rule,) = [rule for rule in nft_rules.rules(one, ALL) if rule.comment == comment]
+        assert nft_codec.is_equal(nft_rules.interface_name("lan0")) in rule.expressions
 
 
 def test_flows_get_the_timeouts_of_the_side_that_opens_them() -> None:
@@ -225,27 +240,6 @@ def test_direct_signalling_trusts_everybody() -> None:
     trusted = (IPv4Network("192.0.2.0/24"),)
     messages = nft_rules.settings_elements(replace(SETTINGS, trusted_peers=trusted, direct_signalling=True))
     assert members(messages, "trusted_peers") == [bytes(4)]
-
-
-@given(
-    st.lists(st.tuples(st.ip_addresses(v=4), st.integers(0, 32)), max_size=6),
-    st.lists(st.ip_addresses(v=4), max_size=5),
-)
-def test_an_interval_set_holds_exactly_its_networks(
-    wanted: list[tuple[IPv4Address, int]], asked: list[IPv4Address]
-) -> None:
-    networks = [IPv4Network((int(address), length), strict=False) for address, length in wanted]
-    bounds = []
-    for data in nft_rules.interval(networks):
-        parts = netlink.attributes(next(netlink.each_attribute(data))[1])
-        bounds.append((int.from_bytes(netlink.attributes(parts[1])[1], "big"), 3 in parts))
-    assert bounds == sorted(bounds, key=lambda bound: bound[0])
-    probes = [*asked, *(network[0] for network in networks), *(network[-1] for network in networks)]
-    for address in probes:
-        below = [is_end for start, is_end in bounds if start <= int(address)]
-        # Where one interval ends and the next begins at the same address, the beginning counts.
-        inside = bool(below) and (not below[-1] or (int(address), False) in bounds)
-        assert inside == any(address in network for network in networks)
 
 
 # IPv6

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Iterable
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import Final, NamedTuple
 
 from sipalg.codec.address import Network
@@ -159,3 +161,17 @@ def read_end(data: bytes) -> tuple[bytes, int] | None:
     """Read what `end` made; None for anything else."""
     size = _END_ADDRESSES.get(len(data))
     return None if size is None else _ENDS[size].unpack(data)
+
+
+def interval(networks: Iterable[Network]) -> list[bytes]:
+    """Return the elements of an interval set that holds these networks, which are of one family and may overlap."""
+    members = []
+    known = list(networks)
+    found: list[Network] = [*collapse_addresses(one for one in known if isinstance(one, IPv4Network))]
+    found += collapse_addresses(one for one in known if isinstance(one, IPv6Network))
+    for network in found:
+        members.append(nft.element(network.network_address.packed))
+        after = int(network.broadcast_address) + 1
+        if after < 1 << network.max_prefixlen:
+            members.append(nft.element(after.to_bytes(network.max_prefixlen // 8, "big"), end=True))
+    return members

@@ -9,17 +9,17 @@ packet, so that its first rule is for media, the most of them. This module only 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from ipaddress import IPv4Network, IPv6Network, collapse_addresses
+from ipaddress import IPv4Network, IPv6Network
 from typing import Final, Literal, NamedTuple
 
 from sipalg.codec.address import Network
 from sipalg.datapath import nft_codec as nft
 from sipalg.datapath.netlink import Message
-from sipalg.datapath.nft_family import IPV4, IPV6, Family
+from sipalg.datapath.nft_family import IPV4, IPV6, Family, interval
 from sipalg.datapath.nft_features import IPSEC_IN, IPSEC_OUT, Features
-from sipalg.datapath.nft_media import FLOWING_MEDIA
+from sipalg.datapath.nft_forward import FLOWING_MEDIA, is_one_of
 from sipalg.datapath.reply import MARK
 from sipalg.engine.verdict import TCP, UDP
 
@@ -176,20 +176,6 @@ def interface_name(name: str) -> bytes:
     return name.encode().ljust(nft.INTERFACE_NAME_BYTES, b"\0")
 
 
-def interval(networks: Iterable[Network]) -> list[bytes]:
-    """Return the elements of an interval set that holds these networks, which are of one family and may overlap."""
-    members = []
-    known = list(networks)
-    found: list[Network] = [*collapse_addresses(one for one in known if isinstance(one, IPv4Network))]
-    found += collapse_addresses(one for one in known if isinstance(one, IPv6Network))
-    for network in found:
-        members.append(nft.element(network.network_address.packed))
-        after = int(network.broadcast_address) + 1
-        if after < 1 << network.max_prefixlen:
-            members.append(nft.element(after.to_bytes(network.max_prefixlen // 8, "big"), end=True))
-    return members
-
-
 def timeout_policies(settings: TableSettings) -> tuple[tuple[str, float, float], ...]:
     """Return name, unreplied and replied seconds of the timeout policies, first for flows opened from inside.
 
@@ -223,12 +209,20 @@ def rules(settings: TableSettings, features: Features, family: Family = IPV4) ->
     outside = interface_name(settings.outside)
     from_outside = (nft.load_meta(_IIFNAME), nft.is_equal(outside))
     to_outside = (nft.load_meta(_OIFNAME), nft.is_equal(outside))
+    names = [interface_name(name) for name in settings.inside]
+    from_inside, to_inside = (is_one_of(nft.load_meta(key), names, _INSIDE) for key in (_IIFNAME, _OIFNAME))
+    other_protocols = is_one_of(LOAD_PROTOCOL, [bytes((one,)) for one in settings.protocols], _PROTOCOLS, invert=True)
     ipsec_out = [Rule("", "never what goes into a tunnel", (*IPSEC_OUT, nft.leave()))] if features.route_ipsec else []
     ipsec_in = [Rule("", "never what came out of a tunnel", (*IPSEC_IN, nft.leave()))] if features.secpath else []
     to_dnat_map = (*by_destination, nft.look_up(DNAT_MAP), dnat)
     to_nobody = (*by_destination, nft.is_in(SIP_PUBLIC), nft.use_object(nft.COUNTER, STRANGERS_NAME))
     to_media_map = (*by_destination, nft.look_up(MEDIA_MAP), dnat)
     count = nft.use_object(nft.COUNTER, COUNTER_NAME)
+    exempt = any(map(family.holds, settings.exempt))
+    to_exempt, from_exempt = (
+        [Rule("", "networks that aren't NATed", (address, nft.is_in(EXCEPT), nft.leave()))] if exempt else []
+        for address in (destination, source)
+    )
     queue = (nft.queue if features.queue_expression else nft.xt_queue)(
         settings.queue_number, settings.queues, bypass=settings.observing
     )
@@ -264,21 +258,22 @@ def rules(settings: TableSettings, features: Features, family: Family = IPV4) ->
         "forward": [
             Rule("", "media that flow", (*FLOWING_MEDIA, nft.accept())),
             *([over_tcp] if settings.relay and family == IPV4 else []),
-            Rule("", "other protocols", (LOAD_PROTOCOL, nft.is_in(_PROTOCOLS, invert=True), nft.leave())),
+            Rule("", "other protocols", (*other_protocols, nft.leave())),
             *ipsec_out,
             *ipsec_in,
-            Rule("", "from phones", (*FROM_INSIDE, *to_outside, nft.goto("outbound"))),
-            Rule("", "to phones", (*from_outside, *TO_INSIDE, nft.goto("inbound"))),
+            # The interface that is known is asked for first: that is no look-up in a set.
+            Rule("", "from phones", (*to_outside, *from_inside, nft.goto("outbound"))),
+            Rule("", "to phones", (*from_outside, *to_inside, nft.goto("inbound"))),
             Rule("", "between phones", (*FROM_INSIDE, *TO_INSIDE, *TRANSLATED, nft.goto("hairpin"))),
         ],
         "answers": [Rule("", "the ALG's own answers", (*_OUR_REPLY, nft.no_track()))],
         "outbound": [
-            Rule("", "networks that aren't NATed", (destination, nft.is_in(EXCEPT), nft.leave())),
+            *to_exempt,
             Rule("", "to SIP servers", (_DESTINATION_PORT, nft.is_in(_SIP_PORTS), *opened_inside)),
             Rule("", "from a phone's SIP port", (*by_source, nft.is_in(SIP_PRIVATE), *opened_inside)),
         ],
         "inbound": [
-            Rule("", "networks that aren't NATed", (source, nft.is_in(EXCEPT), nft.leave())),
+            *from_exempt,
             Rule("", "from SIP servers", (_SOURCE_PORT, nft.is_in(_SIP_PORTS), *opened_outside)),
             Rule("", "to a phone's SIP port", (*by_destination, nft.is_in(SIP_PRIVATE), *opened_outside)),
         ],
