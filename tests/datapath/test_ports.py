@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from ipaddress import IPv4Network
 from pathlib import Path
 
@@ -138,6 +138,69 @@ def test_a_picture_that_takes_long_to_make_is_kept_longer(world: World) -> None:
     world.now += 0.1
     assert not world.taken(UDP, 19032)
     assert len(world.asked) == 2
+
+
+def test_packets_that_ask_often_get_the_last_picture_while_the_next_is_made(world: World) -> None:
+    given: list[Callable[[], Callable[[], None]]] = []
+    world.taken.make_beside(given.append, world.list_flows)
+    assert not world.taken(UDP, 19032), "the first one is waited for"
+    assert len(world.asked) == 1
+    world.flows = [Translated(UDP, 19032, PHONE_BYTES)]
+    world.now += 3.0
+    for _ in range(5):
+        assert not world.taken(UDP, 19032)
+    assert len(world.asked) == 1
+    (make,) = given
+    use = make()
+    assert not world.taken(UDP, 19032), "nothing changes but in the loop"
+    use()
+    assert world.taken(UDP, 19032)
+    assert world.taken.taken_by_others(UDP, 19032, PHONE) is False
+    world.now += 3.0
+    assert world.taken(UDP, 19032)
+    assert len(given) == 2
+
+
+def test_a_picture_that_is_too_old_is_made_anew_while_the_packet_waits(world: World) -> None:
+    given: list[Callable[[], Callable[[], None]]] = []
+    world.taken.make_beside(given.append, world.list_flows)
+    assert not world.taken(UDP, 19032)
+    world.flows = [Translated(UDP, 19032, PHONE_BYTES)]
+    world.now += 6.0
+    assert world.taken(UDP, 19032)
+    assert given == []
+
+
+def test_a_picture_of_rules_that_have_changed_meanwhile_is_not_used(world: World) -> None:
+    given: list[Callable[[], Callable[[], None]]] = []
+    world.taken.make_beside(given.append, world.list_flows)
+    assert not world.taken(UDP, 5070)
+    world.now += 3.0
+    assert not world.taken(UDP, 5070)
+    use = given.pop()()
+    world.taken.configure(N, AdminRules(taken=(TakenPorts(UDP, (), PortRange(5070, 5070), "x"),)))
+    use()
+    assert world.taken(UDP, 5070)
+    world.now += 3.0
+    assert world.taken(UDP, 5070)
+    assert len(given) == 1, "and the next one is asked for again"
+
+
+def test_a_picture_that_cant_be_made_beside_is_made_when_asked(world: World) -> None:
+    def fail(_address: str) -> Iterator[Translated]:
+        raise ValueError("a fault")
+
+    given: list[Callable[[], Callable[[], None]]] = []
+    world.taken.make_beside(given.append, fail)
+    assert not world.taken(UDP, 19032)
+    world.flows = [Translated(UDP, 19032, PHONE_BYTES)]
+    world.now += 3.0
+    assert not world.taken(UDP, 19032)
+    given.pop()()()
+    assert world.taken.log.total == 1
+    assert not world.taken(UDP, 19032)
+    world.now += 3.0
+    assert world.taken(UDP, 19032)
 
 
 def test_what_cant_be_read_leaves_the_last_picture_with_the_rules_of_now(world: World) -> None:

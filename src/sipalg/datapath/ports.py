@@ -1,8 +1,8 @@
 """Which public ports are free, honestly: not a local program's, no other rule's, and no flow's that conntrack has.
 
 The engine asks at every new mapping, while a packet waits, so that the answer is one look into a table of bytes. The
-table is made anew when it is asked for and older than a few seconds. The engine knows its own mappings; this is about
-everybody else.
+table is made anew when it is asked for and older than a few seconds: beside the packets where they are many, since
+conntrack has to be walked for it. The engine knows its own mappings; this is about everybody else.
 """
 
 from __future__ import annotations
@@ -10,9 +10,10 @@ from __future__ import annotations
 import sys
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from socket import inet_aton
-from typing import Final
+from typing import Final, NamedTuple
 
 from sipalg.datapath.admin_conclusions import AdminRules
 from sipalg.datapath.admin_model import PortRange
@@ -22,6 +23,8 @@ from sipalg.engine.verdict import TCP, UDP, Endpoint
 
 #: Refreshing takes at most one part in so many of the time, however many flows there are.
 _REFRESH_SHARE: Final = 20.0
+#: How old the picture may be while the next one is made beside the packets, in times of its usual age.
+_OLDEST: Final = 2.0
 
 _FREE: Final = 0
 _RULE: Final = 1
@@ -61,6 +64,18 @@ def overlap(one: PortRange, other: PortRange) -> PortRange | None:
     return PortRange(low, high) if low <= high else None
 
 
+class _Picture(NamedTuple):
+    """What is taken, by protocol and port, and the inside ends of the flows that hold a port."""
+
+    codes: dict[int, bytearray]
+    holders: dict[tuple[int, int], set[bytes]]
+    took_s: float
+
+
+#: Has something done beside the packets, which returns what is to be done when nothing else is.
+Beside = Callable[[Callable[[], Callable[[], None]]], None]
+
+
 class PortsTaken:
     """The callable that the engine asks: `taken(protocol, port)`.
 
@@ -90,8 +105,23 @@ class PortsTaken:
         self._codes = {UDP: bytearray(65536), TCP: bytearray(65536)}
         self._holders: dict[tuple[int, int], set[bytes]] = {}
         self._expires = float("-inf")
+        #: When it is too old to be asked.
+        self._useless = float("-inf")
+        #: Where the next one is made beside the packets: by whom, and of which flows.
+        self._beside: Beside | None = None
+        self._flows_beside = flows
+        #: Whether one is being made, and for which configuration.
+        self._awaited = False
+        self._configured = 0
         #: What went wrong in here and shouldn't have.
         self.log = FaultLog(clock)
+
+    def make_beside(self, do: Beside, flows: Callable[[str], Iterable[Translated]]) -> None:
+        """From now on have `do` make the picture beside the packets, of `flows`, which is asked by another thread.
+
+        Where packets ask seldom, so that the last one is too old, they wait for the next one as before.
+        """
+        self._beside, self._flows_beside = do, flows
 
     def reserve(self, reserved: Iterable[PortRange], avoid: PortRange | None) -> None:
         """Go by other reserved ports, and ports to avoid, from the next `configure` on."""
@@ -115,7 +145,8 @@ class PortsTaken:
             for (low, high), code in marks:
                 codes[low : high + 1] = bytes((code,)) * (high + 1 - low)
             self._fixed[protocol] = bytes(codes)
-        self._expires = float("-inf")
+        self._configured += 1
+        self._expires = self._useless = float("-inf")
 
     def __call__(self, protocol: int, port: int) -> bool:
         """Tell whether somebody else may be using the public port; a protocol without ports has none free."""
@@ -137,19 +168,43 @@ class PortsTaken:
         return _REASONS[self._code(protocol, port)]
 
     def _code(self, protocol: int, port: int) -> int:
-        if self._clock() >= self._expires:
-            self._refresh()
+        now = self._clock()
+        if now >= self._expires:
+            if self._beside is None or now >= self._useless:
+                self._use(self._look(self._flows))
+            elif not self._awaited:
+                self._awaited = True
+                self._beside(partial(self._look_beside, self._configured))
         codes = self._codes.get(protocol)
         return _RESERVED if codes is None or not 0 < port < 65536 else codes[port]
 
-    def _refresh(self) -> None:
+    def _look_beside(self, configured: int) -> Callable[[], None]:
+        """Look in another thread; nothing of this object is changed there."""
+        try:
+            return partial(self._use_awaited, configured, self._look(self._flows_beside))
+        except Exception:
+            self.log.exception("ports", "looked-at-when-asked")
+            return partial(self._use_awaited, configured, None)
+
+    def _use_awaited(self, configured: int, picture: _Picture | None) -> None:
+        self._awaited = False
+        # One of another address or other rules is of no use.
+        if picture is not None and configured == self._configured:
+            self._use(picture)
+
+    def _use(self, picture: _Picture) -> None:
+        self._codes, self._holders = picture.codes, picture.holders
+        age_s = max(self._refresh_s, _REFRESH_SHARE * picture.took_s)
+        self._expires = self._clock() + age_s
+        self._useless = self._expires + (_OLDEST - 1.0) * age_s
+
+    def _look(self, flows: Callable[[str], Iterable[Translated]]) -> _Picture:
         began = self._clock()
         fresh = {protocol: bytearray(fixed) for protocol, fixed in self._fixed.items()}
         holders: dict[tuple[int, int], set[bytes]] = {}
         try:
             addresses = filter(None, (self._nat_address, self._ipv6_address))
-            flows = (flow for address in addresses for flow in self._flows(address))
-            for protocol, port, source in flows:
+            for protocol, port, source in (flow for address in addresses for flow in flows(address)):
                 codes = fresh.get(protocol)
                 if codes is not None and not codes[port]:
                     codes[port] = _FLOW
@@ -162,9 +217,7 @@ class PortsTaken:
         except OSError:
             # Keep what was known; the administrator's rules and reserved ports are in it unless they just changed.
             fresh, holders = self._last_picture(), self._holders
-        self._codes, self._holders = fresh, holders
-        ended = self._clock()
-        self._expires = ended + max(self._refresh_s, _REFRESH_SHARE * (ended - began))
+        return _Picture(fresh, holders, self._clock() - began)
 
     def _last_picture(self) -> dict[int, bytearray]:
         """Return the sockets and flows as last seen, with the fixed marks of now."""

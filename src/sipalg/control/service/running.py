@@ -156,6 +156,7 @@ class Service:
             background = Background(self.loop)
             search = stack.enter_context(Conntrack())
             stack.callback(background.close)
+            self.ports.make_beside(background.do, search.translated)
             self.tidying = Tidying(executor, self.conntrack, search, background, self.loop.work)
             self.commands = Commands(self, background)
             answers = Report(self).answers()
