@@ -6,12 +6,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from sipalg.codec.changes import edit_by_parts, edited
+from sipalg.codec.changes import Changes, edit_by_parts, edited, replace_by_parts, replaced
+from sipalg.engine.verdict import REPLACE, Verdict
 
 DATA = b"0123456789"
 
 
-@pytest.mark.parametrize("edit", [edited, edit_by_parts])
+def by_parts(data: bytes, changes: Changes) -> bytes:
+    return edit_by_parts(data, changes, {})
+
+
+@pytest.mark.parametrize("edit", [edited, by_parts])
 @pytest.mark.parametrize(
     ("changes", "text"),
     [
@@ -42,4 +47,15 @@ def test_any_in_order(data: bytes, steps: list[tuple[int, int, bytes]]) -> None:
         changes.append((offset, length, replacement, "rule"))
         expected += data[position:offset] + replacement
         position = offset + length
-    assert edited(data, changes) == edit_by_parts(data, changes) == expected + data[position:]
+    assert edited(data, changes) == by_parts(data, changes) == expected + data[position:]
+
+
+@pytest.mark.parametrize("make", [replaced, replace_by_parts])
+def test_a_verdict_is_made_and_its_rules_are_counted(make: object) -> None:
+    assert callable(make)
+    changes = [(8, 1, b"x", "contact"), (1, 2, b"ab", "via"), (4, 0, b"", "via")]
+    counts = {"via": 1}
+    verdict = make(Verdict, DATA, changes, counts)
+    assert isinstance(verdict, Verdict)
+    assert verdict == Verdict(REPLACE, b"0ab34567x9", tuple(sorted(changes)), (), "", 0)
+    assert counts == {"via": 3, "contact": 1}

@@ -279,9 +279,7 @@ class Alg:
         if not edits:
             self.reasons[NOTHING_TO_EDIT] += 1
             return Verdict(ACCEPT, datagram.payload, (), commands, NOTHING_TO_EDIT, self._token if commands else 0)
-        plain: Verdict | None = (
-            replaced(Verdict, datagram.payload, edits, self.rules) if replaced and not commands else None
-        )
+        plain: Verdict | None = None if commands else replaced(Verdict, datagram.payload, edits, self.rules)
         return plain or self._replace(datagram.payload, edits, commands)
 
     def _replace(self, payload: bytes, edits: list[Change], commands: tuple[Command, ...]) -> Verdict:
