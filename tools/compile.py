@@ -35,9 +35,14 @@ WORK: Final = ROOT / "build" / "compile"
 #: What is compiled: all of codec and engine, and of the datapath what every packet goes through, and every
 #: command on its way into the kernel.
 FOLDERS: Final = ("codec", "engine")
-FILES: Final = tuple(
-    f"datapath/{name}.py"
-    for name in ("conntrack", "ctnetlink", "driver", "executor", "netlink", "nft_codec", "nft_steps", "nft_family")
+FILES: Final = (
+    *(
+        f"datapath/{name}.py"
+        for name in ("conntrack", "ctnetlink", "driver", "executor", "netlink", "nft_codec", "nft_steps", "nft_family")
+    ),
+    # What the state of a hundred thousand phones goes through at start.
+    "datapath/nft_elements.py",
+    "control/service/takeover.py",
 )
 #: What Cython compiles, in its pure-Python mode.
 CYTHON: Final = (

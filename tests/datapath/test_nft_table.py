@@ -9,11 +9,12 @@ import pytest
 
 from sipalg.datapath import netlink, nft_codec, nft_table
 from sipalg.datapath.netlink import Message, NetlinkError
+from sipalg.datapath.nft_elements import Elements, StandingMapping, StandingPeer
 from sipalg.datapath.nft_family import IPV6
 from sipalg.datapath.nft_features import Features
 from sipalg.datapath.nft_rules import TableSettings
 from sipalg.datapath.nft_steps import MapCommand
-from sipalg.datapath.nft_table import Elements, NftTable, StandingMapping, StandingPeer
+from sipalg.datapath.nft_table import NftTable
 from sipalg.engine.verdict import (
     UDP,
     AdmitPeer,

@@ -1,26 +1,90 @@
 """The elements of a set as the kernel lists them: key, value and time left of each.
 
-At start, when a table with a hundred thousand mappings is read back. All elements of a set look alike, so the places
-of what is wanted are learned from the first one of a message; one that looks otherwise sends that message the long
-way. Source: nf_tables_fill_setelem in net/netfilter/nf_tables_api.c.
+At start, when a table with a hundred thousand mappings is read back, and mappings and peers are made of its sets. All
+elements of a set look alike, so the places of what is wanted are learned from the first one of a message; one that
+looks otherwise sends that message the long way. Pure code; compiled with the packet path.
+Source: nf_tables_fill_setelem in net/netfilter/nf_tables_api.c.
 """
 
 from __future__ import annotations
 
 import math
 import struct
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Sequence
 from operator import itemgetter
-from typing import Final
+from typing import Final, NamedTuple
 
-from sipalg.datapath import netlink, nft_codec
+from sipalg.datapath import netlink, nft_codec, nft_family
+from sipalg.engine.verdict import Endpoint, Mapping, Purpose
 
 #: Key, value (b"" in a set) and remaining seconds, infinity where it stays.
 Listed = tuple[bytes, bytes, float]
 
+#: A NamedTuple's own constructor costs twice as much.
+new: Final = tuple.__new__
+
 _HEADER: Final = struct.Struct("=HH")
 _KIND_MASK: Final = 0x3FFF
 _NESTS: Final = (nft_codec.ELEMENT_KEY, nft_codec.ELEMENT_DATA)
+
+
+class StandingMapping(NamedTuple):
+    """A mapping that stands in the kernel, and for how many seconds more."""
+
+    mapping: Mapping
+    timeout_s: float
+
+
+class StandingPeer(NamedTuple):
+    """A peer that is let in to a public endpoint, and for how many seconds more."""
+
+    protocol: int
+    public: Endpoint
+    peer: str
+    timeout_s: float
+
+
+class Elements(NamedTuple):
+    """All mappings and peers that the table holds."""
+
+    mappings: tuple[StandingMapping, ...]
+    peers: tuple[StandingPeer, ...]
+
+
+def mappings_of(
+    snat: Sequence[Listed], let_in: Collection[bytes], signalling: Collection[bytes], direct: Collection[bytes]
+) -> list[StandingMapping]:
+    """Return the mappings that the source NAT's map holds; the others are the keys of the sets that tell their kind.
+
+    An adopted one has no element that lets anybody in: that is its port forward's part.
+    """
+    found = []
+    for key, data, timeout_s in snat:
+        source, leaves_as = nft_family.read_key(key), nft_family.read_end(data)
+        if source is None or leaves_as is None:
+            continue
+        protocol, private_host, private_port = source
+        public_host, public_port = leaves_as
+        purpose: Purpose = "sip" if key in signalling else "direct" if key in direct else "media"
+        adopted = key not in direct and nft_family.key(protocol, public_host, public_port) not in let_in
+        private = new(Endpoint, (nft_family.text(private_host), private_port))
+        public = new(Endpoint, (nft_family.text(public_host), public_port))
+        mapping = new(Mapping, (protocol, private, public, purpose, adopted))
+        found.append(new(StandingMapping, (mapping, timeout_s)))
+    return found
+
+
+def peers_of(listed: Sequence[Listed], address_bytes: int) -> list[StandingPeer]:
+    """Return the peers of a set of protocol . address . port . address."""
+    found = []
+    for key, _, timeout_s in listed:
+        there = len(key) - address_bytes
+        end = nft_family.read_key(key[:there]) if there > 0 else None
+        if end is not None:
+            protocol, host, port = end
+            public = new(Endpoint, (nft_family.text(host), port))
+            found.append(new(StandingPeer, (protocol, public, nft_family.text(key[there:]), timeout_s)))
+    return found
 
 
 def read(members: bytes) -> list[Listed]:

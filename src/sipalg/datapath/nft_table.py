@@ -10,10 +10,11 @@ from __future__ import annotations
 import errno
 from collections import defaultdict
 from collections.abc import Sequence
-from typing import Final, NamedTuple
+from typing import Final
 
-from sipalg.datapath import netlink, nft_codec, nft_elements, nft_family, nft_relay, nft_rules
+from sipalg.datapath import netlink, nft_codec, nft_elements, nft_relay, nft_rules
 from sipalg.datapath.netlink import Message, NetlinkError, NetlinkSocket
+from sipalg.datapath.nft_elements import Elements
 from sipalg.datapath.nft_family import IPV4, IPV6, Family
 from sipalg.datapath.nft_features import Features, find_features
 from sipalg.datapath.nft_guard import TableGuard
@@ -26,37 +27,16 @@ from sipalg.datapath.nft_rules import (
     SNAT_MAP,
     TableSettings,
 )
+from sipalg.datapath.nft_sets import SetReader
 from sipalg.datapath.nft_steps import ElementWriter, MapCommand, Step, steps_of, without_what_stands
-from sipalg.engine.verdict import Endpoint, Mapping
 
 #: What these errors say is that a table of this name stands which isn't made as ours is: another version's.
 _OTHER_LAYOUT: Final = frozenset({errno.EEXIST, errno.EBUSY, errno.EINVAL, errno.EOPNOTSUPP})
 #: Timeout policies that may be left from other settings: when one is deleted, the kernel drops what waits in the
 #: namespace's queues (nft_ct_timeout_obj_destroy calls nf_queue_nf_hook_drop), and what it gave to flows falls back.
 _MOST_STALE_POLICIES: Final = 16
-
-
-class StandingMapping(NamedTuple):
-    """A mapping that stands in the kernel, and for how many seconds more."""
-
-    mapping: Mapping
-    timeout_s: float
-
-
-class StandingPeer(NamedTuple):
-    """A peer that is let in to a public endpoint, and for how many seconds more."""
-
-    protocol: int
-    public: Endpoint
-    peer: str
-    timeout_s: float
-
-
-class Elements(NamedTuple):
-    """All mappings and peers that the table holds."""
-
-    mappings: tuple[StandingMapping, ...]
-    peers: tuple[StandingPeer, ...]
+#: The sets that have an element a phone.
+_LARGE_SETS: Final = (SNAT_MAP, DNAT_MAP, SIP_PRIVATE, SIP_PEERS)
 
 
 class NftTable:
@@ -69,6 +49,7 @@ class NftTable:
         """
         self.settings = settings
         self._netlink = NetlinkSocket()
+        self._ahead: SetReader | None = None
         #: Readable when somebody may have changed the table, and None where nobody can.
         self.guard: TableGuard | None = None
         try:
@@ -159,39 +140,28 @@ class NftTable:
                 return False
             raise
 
+    def read_ahead(self) -> None:
+        """Begin to read what `elements` will return; as much else can be done meanwhile as there are processors."""
+        if self.exists():
+            self._ahead = SetReader(self.settings.name, _LARGE_SETS)
+
     def elements(self) -> Elements:
         """Read back the mappings and peers that stand, to go on with them after a restart; nothing without table."""
-        found = [self._elements(family) for family in (IPV4, IPV6) if self.exists(family)]
+        try:
+            found = [self._elements(family) for family in (IPV4, IPV6) if self.exists(family)]
+        finally:
+            if self._ahead is not None:
+                self._ahead.close()
+            self._ahead = None
         mappings = tuple(mapping for one in found for mapping in one.mappings)
         return Elements(mappings, tuple(peer for one in found for peer in one.peers))
 
     def _elements(self, family: Family) -> Elements:
+        snat = self._dump(family, SNAT_MAP)
         let_in = {key for name in (DNAT_MAP, MEDIA_MAP) for key, _, _ in self._dump(family, name)}
         signalling = {key for key, _, _ in self._dump(family, SIP_PRIVATE)}
-        direct = self._direct_media(family)
-        mappings = []
-        for key, data, timeout_s in self._dump(family, SNAT_MAP):
-            source, leaves_as = nft_family.read_key(key), nft_family.read_end(data)
-            if source is None or leaves_as is None:
-                continue
-            protocol, private_host, private_port = source
-            public_host, public_port = leaves_as
-            mapping = Mapping(
-                protocol,
-                Endpoint(nft_family.text(private_host), private_port),
-                Endpoint(nft_family.text(public_host), public_port),
-                "sip" if key in signalling else "direct" if key in direct else "media",
-                adopted=key not in direct and nft_family.key(protocol, public_host, public_port) not in let_in,
-            )
-            mappings.append(StandingMapping(mapping, timeout_s))
-        peers = []
-        size = family.address_bytes
-        for key, _, timeout_s in self._dump(family, SIP_PEERS):
-            end = nft_family.read_key(key[:-size])
-            if end is not None:
-                protocol, host, port = end
-                public = Endpoint(nft_family.text(host), port)
-                peers.append(StandingPeer(protocol, public, nft_family.text(key[-size:]), timeout_s))
+        mappings = nft_elements.mappings_of(snat, let_in, signalling, self._direct_media(family))
+        peers = nft_elements.peers_of(self._dump(family, SIP_PEERS), family.address_bytes)
         return Elements(tuple(mappings), tuple(peers))
 
     def packets_to_queue(self) -> int:
@@ -272,7 +242,12 @@ class NftTable:
     def _dump(self, family: Family, name: str) -> list[nft_elements.Listed]:
         """Return key, value and remaining seconds of each element of a set."""
         found: list[nft_elements.Listed] = []
-        for message in self._netlink.request(family.message(nft_codec.get_elements(self.settings.name, name))):
+        ahead = self._ahead
+        if ahead is not None and family == IPV4 and name in ahead.names:
+            answers = ahead.answers(name)
+        else:
+            answers = self._netlink.request(family.message(nft_codec.get_elements(self.settings.name, name)))
+        for message in answers:
             members = netlink.attributes(message.body, 4).get(nft_codec.LIST_ELEMENTS, b"")
             found += nft_elements.read(members)
         return found

@@ -55,11 +55,15 @@ class Peers:
 
     def correct(self, transaction: Transaction, entry: Entry, remote: Endpoint) -> None:
         """Let a peer in with the port that is known of it, or note that port of one that is let in already."""
-        if remote.host in entry.peer_hosts():
-            peers = [remote if peer.host == remote.host else peer for peer in entry.peers]
-            self._set(transaction, entry, tuple(peers))
+        for peer in entry.peers:
+            if peer.host == remote.host:
+                break
         else:
             self.admit(transaction, entry, remote)
+            return
+        if peer != remote:
+            peers = [remote if peer.host == remote.host else peer for peer in entry.peers]
+            self._set(transaction, entry, tuple(peers))
 
     def establish(self, transaction: Transaction, entry: Entry, remote: Endpoint) -> None:
         """Make the flow between a port that the phone named but didn't send from, and the server it named it to."""

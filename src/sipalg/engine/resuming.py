@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections import Counter
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, MAX_PORT, is_literal
@@ -18,10 +18,12 @@ from sipalg.engine.media import Ends, MediaEnd
 from sipalg.engine.outside import nat_host
 from sipalg.engine.passage import Passage
 from sipalg.engine.records import KINDS, Plain
-from sipalg.engine.rows import MappingKey
+from sipalg.engine.rows import Entry, MappingKey
 from sipalg.engine.verdict import TCP, UDP, Endpoint, Flow, Mapping, Purpose
 
 _PURPOSES: Final[dict[str, Purpose]] = {"sip": "sip", "media": "media", "direct": "direct"}
+#: A NamedTuple's own constructor costs twice as much.
+new: Final = tuple.__new__
 #: What reading a value of another form than expected raises.
 _UNREADABLE: Final = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
 
@@ -44,14 +46,13 @@ def resume(passage: Passage, records: Iterable[PlainRecord], standing: Collectio
     by_kind: dict[str, list[PlainRecord]] = {kind: [] for kind in KINDS}
     for record in records:
         by_kind.get(record.kind, []).append(record)
-    resuming = _Resuming(passage, standing, len(by_kind["dialog"]))
-    needed = resuming.needed(by_kind["contact"], by_kind["dialog"])
+    resuming = _Resuming(passage, standing, by_kind["contact"], by_kind["dialog"])
     count: Counter[str] = Counter()
     for kind in KINDS:
         for record in by_kind[kind]:
             try:
                 if kind == "mapping":
-                    taken = resuming.mapping(record, needed)
+                    taken = resuming.mapping(record)
                 elif kind == "contact":
                     taken = resuming.contact(record)
                 elif kind == "removal":
@@ -75,25 +76,42 @@ def resume(passage: Passage, records: Iterable[PlainRecord], standing: Collectio
 class _Resuming:
     """One resumption: `_resumed` are the mappings that records and tables agree on."""
 
-    def __init__(self, passage: Passage, standing: Collection[Flow], dialogs: int) -> None:
+    def __init__(
+        self,
+        passage: Passage,
+        standing: Collection[Flow],
+        contacts: Sequence[PlainRecord],
+        dialogs: Sequence[PlainRecord],
+    ) -> None:
         self._passage = passage
         self._transaction = passage.transaction
         self._now = passage.transaction.now
         self._standing = frozenset(standing)
         self._resumed: set[MappingKey] = set()
         #: By how much later each dialog's flows are looked at than those of the one before: not all at once.
-        self._apart_s = passage.settings.flow_check_s / max(1, dialogs)
+        self._apart_s = passage.settings.flow_check_s / max(1, len(dialogs))
+        self._contacts = contacts
+        self._dialogs = dialogs
+        #: The mappings that contacts and dialogs hold whose time isn't over; None until somebody asks, since the
+        #: kernel has kept most mappings.
+        self._needed: set[MappingKey] | None = None
+        #: The peers so far, by what records say: nearly all phones have the same ones.
+        self._peers: dict[tuple[Any, Any], Endpoint] = {}
 
-    def needed(self, contacts: Iterable[PlainRecord], dialogs: Iterable[PlainRecord]) -> set[MappingKey]:
-        """The mappings that contacts and dialogs hold whose time isn't over."""
+    def _is_needed(self, key: MappingKey) -> bool:
+        if self._needed is None:
+            self._needed = self._find_needed()
+        return key in self._needed
+
+    def _find_needed(self) -> set[MappingKey]:
         needed = set()
-        for record in contacts:
+        for record in self._contacts:
             try:
                 if record.value["until"] > self._now:
                     needed.add(_mapping_key(record.key[:3]))
             except _UNREADABLE:
                 continue
-        for record in dialogs:
+        for record in self._dialogs:
             try:
                 if record.value["expires_at"] > self._now:
                     needed.update(_key(one) for one in record.value["keys"])
@@ -101,27 +119,30 @@ class _Resuming:
                 continue
         return needed
 
-    def mapping(self, record: PlainRecord, needed: Collection[MappingKey]) -> bool:
+    def mapping(self, record: PlainRecord) -> bool:
         """Agree on a mapping that the kernel has kept, or open it again if somebody needs it."""
         passage, transaction, table = self._passage, self._transaction, self._passage.mappings
         value = record.value
-        key = _mapping_key(record.key)
-        public = _endpoint(value["public"])
-        mapping = Mapping(*key, public, _PURPOSES[value["purpose"]], bool(value["adopted"]))
+        host, port = value["public"]
+        purpose, adopted = _PURPOSES[value["purpose"]], bool(value["adopted"])
         idle_until, lease_until = _number(value["idle_until"]), _number(value["lease_until"])
-        peers, remotes, refused = ([_endpoint(one) for one in value[name]] for name in ("peers", "flows", "refused"))
+        peers = [self._peer(one) for one in value["peers"]]
+        remotes, refused = [_endpoint(one) for one in value["flows"]], [_endpoint(one) for one in value["refused"]]
         interface, parting, bare = str(value["interface"]), value["parting"], [int(kind) for kind in value["bare"]]
-        entry = table.entries.get(key)
+        entry = self._standing_entry(record.key)
         if entry is None:
-            wanted = key in needed or idle_until > self._now
-            ours = public.host == nat_host(passage.settings, key[1].host) and public.port >= FIRST_UNPRIVILEGED_PORT
+            key = _mapping_key(record.key)
+            mapping = Mapping(*key, _endpoint((host, port)), purpose, adopted)
+            wanted = self._is_needed(key) or idle_until > self._now
+            ours = host == nat_host(passage.settings, key[1].host) and mapping.public.port >= FIRST_UNPRIVILEGED_PORT
             free = ours and table.key_of(mapping) not in table.by_public
-            if mapping.adopted or not (wanted and free):
+            if adopted or not (wanted and free):
                 return False
             entry = table.add(transaction, mapping, interface)
-        elif entry.mapping != mapping:
+        elif (entry.public, entry.purpose, entry.adopted) != ((host, port), purpose, adopted):
             return False
         else:
+            key = entry.key
             transaction.keep(entry)
             entry.in_interface = interface or entry.in_interface
             entry.lease_until = lease_until
@@ -134,24 +155,36 @@ class _Resuming:
         for remote in peers:
             # The kernel knows peers by their address only.
             passage.peers.correct(transaction, entry, remote)
-        flows = tuple(Flow(*key, public, remote) for remote in remotes)
+        flows = tuple(Flow(*key, entry.public, remote) for remote in remotes)
         if flows:
             transaction.put(passage.peers.flows, key, flows)
             for remote in refused:
-                passage.calls.refused_flows[Flow(*key, public, remote)] = True
+                passage.calls.refused_flows[Flow(*key, entry.public, remote)] = True
             transaction.wake(self._now, ("peers", key))
         return True
 
+    def _standing_entry(self, key: Sequence[Any]) -> Entry | None:
+        """The entry of a mapping's key in one row, where there is one: what equals its key is as good as that."""
+        protocol, host, port = key
+        return self._passage.mappings.entries.get((protocol, new(Endpoint, (host, port))))
+
+    def _peer(self, plain: Any) -> Endpoint:
+        host, port = plain
+        found = self._peers.get((host, port))
+        if found is None:
+            found = self._peers[host, port] = _endpoint(plain)
+        return found
+
     def contact(self, record: PlainRecord) -> bool:
         """Go on with a contact whose mapping is what it was."""
-        *mapping, aor, registrar = record.key
-        key = _mapping_key(mapping)
+        *key, aor, registrar = record.key
+        entry = self._standing_entry(key)
         until = _number(record.value["until"])
-        if key not in self._resumed or until <= self._now:
+        if entry is None or entry.key not in self._resumed or until <= self._now:
             return False
-        line = (key[1].host, _bytes(aor), str(registrar))
+        line = (entry.key[1].host, _bytes(aor), str(registrar))
         granted_s = int(_number(record.value.get("granted_s", 0)))
-        self._passage.contacts.resume(self._transaction, line, self._passage.mappings.entries[key], until, granted_s)
+        self._passage.contacts.resume(self._transaction, line, entry, until, granted_s)
         return True
 
     def removal(self, record: PlainRecord) -> bool:

@@ -13,7 +13,7 @@ from sipalg.control.service.adoption import Adoption
 from sipalg.control.service.running import Service
 from sipalg.control.settings.model import Settings
 from sipalg.datapath.ctnetlink import SOURCE_NAT, Tracked
-from sipalg.datapath.nft_table import Elements, StandingMapping
+from sipalg.datapath.nft_elements import Elements, StandingMapping
 from sipalg.engine.alg import Alg
 from sipalg.engine.settings import Settings as EngineSettings
 from sipalg.engine.verdict import UDP, CheckFlow, Command, Endpoint, Flow, Mapping
@@ -49,7 +49,7 @@ class World:
             alg=Alg(engine, lambda *_: False),
             driver=SimpleNamespace(run_commands=self.commands.extend),
             conntrack=SimpleNamespace(concerning=self.concerning, delete=lambda _entries: None),
-            table=SimpleNamespace(elements=lambda: Elements(tuple(self.kept), ())),
+            table=SimpleNamespace(elements=lambda: Elements(tuple(self.kept), ()), read_ahead=lambda: None),
             standing=SimpleNamespace(install=self.standing.append, note=self.standing.append),
             journal=SimpleNamespace(read=self.read),
             inherited=Flows(),

@@ -21,9 +21,9 @@ from sipalg.control.settings.options import Options
 from sipalg.control.settings.properties import with_texts
 from sipalg.datapath.admin_conclusions import AdminRules
 from sipalg.datapath.netlink import NetlinkError
+from sipalg.datapath.nft_elements import Elements, StandingMapping
 from sipalg.datapath.nft_features import Features
 from sipalg.datapath.nft_rules import RelayRules, TableSettings
-from sipalg.datapath.nft_table import Elements, StandingMapping
 from sipalg.datapath.preflight import Finding
 from sipalg.engine.alg import Alg
 from sipalg.engine.verdict import TCP, UDP, Command, Endpoint, Event, Mapping

@@ -24,7 +24,7 @@ from sipalg.control.service.takeover import (
 from sipalg.datapath.addresses import Address, Interface
 from sipalg.datapath.admin_rules import AdminRules, Exemption, PortForward
 from sipalg.datapath.ctnetlink import DESTINATION_NAT, SOURCE_NAT, Tracked
-from sipalg.datapath.nft_table import Elements, StandingMapping, StandingPeer
+from sipalg.datapath.nft_elements import Elements, StandingMapping, StandingPeer
 from sipalg.engine.settings import Ipv6, Settings
 from sipalg.engine.verdict import TCP, UDP, CloseMapping, DismissPeer, Endpoint, Flow, Mapping
 

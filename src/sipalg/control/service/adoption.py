@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Final
 from sipalg.control.service import takeover
 from sipalg.datapath import addresses
 from sipalg.datapath.ctnetlink import Tracked
-from sipalg.datapath.nft_table import Elements, StandingMapping
+from sipalg.datapath.nft_elements import Elements, StandingMapping
+from sipalg.engine.resuming import PlainRecord
 from sipalg.engine.verdict import UDP, AdmitPeer, Mapping, OpenMapping
 
 if TYPE_CHECKING:
@@ -50,6 +51,10 @@ class Adoption:
         """
         service = self._service
         observing = service.settings.mode == "observe"
+        records: Sequence[PlainRecord] | None = None
+        if resuming and not observing:
+            service.table.read_ahead()
+            records = service.journal.read()
         found = service.table.elements()
         kept = takeover.keepable(found, service.alg.settings, service.forwards)
         service.standing.install([] if observing else takeover.closing(found, kept))
@@ -67,7 +72,7 @@ class Adoption:
                 ]
             )
         self.forwards(service.forwards)
-        self._restore(kept, takeover.peers_of(found), entries, resuming=resuming)
+        self._restore(kept, takeover.peers_of(found), entries, records)
         self._adopt(self._urgent(self._standing_flows(entries)))
 
     def forwards(self, forwards: Iterable[Mapping]) -> None:
@@ -159,10 +164,9 @@ class Adoption:
         kept: Sequence[StandingMapping],
         peers: dict[takeover.PublicEnd, tuple[str, ...]],
         entries: Iterable[Tracked],
-        *,
-        resuming: bool,
+        records: Sequence[PlainRecord] | None,
     ) -> None:
-        """Go on with an earlier process's mappings and calls, and with the media flows that stand."""
+        """Go on with an earlier process's mappings and calls, if they are to, and with the media flows that stand."""
         service = self._service
         inside = self.inside_networks()
         now = time.monotonic()
@@ -176,9 +180,9 @@ class Adoption:
             admitted = peers.get((mapping.protocol, mapping.public), ())
             service.alg.restore(mapping, min(timeout_s, idle_s), now, interface, admitted)
         if service.settings.mode == "enforce":
-            if resuming:
+            if records is not None:
                 service.serve()
-                service.driver.run_commands(service.alg.resume(service.journal.read(), flows, now))
+                service.driver.run_commands(service.alg.resume(records, flows, now))
             service.inherited.take(flows)
             if len(service.inherited):
                 _LOG.info("media-inherited flows=%d", len(service.inherited))

@@ -9,14 +9,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from ipaddress import IPv4Network, ip_address, ip_interface
+from ipaddress import IPv4Network
+from operator import itemgetter
+from socket import AF_INET6, inet_aton, inet_pton
 from typing import NamedTuple
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, Network, in_networks
 from sipalg.datapath.addresses import Address, Interface
 from sipalg.datapath.admin_rules import AdminRules
 from sipalg.datapath.ctnetlink import DESTINATION_NAT, SOURCE_NAT, Tracked
-from sipalg.datapath.nft_table import Elements, StandingMapping
+from sipalg.datapath.nft_elements import Elements, StandingMapping
 from sipalg.engine.outside import nat_host
 from sipalg.engine.settings import Settings
 from sipalg.engine.verdict import TCP, UDP, CloseMapping, DismissPeer, Endpoint, Flow, Mapping
@@ -43,17 +45,31 @@ class InsideNetworks:
 
     def __init__(self, names: Sequence[str], interfaces: Iterable[Interface], addresses: Iterable[Address]) -> None:
         by_number = {interface.number: interface.name for interface in interfaces}
-        self._networks: list[tuple[Network, str]] = [
-            (ip_interface(f"{address.host}/{address.prefix_length}").network, by_number[address.interface])
+        found = [
+            (_number(address.host), address.prefix_length, by_number[address.interface])
             for address in addresses
             if by_number.get(address.interface) in names
         ]
+        #: By family: how far an address is to be shifted, what is left then, and the interface; longest prefix first.
+        self._networks: dict[bool, list[tuple[int, int, str]]] = {False: [], True: []}
+        for (ipv6, number), prefix_length, name in sorted(found, key=itemgetter(1, 2), reverse=True):
+            shift = (128 if ipv6 else 32) - prefix_length
+            self._networks[ipv6].append((shift, number >> shift, name))
 
     def interface_of(self, host: str) -> str:
         """Return the name of the interface with the host's network; "" for a host behind another router, or none."""
-        address = ip_address(host)
-        found = [(network.prefixlen, name) for network, name in self._networks if address in network]
-        return max(found)[1] if found else ""
+        ipv6, number = _number(host)
+        for shift, network, name in self._networks[ipv6]:
+            if number >> shift == network:
+                return name
+        return ""
+
+
+def _number(host: str) -> tuple[bool, int]:
+    """Return whether an IP literal is IPv6, and its number."""
+    ipv6 = ":" in host
+    packed = inet_pton(AF_INET6, host) if ipv6 else inet_aton(host)
+    return ipv6, int.from_bytes(packed, "big")
 
 
 def forwards(rules: AdminRules, nat_address: str, ports: Sequence[int]) -> Iterator[Mapping]:
