@@ -189,6 +189,32 @@ def test_work_that_raises_is_logged_and_over(loop: Loop, caplog: pytest.LogCaptu
     assert loop.log.total == 1
 
 
+def test_the_longest_turn_is_told_and_forgotten(
+    loop: Loop, clock: Clock, pair: tuple[socket.socket, socket.socket]
+) -> None:
+    def handle(_events: int) -> None:
+        clock.now += len(left.recv(10))
+
+    left, right = pair
+    loop.watch(left, handle)
+    for text in (b"12", b"12345", b"123"):
+        right.send(text)
+        loop.step(0)
+    assert loop.longest_turn_s == 5.0
+    loop.forget_longest_turn()
+    right.send(b"1")
+    loop.step(0)
+    assert loop.longest_turn_s == 5.0
+    loop.forget_longest_turn()
+    assert loop.longest_turn_s == 1.0
+    loop.work(stepping(clock, [], "a", 1, 7.0))
+    loop.step(0)
+    assert loop.longest_turn_s == 7.0, "chores and slices are part of it"
+    loop.forget_longest_turn()
+    loop.forget_longest_turn()
+    assert loop.longest_turn_s == 0.0
+
+
 def test_run_ends_when_a_handler_stops_it(loop: Loop, clock: Clock) -> None:
     def stop() -> None:
         loop.stop()

@@ -98,6 +98,9 @@ class Loop:
         self._work: deque[Steps] = deque()
         #: When the last slice of work ended.
         self._worked_at = 0.0
+        #: The longest turn since the last `forget_longest_turn`, and between the one before and that.
+        self._longest_s = 0.0
+        self._longest_before_s = 0.0
         self._next_due: Callable[[], float | None] = lambda: None
         self._run_timer: Callable[[], None] = lambda: None
         self._stopping = False
@@ -142,6 +145,18 @@ class Loop:
             self._worked_at = self._clock()
         self._work.append(steps)
 
+    @property
+    def longest_turn_s(self) -> float:
+        """Return what the longest turn took, of those since the last but one `forget_longest_turn`.
+
+        What comes in the beginning of a turn waits that long; what packets come together is part of it.
+        """
+        return max(self._longest_s, self._longest_before_s)
+
+    def forget_longest_turn(self) -> None:
+        """Have older turns forgotten; to be called now and then."""
+        self._longest_before_s, self._longest_s = self._longest_s, 0.0
+
     def set_timer(self, next_due: Callable[[], float | None], run: Callable[[], None]) -> None:
         """Call `run` when the clock has passed what `next_due` says (None: nothing is due)."""
         self._next_due = next_due
@@ -164,7 +179,9 @@ class Loop:
             due = timer_due
         wait_s = 0.0 if self._soon or self._work else min(max(0.0, due - self._clock()), longest_s)
         handlers = self._handlers
-        for number, events in self._epoll.poll(wait_s):
+        ready = self._epoll.poll(wait_s)
+        woke = self._clock()
+        for number, events in ready:
             # A handler before this one may have taken it away.
             handler = handlers.get(number)
             if handler is not None:
@@ -181,6 +198,9 @@ class Loop:
             self._do_chores()
         if self._work:
             self._do_slice()
+        took_s = self._clock() - woke
+        if took_s > self._longest_s:
+            self._longest_s = took_s
 
     def close(self) -> None:
         """Forget all descriptors, without closing them."""

@@ -32,6 +32,7 @@ ANSWER: dict[str, Any] = {
         "packets_s": 0.25,
         "commands_s": 0.125,
         "processor_s": 0.75,
+        "longest_turn_s": 0.0125,
         "mappings": 4,
         "contacts": 3,
         "calls": 2,
@@ -83,6 +84,7 @@ SAMPLES = {
     ("sipalg_packet_handling_seconds_total", ""): 0.25,
     ("sipalg_commands_seconds_total", ""): 0.125,
     ("sipalg_cpu_seconds_total", ""): 0.75,
+    ("sipalg_longest_turn_seconds", ""): 0.0125,
     ("sipalg_faults_total", ""): 1,
 }
 

@@ -66,7 +66,7 @@ class Service:
         self.table = Table()
         self.queue = Queue()
         log = SimpleNamespace(total=0)
-        self.loop = SimpleNamespace(log=log)
+        self.loop = SimpleNamespace(log=log, longest_turn_s=0.0125)
         self.driver = SimpleNamespace(
             packets=Counter(replaced=5),
             not_asked=Counter(fragment=1),

@@ -70,6 +70,7 @@ _WORDS: Final = {
     "packets_s": "time on packets",
     "commands_s": "of it in the kernel's maps",
     "processor_s": "processor time",
+    "longest_turn_s": "longest turn lately",
     "silence_s": "longest silence",
     "expected_s": "expected silence",
     "sip_timeout_needed_s": "sip-timeout needed",

@@ -109,6 +109,11 @@ _NUMBERS: Final = (
         total=True,
     ),
     _Number("sipalg_cpu_seconds", "Processor time of the process.", ("status", "processor_s"), total=True),
+    _Number(
+        "sipalg_longest_turn_seconds",
+        "The longest time that packets waited for the process to end what it did, in the last minute or two.",
+        ("status", "longest_turn_s"),
+    ),
     _Number("sipalg_faults", "Faults of sipalg itself; their packets passed.", ("status", "faults"), total=True),
 )
 _INFORMATION: Final = ("version", "mode", "outside", "nat_address", "advertised_address")

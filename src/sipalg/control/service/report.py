@@ -170,6 +170,7 @@ class Report:
             "packets_s": round(service.driver.packets_s, 6),
             "commands_s": round(service.driver.commands_s, 6),
             "processor_s": round(time.process_time(), 6),
+            "longest_turn_s": round(service.loop.longest_turn_s, 6),
             "queue_number": chosen.queue_number,
             "settings_file": str(service.options.file),
             "set_by_the_command_line": sorted(service.options.given),

@@ -236,6 +236,7 @@ class Service:
         loop.set_timer(self.driver.next_timer, self.driver.run_timer)
         loop.every(_FORGET_S, self.standing.forget_ended)
         loop.every(_FORGET_S, self.driver.interfaces.forget)
+        loop.every(_FORGET_S, loop.forget_longest_turn)
         loop.every(tidying.INTERVAL_S, self.tidying.look)
         loop.every(_LOOK_S, self.tcp.look)
         loop.every(_COUNT_S, self.unseen.look)
