@@ -1,7 +1,7 @@
 /* Registrations at a given rate, whether or not answers come: latency at half of the load, and what an overload does.
  *
  * As loop.c, but each request is sent when its time has come, the phones in turn; nothing is sent again. A latency is
- * from the sending of a request to its answer. Where messages may pass untranslated ("either"), what was translated is
+ * from the sending of a request to its answer, and lateness from when it was due to its sending. Where messages may pass untranslated ("either"), what was translated is
  * counted for each phone, to show whether all are served alike. The result is one JSON object on stdout. Both ends of
  * a packet's way in bench/paced.py.
  */
@@ -18,7 +18,7 @@ struct slot {
 
 static struct slot *slots;
 static uint32_t sequence_next = 10000000;
-static struct latency latency;
+static struct latency latency, lateness;
 static uint32_t next; /* the phone whose turn was last */
 static uint64_t sent, answered, plain_replies, skipped;
 static uint32_t *sent_of, *served_of; /* of each phone: requests, and answers that were translated both ways */
@@ -81,7 +81,9 @@ static double run(double rate, uint64_t count, int poll)
         }
         for (int batch = 0; due < wanted && batch < BATCH; batch++, due++) {
             next = (next + 1) % entry_count;
-            send_next(next, now());
+            time = now();
+            record(&lateness, time - begin - (uint64_t)((double)due * each_ns));
+            send_next(next, time);
         }
         flush_all();
         uint64_t at = begin + (uint64_t)((double)due * each_ns);
@@ -142,7 +144,7 @@ static int phone_side(double rate, double duration)
     int poll = open_phones();
     meet_all(poll);
     sent = answered = plain_replies = skipped = 0;
-    latency = (struct latency){0};
+    latency = lateness = (struct latency){0};
     memset(slots, 0, SLOTS * sizeof *slots);
     memset(sent_of, 0, phone_count * sizeof *sent_of);
     memset(served_of, 0, phone_count * sizeof *served_of);
@@ -155,10 +157,10 @@ static int phone_side(double rate, double duration)
         return 1;
     spread(&low, &middle, &high);
     printf("{\"seconds\": %.4f, \"sent\": %lu, \"skipped\": %lu, \"answered\": %lu, "
-           "\"plain_requests\": %lu, \"plain_replies\": %lu, \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"low\": %.4f, "
+           "\"plain_requests\": %lu, \"plain_replies\": %lu, \"p50_us\": %.1f, \"p99_us\": %.1f, \"p999_us\": %.1f, \"late_us\": %.1f, \"low\": %.4f, "
            "\"middle\": %.4f, \"high\": %.4f, \"checked\": %lu, \"wrong\": %lu}\n",
            seconds, sent, skipped, answered, shared->plain, plain_replies, percentile(&latency, 0.5),
-           percentile(&latency, 0.99), percentile(&latency, 0.999), low, middle, high, shared->checked,
+           percentile(&latency, 0.99), percentile(&latency, 0.999), percentile(&lateness, 0.99), low, middle, high, shared->checked,
            shared->differing);
     return 0;
 }

@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from statistics import median
+from statistics import median, median_low
 from typing import Final, NamedTuple
 
 from bench.corpus import EXCHANGES, Corpus
@@ -33,6 +33,7 @@ _WINDOW: Final = 64
 class PacedResult(NamedTuple):
     """One run: requests a second offered, sent and answered, shares (0–1) and µs.
 
+    `late_us` is how late the generator itself was with a request, at the ninety-ninth of a hundred.
     `plain_share` is of the round trips of which the request or the answer passed untranslated; `low` and `high` are
     the shares of its requests that were served, of the phones at the fifth and the ninety-fifth of a hundred.
     """
@@ -51,6 +52,7 @@ class PacedResult(NamedTuple):
     checked: int
     wrong: int
     cpu: Share
+    late_us: float = 0.0
 
 
 @contextmanager
@@ -72,7 +74,7 @@ def run_paced(mode: Mode, rate: float, seconds: float, corpus: Corpus, load: Pat
     plain = found["plain_replies"] / max(1, found["answered"])
     return PacedResult(mode.name, rate, sent / took, found["answered"] / took, plain, found["p50_us"], found["p99_us"],
                        found["p999_us"], found["low"], found["middle"], found["high"], found["checked"],
-                       found["wrong"], Share.of(used, sent))  # fmt: skip
+                       found["wrong"], Share.of(used, sent), found["late_us"])  # fmt: skip
 
 
 def highest_rate(corpus: Corpus, load: Path, rounds: int, seconds: float) -> float:
@@ -99,8 +101,8 @@ def latency_table(results: Sequence[PacedResult]) -> list[str]:
     """Return the table of latencies, a row for each way."""
     lines = [
         "| way | requests a second | p50 µs | p99 µs | p99.9 µs | p99, least–most | its process, µs a message "
-        "(user + system) | softirq, µs a message | unanswered | messages checked |",
-        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
+        "(user + system) | softirq, µs a message | sent late by, p99 µs | unanswered | messages checked |",
+        "|---|---:|---:|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     for name in dict.fromkeys(result.mode for result in results):
         runs = [result for result in results if result.mode == name]
@@ -110,21 +112,35 @@ def latency_table(results: Sequence[PacedResult]) -> list[str]:
             MODES[name].title, f"{median(run.sent for run in runs):,.0f}",
             f"{median(run.p50_us for run in runs):,.0f}", f"{median(p99):,.0f}",
             f"{median(run.p999_us for run in runs):,.0f}", f"{min(p99):,.0f}–{max(p99):,.0f}",
-            f"{user:.1f} + {system:.1f}" if user + system else "", f"{softirq:.1f}", _unanswered(runs), _verdict(runs),
+            f"{user:.1f} + {system:.1f}" if user + system else "", f"{softirq:.1f}",
+            f"{median(run.late_us for run in runs):,.0f}", _unanswered(runs), _verdict(runs),
         ]  # fmt: skip
         lines.append("| " + " | ".join(cells) + " |")
     return lines
 
 
 def latency_claims(results: Sequence[PacedResult]) -> list[Claim]:
-    """Judge what sipalg adds to plain NAT's p99: the difference of the medians."""
+    """Judge what sipalg adds to plain NAT's p99: the difference of the medians.
+
+    Beside it, not judged: what it added in each round to that round's plain NAT, and the same of the C program that
+    only accepts, which shows what a queue's wake-ups cost on this machine.
+    """
     p99 = {name: median(result.p99_us for result in results if result.mode == name)
            for name in {result.mode for result in results}}  # fmt: skip
     if not {"plain", "sipalg"} <= p99.keys():
         return []
     added = p99["sipalg"] - p99["plain"]
-    return [Claim("p99 added to plain NAT's at half of sipalg's highest rate", f"< {ADDED_US:g} µs",
-                  f"{added:.0f} µs ({p99['sipalg']:.0f} against {p99['plain']:.0f})", added < ADDED_US)]  # fmt: skip
+    judged = Claim("p99 added to plain NAT's at half of sipalg's highest rate", f"< {ADDED_US:g} µs",
+                   f"{added:.0f} µs ({p99['sipalg']:.0f} against {p99['plain']:.0f})", added < ADDED_US)  # fmt: skip
+    pairs = [f"{name} {_added_by_round(results, name)}" for name in ("sipalg", "noop") if name in p99]
+    return [judged, Claim("The same round by round: median, least to most", "", "; ".join(pairs), None)]
+
+
+def _added_by_round(results: Sequence[PacedResult], name: str) -> str:
+    """Return what one way added to plain NAT's p99 in the same rounds."""
+    of = {way: [result.p99_us for result in results if result.mode == way] for way in ("plain", name)}
+    added = [with_it - plain for plain, with_it in zip(of["plain"], of[name], strict=False)]
+    return f"{median_low(added):.0f} µs ({min(added):.0f} to {max(added):.0f})"
 
 
 def overload_table(results: Sequence[PacedResult], highest: float) -> list[str]:
@@ -182,7 +198,10 @@ def main(words: Sequence[str]) -> int:
         with load_of(corpus) as load:
             highest = highest_rate(corpus, load, 3, seconds)
             if what != "overload":
-                print("\n".join(latency_table(list(run_latency(highest / 2, rounds, seconds, corpus, load)))))
+                found = list(run_latency(highest / 2, rounds, seconds, corpus, load))
+                print("\n".join(latency_table(found)))
+                for claim in latency_claims(found):
+                    print(f"{claim.what}: {claim.measured}")
             if what != "latency":
                 results = list(run_overload(highest, rounds, seconds, corpus, load))
                 print("\n".join(overload_table(results, highest)))

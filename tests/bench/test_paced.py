@@ -38,6 +38,7 @@ def test_every_request_is_answered_and_checked() -> None:
     # The first round, and the measured one; requests and answers.
     assert result.checked >= 2 * 40 + 2 * 250
     assert result.p50_us <= result.p99_us <= result.p999_us
+    assert result.late_us > 0
 
 
 @pytest.mark.lab
@@ -64,16 +65,25 @@ def test_the_load_is_gone_afterwards() -> None:
 
 def _result(mode: str, p99_us: float, offered: float = 1000.0, high: float = 1.0) -> PacedResult:
     cpu = Share(20.0, 4.0, 2.0, 60.0) if mode == "sipalg" else Share(0.0, 0.0, 2.0, 60.0)
-    return PacedResult(mode, offered, offered, offered, 0.25, 50.0, p99_us, 900.0, 0.5, 0.75, high, 100, 0, cpu)
+    return PacedResult(mode, offered, offered, offered, 0.25, 50.0, p99_us, 900.0, 0.5, 0.75, high, 100, 0, cpu, 7.0)
 
 
 def test_added_latency_is_the_difference_of_medians() -> None:
     results = [_result("plain", 100.0), _result("sipalg", 500.0), _result("sipalg", 350.0), _result("sipalg", 390.0)]
-    (claim,) = latency_claims(results)
+    claim, by_round = latency_claims(results)
     assert (claim.measured, claim.met) == ("290 µs (390 against 100)", True)
+    assert by_round.met is None
+    assert by_round.measured == "sipalg 400 µs (400 to 400)"
     row = next(line for line in latency_table(results) if "| sipalg |" in line)
-    assert row == "| sipalg | 1,000 | 50 | 390 | 900 | 350–500 | 10.0 + 2.0 | 1.0 | 0.00% | 300, all right |"
+    assert row == "| sipalg | 1,000 | 50 | 390 | 900 | 350–500 | 10.0 + 2.0 | 1.0 | 7 | 0.00% | 300, all right |"
     assert latency_claims([_result("plain", 100.0)]) == []
+
+
+def test_added_latency_is_told_round_by_round() -> None:
+    rounds = ((100.0, 150.0, 300.0), (900.0, 800.0, 1200.0), (120.0, 180.0, 310.0))
+    results = [_result(name, p99) for p99s in rounds for name, p99 in zip(("plain", "noop", "sipalg"), p99s, strict=True)]
+    _, by_round = latency_claims(results)
+    assert by_round.measured == "sipalg 200 µs (190 to 300); noop 50 µs (-100 to 60)"
 
 
 def test_loads_stand_in_their_order() -> None:
