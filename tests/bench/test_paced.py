@@ -81,7 +81,8 @@ def test_added_latency_is_the_difference_of_medians() -> None:
 
 def test_added_latency_is_told_round_by_round() -> None:
     rounds = ((100.0, 150.0, 300.0), (900.0, 800.0, 1200.0), (120.0, 180.0, 310.0))
-    results = [_result(name, p99) for p99s in rounds for name, p99 in zip(("plain", "noop", "sipalg"), p99s, strict=True)]
+    ways = ("plain", "noop", "sipalg")
+    results = [_result(name, p99) for p99s in rounds for name, p99 in zip(ways, p99s, strict=True)]
     _, by_round = latency_claims(results)
     assert by_round.measured == "sipalg 200 µs (190 to 300); noop 50 µs (-100 to 60)"
 
