@@ -38,7 +38,17 @@ FOLDERS: Final = ("codec", "engine")
 FILES: Final = (
     *(
         f"datapath/{name}.py"
-        for name in ("conntrack", "ctnetlink", "driver", "executor", "netlink", "nft_codec", "nft_steps", "nft_family")
+        for name in (
+            "conntrack",
+            "ctnetlink",
+            "driver",
+            "executor",
+            "flow_requests",
+            "netlink",
+            "nft_codec",
+            "nft_steps",
+            "nft_family",
+        )
     ),
     # What the state of a hundred thousand phones goes through at start.
     "datapath/nft_elements.py",
@@ -49,7 +59,9 @@ CYTHON: Final = (
     "sipalg.codec.quick",
     "sipalg.codec.quick_edits",
     "sipalg.codec.quick_names",
+    "sipalg.codec.quick_sdp",
     "sipalg.datapath.batch",
+    "sipalg.datapath.quick_flows",
 )
 #: The name of the library that holds all modules; each module's own file only leads to it.
 GROUP: Final = "sipalg.core"

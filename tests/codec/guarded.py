@@ -12,7 +12,7 @@ import mmap
 import sys
 from typing import Final
 
-from tests.codec import test_quick, test_quick_edits, test_quick_names
+from tests.codec import test_quick, test_quick_edits, test_quick_names, test_quick_sdp
 from tests.codec.lines import torn
 
 _LIBC: Final = ctypes.CDLL(None, use_errno=True)
@@ -44,7 +44,7 @@ def main() -> None:
     for data in payloads:
         copy = guarded(data)
         print(data[-40:], flush=True)
-        for readers in (test_quick, test_quick_names, test_quick_edits):
+        for readers in (test_quick, test_quick_names, test_quick_edits, test_quick_sdp):
             readers.compare(copy)
     print(len(payloads), "payloads")
 

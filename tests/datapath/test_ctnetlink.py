@@ -11,11 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from sipalg.datapath import ctnetlink, netlink
-from sipalg.datapath.ctnetlink import Tracked, Translated, decode_entry, let_in, translated, whole_seconds
-from sipalg.engine.verdict import TCP, UDP, Endpoint, Flow
+from sipalg.datapath.ctnetlink import Tracked, Translated, decode_entry, let_in, translated
+from sipalg.engine.verdict import TCP, UDP, Endpoint
 
 P, N, S = Endpoint("192.168.20.2", 10000), Endpoint("203.0.113.1", 19032), Endpoint("203.0.113.50", 4000)
-FLOW = Flow(UDP, P, N, S)
 
 #: An entry as Linux 6.18 sent it.
 BODY = bytes.fromhex(
@@ -42,43 +41,6 @@ def test_the_kernels_own_entry() -> None:
     assert decode_entry(BODY) == Tracked(UDP, P, S, S, N, 0x19E, 99, 0, bytes.fromhex("73f296d3"), None)
 
 
-def test_what_goes_out_comes_back() -> None:
-    message = ctnetlink.create(FLOW, 60, fixed=False)
-    entry = decode_entry(message.body)
-    assert entry is not None
-    assert entry[:5] == (UDP, P, S, S, P)  # the kernel makes the public end from the NAT part
-    assert (entry.status, entry.timeout_s) == (0xE, 60)
-    fixed = decode_entry(ctnetlink.create(FLOW._replace(protocol=TCP), 60, fixed=True).body)
-    assert fixed is not None
-    assert fixed.status == 0x40E
-
-
-@given(endpoints, endpoints, endpoints, st.floats(0, 1e10), st.booleans(), st.booleans())
-def test_a_media_flow_is_written_in_one_go_as_it_would_be_piece_by_piece(
-    p: Endpoint, n: Endpoint, s: Endpoint, timeout_s: float, fixed: bool, as_it_is: bool
-) -> None:
-    n = p if as_it_is else n
-    message = ctnetlink.create(Flow(UDP, p, n, s), timeout_s, fixed=fixed)
-    nat = () if n == p else (
-        netlink.nested(
-            6,
-            *(netlink.attribute(kind, inet_aton(n.host)) for kind in (1, 2)),
-            netlink.nested(3, netlink.u16(1, n.port), netlink.u16(2, n.port)),
-        ),
-    )
-    assert message == netlink.nfnetlink(
-        1,
-        0,
-        netlink.CREATE | netlink.EXCLUSIVE,
-        ctnetlink.encode_tuple(1, UDP, p, s),
-        ctnetlink.encode_tuple(2, UDP, s, p),
-        netlink.u32(3, 0x40E if fixed else 0xE),
-        netlink.u32(7, whole_seconds(timeout_s)),
-        *nat,
-        family=2,
-    )
-
-
 def test_counters() -> None:
     counters = netlink.nested(9, netlink.u64(1, 5), netlink.u64(2, 900)) + netlink.nested(10, netlink.u64(1, 7))
     entry = decode_entry(entry_body() + counters)
@@ -86,9 +48,7 @@ def test_counters() -> None:
     assert entry.packets == (5, 7)
 
 
-@pytest.mark.parametrize(("timeout_s", "whole"), [(0, 1), (-5, 1), (59.6, 60), (1e12, 0x7FFFFFFF)])
-def test_timeouts_are_whole_seconds(timeout_s: float, whole: int) -> None:
-    assert whole_seconds(timeout_s) == whole
+
 
 
 def test_dumps_ask_for_what_is_wanted() -> None:
@@ -197,23 +157,6 @@ def test_what_is_of_concern_is_found_by_its_ends_and_ports(
 P6, N6, S6 = Endpoint("2001:db8:1::2", 10000), Endpoint("2001:db8::1", 19032), Endpoint("2001:db8:5::50", 4000)
 
 
-@pytest.mark.parametrize(("public", "translated_at_all"), [(N6, True), (P6, False)])
-def test_ipv6_goes_out_and_comes_back(public: Endpoint, translated_at_all: bool) -> None:
-    message = ctnetlink.create(Flow(UDP, P6, public, S6), 60, fixed=False)
-    assert message.body[0] == AF_INET6
-    entry = decode_entry(message.body)
-    assert entry is not None
-    assert entry[:5] == (UDP, P6, S6, S6, P6)
-    nat = netlink.attributes(message.body, 4).get(6)
-    assert (nat is not None) is translated_at_all
-    if nat is not None:
-        lowest, highest = (netlink.attributes(nat)[kind] for kind in (4, 5))
-        assert lowest == highest == inet_pton(AF_INET6, N6.host)
-    for other in (ctnetlink.get(UDP, P6, S6), ctnetlink.delete(entry), ctnetlink.change_timeout(FLOW6, 9)):
-        assert other.body[0] == AF_INET6
-
-
-FLOW6 = Flow(UDP, P6, N6, S6)
 
 
 def test_ipv6_entries_are_found_by_the_long_way() -> None:

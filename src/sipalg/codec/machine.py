@@ -37,4 +37,9 @@ def quick_names(name: str) -> Callable[..., Any] | None:
     return machine_code(_QUICK + "_names", name)
 
 
+def quick_sdp(name: str) -> Callable[..., Any] | None:
+    """A function of `codec.quick_sdp`; None in the interpreted build."""
+    return machine_code(_QUICK + "_sdp", name)
+
+
 _QUICK: Final = "sipalg.codec.quick"

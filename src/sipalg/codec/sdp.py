@@ -12,6 +12,7 @@ import re
 from typing import Final, NamedTuple
 
 from sipalg.codec.address import MAX_PORT, SDP_HOSTS, is_reference
+from sipalg.codec.machine import quick_sdp
 from sipalg.codec.memory import Memory
 
 #: A NamedTuple's own constructor costs twice as much, and a description is many of them.
@@ -114,12 +115,21 @@ class Description(NamedTuple):
         return [self.connection]
 
 
+_quick_parse: Final = quick_sdp("parse")
+
+
 def parse(data: bytes, start: int, end: int) -> Description | str:
     """Read the description in `data[start:end]`; a str is the reason why it can't be. Never raises.
 
     Spans are offsets into `data`. A c=, m= or a=rtcp line that isn't as the grammar has it makes the description
     unreadable, as does a port above 65535; an o= line that isn't is left alone, since nothing depends on it.
     """
+    found: Description | None = _quick_parse(data, start, end, Description, Media, Address) if _quick_parse else None
+    return found or read(data, start, end)
+
+
+def read(data: bytes, start: int, end: int) -> Description | str:
+    """The same, whatever the lines look like."""
     if data[start : start + 3] != b"v=0":
         return NO_DESCRIPTION
     origins: list[Address] = []

@@ -15,9 +15,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol, Self
 
-from sipalg.datapath import ctnetlink
+from sipalg.datapath import ctnetlink, flow_requests
 from sipalg.datapath.ctnetlink import DESTINATION_NAT, FIXED_TIMEOUT, SOURCE_NAT, Tracked, Translated
-from sipalg.datapath.netlink import Message, NetlinkError, NetlinkSocket
+from sipalg.datapath.flow_requests import FlowSocket
+from sipalg.datapath.netlink import Message, NetlinkError
 from sipalg.engine.verdict import UDP, Endpoint, Flow, Mapping
 
 #: RTP that keeps coming makes the entry in its way again, between our deleting it and our next try.
@@ -107,7 +108,7 @@ class Conntrack:
     """
 
     def __init__(self, clock: Callable[[], float] = time.monotonic, requests: Requests | None = None) -> None:
-        self._socket: Requests = NetlinkSocket() if requests is None else requests
+        self._socket: Requests = FlowSocket() if requests is None else requests
         self._clock = clock
         #: What flows without a fixed timeout were given last; those that `end` takes are forgotten.
         self._given: dict[_Way, _Given] = {}
@@ -138,7 +139,7 @@ class Conntrack:
         The kernel's EXCL makes and verifies at once: it refuses if either tuple is in use, and with a range of one
         port its NAT can choose nothing else. Only what it refuses is looked at.
         """
-        refused = self._socket.refusals([ctnetlink.create(flow, timeout_s, fixed) for flow in flows])
+        refused = self._socket.refusals([flow_requests.create(flow, timeout_s, fixed) for flow in flows])
         if refused:
             self._make_all(flows, refused, timeout_s, fixed)
         self._note(flows, timeout_s, fixed)
@@ -193,7 +194,7 @@ class Conntrack:
             given = self._given.get(way)
             if given is not None and given.public == flow.public:
                 del self._given[way]
-                doomed.append(ctnetlink.delete_flow(flow))
+                doomed.append(flow_requests.delete_flow(flow))
                 continue
             try:
                 entry = self.find(*way)
@@ -313,7 +314,7 @@ class Conntrack:
 
     def _note(self, flows: Sequence[Flow], timeout_s: float, fixed: bool) -> None:
         """Remember what flows were given now."""
-        now, seconds = self._clock(), ctnetlink.whole_seconds(timeout_s)
+        now, seconds = self._clock(), flow_requests.whole_seconds(timeout_s)
         for protocol, private, public, remote in flows:
             if fixed:
                 self._given.pop((protocol, private, remote), None)
@@ -334,7 +335,7 @@ class Conntrack:
         if fixed or entry.status & FIXED_TIMEOUT:
             self._replace([entry], flow, timeout_s, fixed)
             return
-        if self._socket.refusals([ctnetlink.change_timeout(flow, timeout_s)]):
+        if self._socket.refusals([flow_requests.change_timeout(flow, timeout_s)]):
             # It ended since we looked.
             self._make_way(flow, timeout_s, fixed)
 
@@ -360,7 +361,7 @@ class Conntrack:
     def _replace(self, blockers: Sequence[Tracked], flow: Flow, timeout_s: float, fixed: bool) -> bool:
         """Delete and create in one system call, so that packets hardly get between; False if they did."""
         messages = [ctnetlink.delete(entry) for entry in blockers]
-        refused = self._socket.refusals([*messages, ctnetlink.create(flow, timeout_s, fixed)])
+        refused = self._socket.refusals([*messages, flow_requests.create(flow, timeout_s, fixed)])
         error = refused.get(len(messages))
         if error is not None and error.errno != errno.EEXIST:
             raise NetlinkError(error.errno or errno.EIO, detail=_not_taken(flow))

@@ -17,7 +17,7 @@ from sipalg.codec.datagram import host_text
 from sipalg.codec.datagram6 import host_text6
 from sipalg.datapath import netlink
 from sipalg.datapath.netlink import Message
-from sipalg.engine.verdict import TCP, Endpoint, Flow
+from sipalg.engine.verdict import Endpoint
 
 #: A NamedTuple's own constructor costs twice as much.
 new: Final = tuple.__new__
@@ -39,8 +39,6 @@ _DELETE: Final = 2
 _TUPLE_ORIGINAL: Final = 1
 _TUPLE_REPLY: Final = 2
 _STATUS: Final = 3
-_PROTOCOL_STATE: Final = 4
-_NAT_SOURCE: Final = 6
 _TIMEOUT: Final = 7
 _MARK: Final = 8
 _COUNTERS_ORIGINAL: Final = 9
@@ -48,11 +46,8 @@ _COUNTERS_REPLY: Final = 10
 _ID: Final = 12
 _FILTER: Final = 25
 
-_TCP_ESTABLISHED: Final = 3
-
-# Attributes of a tuple's addresses and of source NAT, for IPv4 and IPv6: source, destination; lowest, highest.
+# Attributes of a tuple's addresses, for IPv4 and IPv6: source, destination.
 _ADDRESSES: Final = {4: (1, 2), 16: (3, 4)}
-_NAT_ADDRESSES: Final = {4: (1, 2), 16: (4, 5)}
 
 # Which fields of a tuple a dump's filter compares (CTA_FILTER_F_… in net/netfilter/nf_conntrack_netlink.c).
 _COMPARE_DESTINATION: Final = 0x2
@@ -72,17 +67,6 @@ _BEFORE_PROTOCOL: Final = _HEADER.pack(28, 2 | netlink.NESTED) + _HEADER.pack(5,
 _PORTS: Final = struct.Struct("!B3x4sH2x4sH2x")
 _BEFORE_PORTS: Final = (_HEADER.pack(6, 2), _HEADER.pack(6, 3))
 
-_BEGUN: Final = SEEN_REPLY | ASSURED | CONFIRMED
-_STATUSES: Final = {fixed: netlink.u32(_STATUS, _BEGUN | FIXED_TIMEOUT * fixed) for fixed in (False, True)}
-_CREATE_FLAGS: Final = netlink.CREATE | netlink.EXCLUSIVE
-_IPV4_HEADER: Final = bytes((AF_INET, 0, 0, 0))
-# What stands before source NAT's two addresses and its two ports.
-_NAT_HEADS: Final = (
-    _HEADER.pack(40, _NAT_SOURCE | netlink.NESTED) + _HEADER.pack(8, 1),
-    _HEADER.pack(8, 2),
-    _HEADER.pack(20, 3 | netlink.NESTED) + _HEADER.pack(6, 1),
-    b"\0\0" + _HEADER.pack(6, 2),
-)
 # All of a tuple's value in one go, header after header.
 _TUPLE: Final = struct.Struct("!8s 4s 4s 4s 8s B3x 4s H2x 4s H2x")
 _WITHIN_TUPLE: Final = (_TUPLE_HEADS[_TUPLE_REPLY][4:], _BEFORE_DESTINATION, _BEFORE_PROTOCOL, *_BEFORE_PORTS)
@@ -134,73 +118,10 @@ def encode_tuple(kind: int, protocol: int, source: Endpoint, destination: Endpoi
     ))
 
 
-def create(flow: Flow, timeout_s: float, fixed: bool) -> Message:
-    """Make the request for a new entry, refused with EEXIST if either of its tuples is in use.
-
-    The reply tuple is given as without NAT; the kernel makes it remote → public from CTA_NAT_SRC, as for a packet
-    (ctnetlink_create_conntrack in net/netfilter/nf_conntrack_netlink.c). A flow that leaves as it is has none.
-    """
-    protocol, private, public, remote = flow
-    if ":" not in private.host and protocol != TCP:
-        return _create_ipv4(flow, timeout_s, fixed)
-    host = address(public.host)
-    lowest, highest = _NAT_ADDRESSES[len(host)]
-    parts = [
-        encode_tuple(_TUPLE_ORIGINAL, protocol, private, remote),
-        encode_tuple(_TUPLE_REPLY, protocol, remote, private),
-        _STATUSES[fixed],
-        netlink.u32(_TIMEOUT, whole_seconds(timeout_s)),
-    ]
-    if public != private:
-        ports = netlink.nested(3, netlink.u16(1, public.port), netlink.u16(2, public.port))
-        parts.append(
-            netlink.nested(_NAT_SOURCE, netlink.attribute(lowest, host), netlink.attribute(highest, host), ports)
-        )
-    if protocol == TCP:
-        parts.append(netlink.nested(_PROTOCOL_STATE, netlink.nested(1, netlink.u8(1, _TCP_ESTABLISHED))))
-    return netlink.nfnetlink(_SUBSYSTEM, _NEW, _CREATE_FLAGS, *parts, family=family(private.host))
-
-
-def _create_ipv4(flow: Flow, timeout_s: float, fixed: bool) -> Message:
-    """The same for media's flows, two of which are made while a packet waits: all of it joined once."""
-    protocol, private, public, remote = flow
-    inside, outside = inet_aton(private.host), inet_aton(remote.host)
-    pair, port, other = _BEFORE_PORTS, private.port, remote.port
-    there, back = _TUPLE_HEADS[_TUPLE_ORIGINAL], _TUPLE_HEADS[_TUPLE_REPLY]
-    between, behind = _BEFORE_DESTINATION, _BEFORE_PROTOCOL
-    parts = [_IPV4_HEADER, there, inside, between, outside, behind]
-    parts.append(_PORTS.pack(protocol, pair[0], port, pair[1], other))
-    parts += (back, outside, between, inside, behind, _PORTS.pack(protocol, pair[0], other, pair[1], port))
-    parts += (_STATUSES[fixed], netlink.u32(_TIMEOUT, whole_seconds(timeout_s)))
-    if public != private:
-        host, public_port = inet_aton(public.host), public.port.to_bytes(2, "big")
-        heads = _NAT_HEADS
-        parts += (heads[0], host, heads[1], host, heads[2], public_port, heads[3], public_port, b"\0\0")
-    return new(Message, (_SUBSYSTEM << 8 | _NEW, _CREATE_FLAGS, b"".join(parts), 0))
-
-
-def change_timeout(flow: Flow, timeout_s: float) -> Message:
-    """Make the request that gives the existing entry that long; EPERM if its timeout is fixed."""
-    return netlink.nfnetlink(
-        _SUBSYSTEM,
-        _NEW,
-        0,
-        encode_tuple(_TUPLE_ORIGINAL, flow.protocol, flow.private, flow.remote),
-        netlink.u32(_TIMEOUT, whole_seconds(timeout_s)),
-        family=family(flow.private.host),
-    )
-
-
 def get(protocol: int, source: Endpoint, destination: Endpoint) -> Message:
     """Make the question for the entry that a packet source → destination belongs to, in whichever direction."""
     part = encode_tuple(_TUPLE_ORIGINAL, protocol, source, destination)
     return netlink.nfnetlink(_SUBSYSTEM, _GET, 0, part, family=family(source.host))
-
-
-def delete_flow(flow: Flow) -> Message:
-    """Make the request that deletes the entry which the flow's packets from inside belong to, whatever its NAT."""
-    part = encode_tuple(_TUPLE_ORIGINAL, flow.protocol, flow.private, flow.remote)
-    return netlink.nfnetlink(_SUBSYSTEM, _DELETE, 0, part, family=family(flow.private.host))
 
 
 def delete(entry: Tracked) -> Message:
@@ -244,11 +165,6 @@ def dump(
         parts = [netlink.nested(kind, *fields), netlink.nested(_FILTER, *flags)]
     number = AF_INET6 if ipv6 or ":" in destination else AF_INET
     return netlink.nfnetlink(_SUBSYSTEM, _GET, netlink.DUMP, *parts, family=number)
-
-
-def whole_seconds(timeout_s: float) -> int:
-    """Round to what the kernel takes: whole seconds, at least one, at most 2³¹ − 1."""
-    return min(max(round(timeout_s), 1), 0x7FFFFFFF)
 
 
 def decode_entry(body: bytes) -> Tracked | None:

@@ -290,9 +290,7 @@ class NetlinkSocket:
         if not messages:
             return []
         first = self._next_sequence(len(messages))
-        self._socket.send(
-            b"".join(encode(m, first + i, REQUEST | ACK) for i, m in enumerate(messages))
-        )
+        self._socket.send(b"".join(encode(m, first + i, REQUEST | ACK) for i, m in enumerate(messages)))
         results = [errno.ENODATA] * len(messages)
         for sequence, answer in self._waiting():
             index = sequence - first
@@ -309,6 +307,10 @@ class NetlinkSocket:
         count = len(messages)
         first = self._next_sequence(count)
         self._socket.send(b"".join([encode(message, first + i, REQUEST) for i, message in enumerate(messages)]))
+        return self.refused(first, count)
+
+    def refused(self, first: int, count: int) -> dict[int, NetlinkError]:
+        """Read what waits: the errors of `count` messages that were numbered from `first` on, by their index."""
         errors: dict[int, NetlinkError] = {}
         # As `_waiting`, which is a generator: mostly nothing waits, and then making one costs most.
         while True:
