@@ -123,8 +123,8 @@ def run_rounds(
 
 
 @contextmanager
-def way(mode: Mode, network: Network) -> Iterator[int]:
-    """Set the mode up in the router; the pid of its process, 0 where the kernel does it alone."""
+def way(mode: Mode, network: Network, *options: str) -> Iterator[int]:
+    """Set the mode up in the router, sipalg with more options; its process's pid, 0 where the kernel does it alone."""
     if mode.name == "plain":
         yield 0
     elif mode.name == "helper":
@@ -137,7 +137,7 @@ def way(mode: Mode, network: Network) -> Iterator[int]:
         with tempfile.TemporaryDirectory(prefix="sipalg-bench-") as directory:
             # A socket of its own: an ALG may be running on this machine already.
             words = [sys.executable, "-m", "sipalg", "run", "--inside", "lan0", "--outside", "wan0"]
-            words += ["--config", f"{directory}/settings", "--socket", f"{directory}/socket"]
+            words += ["--config", f"{directory}/settings", "--socket", f"{directory}/socket", *options]
             with _process(network.command(network.router, *words), pure=mode.name == "pure") as pid:
                 yield pid
     else:

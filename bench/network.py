@@ -18,6 +18,11 @@ from bench.phones import MEDIA_SERVER, PUBLIC, SERVER, Phone
 
 GATEWAY: Final = "192.168.35.254"
 _PREFIX_LENGTH: Final = 22  # 192.168.32.0/22: 1,000 phones and the router
+#: More phones than that are behind a router of their own, whose address this is: none has an address by itself.
+_SECOND_ROUTER: Final = "10.0.0.2"
+_FIRST_ROUTER: Final = "10.0.0.1"
+_MOST_ADDRESSES: Final = 1000
+_MANY: Final = "192.168.0.0/15"
 _RULES: Final = """
 table ip nat {
     chain post { type nat hook postrouting priority srcnat; oifname "wan0" masquerade; }
@@ -77,6 +82,17 @@ class Network:
             _run(["ip", "-n", name, "link", "set", "lo", "up"])
         _run(["ip", "link", "add", "eth0", "netns", phones, "type", "veth", "peer", "name", "lan0", "netns", router])
         _run(["ip", "link", "add", "eth0", "netns", server, "type", "veth", "peer", "name", "wan0", "netns", router])
+        if len(self._phones) > _MOST_ADDRESSES:
+            self._place_many()
+        else:
+            self._place_each()
+        _batch(server, [f"address add {SERVER}/24 dev eth0", f"address add {MEDIA_SERVER}/24 dev eth0",
+                        "link set eth0 up"])  # fmt: skip
+        self.in_router("sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
+        self.rules(_RULES)
+
+    def _place_each(self) -> None:
+        phones, router = self.phones_namespace, self.router
         own = [f"address add {phone.private.host}/{_PREFIX_LENGTH} dev eth0" for phone in self._phones]
         _batch(phones, ["link set eth0 address 02:00:00:00:00:01", "link set eth0 up", *own,
                         f"route add default via {GATEWAY}"])  # fmt: skip
@@ -85,10 +101,15 @@ class Network:
                       for phone in self._phones]  # fmt: skip
         _batch(router, [f"address add {GATEWAY}/{_PREFIX_LENGTH} dev lan0", f"address add {PUBLIC}/24 dev wan0",
                         "link set lan0 up", "link set wan0 up", *neighbours])  # fmt: skip
-        _batch(server, [f"address add {SERVER}/24 dev eth0", f"address add {MEDIA_SERVER}/24 dev eth0",
-                        "link set eth0 up"])  # fmt: skip
-        self.in_router("sysctl", "-q", "-w", "net.ipv4.ip_forward=1")
-        self.rules(_RULES)
+
+    def _place_many(self) -> None:
+        """Have one route stand for all phones, where the kernel would search a list for each address."""
+        _batch(self.phones_namespace,
+               [f"address add {_SECOND_ROUTER}/30 dev eth0", "link set eth0 up", f"route add local {_MANY} dev lo",
+                f"route add default via {_FIRST_ROUTER}"])  # fmt: skip
+        _batch(self.router, [f"address add {_FIRST_ROUTER}/30 dev lan0", f"address add {PUBLIC}/24 dev wan0",
+                             "link set lan0 up", "link set wan0 up",
+                             f"route add {_MANY} via {_SECOND_ROUTER}"])  # fmt: skip
 
     def _remove(self) -> None:
         for name in (self.phones_namespace, self.router, self.server):

@@ -13,7 +13,7 @@ from functools import partial
 from statistics import median
 from typing import Final
 
-from bench import calls, diagnose, growth, media, paced, rewriting, saturation, scale, sipp, startup
+from bench import calls, diagnose, grown, growth, media, paced, rewriting, saturation, scale, sipp, startup
 from bench.corpus import Corpus
 from bench.engine import measure_apart, results_of
 from bench.figures import FIXED_WORK
@@ -68,8 +68,13 @@ _GROWTH_NOTE: Final = (
     "Phones with an address each, registered, through the engine alone: a round trip is a refresh and its 200, in "
     "random order, compared with what has to come out. Each size in a process of its own; bytes are of its resident "
     "memory, contact, peer and remembered texts included. Start: all mappings and the journal's lines taken over by "
-    "a new engine. Expiry: all timers until nothing is left, where no calls stand. 100,000 phones are two engines, "
-    "for want of ports."
+    "a new engine. Expiry: all timers until nothing is left, where no calls stand. Of 100,000 phones every other one "
+    "speaks TCP, for want of ports."
+)
+_GROWN_NOTE: Final = (
+    "The same live, in the closed loop of registrations at window 64: every phone registers through the router, and "
+    "then they refresh in turn, so that process, maps and connection tracking are asked for what has lain longest. "
+    "UDP alone, of which one address has 64,512 ports. Messages are compared at both ends."
 )
 _LATENCY_NOTE: Final = (
     "Requests are sent when it is time, a thousand phones in turn, whether or not answers come, at half of what "
@@ -214,11 +219,14 @@ def media_rates(options: argparse.Namespace, show: Shown) -> Section:
 def growing(options: argparse.Namespace, show: Shown) -> Section:
     """Measure what more phones cost, and a start of the process after many."""
     sizes: dict[str, list[growth.Growth]] = {size: [] for size in growth.SIZES}
-    starts = []
+    starts, live = [], []
     for _ in range(options.rounds):
         for size, runs in sizes.items():
             runs.append(growth.measure_apart(size))
             show(f"{size}: {runs[-1].median_us:.1f} µs a round trip")
+        for phones in grown.SIZES:
+            live.append(grown.measure(phones, options.seconds))
+            show(f"{phones:,}, live: {live[-1].own_us:.1f} µs a message")
         starts.append(startup.measure(_STARTED_PHONES))
         show(f"start with {starts[-1].phones:,} phones: {starts[-1].ready_s:.2f} s")
     results = [middle(runs) for runs in sizes.values()]
@@ -226,6 +234,8 @@ def growing(options: argparse.Namespace, show: Shown) -> Section:
     began = starts[len(starts) // 2]
     lines = [f"`python -m bench.growth {' '.join(growth.SIZES)}`, {options.rounds} times. {_GROWTH_NOTE}", "",
              *growth.table(results), "",
+             f"`python -m bench.grown {options.rounds} {options.seconds:g}`. {_GROWN_NOTE}", "",
+             *grown.table(live), "",
              f"`python -m bench.startup {_STARTED_PHONES}`, {options.rounds} times: `sipalg run` is ready "
              f"{began.ready_s:.2f} s after its start ({began.cpu_s:.2f} s of CPU; {starts[0].ready_s:.2f}–"
              f"{starts[-1].ready_s:.2f} s) with the maps, flows and journal of {began.phones:,} phones; mappings and "
