@@ -1,8 +1,8 @@
 """What a message costs in the live process, with the state of 100 to 60,000 phones: the closed loop of REGISTERs.
 
 Every phone registers through the router first, and then refreshes in turn, so that each message asks for state that
-was last asked for tens of thousands of messages ago: in the process, in the maps and in connection tracking. One public
-address has 64,512 ports of UDP, so that is as far as one protocol goes. `loop.c` compares every message at both
+was last asked for tens of thousands of messages ago: in the process, in the maps and in connection tracking. One
+public address has 64,512 ports of UDP, so that is as far as one protocol goes. `loop.c` compares every message at both
 ends. The whole of a packet's way, measured from outside.
 """
 
