@@ -62,6 +62,11 @@ CYTHON: Final = (
     "sipalg.codec.quick_sdp",
     "sipalg.datapath.batch",
     "sipalg.datapath.quick_flows",
+    "sipalg.engine.express",
+    "sipalg.engine.express_rows",
+    "sipalg.engine.express_texts",
+    "sipalg.engine.express_times",
+    "sipalg.datapath.express_batch",
 )
 #: The name of the library that holds all modules; each module's own file only leads to it.
 GROUP: Final = "sipalg.core"
@@ -157,7 +162,10 @@ def _cythonize(name: str) -> Any:
     for directive in ("boundscheck=False", "wraparound=False", "cdivision=True"):
         words += ["-X", directive]
     _run([*words, str(source)])
-    return Extension(name, [str(output)], extra_compile_args=["-O3"])
+    # What reads the fields of mypyc's classes includes the header that mypyc wrote, and that one includes mypyc's own.
+    from mypyc.build import include_dir
+
+    return Extension(name, [str(output)], include_dirs=[include_dir()], extra_compile_args=["-O3"])
 
 
 def _compile(extensions: Sequence[Any], place: Path) -> int:

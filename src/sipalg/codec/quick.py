@@ -9,6 +9,7 @@ import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringAndSize, PyBytes_GET_SIZE
 from cython.cimports.libc.stdint import uint16_t
 from cython.cimports.libc.string import memchr, memcpy, memset
+from cython.cimports.sipalg.codec.quick import Body
 from cython.cimports.sipalg.codec.search import (
     Marks,
     Span,
@@ -25,17 +26,6 @@ from cython.cimports.sipalg.codec.search import (
 _NO_SPAN = (0, 0)
 _NEWLINE = cython.declare(cython.int, 10)
 
-#: What a header says of the body: Content-Length's digits and what they mean, where Content-Type's value begins,
-#: whether there is a Content-Encoding, and whether the last line was a Content-Length of 0.
-_Body = cython.struct(
-    digits=cython.p_char,
-    digits_end=cython.p_char,
-    length=cython.long,
-    kind=cython.Py_ssize_t,
-    encoded=cython.bint,
-    last_says_empty=cython.bint,
-)
-
 
 def frame(data: bytes, starts, message: type):
     """A message without folded lines, as `message.parse` frames it, with `marks` where the header's fields are."""
@@ -51,19 +41,10 @@ def frame(data: bytes, starts, message: type):
     if start is None:
         return None
     marks = cython.declare(Marks)
-    body = cython.declare(_Body)
+    body = cython.declare(Body)
     memset(cython.address(marks), 0, cython.sizeof(Marks))
-    memset(cython.address(body), 0, cython.sizeof(_Body))
-    end: cython.p_char = text + size
-    while at != cython.NULL:
-        at += 1
-        if at == end:
-            return None
-        if at[0] == 10 or (at[0] == 13 and at[1] == 10):
-            break
-        if at[0] == 32 or at[0] == 9 or not _mark(cython.address(marks), cython.address(body), text, at, end):
-            return None
-        at = cython.cast(cython.p_char, memchr(at, _NEWLINE, end - at))
+    memset(cython.address(body), 0, cython.sizeof(Body))
+    at = header_end(text, at, text + size, cython.address(marks), cython.address(body))
     if at == cython.NULL:
         return None
     head_end: cython.Py_ssize_t = at - text
@@ -86,9 +67,32 @@ def frame(data: bytes, starts, message: type):
 
 
 @cython.cfunc
+@cython.exceptval(check=False)
+def header_end(
+    text: cython.p_char,
+    at: cython.p_char,
+    end: cython.p_char,
+    marks: cython.pointer(Marks),
+    body: cython.pointer(Body),
+) -> cython.p_char:
+    """Note each line from the newline on that ends the start line; where the blank line begins, or NULL."""
+    while at != cython.NULL:
+        at += 1
+        if at == end:
+            return cython.NULL
+        if at[0] == 10 or (at[0] == 13 and at[1] == 10):
+            return at
+        if at[0] == 32 or at[0] == 9 or not _mark(marks, body, text, at, end):
+            return cython.NULL
+        at = cython.cast(cython.p_char, memchr(at, _NEWLINE, end - at))
+    return cython.NULL
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
 def _mark(
     marks: cython.pointer(Marks),
-    body: cython.pointer(_Body),
+    body: cython.pointer(Body),
     text: cython.p_char,
     at: cython.p_char,
     end: cython.p_char,
@@ -163,18 +167,21 @@ def _mark(
 
 
 @cython.cfunc
+@cython.exceptval(check=False)
 def _contact_at(marks: cython.pointer(Marks), offset: cython.Py_ssize_t) -> cython.void:
     marks.contacts |= marks.contact != 0
     marks.contact = marks.contact or cython.cast(uint16_t, offset)
 
 
 @cython.cfunc
+@cython.exceptval(check=False)
 def _call_id_at(marks: cython.pointer(Marks), offset: cython.Py_ssize_t) -> cython.void:
     marks.twice |= marks.call_id != 0
     marks.call_id = marks.call_id or cython.cast(uint16_t, offset)
 
 
 @cython.cfunc
+@cython.exceptval(check=False)
 def _is_editable(at: cython.p_char, end: cython.p_char) -> cython.bint:
     """Whether a line is a Route, or one of the other fields that somebody may edit besides Via and Contact."""
     return (
@@ -188,7 +195,8 @@ def _is_editable(at: cython.p_char, end: cython.p_char) -> cython.bint:
 
 
 @cython.cfunc
-def _length(body: cython.pointer(_Body), at: cython.p_char, end: cython.p_char) -> cython.bint:
+@cython.exceptval(check=False)
+def _length(body: cython.pointer(Body), at: cython.p_char, end: cython.p_char) -> cython.bint:
     """Read the digits of Content-Length; False if it isn't plain, or there already."""
     at = over_blanks(at, end)
     if body.digits != cython.NULL:

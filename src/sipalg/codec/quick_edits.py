@@ -9,6 +9,7 @@ anew costs less than finding it among a thousand phones' that are in no cache. C
 import cython
 from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_GET_SIZE
 from cython.cimports.libc.string import memchr, memcmp
+from cython.cimports.sipalg.codec.quick_edits import Address, Host
 from cython.cimports.sipalg.codec.search import (
     Marks,
     Span,
@@ -26,19 +27,6 @@ from cython.cimports.sipalg.codec.search import (
     text_of,
 )
 
-#: One address of a Contact: where its host and port stand, its port, its own lifetime in seconds (-1 without one),
-#: and where the next one of the list begins, NULL after the last.
-_Address = cython.struct(
-    start=cython.p_char,
-    host_end=cython.p_char,
-    end=cython.p_char,
-    port=cython.int,
-    expires_s=cython.long,
-    following=cython.p_char,
-)
-#: The host that is looked for in a message's text, with the port that goes with it.
-_Host = cython.struct(text=cython.p_char, name=cython.p_char, size=cython.Py_ssize_t, port=cython.int)
-
 
 def of_sender(message, own: bytes, port: cython.int, text: bytes):
     """The edits that write `text` for `own` with this UDP port, and the lifetimes of the sender's own Contacts.
@@ -48,22 +36,24 @@ def of_sender(message, own: bytes, port: cython.int, text: bytes):
     marks: cython.pointer(Marks) = marks_of(message)
     edits: list = []
     lifetimes: list = []
-    address = cython.declare(_Address)
-    host = cython.declare(_Host)
+    address = cython.declare(Address)
+    host = cython.declare(Host)
+    host.over_tcp = False
     if not _is_plain(message, marks, own, port, cython.address(host)):
         return None
     if marks.via and not cython.cast(tuple, message)[2]:
-        if _sent_by(cython.address(host), host.text + marks.via, cython.address(address)):
+        if sent_by(cython.address(host), host.text + marks.via, cython.address(address)):
             edits.append(_change(cython.address(host), address.start, address.end, text, "via"))
-        elif _names(cython.address(host), host.text + marks.via):
+        elif names(cython.address(host), host.text + marks.via):
             return None
     if marks.contact:
         at: cython.p_char = host.text + marks.contact
-        alone: cython.bint = _contact(at, cython.address(address)) and address.following == cython.NULL
-        if alone and address.port == port and _is_host(cython.address(address), cython.address(host)):
+        alone: cython.bint = read_contact(at, cython.address(address)) and address.following == cython.NULL
+        alone = alone and address.port == port and not address.over_tcp
+        if alone and is_host(cython.address(address), cython.address(host)):
             edits.append(_change(cython.address(host), address.start, address.end, text, "contact"))
             lifetimes.append(_lifetime(cython.address(address)))
-        elif _names(cython.address(host), at):
+        elif names(cython.address(host), at):
             return None
     return edits, lifetimes
 
@@ -77,27 +67,28 @@ def of_recipient(message, public: bytes, port: cython.int, text: bytes, mapping)
     marks: cython.pointer(Marks) = marks_of(message)
     edits: list = []
     lifetimes: list = []
-    address = cython.declare(_Address)
-    host = cython.declare(_Host)
+    address = cython.declare(Address)
+    host = cython.declare(Host)
+    host.over_tcp = False
     at: cython.p_char
     if not _is_plain(message, marks, public, port, cython.address(host)):
         return None
     if marks.via and cython.cast(tuple, message)[2]:
         at = host.text + marks.via
-        if _sent_by(cython.address(host), at, cython.address(address)):
+        if sent_by(cython.address(host), at, cython.address(address)):
             edits.append(_change(cython.address(host), address.start, address.end, text, "via"))
             if not _came_from(cython.address(host), edits, address.end, text):
                 return None
-        elif _names(cython.address(host), at):
+        elif names(cython.address(host), at):
             return None
     at = host.text + marks.contact
     while at != host.text and at != cython.NULL:
-        if not _contact(at, cython.address(address)):
-            if _names(cython.address(host), host.text + marks.contact):
+        if not read_contact(at, cython.address(address)):
+            if names(cython.address(host), host.text + marks.contact):
                 return None
             break
-        if _is_host(cython.address(address), cython.address(host)):
-            if address.port != port:
+        if is_host(cython.address(address), cython.address(host)):
+            if address.port != port or address.over_tcp:
                 return None
             edits.append(_change(cython.address(host), address.start, address.end, text, "contact"))
             lifetimes.append((mapping, _lifetime(cython.address(address))))
@@ -107,10 +98,9 @@ def of_recipient(message, public: bytes, port: cython.int, text: bytes, mapping)
 
 @cython.cfunc
 def _is_plain(
-    message, marks: cython.pointer(Marks), name: bytes, port: cython.int, host: cython.pointer(_Host)
+    message, marks: cython.pointer(Marks), name: bytes, port: cython.int, host: cython.pointer(Host)
 ) -> cython.bint:
     """Whether a header's own Via and one Contact are all that may have the host, which isn't an IPv6 address."""
-    line = cython.declare(Span)
     host.text = text_of(message)
     host.name = PyBytes_AS_STRING(name)
     host.size = PyBytes_GET_SIZE(name)
@@ -118,58 +108,74 @@ def _is_plain(
     if marks == cython.NULL or marks.contacts or host.size == 0 or host.name[0] == 91:
         return False
     if marks.others:
-        line.end = host.text + cython.cast(cython.Py_ssize_t, cython.cast(tuple, message)[4])
-        head: cython.p_char = line.end
+        head: cython.p_char = host.text + cython.cast(cython.Py_ssize_t, cython.cast(tuple, message)[4])
         limit: cython.p_char = host.text + cython.cast(cython.Py_ssize_t, cython.cast(tuple, message)[5])
-        while next_line(cython.address(line), head, limit, host.name, host.size):
-            if line.start == cython.NULL:
-                return False
-            first: cython.int = line.start[0] | 32
-            if first == 114 or first == 112 or first == 115 or first == 98:
-                return False
+        return not is_elsewhere(host, head, limit)
     return True
 
 
 @cython.cfunc
-def _names(host: cython.pointer(_Host), at: cython.p_char) -> cython.bint:
+@cython.exceptval(check=False)
+def is_elsewhere(host: cython.pointer(Host), head: cython.p_char, limit: cython.p_char) -> cython.bint:
+    """Whether a field that somebody may edit besides Via and Contact has the host, or a folded line."""
+    line = cython.declare(Span)
+    line.end = head
+    while next_line(cython.address(line), head, limit, host.name, host.size):
+        if line.start == cython.NULL:
+            return True
+        first: cython.int = line.start[0] | 32
+        if first == 114 or first == 112 or first == 115 or first == 98:
+            return True
+    return False
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def names(host: cython.pointer(Host), at: cython.p_char) -> cython.bint:
     """Whether the rest of a line names the host, so that the codec has to look."""
-    end: cython.p_char = _line_end(at)
+    end: cython.p_char = line_end(at)
     return memmem(at, end - at, host.name, host.size) != cython.NULL
 
 
 @cython.cfunc
-def _line_end(at: cython.p_char) -> cython.p_char:
+@cython.exceptval(check=False)
+def line_end(at: cython.p_char) -> cython.p_char:
     """The newline that every marked line has."""
     return cython.cast(cython.p_char, memchr(at, 10, 65536))
 
 
 @cython.cfunc
-def _lifetime(address: cython.pointer(_Address)):
+def _lifetime(address: cython.pointer(Address)):
     return None if address.expires_s < 0 else address.expires_s
 
 
 @cython.cfunc
-def _change(host: cython.pointer(_Host), start: cython.p_char, end: cython.p_char, text: bytes, rule: str) -> tuple:
+def _change(host: cython.pointer(Host), start: cython.p_char, end: cython.p_char, text: bytes, rule: str) -> tuple:
     return (start - host.text, end - start, text, rule)
 
 
 @cython.cfunc
-def _is_host(address: cython.pointer(_Address), host: cython.pointer(_Host)) -> cython.bint:
+@cython.exceptval(check=False)
+def is_host(address: cython.pointer(Address), host: cython.pointer(Host)) -> cython.bint:
+    """Whether an address has the host, whatever its port."""
     return address.host_end - address.start == host.size and memcmp(address.start, host.name, host.size) == 0
 
 
 @cython.cfunc
-def _sent_by(host: cython.pointer(_Host), at: cython.p_char, address: cython.pointer(_Address)) -> cython.bint:
-    """Whether a Via was sent by this host and port over UDP, and where they stand."""
-    end: cython.p_char = _line_end(at)
+@cython.exceptval(check=False)
+def sent_by(host: cython.pointer(Host), at: cython.p_char, address: cython.pointer(Address)) -> cython.bint:
+    """Whether a Via was sent by this host and port over its protocol, and where they stand."""
+    end: cython.p_char = line_end(at)
     at = over_blanks(at, end)
-    if not is_word(at, end, b"sip/2.0/udp", 11) or memcmp(at + 3, b"/2.0/", 5) != 0 or at[11] != 32:
+    if not is_word(at, end, b"sip/2.0/", 8) or memcmp(at + 3, b"/2.0/", 5) != 0:
+        return False
+    if not is_word(at + 8, end, b"tcp" if host.over_tcp else b"udp", 3) or at[11] != 32:
         return False
     at = over_blanks(at + 11, end)
     address.start = at
     if end - at <= host.size or memcmp(at, host.name, host.size) != 0 or at[host.size] != 58:
         return False
-    address.end = _port(at + host.size + 1, end, cython.address(address.port))
+    address.end = read_port(at + host.size + 1, end, cython.address(address.port))
     if address.end == cython.NULL or address.port != host.port:
         return False
     # Behind it is a parameter, or nothing.
@@ -177,7 +183,8 @@ def _sent_by(host: cython.pointer(_Host), at: cython.p_char, address: cython.poi
 
 
 @cython.cfunc
-def _port(at: cython.p_char, end: cython.p_char, port: cython.p_int) -> cython.p_char:
+@cython.exceptval(check=False)
+def read_port(at: cython.p_char, end: cython.p_char, port: cython.p_int) -> cython.p_char:
     """Read one to five digits; returns where they end, NULL if there are others."""
     first: cython.p_char = at
     port[0] = 0
@@ -188,11 +195,13 @@ def _port(at: cython.p_char, end: cython.p_char, port: cython.p_int) -> cython.p
 
 
 @cython.cfunc
-def _contact(at: cython.p_char, address: cython.pointer(_Address)) -> cython.bint:
-    """Read one address of a Contact, as `uri.parse_list` does; False if it is no SIP URI over UDP with a port."""
-    end: cython.p_char = _line_end(at)
+@cython.exceptval(check=False)
+def read_contact(at: cython.p_char, address: cython.pointer(Address)) -> cython.bint:
+    """Read one address of a Contact, as `uri.parse_list` does; False if it is no SIP URI of UDP or TCP with a port."""
+    end: cython.p_char = line_end(at)
     bracketed: cython.bint = False
     stop: cython.p_char
+    address.over_tcp = False
     at = over_space(at, end)
     if at < end and at[0] == 34:
         at = behind_quote(at, end)
@@ -219,12 +228,12 @@ def _contact(at: cython.p_char, address: cython.pointer(_Address)) -> cython.bin
     address.host_end = at
     if at == address.start or at >= end or at[0] != 58:
         return False
-    at = _port(at + 1, end, cython.address(address.port))
+    at = read_port(at + 1, end, cython.address(address.port))
     if at == cython.NULL or at >= end:
         return False
     address.end = at
     if bracketed:
-        at = _behind_parameters(at, end)
+        at = _behind_parameters(at, end, cython.address(address.over_tcp))
         if at == cython.NULL:
             return False
     elif at[0] != 59 and not is_space(at[0]):
@@ -238,6 +247,7 @@ def _contact(at: cython.p_char, address: cython.pointer(_Address)) -> cython.bin
 
 
 @cython.cfunc
+@cython.exceptval(check=False)
 def _behind_user(at: cython.p_char, end: cython.p_char, bracketed: cython.bint) -> cython.p_char:
     """Where a URI's host begins: behind its first @, if there is one before whatever can't be in a user's part."""
     first: cython.p_char = at
@@ -251,8 +261,12 @@ def _behind_user(at: cython.p_char, end: cython.p_char, bracketed: cython.bint) 
 
 
 @cython.cfunc
-def _behind_parameters(at: cython.p_char, end: cython.p_char) -> cython.p_char:
-    """Behind the bracket after a URI's parameters; NULL where one says where or how requests are to be sent."""
+@cython.exceptval(check=False)
+def _behind_parameters(at: cython.p_char, end: cython.p_char, over_tcp: cython.pointer(cython.bint)) -> cython.p_char:
+    """Behind the bracket after a URI's parameters; NULL where one says where else, or how requests are to be sent.
+
+    That is for any protocol but UDP and TCP, of which `over_tcp` tells.
+    """
     if at[0] != 59 and at[0] != 63 and at[0] != 62:
         return cython.NULL
     while at < end and at[0] != 62:
@@ -263,7 +277,11 @@ def _behind_parameters(at: cython.p_char, end: cython.p_char) -> cython.p_char:
                 return cython.NULL
             if is_word(at + 1, end, b"transport", 9):
                 at += 10
-                if at + 4 >= end or not is_word(at + 1, end, b"udp", 3) or at[0] != 61:
+                if at + 4 >= end or at[0] != 61:
+                    return cython.NULL
+                if is_word(at + 1, end, b"tcp", 3):
+                    over_tcp[0] = True
+                elif not is_word(at + 1, end, b"udp", 3):
                     return cython.NULL
                 at += 4
                 if at[0] != 59 and at[0] != 63 and at[0] != 62:
@@ -274,6 +292,7 @@ def _behind_parameters(at: cython.p_char, end: cython.p_char) -> cython.p_char:
 
 
 @cython.cfunc
+@cython.exceptval(check=False)
 def _behind_address(at: cython.p_char, end: cython.p_char, bracketed: cython.bint) -> cython.p_char:
     """Where an address ends with its parameters: a comma, or the line's end; NULL where only the codec can tell."""
     while at < end and at[0] != 44:
@@ -289,6 +308,7 @@ def _behind_address(at: cython.p_char, end: cython.p_char, bracketed: cython.bin
 
 
 @cython.cfunc
+@cython.exceptval(check=False)
 def _expires_s(at: cython.p_char, end: cython.p_char) -> cython.long:
     """The lifetime among a field's parameters, -1 without one."""
     value: cython.long
@@ -314,12 +334,12 @@ def _expires_s(at: cython.p_char, end: cython.p_char) -> cython.long:
 
 
 @cython.cfunc
-def _came_from(host: cython.pointer(_Host), edits: list, at: cython.p_char, text: bytes) -> cython.bint:
+def _came_from(host: cython.pointer(Host), edits: list, at: cython.p_char, text: bytes) -> cython.bint:
     """Append the edits of `received` and `rport` with the parts of `text`; False where they name another address."""
     received = cython.declare(Span)
     rport = cython.declare(Span)
     number: cython.int = 0
-    end: cython.p_char = _line_end(at)
+    end: cython.p_char = line_end(at)
     if end > at and (end - 1)[0] == 13:
         end -= 1
     if not origin(at, end, cython.address(received), cython.address(rport)):
@@ -329,7 +349,7 @@ def _came_from(host: cython.pointer(_Host), edits: list, at: cython.p_char, text
     ):
         return False
     if rport.start != cython.NULL:
-        _port(rport.start, rport.end, cython.address(number))
+        read_port(rport.start, rport.end, cython.address(number))
         if number != host.port:
             return False
     colon: cython.Py_ssize_t = PyBytes_GET_SIZE(text)

@@ -12,6 +12,7 @@ from cython.cimports.cpython.bytes import PyBytes_AS_STRING, PyBytes_FromStringA
 from cython.cimports.libc.stdint import uint8_t, uint16_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import calloc, free, malloc
 from cython.cimports.libc.string import memcpy, memset
+from cython.cimports.sipalg.datapath.batch import Queued
 from cython.cimports.sipalg.datapath.sockets import (
     MSG_DONTWAIT,
     htonl,
@@ -60,23 +61,6 @@ _MORE_OR_OFFSET = cython.declare(cython.int, 0x3FFF)
 class Batch:
     """The two buffers of a queue: what was received, and the verdicts that wait for `flush`."""
 
-    fd: cython.int
-    place: cython.p_uchar
-    vectors: cython.pointer(iovec)
-    heads: cython.pointer(mmsghdr)
-    out: cython.p_uchar
-    out_bytes: cython.int
-    count: cython.int
-    #: Where each verdict begins, and where the last one ends.
-    begins: cython.int[33]
-    first: cython.int
-    accept_prefix: bytes
-    drop_prefix: bytes
-    #: Packets received, verdicts that the kernel refused, and each queue's last id, as far as it came last.
-    received = cython.declare(cython.long, visibility="readonly")
-    refused = cython.declare(cython.long, visibility="readonly")
-    last_ids = cython.declare(dict, visibility="readonly")
-
     def __cinit__(self, fd: cython.int, first: cython.int, accept_prefix: bytes, drop_prefix: bytes):
         """`fd` is the bound socket, `first` the first queue's number.
 
@@ -112,39 +96,63 @@ class Batch:
         """Take up to `limit` waiting packets, at most 32, without blocking: what `nfqueue.parse_packet` makes."""
         packets: list = []
         i: cython.int
-        size: cython.int
-        at: cython.p_uchar
-        taken: cython.int = recvmmsg(self.fd, self.heads, min(limit, _MOST), MSG_DONTWAIT, cython.NULL)
-        for i in range(taken):
-            at = self.place + i * _SLOT_BYTES
-            size = self.heads[i].msg_len
-            packet = _read(at, size, self.first)
-            if packet is None:
-                packet = nfqueue.parse_packet(bytearray(at[:size]), size, self.first)
+        for i in range(self.take(limit)):
+            packet = self.read(i)
             if packet is not None:
                 packets.append(packet)
-                self.received += 1
-            elif size >= 20 and _u16(at + 4) == _ERROR:
-                self.refused += 1
         if packets:
             last: uint64_t = packets[len(packets) - 1][0]
             self.last_ids[last >> 32] = last & 0xFFFFFFFF
         return packets
 
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def take(self, limit: cython.int) -> cython.int:
+        """Receive up to `limit` messages, at most 32; how many came."""
+        return recvmmsg(self.fd, self.heads, min(limit, _MOST), MSG_DONTWAIT, cython.NULL)
+
+    @cython.cfunc
+    @cython.exceptval(check=False)
+    def message(self, i: cython.int) -> cython.p_uchar:
+        """Where a received message is."""
+        return self.place + i * _SLOT_BYTES
+
+    @cython.cfunc
+    def read(self, i: cython.int):
+        """A received packet as `nfqueue.parse_packet` makes it, and counted; None for any other message."""
+        queued = cython.declare(Queued)
+        at: cython.p_uchar = self.place + i * _SLOT_BYTES
+        size: cython.int = self.heads[i].msg_len
+        if read_message(at, size, self.first, cython.address(queued)):
+            self.received += 1
+            return (
+                queued.number,
+                queued.mark,
+                queued.in_interface,
+                queued.out_interface,
+                PyBytes_FromStringAndSize(cython.cast(cython.p_char, queued.packet), queued.size),
+            )
+        packet = nfqueue.parse_packet(bytearray(at[:size]), size, self.first)
+        if packet is not None:
+            self.received += 1
+        elif size >= 20 and _u16(at + 4) == _ERROR:
+            self.refused += 1
+        return packet
+
     def verdict_accept(self, packet_id: uint64_t):
         """Let the packet go on as it came, with the next `flush`."""
-        self._short(self.accept_prefix, packet_id)
+        self.short_verdict(self.accept_prefix, packet_id)
 
     def verdict_drop(self, packet_id: uint64_t):
         """Let the packet go nowhere, with the next `flush`."""
-        self._short(self.drop_prefix, packet_id)
+        self.short_verdict(self.drop_prefix, packet_id)
 
     def verdict_replace(self, packet_id: uint64_t, packet: bytes):
         """Let `packet` go on in its place, with the next `flush`."""
         size: cython.int = cython.cast(cython.int, PyBytes_GET_SIZE(packet))
         if size > _LARGEST_PACKET_BYTES:
             raise ValueError(f"a packet of {size} bytes doesn't fit into a verdict")
-        at: cython.p_uchar = self._replacement(packet_id, size)
+        at: cython.p_uchar = self.replacement(packet_id, size)
         memcpy(at, PyBytes_AS_STRING(packet), size)
 
     def verdict_payload(
@@ -163,17 +171,20 @@ class Batch:
         if before < _HEADERS_BYTES or old[0] != 0x45 or total > _LARGEST_PACKET_BYTES:
             self.verdict_replace(packet_id, datagram.replace_payload(packet, payload, mtu_bytes, identification))
             return
-        new: cython.p_uchar = self._replacement(packet_id, total)
+        new: cython.p_uchar = self.replacement(packet_id, total)
         memcpy(new, old, _HEADERS_BYTES)
         memcpy(new + _HEADERS_BYTES, PyBytes_AS_STRING(payload), size)
-        _fill(new, size, total, mtu_bytes, identification)
+        fill_headers(new, size, total, mtu_bytes, identification)
 
     @cython.cfunc
-    def _short(self, prefix: bytes, packet_id: uint64_t) -> cython.void:
+    @cython.exceptval(check=False)
+    def short_verdict(self, prefix: bytes, packet_id: uint64_t) -> cython.void:
+        """Write a verdict that is its beginning and the packet's id."""
         at: cython.p_uchar = self._reserve(_VERDICT_BYTES)
         self._begin(at, prefix, packet_id)
 
     @cython.cfunc
+    @cython.exceptval(check=False)
     def _begin(self, at: cython.p_uchar, prefix: bytes, packet_id: uint64_t) -> cython.void:
         """Write a verdict up to the packet's id, with that."""
         memcpy(at, PyBytes_AS_STRING(prefix), _PREFIX_BYTES)
@@ -181,7 +192,8 @@ class Batch:
         _put32(at + _PREFIX_BYTES, cython.cast(uint32_t, packet_id & 0xFFFFFFFF))
 
     @cython.cfunc
-    def _replacement(self, packet_id: uint64_t, size: cython.int) -> cython.p_uchar:
+    @cython.exceptval(check=False)
+    def replacement(self, packet_id: uint64_t, size: cython.int) -> cython.p_uchar:
         """Write a verdict's beginning; returns where `size` bytes of packet are to be put."""
         padded: cython.int = (size + 3) & ~3
         at: cython.p_uchar = self._reserve(_REPLACE_BYTES + padded)
@@ -196,6 +208,7 @@ class Batch:
         return at + _REPLACE_BYTES
 
     @cython.cfunc
+    @cython.exceptval(check=False)
     def _reserve(self, size: cython.int) -> cython.p_uchar:
         """Make room for one more verdict."""
         if self.count == _MOST or self.out_bytes + size > _SEND_BYTES:
@@ -212,6 +225,7 @@ class Batch:
             self._flush()
 
     @cython.cfunc
+    @cython.exceptval(check=False)
     def _flush(self) -> cython.void:
         i: cython.int
         if self.count and send(self.fd, self.out, self.out_bytes, 0) < 0:
@@ -229,12 +243,8 @@ class Batch:
 @cython.cfunc
 def _split(packet: bytes):
     at: cython.p_uchar = cython.cast(cython.p_uchar, PyBytes_AS_STRING(packet))
-    size: cython.Py_ssize_t = PyBytes_GET_SIZE(packet)
-    if size < _HEADERS_BYTES or at[0] != 0x45 or at[9] != 17 or _be16(at + 6) & _MORE_OR_OFFSET:
-        return datagram.split_udp(packet)
-    total: cython.int = _be16(at + 2)
-    end: cython.int = 20 + _be16(at + 24)
-    if total > size or end < _HEADERS_BYTES or end > total:
+    end: cython.int = payload_end(at, PyBytes_GET_SIZE(packet))
+    if end < 0:
         return datagram.split_udp(packet)
     return (
         PyBytes_FromStringAndSize(cython.cast(cython.p_char, at + 12), 12),
@@ -243,38 +253,54 @@ def _split(packet: bytes):
 
 
 @cython.cfunc
-def _read(at: cython.p_uchar, size: cython.int, first: cython.int):
-    """One packet message as the forward hook's are; None for any other."""
+@cython.exceptval(check=False)
+def payload_end(at: cython.p_uchar, size: cython.Py_ssize_t) -> cython.int:
+    """Where a whole UDP datagram's payload ends, which begins at 28; -1 for any other packet, or with options."""
+    if size < _HEADERS_BYTES or at[0] != 0x45 or at[9] != 17 or _be16(at + 6) & _MORE_OR_OFFSET:
+        return -1
+    total: cython.int = _be16(at + 2)
+    end: cython.int = 20 + _be16(at + 24)
+    return -1 if total > size or end < _HEADERS_BYTES or end > total else end
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def read_message(
+    at: cython.p_uchar, size: cython.int, first: cython.int, queued: cython.pointer(Queued)
+) -> cython.bint:
+    """Read a packet message as the forward hook's are; False for any other."""
     if size < _REST_AT + 8:
-        return None
+        return False
     length: cython.int = _u32(at)
     if length > size or _u16(at + 4) != _PACKET:
-        return None
+        return False
     # Attribute headers, in the machine's order: packet header, interface in, interface out.
     if _u16(at + 20) != 11 or _u16(at + 22) != 1 or _u16(at + 32) != 8 or _u16(at + 34) != 5:
-        return None
+        return False
     if _u16(at + 40) != 8 or _u16(at + 42) != 6:
-        return None
+        return False
     offset: cython.int = _REST_AT
     part: cython.int
     while offset + 4 <= length:
         part = _u16(at + offset)
         if part < 4 or offset + part > length:
-            return None
+            return False
         if _u16(at + offset + 2) == _PAYLOAD:
-            return (
-                cython.cast(uint64_t, (_be16(at + _NUMBER_AT) - first) & 0xFFFF) << 32 | ntohl(_u32(at + _ID_AT)),
-                at[30],
-                ntohl(_u32(at + _IN_AT)),
-                ntohl(_u32(at + _OUT_AT)),
-                PyBytes_FromStringAndSize(cython.cast(cython.p_char, at + offset + 4), part - 4),
-            )
+            queue: uint64_t = (_be16(at + _NUMBER_AT) - first) & 0xFFFF
+            queued.number = queue << 32 | ntohl(_u32(at + _ID_AT))
+            queued.mark = at[30]
+            queued.in_interface = ntohl(_u32(at + _IN_AT))
+            queued.out_interface = ntohl(_u32(at + _OUT_AT))
+            queued.packet = at + offset + 4
+            queued.size = part - 4
+            return True
         offset += (part + 3) & ~3
-    return None
+    return False
 
 
 @cython.cfunc
-def _fill(
+@cython.exceptval(check=False)
+def fill_headers(
     new: cython.p_uchar,
     size: cython.Py_ssize_t,
     total: cython.int,
@@ -304,6 +330,7 @@ def _fill(
 
 
 @cython.cfunc
+@cython.exceptval(check=False)
 def _sum(at: cython.p_uchar, size: cython.Py_ssize_t) -> uint64_t:
     """The sum of 16-bit words in network order modulo 65535, below 65536; an odd byte is a word's first."""
     total: uint64_t = 0

@@ -1,8 +1,8 @@
 """The packet queue with machine code for packets and verdicts, where the build has it.
 
 `open_queue` is what the program binds its queue by: with the compiled build the packets' and verdicts' part of
-`nfqueue.PacketQueue` is `batch.Batch`, and the driver talks to that without anything in between (`way`). Beginning and
-end of a packet's way outside the kernel.
+`nfqueue.PacketQueue` is `express_batch.ExpressBatch`, and the driver talks to that without anything in between
+(`way`). Beginning and end of a packet's way outside the kernel.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from sipalg.datapath.nfqueue import DROP, QUEUE_PACKETS, QUEUES, PacketQueue, ve
 
 
 class Machine(Queue, Protocol):
-    """What `batch.Batch` is: the driver's queue, with counts."""
+    """What `express_batch.ExpressBatch` is: the driver's queue, with counts."""
 
     @property
     def received(self) -> int:
@@ -38,7 +38,7 @@ class BatchedQueue(PacketQueue):
         self, number: int, max_length: int = QUEUE_PACKETS, fail_open: bool = True, queues: int = 1
     ) -> None:
         super().__init__(number, max_length, fail_open, queues)
-        batch = import_module("sipalg.datapath.batch").Batch
+        batch = import_module("sipalg.datapath.express_batch").ExpressBatch
         accept, drop = verdict_prefix(number), verdict_prefix(number, decision=DROP)
         self.way: Machine = batch(self.fileno(), number, accept, drop)
 

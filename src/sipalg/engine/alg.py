@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable
-from typing import Final, NamedTuple
+from typing import Final
 
 from sipalg.codec.changes import edited, replaced
 from sipalg.codec.message import KEEP_ALIVE, Message, parse
@@ -18,13 +18,22 @@ from sipalg.engine import changing, existing
 from sipalg.engine.direct_media import Refusal
 from sipalg.engine.mappings import PortsTaken
 from sipalg.engine.passage import Passage
-from sipalg.engine.policy import COUNTED, MEDIA_ADDRESS_REFUSED, NOT_NATTED, NOTHING_TO_EDIT, SDP_OF_ANOTHER, STREAM
+from sipalg.engine.policy import (
+    COUNTED,
+    MEDIA_ADDRESS_REFUSED,
+    NAT_AWARE,
+    NOT_NATTED,
+    NOTHING_TO_EDIT,
+    SDP_OF_ANOTHER,
+    STREAM,
+)
 from sipalg.engine.records import Records
 from sipalg.engine.resuming import PlainRecord, resume
 from sipalg.engine.settings import Settings
+from sipalg.engine.shortcut import Shortcut
 from sipalg.engine.snapshot import counters, snapshot
 from sipalg.engine.timers import Subject
-from sipalg.engine.transaction import Told, Transaction, event_of
+from sipalg.engine.transaction import Pending, Told, Transaction, event_of
 from sipalg.engine.verdict import (
     ACCEPT,
     DROP,
@@ -53,15 +62,6 @@ _ATTEMPTS: Final = 4
 _MAX_EVENTS: Final = 10_000
 
 
-class _Pending(NamedTuple):
-    """The transaction that waits for the kernel: its token, its datagram and commands, and how often it was tried."""
-
-    token: int
-    datagram: Datagram
-    commands: tuple[Command, ...]
-    attempt: int
-
-
 class Alg:
     """One router's ALG. Feed it datagrams in the order of their arrival; time is an argument, monotonic seconds.
 
@@ -79,9 +79,11 @@ class Alg:
         self.direct = self._passage.direct
         #: What is to outlive the process; `resume` takes it back.
         self.records = Records(self._passage)
-        self._pending: _Pending | None = None
+        self._pending: Pending | None = None
         self._token = 0
         self._events: list[Told] = []
+        #: The shortest way, if this build has it.
+        self.shortcut = Shortcut(self._passage)
         self.methods: dict[bytes, int] = {}
         self.rules: dict[str, int] = {}
         self.reasons: defaultdict[str, int] = defaultdict(int)
@@ -97,13 +99,18 @@ class Alg:
 
     def receive_datagram(self, datagram: Datagram, now: float) -> Verdict:
         """Decide about one packet. Its commands, if any, are to be run and reported before the next call."""
-        self._begin(now)
-        return self._pass(datagram, STREAM) if datagram.protocol != UDP else self._decide(datagram, 1)
+        if datagram.protocol != UDP:
+            self._begin(now)
+            return self._pass(datagram, STREAM)
+        return self.receive_message(datagram, now)
 
     def receive_message(self, datagram: Datagram, now: float) -> Verdict:
         """Decide about one whole message of a TCP stream in the same way; the phone's end is what `home_of` gave."""
-        self._begin(now)
-        return self._decide(datagram, 1)
+        quickly = self.shortcut.decide(datagram, now)
+        if quickly is None:
+            self._begin(now)
+            return self._decide(datagram, 1)
+        return quickly
 
     def commands_done(self, token: int, now: float) -> None:
         """The kernel has carried out the verdict's commands: its state counts from now on."""
@@ -184,6 +191,7 @@ class Alg:
         """
         self._begin(now)
         resume(self._passage, records, standing)
+        self.shortcut.change()
         return self._commit()
 
     def change_settings(self, settings: Settings, now: float) -> tuple[Command, ...]:
@@ -195,6 +203,7 @@ class Alg:
         """
         self._begin(now)
         changing.change(self._passage, settings)
+        self.shortcut.change()
         return self._commit()
 
     def keep_only(self, standing: Collection[Mapping], now: float) -> tuple[Command, ...]:
@@ -239,6 +248,7 @@ class Alg:
 
     def counts(self) -> dict[str, dict[str, int]]:
         """The counts of `snapshot` without its tables, for whoever asks every few seconds."""
+        self.shortcut.add_counts(self.methods, self.rules, self.reasons)
         return {
             "counters": counters(self._passage),
             "messages": {method.decode(): count for method, count in sorted(self.methods.items())},
@@ -276,6 +286,8 @@ class Alg:
             commands = self._hand_out(datagram, attempt)
         elif transaction.log or transaction.events:
             self._commit()
+        if self.contacts.granted is not None:
+            self.shortcut.learn(datagram.source)
         if not edits:
             self.reasons[NOTHING_TO_EDIT] += 1
             return Verdict(ACCEPT, datagram.payload, (), commands, NOTHING_TO_EDIT, self._token if commands else 0)
@@ -301,13 +313,15 @@ class Alg:
         """The transaction's commands, which now wait for a report under a new token."""
         self._token += 1
         commands = tuple(self._transaction.commands)
-        self._pending = _Pending(self._token, datagram, commands, attempt)
+        self._pending = Pending(self._token, datagram, commands, attempt)
         return commands
 
     def _pass(self, datagram: Datagram, reason: str) -> Verdict:
         """Let a message go as it came; whatever was decided on the way is undone."""
         self._transaction.rollback()
         self.reasons[reason] += 1
+        if reason == NAT_AWARE:
+            self.shortcut.forget_source(datagram)
         if reason == SDP_OF_ANOTHER:
             self._note((reason, {"private": datagram.source, "remote": datagram.destination}))
         return Verdict(ACCEPT, datagram.payload, (), (), reason, 0)
@@ -323,7 +337,7 @@ class Alg:
         transaction.commands.append(refusal.reply)
         return Verdict(DROP, datagram.payload, (), self._hand_out(datagram, attempt), refusal.reason, self._token)
 
-    def _avoid(self, pending: _Pending, failed: Command | None, reason: str, now: float) -> bool:
+    def _avoid(self, pending: Pending, failed: Command | None, reason: str, now: float) -> bool:
         """Remember what the kernel refused, so that the next try does without; False if there is nothing to avoid."""
         if isinstance(failed, OpenMapping) and not failed.mapping.adopted:
             self.mappings.refuse(failed.mapping.protocol, failed.mapping.public, now)
@@ -371,6 +385,7 @@ class Alg:
             for told in transaction.events:
                 self._note(told)
             transaction.events.clear()
+        self.shortcut.forget(transaction.log)
         transaction.commit()
         self._pending = None
         return commands

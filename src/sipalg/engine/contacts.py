@@ -61,6 +61,8 @@ class Contacts:
         self._mappings = mappings
         self.lines: dict[Line, tuple[Contact, ...]] = {}
         self.leaving: dict[tuple[str, bytes, int], float] = {}
+        #: The contact that the last answer granted by itself, for whoever asks; taken with it.
+        self.granted: Contact | None = None
         #: Until then an earlier process may have seen the REGISTER, monotonic seconds.
         self._lenient_until = -math.inf
 
@@ -130,6 +132,8 @@ class Contacts:
             if lifetime_s:
                 kept.append(entry)
             self._grant(transaction, line, entry, lifetime_s)
+        if len(kept) == 1:
+            self.granted = self._of(line, kept[0])
         if removal:
             # Its answer may come again, after the phone has registered anew: it counts once.
             transaction.remove(self.leaving, _asked(identify(message), phone))

@@ -119,13 +119,18 @@ class Passage:
         outward = datagram.in_interface in self.settings.inside_interfaces
         own, remote = (datagram.source, datagram.destination) if outward else (datagram.destination, datagram.source)
         entry = self.mappings.entries.get((datagram.protocol, own))
-        if entry is None or entry.purpose != "sip" or self._is_exempt(remote.host):
+        if entry is None or entry.purpose != "sip" or self.is_exempt(remote.host):
             return False
         if outward:
             self.mappings.touch(self.transaction, entry)
         self.peers.tend(self.transaction, entry, remote)
         self.lifetimes.keep_alive(self.transaction, entry.key, remote.host)
         return True
+
+    def beat(self, key: MappingKey, host: str, now: float) -> None:
+        """Follow an OPTIONS between a mapping and a far end that nothing else needs to be known of."""
+        self.transaction.now = now
+        self.lifetimes.keep_alive(self.transaction, key, host)
 
     def _serve_to_the_end(self, message: Message, datagram: Datagram) -> list[Change] | str | Refusal:
         """With `disabled`: what a standing mapping or call needs is served, and all else is left to plain NAT.
@@ -172,7 +177,7 @@ class Passage:
             or headers.bare
             or self.direct.refused
             or (UDP, destination) in entries
-            or (settings.exempt and self._is_exempt(destination.host))
+            or (settings.exempt and self.is_exempt(destination.host))
         ):
             return None
         found: tuple[list[Change], list[int | None]] | None = edits_of_sender(
@@ -198,7 +203,7 @@ class Passage:
         if not settings.nat_address and ":" not in source.host:
             return NO_PUBLIC_ADDRESS
         recipient = self.mappings.entries.get((protocol, destination))
-        if recipient is None and settings.exempt and self._is_exempt(destination.host):
+        if recipient is None and settings.exempt and self.is_exempt(destination.host):
             return EXEMPT
         if source.port < FIRST_UNPRIVILEGED_PORT:
             return PRIVILEGED_PORT
@@ -282,7 +287,7 @@ class Passage:
         if recipient is None or not recipient.for_sip:
             served = self.settings.nat_address if ":" not in destination.host else self.settings.ipv6
             return NO_MAPPING if served else NO_PUBLIC_ADDRESS
-        if self.settings.exempt and self._is_exempt(source.host):
+        if self.settings.exempt and self.is_exempt(source.host):
             return EXEMPT
         if self.nat_aware and (protocol, destination) in self.nat_aware:
             # What it gets back has to be what it wrote, its topmost Via above all.
@@ -346,7 +351,7 @@ class Passage:
         mine = self.mappings.mappings_of(reference(host))
         return mine + size > MAX_MAPPINGS_PER_HOST or len(self.mappings.entries) + size > MAX_MAPPINGS
 
-    def _is_exempt(self, host: str) -> bool:
+    def is_exempt(self, host: str) -> bool:
         """Whether a remote address is one that the administrator doesn't have NATed."""
         answer = self._exempt.get(host)
         if answer is None:

@@ -165,6 +165,12 @@ class Entry(Row):
         self.purpose, self.in_interface, self.uses, times, self.parting, self.contacts, self.peers = state
         self.idle_until, self.lease_until = times
 
+    def is_as_it_was(self, before: tuple[Any, ...]) -> bool:
+        """Whether nothing but times, contacts and holders has changed."""
+        purpose, in_interface, _, _, parting, _, peers = before
+        same = self.purpose == purpose and self.peers is peers and self.parting == parting
+        return same and bool(self.in_interface == in_interface)
+
     def record(self) -> tuple[str, Any]:
         """Kind and key of its record."""
         return ("mapping", self.key)

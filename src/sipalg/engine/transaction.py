@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from typing import Any, Final, NamedTuple, TypeVar
 
 from sipalg.engine.timers import Subject, Timed, Timers
-from sipalg.engine.verdict import Command, Event
+from sipalg.engine.verdict import Command, Datagram, Event
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
@@ -51,6 +51,15 @@ def event_of(told: Told) -> Event:
     """An event with its facts as texts; made when somebody asks, which is not while a packet waits."""
     name, facts = told
     return Event(name, tuple([(fact, str(value)) for fact, value in facts.items()]))
+
+
+class Pending(NamedTuple):
+    """The transaction that waits for the kernel: its token, its datagram and commands, and how often it was tried."""
+
+    token: int
+    datagram: Datagram
+    commands: tuple[Command, ...]
+    attempt: int
 
 
 class Noted(NamedTuple):

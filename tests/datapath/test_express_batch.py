@@ -1,0 +1,139 @@
+"""The shortest way through the queue's buffers against the driver's: the same verdicts, in order, to the last byte."""
+
+from __future__ import annotations
+
+import socket
+import struct
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib import import_module
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.datapath.queued import ACCEPT, DROP, NUMBER, packet_message
+from tests.datapath.test_driver import Runner
+from tests.engine.refreshes import MESSAGES, OK, PHONE, REGISTER, SERVER, refreshes
+
+from sipalg import builds
+from sipalg.codec.datagram import checksums_right, fill_checksums, host_bytes
+from sipalg.datapath.driver import Driver
+from sipalg.datapath.interfaces import Interface, Interfaces
+from sipalg.engine.alg import Alg
+from sipalg.engine.settings import Settings
+
+pytestmark = pytest.mark.skipif(builds.running() != "compiled", reason="there is no compiled build of these sources")
+
+Message = tuple[bytes, bool]
+#: The interfaces of a packet's message (`queued`), each way.
+INSIDE, OUTSIDE = 3, 4
+
+
+class Router:
+    """A driver with an engine of its own, and the kernel's end of its queue."""
+
+    def __init__(self, kernel: socket.socket, queue: Any, mtu_bytes: int) -> None:
+        self.kernel, self.queue = kernel, queue
+        self.alg = Alg(Settings(frozenset({"lan0"}), "203.0.113.1", "203.0.113.1"), lambda *_: False)
+        interfaces = Interfaces()
+        interfaces.known = {
+            INSIDE: Interface("lan0", mtu_bytes),
+            OUTSIDE: Interface("wan0", mtu_bytes),
+        }
+        self.now = 1000.0
+        inside = frozenset({"lan0"})
+        self.driver = Driver(self.alg, queue, Runner(), inside, interfaces=interfaces, clock=lambda: self.now)
+
+    def passes(self, packets: list[bytes], verdicts: int) -> list[bytes]:
+        """Have the kernel queue packets; the verdicts' bytes, each by itself."""
+        for packet in packets:
+            self.kernel.send(packet)
+        self.driver.drain()
+        got: list[bytes] = []
+        while len(got) < verdicts:
+            data = self.kernel.recv(1 << 18)
+            while data:
+                size = int.from_bytes(data[:4], "little")
+                got.append(data[: size + 3 & ~3])
+                data = data[size + 3 & ~3 :]
+        return got
+
+
+@contextmanager
+def router(module: str, mtu_bytes: int = 1500) -> Iterator[Router]:
+    kernel, ours = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
+    for end in (kernel, ours):
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1 << 22)
+        end.settimeout(30)
+    name = {"batch": "Batch", "express_batch": "ExpressBatch"}[module]
+    kind = getattr(import_module(f"sipalg.datapath.{module}"), name)
+    with kernel, ours:
+        yield Router(kernel, kind(ours.fileno(), NUMBER, ACCEPT, DROP), mtu_bytes)
+
+
+def queued(number: int, message: Message) -> bytes:
+    """The kernel's message of a packet with a text, each way."""
+    text, leaves = message
+    source, destination = (PHONE, SERVER) if leaves else (SERVER, PHONE)
+    header = struct.pack("!BBHHHBBH", 0x45, 0, 28 + len(text), 7, 0x4000, 64, 17, 0)
+    header += host_bytes(source.host) + host_bytes(destination.host)
+    packet = fill_checksums(header + struct.pack("!HHHH", source.port, destination.port, 8 + len(text), 1) + text)
+    held = bytearray(packet_message(number, packet))
+    if not leaves:
+        held[36:40], held[44:48] = held[44:48], held[36:40]
+    return bytes(held)
+
+
+def replaced(router: Router) -> int:
+    """Packets that went on with another text."""
+    return router.driver.packets["replaced"]
+
+
+@settings(max_examples=60)
+@given(st.lists(refreshes(), min_size=1, max_size=40), st.sampled_from([1500, 380, 300]))
+def test_both_ways_send_the_same_verdicts(script: list[Message], mtu_bytes: int) -> None:
+    usual = [(REGISTER, True), (OK, False), (REGISTER, True), (OK, False)]
+    with router("batch", mtu_bytes) as full, router("express_batch", mtu_bytes) as quick:
+        for some in (usual, script, usual, [*MESSAGES, *script]):
+            for one in (full, quick):
+                one.now += 1.0
+            packets = [queued(number, message) for number, message in enumerate(some)]
+            expected, got = (one.passes(packets, len(packets)) for one in (full, quick))
+            assert without_number(got) == without_number(expected)
+            for verdict in got:
+                assert len(verdict) <= 36 or checksums_right(verdict[36:])
+        assert dict(quick.driver.packets) == dict(full.driver.packets)
+        assert quick.alg.snapshot(quick.now) == full.alg.snapshot(full.now)
+
+
+def without_number(verdicts: list[bytes]) -> list[bytes]:
+    """Verdicts without what fragments are put together by, where a packet got a new one: any will do."""
+    return [verdict[:40] + verdict[48:] if verdict[42:44] == b"\0\0" else verdict for verdict in verdicts]
+
+
+def test_what_is_known_goes_by_itself_and_all_else_by_the_driver_in_its_turn() -> None:
+    with router("express_batch") as one:
+        for _ in range(2):
+            one.passes([queued(1, (REGISTER, True)), queued(2, (OK, False))], 2)
+            one.now += 1.0
+        packets = [queued(number, (REGISTER, True)) for number in range(40)]
+        packets[7] = queued(7, (b"\r\n\r\n", True))
+        before = replaced(one)
+        ids = [struct.unpack_from("!I", verdict, 28)[0] for verdict in one.passes(packets, 40)]
+        assert ids == list(range(40))
+        assert replaced(one) - before == 39
+        assert one.queue.received == 44
+
+
+def test_who_listens_hears_of_every_message() -> None:
+    with router("express_batch") as one:
+        heard: list[bytes] = []
+        one.driver.on_message = lambda datagram, _verdict, _time_ns: heard.append(datagram.payload)
+        for _ in range(3):
+            one.passes([queued(1, (REGISTER, True)), queued(2, (OK, False))], 2)
+        assert heard == [REGISTER, OK] * 3
+        one.driver.on_message = None
+        one.driver.observe = True
+        verdicts = one.passes([queued(1, (REGISTER, True))], 1)
+        assert [len(verdict) for verdict in verdicts] == [32], "nothing is changed"
