@@ -55,7 +55,8 @@ _MEDIA_NOTE: Final = (
     "172 bytes, both ways, half of the rate each, for {seconds:g} s a rate. Each packet is compared at its other "
     "end: its bytes, where it comes from and whom it reaches; one wrong packet ends the run. Offered is what the "
     "generator tries; where it can't keep up itself, fewer are sent. Latency is measured from the packet's own "
-    "timestamp. Judged is the highest of the rates that plain NAT itself delivers whole."
+    "timestamp. Judged is the highest of the rates that plain NAT itself delivers whole; more than that is the next "
+    "table's. No phone uses TCP here: where one does, each packet pays for one more routing rule (ADR 0044)."
 )
 _LIMIT_NOTE: Final = (
     "At their limit, {offered:,} packets a second offered, which nobody delivers. The calls of plain NAT and of "

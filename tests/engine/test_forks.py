@@ -5,7 +5,7 @@ from tests.engine.ladder import Ladder
 from tests.engine.scenario import M, Outgoing
 from tests.engine.wire import audio, sdp
 
-from sipalg.engine.policy import EARLY_S
+from sipalg.engine.policy import EARLY_S, LINGER_S
 from sipalg.engine.verdict import Endpoint
 
 P, N = "192.168.33.10", "203.0.113.1"
@@ -121,6 +121,37 @@ def test_one_that_rings_is_hung_up_when_nobody_else_may_answer_any_more() -> Non
     ladder.wait(2)
     call.hangs_up()
     assert tags(ladder) == set()
+    ladder.finish()
+
+
+def test_one_that_rings_is_hung_up_while_a_later_invite_waits() -> None:
+    ladder, call = stage()
+    call.invite()
+    call.ok(status=183, tag="x")
+    call.number = 2
+    call.invite()
+    call.tag, call.number = "x", 3
+    call.hangs_up()
+    assert tags(ladder) == {(b"a", b"")}
+    call.tag, call.number = "y", 2
+    call.ok(OTHER, status=183, tag="y")
+    assert ladder.flows == OTHER_FLOWS
+    call.is_answered(486)
+    ladder.finish()
+
+
+def test_one_that_rings_and_answers_no_bye_leaves_the_others() -> None:
+    ladder, call = stage()
+    call.invite()
+    call.ok(status=183, tag="x")
+    call.tag = "x"
+    call.bye()
+    ladder.wait(LINGER_S + 1)
+    assert tags(ladder) == {(b"a", b"")}
+    call.tag = "y"
+    call.ok(OTHER, tag="y")
+    assert ladder.flows == OTHER_FLOWS
+    call.hangs_up()
     ladder.finish()
 
 

@@ -121,7 +121,9 @@ def test_a_refused_port_is_left_alone_for_a_while() -> None:
 
 
 def test_public_ends_are_told_apart() -> None:
-    ends = list(itertools.product((TCP, UDP), (1, 5060, 65_535), (b"", b"2001:db8::1", b"2001:db8::2")))
+    # A URI may name what is no port.
+    ports = (1, 5060, 65_535, 65_536 + 5060, 99_999)
+    ends = list(itertools.product((TCP, UDP), ports, (b"", b"2001:db8::1", b"2001:db8::2")))
     assert len({public_key(*end) for end in ends}) == len(ends)
 
 

@@ -73,7 +73,11 @@ class Calls:
         if self.dialogs.get(dialog.key) is not dialog:
             return
         if dialog.expires_at <= transaction.now:
-            self.end(transaction, dialog)
+            if dialog.hanging_up and not dialog.confirmed:
+                # Nobody answered the BYE to one that rang: others may still answer the INVITE.
+                self._hang_up(transaction, dialog)
+            else:
+                self.end(transaction, dialog)
             return
         transaction.commands.extend(
             CheckFlow(flow, self._flow_timeout_s) for flow in dialog.flows if flow not in self.refused_flows
@@ -90,8 +94,7 @@ class Calls:
     def end(self, transaction: Transaction, dialog: Dialog) -> None:
         """End a dialog: its flows go with it, its mappings 32 s later, if nobody else holds them."""
         key = dialog.key
-        host, call_id, _, _ = key
-        call = (host, call_id)
+        host, call = key[0], key[:2]
         transaction.remove(self.dialogs, key)
         beside = self.by_call[call]
         if len(beside) > 1:
@@ -105,7 +108,7 @@ class Calls:
         for held in dialog.keys:
             self._mappings.release(transaction, held)
         if dialog.confirmed:
-            transaction.tell("call-ended", call=call_id.decode("utf-8", "replace"), private=dialog.keys[0][1])
+            transaction.tell("call-ended", call=key[1].decode("utf-8", "replace"), private=dialog.keys[0][1])
 
     def media_seen(self, transaction: Transaction, flow: Flow) -> None:
         """Media still runs on a flow: its calls without session timer go on for another call-timeout."""
@@ -205,9 +208,8 @@ class Calls:
                     other.forks_until = 0.0
                 else:
                     self.end(transaction, other)
-        elif dialog.forks_until > transaction.now and not any(other.invite == dialog.invite for other in beside):
-            # The only answer so far to an INVITE that others may still answer (RFC 3261 §15).
-            self._enter(transaction, forks.waiting_again(dialog, self._mappings.entries))
+        elif again := forks.waiting_again(dialog, beside, transaction.now, self._mappings.entries):
+            self._enter(transaction, again)
 
     def _negotiate(self, transaction: Transaction, step: Step, dialog: Dialog) -> None:
         """Take a message's description for an offer or an answer, and make the flows that follow (RFC 3264 §4)."""
@@ -289,8 +291,8 @@ class Calls:
         first = self.dialogs.get(unanswered)
         if first is not None:
             transaction.keep(first)
-            transaction.remove(self.dialogs, unanswered)
             transaction.put(self.dialogs, key, first)
+            transaction.remove(self.dialogs, unanswered)
             forks.take_over(first, key, asked_inside=step.asked_inside)
             return first
         other = forks.forked(self.by_call.get((host, call_id), ()), step, key)
@@ -304,8 +306,7 @@ class Calls:
         """Put a new dialog into the tables, have it hold its mappings, and set its timer."""
         for held in dialog.keys:
             self._mappings.hold(transaction, held)
-        host, call_id, _, _ = dialog.key
-        call = (host, call_id)
+        host, call = dialog.key[0], dialog.key[:2]
         transaction.put(self.dialogs, dialog.key, dialog)
         transaction.put(self.by_call, call, (*self.by_call.get(call, ()), dialog))
         transaction.put(self.by_host, host, self.by_host.get(host, 0) + 1)

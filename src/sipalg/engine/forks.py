@@ -60,10 +60,17 @@ def beside_it(dialog: Dialog, expires_at: float, key: DialogKey, there: Mapping[
     return again
 
 
-def waiting_again(dialog: Dialog, there: Mapping[MappingKey, Any]) -> Dialog:
-    """A dialog that waits for other answers, where the one that has answered is no more."""
+def waiting_again(
+    dialog: Dialog, beside: Sequence[Dialog], now: float, there: Mapping[MappingKey, Any]
+) -> Dialog | None:
+    """A dialog that waits for other answers to an INVITE of which the only one so far is no more (RFC 3261 §15).
+
+    None where nobody else may answer it any more, others did (`beside`, as `alike` has them), or a later INVITE waits.
+    """
     host, call_id, inside, outside = dialog.key
     key = (host, call_id, inside, b"") if dialog.asked_inside else (host, call_id, b"", outside)
+    if dialog.forks_until <= now or any(other.invite == dialog.invite or other.key == key for other in beside):
+        return None
     return _asked_again(dialog, dialog.forks_until, key, there)
 
 

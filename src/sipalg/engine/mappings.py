@@ -39,8 +39,11 @@ Outcome = Literal["none", "refreshed", "ended"]
 
 
 def public_key(protocol: int, port: int, space: bytes) -> PublicKey:
-    """The key of a public end; `space` is what `outside.space` says of its address."""
-    number = protocol << 16 | port
+    """The key of a public end; `space` is what `outside.space` says of its address.
+
+    The protocol stands below the port, since a URI may name a port of five digits that is none.
+    """
+    number = port << 8 | protocol
     return (number, space) if space else number
 
 
