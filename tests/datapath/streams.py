@@ -109,7 +109,9 @@ class World:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self.connection.close("test over")
+        # A test may have let go of it.
+        if hasattr(self, "connection"):
+            self.connection.close("test over")
         for one in (self.opener, self.listener, self.far):
             if one is not None:
                 one.close()

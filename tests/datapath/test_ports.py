@@ -32,12 +32,15 @@ class World:
         self.asked: list[str] = []
         self.broken = False
         self.takes_s = 0.0
+        self.worked_s = 0.0
+        self.works_s = 0.0
         self.proc_net = proc_net
         self.taken = PortsTaken(
             self.list_flows,
             reserved=[PortRange(7000, 7009)],
             avoid=PortRange(32760, 32767),
             clock=lambda: self.now,
+            work_clock=lambda: self.worked_s,
             proc_net=proc_net,
         )
         self.taken.configure(N, AdminRules())
@@ -45,6 +48,7 @@ class World:
     def list_flows(self, address: str) -> Iterator[Translated]:
         self.asked.append(address)
         self.now += self.takes_s
+        self.worked_s += self.works_s
         if self.broken:
             raise OSError("broken")
         return iter(self.flows)
@@ -130,14 +134,67 @@ def test_the_picture_is_made_anew_only_when_asked_and_after_some_seconds(world: 
 
 
 def test_a_picture_that_takes_long_to_make_is_kept_longer(world: World) -> None:
-    world.takes_s = 1.0
+    world.works_s = 0.25
     assert not world.taken(UDP, 19032)
-    world.now += 19.9
+    world.now += 4.9
     assert not world.taken(UDP, 19032)
     assert len(world.asked) == 1
     world.now += 0.1
     assert not world.taken(UDP, 19032)
     assert len(world.asked) == 2
+
+
+def test_no_picture_is_kept_longer_than_some_seconds(world: World) -> None:
+    world.works_s = 1.0
+    assert not world.taken(UDP, 19032)
+    world.now += 5.9
+    assert not world.taken(UDP, 19032)
+    assert len(world.asked) == 1
+    world.now += 0.1
+    assert not world.taken(UDP, 19032)
+    assert len(world.asked) == 2
+
+
+def test_what_others_do_while_a_picture_is_made_doesnt_keep_it_longer(world: World) -> None:
+    world.takes_s = 0.25
+    assert not world.taken(UDP, 19032)
+    world.now += 2.7
+    assert not world.taken(UDP, 19032)
+    assert len(world.asked) == 1
+    world.now += 0.1
+    assert not world.taken(UDP, 19032), "its age counts from its beginning"
+    assert len(world.asked) == 2
+
+
+def test_a_picture_that_was_begun_before_the_one_in_use_doesnt_replace_it(world: World) -> None:
+    given: list[Callable[[], Callable[[], None]]] = []
+    world.taken.make_beside(given.append, world.list_flows)
+    assert not world.taken(UDP, 19032)
+    world.now += 3.0
+    assert not world.taken(UDP, 19032)
+    use = given.pop()()
+    world.flows = [Translated(UDP, 19032, PHONE_BYTES)]
+    world.now += 3.0
+    assert world.taken(UDP, 19032), "the last one is too old by now"
+    use()
+    assert world.taken(UDP, 19032)
+    world.now += 3.0
+    assert world.taken(UDP, 19032)
+    assert len(given) == 1, "and the next one is asked for again"
+
+
+def test_the_age_of_one_made_beside_counts_from_its_beginning(world: World) -> None:
+    given: list[Callable[[], Callable[[], None]]] = []
+    world.taken.make_beside(given.append, world.list_flows)
+    assert not world.taken(UDP, 19032)
+    world.now += 3.0
+    assert not world.taken(UDP, 19032)
+    use = given.pop()()
+    world.now += 2.0
+    use()
+    world.now += 1.0
+    assert not world.taken(UDP, 19032)
+    assert len(given) == 1
 
 
 def test_packets_that_ask_often_get_the_last_picture_while_the_next_is_made(world: World) -> None:

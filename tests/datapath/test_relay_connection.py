@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import select
 import socket
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 
 import pytest
@@ -404,3 +408,70 @@ def test_nothing_is_lost_whatever_is_sent(pieces: list[bytes]) -> None:
         if whole:
             assert world.received(far, len(whole)) == whole
         assert world.at_end(far)
+
+
+@pytest.fixture
+def uncollected() -> Iterator[None]:
+    """What is freed is freed by reference counts."""
+    collecting = gc.isenabled()
+    gc.disable()
+    yield
+    if collecting:
+        gc.enable()
+
+
+def end_by_its_streams(world: World) -> None:
+    world.opener.close()
+    world.accept().close()
+
+
+def end_by_a_reset(world: World) -> None:
+    far = world.accept()
+    far.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+    far.close()
+
+
+def end_by_a_fault(world: World) -> None:
+    def fail(_payload: bytes) -> bytes:
+        raise ValueError("a fault")
+
+    world.accept()
+    world.hub.decision = fail
+    world.opener.send(OUT)
+
+
+def end_by_command(world: World) -> None:
+    world.connection.close("stopped")
+
+
+@pytest.mark.parametrize("end", [end_by_its_streams, end_by_a_reset, end_by_a_fault, end_by_command])
+@pytest.mark.usefixtures("uncollected")
+def test_one_that_has_ended_is_freed_without_the_collector(
+    end: Callable[[World], None], caplog: pytest.LogCaptureFixture
+) -> None:
+    # A record that pytest keeps has the frames of its exception.
+    caplog.set_level(logging.CRITICAL + 1)
+    with World() as world:
+        world.opener.send(OUT)
+        end(world)
+        world.until(lambda: world.connection.over)
+        connection = world.connection
+        # Who still has it may ask it again.
+        connection.close("again")
+        connection.look(world.hub.time.now + FIRST_WORD_S)
+        connection.ask()
+        assert len(world.hub.ends) == 1
+        gone = weakref.ref(connection)
+        del connection, world.connection
+        world.until(lambda: not world.hub.working)
+        assert gone() is None
+
+
+@pytest.mark.usefixtures("uncollected")
+def test_one_that_nobody_answers_is_freed_too() -> None:
+    with World(listening=False) as world:
+        world.opener.send(OUT)
+        world.until(lambda: world.connection.over)
+        gone = weakref.ref(world.connection)
+        del world.connection
+        assert gone() is None

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import select
 import socket
+import weakref
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -131,3 +133,25 @@ def test_a_host_that_is_there_answers() -> None:
         assert there.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) > 60, "no more questions"
         assert here.getpeername() == server.getsockname()
         leg.close()
+
+
+def test_a_closed_one_lets_go_of_whom_it_called(pair: tuple[socket.socket, socket.socket]) -> None:
+    class Caller:
+        def __init__(self) -> None:
+            self.leg = Leg(Watching(), pair[0], self.ready)
+
+        def ready(self, _events: int) -> None:
+            self.leg.close()
+
+    collecting = gc.isenabled()
+    gc.disable()
+    try:
+        caller = Caller()
+        caller.ready(READ)
+        caller.leg.close()
+        gone = weakref.ref(caller)
+        del caller
+        assert gone() is None
+    finally:
+        if collecting:
+            gc.enable()

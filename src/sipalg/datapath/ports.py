@@ -21,8 +21,11 @@ from sipalg.datapath.ctnetlink import Translated, packed
 from sipalg.datapath.loop import FaultLog
 from sipalg.engine.verdict import TCP, UDP, Endpoint
 
-#: Refreshing takes at most one part in so many of the time, however many flows there are.
+#: Refreshing takes at most one part in so many of the time, unless there are so many flows that the picture would get
+#: older than `_LONGEST_AGE_S` by that: millions.
 _REFRESH_SHARE: Final = 20.0
+#: After how many seconds the next picture is made at the latest, whatever it takes: by then others have taken ports.
+_LONGEST_AGE_S: Final = 6.0
 #: How old the picture may be while the next one is made beside the packets, in times of its usual age.
 _OLDEST: Final = 2.0
 
@@ -65,10 +68,14 @@ def overlap(one: PortRange, other: PortRange) -> PortRange | None:
 
 
 class _Picture(NamedTuple):
-    """What is taken, by protocol and port, and the inside ends of the flows that hold a port."""
+    """What is taken, by protocol and port, and the inside ends of the flows that hold a port.
+
+    `began` is when it was begun to be made, `took_s` the processor's time for that.
+    """
 
     codes: dict[int, bytearray]
     holders: dict[tuple[int, int], set[bytes]]
+    began: float
     took_s: float
 
 
@@ -80,8 +87,9 @@ class PortsTaken:
     """The callable that the engine asks: `taken(protocol, port)`.
 
     `flows` lists a public address's flows (`Conntrack.translated`); `avoid` are ports of media-ports that the kernel
-    may give to local programs at any time. What can't be read leaves the last picture standing, and what makes no
-    sense counts as taken: the call never raises.
+    may give to local programs at any time; `work_clock` is the processor's time of the thread that asks it, since what
+    others do meanwhile is no work of a picture's. What can't be read leaves the last picture standing, and what makes
+    no sense counts as taken: the call never raises.
     """
 
     def __init__(
@@ -92,6 +100,7 @@ class PortsTaken:
         avoid: PortRange | None = None,
         refresh_s: float = 3.0,
         clock: Callable[[], float] = time.monotonic,
+        work_clock: Callable[[], float] = time.thread_time,
         proc_net: Path = _PROC_NET,
     ) -> None:
         self._flows = flows
@@ -99,12 +108,14 @@ class PortsTaken:
         self._avoid = avoid
         self._refresh_s = refresh_s
         self._clock = clock
+        self._work_clock = work_clock
         self._proc_net = proc_net
         self._nat_address = self._ipv6_address = ""
         self._fixed = {UDP: bytes(65536), TCP: bytes(65536)}
         self._codes = {UDP: bytearray(65536), TCP: bytearray(65536)}
         self._holders: dict[tuple[int, int], set[bytes]] = {}
-        self._expires = float("-inf")
+        #: When the picture was begun that is used, and when the next one is due.
+        self._began = self._expires = float("-inf")
         #: When it is too old to be asked.
         self._useless = float("-inf")
         #: Where the next one is made beside the packets: by whom, and of which flows.
@@ -188,18 +199,19 @@ class PortsTaken:
 
     def _use_awaited(self, configured: int, picture: _Picture | None) -> None:
         self._awaited = False
-        # One of another address or other rules is of no use.
-        if picture is not None and configured == self._configured:
+        # One of another address or other rules is of no use, nor one that is older than what a packet has waited for.
+        if picture is not None and configured == self._configured and picture.began >= self._began:
             self._use(picture)
 
     def _use(self, picture: _Picture) -> None:
         self._codes, self._holders = picture.codes, picture.holders
-        age_s = max(self._refresh_s, _REFRESH_SHARE * picture.took_s)
-        self._expires = self._clock() + age_s
-        self._useless = self._expires + (_OLDEST - 1.0) * age_s
+        age_s = max(self._refresh_s, min(_REFRESH_SHARE * picture.took_s, _LONGEST_AGE_S))
+        self._began = picture.began
+        self._expires = picture.began + age_s
+        self._useless = picture.began + _OLDEST * age_s
 
     def _look(self, flows: Callable[[str], Iterable[Translated]]) -> _Picture:
-        began = self._clock()
+        began, work_began = self._clock(), self._work_clock()
         fresh = {protocol: bytearray(fixed) for protocol, fixed in self._fixed.items()}
         holders: dict[tuple[int, int], set[bytes]] = {}
         try:
@@ -217,7 +229,7 @@ class PortsTaken:
         except OSError:
             # Keep what was known; the administrator's rules and reserved ports are in it unless they just changed.
             fresh, holders = self._last_picture(), self._holders
-        return _Picture(fresh, holders, self._clock() - began)
+        return _Picture(fresh, holders, began, self._work_clock() - work_began)
 
     def _last_picture(self) -> dict[int, bytearray]:
         """Return the sockets and flows as last seen, with the fixed marks of now."""

@@ -120,7 +120,8 @@ class Connection:
 
     def look(self, now: float) -> None:
         """Do what time asks for: connect without a first word, wait for the rest no longer, end in silence."""
-        self._guarded(lambda: self._look(now))
+        if not self.over:
+            self._guarded(lambda: self._look(now))
 
     def work(self, leg: Leg) -> None:
         """Do one piece of work for what comes from one end: at most one read, and one message decided.
@@ -136,7 +137,10 @@ class Connection:
         self._guarded(self._opener.ask)
 
     def close(self, why: str, *, reset: bool = True) -> None:
-        """End it at both ends."""
+        """End it at both ends; who still has it may go on asking it, and is told nothing more.
+
+        The legs forget their callbacks, which are this object's: it is freed by that, without the collector.
+        """
         if self.over:
             return
         self.over = True

@@ -39,6 +39,10 @@ class Watcher(Protocol):
         """Watch it no more."""
 
 
+def _call_nobody(_events: int) -> None:
+    """Stand for the callback of a leg that is closed."""
+
+
 class Leg:
     """One end. `read`, `send` and `flush` may raise OSError: the connection is gone then."""
 
@@ -143,7 +147,11 @@ class Leg:
         return bool(ago_ms <= within_s * 1000)
 
     def close(self, *, reset: bool = False) -> None:
-        """Close it, with a reset where the other end was."""
+        """Close it, with a reset where the other end was; `on_ready` is forgotten, so that its owner can be freed.
+
+        The owner has the leg, and the leg its owner's method: nothing else ends that cycle.
+        """
+        self._on_ready = _call_nobody
         if self._watched:
             self._loop.unwatch(self._socket)
             self._watched = 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import weakref
 from collections.abc import Iterator
 
@@ -65,3 +66,31 @@ def test_very_much_that_is_new_is_taken_for_good_without_another_look(monkeypatc
     garbage.look()
     assert gc.get_freeze_count() - before >= len(kept)
     assert gc.get_count()[1] == 0
+
+
+def frozen_cycle() -> weakref.ref[Node]:
+    """A cycle that was taken for good before it was left."""
+    node = Node()
+    gc.freeze()
+    return weakref.ref(node)
+
+
+def test_what_was_taken_for_good_is_looked_at_again_where_that_is_quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = frozen_cycle()
+    garbage.look()
+    assert gone() is not None
+    # The tests have more than the service.
+    monkeypatch.setattr(sys, "getallocatedblocks", lambda: 200_000)
+    garbage.look_at_all()
+    assert gone() is None
+    assert gc.get_freeze_count() > 10_000
+    assert len(gc.get_objects()) < 1000, "and it is taken for good again"
+
+
+def test_it_isnt_where_that_takes_long(monkeypatch: pytest.MonkeyPatch) -> None:
+    gone = frozen_cycle()
+    monkeypatch.setattr(sys, "getallocatedblocks", lambda: 200_001)
+    garbage.look_at_all()
+    node = gone()
+    assert node is not None
+    del node.other

@@ -44,12 +44,16 @@ class World:
         self.flows: list[Tracked] = []
         self.deleted: list[int] = []
         self.takes_s = 0.01
+        self.worked_s = 0.0
+        self.works_s = 0.01
         self.refuse_search = False
         self.refuse_delete = False
         self.waiting: list[Work] = []
         self.steps: list[Steps] = []
         executor, conntrack = cast(Executor, self), cast(Conntrack, self)
-        self.tidying = Tidying(executor, conntrack, conntrack, self, self.steps.append, lambda: self.now)
+        self.tidying = Tidying(
+            executor, conntrack, conntrack, self, self.steps.append, lambda: self.now, lambda: self.worked_s
+        )
 
     def end_flows(self) -> None:
         self.flow_ends += 1
@@ -61,6 +65,7 @@ class World:
 
     def find_untrue(self, untrue: Untrue) -> list[Tracked]:
         self.now += self.takes_s
+        self.worked_s += self.works_s
         if self.refuse_search:
             raise NetlinkError(errno.ENOBUFS)
         return [flow for flow in self.flows if untrue.concerns(flow)]
@@ -113,15 +118,31 @@ def test_nothing_is_searched_where_nothing_changed(world: World) -> None:
 
 
 def test_a_search_is_a_small_part_of_the_time(world: World) -> None:
-    world.takes_s = 0.1
+    world.works_s = 0.03
     world.begun = {mapping(1): None}
     world.look()
     world.begun = {mapping(2): None}
-    for _ in range(29):
+    for _ in range(8):
         world.now += 1.0
         world.tidying.look()
         assert not world.waiting
     world.now += 1.5
+    world.tidying.look()
+    assert len(world.waiting) == 1
+
+
+@pytest.mark.parametrize(("takes_s", "works_s", "waits_s"), [(0.5, 0.01, 3.0), (0.5, 0.5, 10.0)])
+def test_neither_others_work_nor_a_large_table_puts_a_search_off_for_long(
+    takes_s: float, works_s: float, waits_s: float, world: World
+) -> None:
+    world.takes_s, world.works_s = takes_s, works_s
+    world.begun = {mapping(1): None}
+    world.look()
+    world.begun = {mapping(2): None}
+    world.now += waits_s - 0.1
+    world.tidying.look()
+    assert not world.waiting
+    world.now += 0.2
     world.tidying.look()
     assert len(world.waiting) == 1
 

@@ -242,6 +242,7 @@ class Service:
         loop.every(_COUNT_S, self.unseen.look)
         loop.every(INTERVAL_S, self._keep_journal)
         loop.every(garbage.INTERVAL_S, garbage.look)
+        loop.every(garbage.ALL_INTERVAL_S, garbage.look_at_all)
         loop.every(adoption.INTERVAL_S, self.adoption.go_on)
         loop.every(_SERVE_S, self.serve)
         loop.every(self.alg.settings.flow_check_s, self.inherited.look)

@@ -27,6 +27,8 @@ _LOG = logging.getLogger("sipalg")
 INTERVAL_S: Final = 1.0
 #: Of how much time a search may be one part: one of 9 ms every 2.7 s.
 _PART: Final = 300
+#: How long it waits at most for the next search: untrue flows carry packets to the wrong place until then.
+_LONGEST_WAIT_S: Final = 10.0
 #: What a search is taken to need until there was one.
 _FIRST_TOOK_S: Final = 0.01
 #: After how long one of which nothing is heard is given up.
@@ -53,10 +55,12 @@ class Tidying:
         background: Background,
         work: Callable[[Steps], None],
         clock: Callable[[], float] = time.monotonic,
+        work_clock: Callable[[], float] = time.thread_time,
     ) -> None:
         """Take `conntrack` for what the loop ends, `search`, with a socket of its own, for the thread.
 
-        `work` does steps in the loop.
+        `work` does steps in the loop. `work_clock` is the processor's time of the thread that asks it: what others do
+        while the thread waits for its turn is no part of a search.
         """
         self._executor = executor
         self._conntrack = conntrack
@@ -64,6 +68,7 @@ class Tidying:
         self._background = background
         self._work = work
         self._clock = clock
+        self._work_clock = work_clock
         #: What a search that failed was for.
         self._ended: dict[Mapping, None] = {}
         self._begun: dict[Mapping, None] = {}
@@ -86,13 +91,13 @@ class Tidying:
 
     def _find(self, ended: dict[Mapping, None], begun: dict[Mapping, None]) -> Callable[[], None]:
         """Search, in the thread; returns what is to be done in the loop."""
-        started = self._clock()
+        started = self._work_clock()
         untrue = Untrue(ended, begun)
         try:
             found = self._search.find_untrue(untrue)
         except OSError as error:
             return partial(self._failed, ended, begun, str(error))
-        return partial(self._found, untrue, found, self._clock() - started)
+        return partial(self._found, untrue, found, self._work_clock() - started)
 
     def _failed(self, ended: dict[Mapping, None], begun: dict[Mapping, None], why: str) -> None:
         _LOG.warning("flows-not-ended why=%r", why)
@@ -100,7 +105,7 @@ class Tidying:
         self._due = self._clock()
 
     def _found(self, untrue: Untrue, found: list[Tracked], took_s: float) -> None:
-        self._due = self._clock() + _PART * took_s
+        self._due = self._clock() + min(_PART * took_s, _LONGEST_WAIT_S)
         if found:
             untrue.forget(self._executor.begun, self._executor.ended)
             self._work(self._end([entry for entry in found if untrue.concerns(entry)]))
