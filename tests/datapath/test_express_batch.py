@@ -126,6 +126,35 @@ def test_what_is_known_goes_by_itself_and_all_else_by_the_driver_in_its_turn() -
         assert one.queue.received == 44
 
 
+class FailsOnce(dict[int, Interface]):
+    """Interfaces, of which the first look-up fails."""
+
+    failed = False
+
+    def get(self, ifindex: int, default: Any = None) -> Any:
+        if not self.failed:
+            self.failed = True
+            raise RuntimeError("once")
+        return super().get(ifindex, default)
+
+
+def test_where_something_fails_all_that_came_with_it_has_its_verdict() -> None:
+    with router("express_batch") as one:
+        for _ in range(2):
+            one.passes([queued(1, (REGISTER, True)), queued(2, (OK, False))], 2)
+            one.now += 1.0
+        one.driver.interfaces.known = known = FailsOnce(one.driver.interfaces.known)
+        before = replaced(one)
+        ids = [
+            struct.unpack_from("!I", verdict, 28)[0]
+            for verdict in one.passes([queued(number, (REGISTER, True)) for number in range(3)], 3)
+        ]
+        assert known.failed
+        assert ids == [0, 1, 2]
+        assert replaced(one) - before == 3
+        assert one.driver.log.total == 1
+
+
 def test_who_listens_hears_of_every_message() -> None:
     with router("express_batch") as one:
         heard: list[bytes] = []

@@ -130,7 +130,9 @@ class Runner(Protocol):
 
 
 #: What `express_batch.ExpressBatch.pass_known` is: packets that came, were replaced, and weren't.
-PassKnown = Callable[[int, object, Interfaces, Callable[[QueuedPacket, float], None], float], tuple[int, int, int]]
+PassKnown = Callable[
+    [int, object, Interfaces, Callable[[QueuedPacket, float], None], FaultLog, float], tuple[int, int, int]
+]
 
 
 class Driver:
@@ -232,7 +234,9 @@ class Driver:
     def _pass(self, quickly: PassKnown) -> int:
         """Have machine code take packets, and give those that it leaves to us their verdicts; their number."""
         now = self._clock()
-        taken, replaced, unchanged = quickly(_PACKETS_AT_ONCE, self._express, self.interfaces, self._decide, now)
+        taken, replaced, unchanged = quickly(
+            _PACKETS_AT_ONCE, self._express, self.interfaces, self._decide, self.log, now
+        )
         self.packets_s += self._clock() - now
         if replaced:
             self.packets["replaced"] += replaced

@@ -31,12 +31,13 @@ class ExpressBatch(Batch):
     mtu_bytes: cython.int
 
     def pass_known(
-        self, limit: cython.int, express: Express, interfaces, decide, now: cython.double
+        self, limit: cython.int, express: Express, interfaces, decide, log, now: cython.double
     ) -> tuple[int, int, int]:
         """Take up to `limit` waiting packets, at most 32, and give each its verdict, or have `decide` do so.
 
-        `interfaces` says names and MTUs by index, `decide(packet, now)` is the driver. Returns how many came, how many
-        went this way with another text, and how many as they were.
+        `interfaces` says names and MTUs by index, `decide(packet, now)` is the driver, and `log` its fault log: a
+        packet at which something fails here goes to the driver. Returns how many came, how many went this way with
+        another text, and how many as they were.
         """
         i: cython.int
         edits: cython.int
@@ -51,7 +52,12 @@ class ExpressBatch(Batch):
         for i in range(taken):
             edits = -1
             if read_message(self.message(i), self.heads[i].msg_len, self.first, cython.address(queued)):
-                edits = self._look(cython.address(queued), express, interfaces, now)
+                # Else all that came with it would wait for ever.
+                try:
+                    edits = self._look(cython.address(queued), express, interfaces, now)
+                except Exception:
+                    edits = -1
+                    log.exception("shortest-way", "decided-as-any-other")
             if edits < 0:
                 packet = self.read(i)
                 if packet is not None:
