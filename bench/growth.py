@@ -19,6 +19,7 @@ from random import Random
 from typing import Final, NamedTuple
 
 from sipalg.engine.alg import Alg
+from sipalg.engine.existing import Restored
 from sipalg.engine.records import plain_key
 from sipalg.engine.resuming import PlainRecord
 from sipalg.engine.settings import Settings
@@ -246,8 +247,7 @@ def _restart(router: Router) -> float:
     gc.disable()
     begin = time.thread_time()
     alg = new_engine()
-    for mapping, peers in entries:
-        alg.restore(mapping, 600.0, router.now, "lan0", peers)
+    alg.restore((Restored(mapping, 600.0, "lan0", peers) for mapping, peers in entries), router.now)
     plain = (PlainRecord(kind, tuple(key), value) for kind, key, value in map(json.loads, lines))
     alg.resume(plain, (), router.now)
     used_s = time.thread_time() - begin

@@ -87,6 +87,16 @@ def test_what_was_closed_or_has_run_out_does_not_come_back(table: Table, clock: 
     assert table.installed[2] == ()
 
 
+def test_what_is_remembered_runs_out_too(table: Table, clock: Clock, standing: Standing) -> None:
+    standing.remember({SIP: 60.0, MEDIA: 30.0}, {(SIP, PEER): 60.0})
+    clock.now += 40.0
+    for _ in standing.forget_ended():
+        pass
+    standing.remember({SIP: 30.0}, {})
+    assert standing.put_back() == 1
+    assert table.installed == [(OpenMapping(SIP, 30.0), AdmitPeer(SIP, PEER, 20.0))]
+
+
 def test_what_the_table_refused_does_not_stand(table: Table, standing: Standing) -> None:
     table.error = NetlinkError(errno.EEXIST)
     with pytest.raises(NetlinkError):

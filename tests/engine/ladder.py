@@ -23,6 +23,7 @@ from sipalg.codec.address import in_networks
 from sipalg.codec.message import Message, identify, parse
 from sipalg.engine.alg import Alg
 from sipalg.engine.dialogs import DialogKey
+from sipalg.engine.existing import Restored
 from sipalg.engine.records import plain_key
 from sipalg.engine.resuming import PlainRecord
 from sipalg.engine.settings import Settings
@@ -173,7 +174,7 @@ class Ladder:
         for mapping, until in kernel.mappings.items():
             if not mapping.adopted:
                 peers = tuple(peer for standing, peer in kernel.peers if standing == mapping)
-                self.alg.restore(mapping, until - now, now, "", peers)
+                self.alg.restore([Restored(mapping, until - now, "", peers)], now)
         self.run(self.alg.resume(kept, kernel.flows, now))
 
     def media_enters(self, remote: Endpoint, public: Endpoint, *, strict: bool = True) -> Endpoint | None:

@@ -9,6 +9,7 @@ from tests.engine.scenario import M, Outgoing, registers
 from tests.engine.wire import audio, request, response, sdp
 
 from sipalg.engine import alg as module
+from sipalg.engine.existing import Restored
 from sipalg.engine.settings import Settings
 from sipalg.engine.verdict import (
     ACCEPT,
@@ -171,8 +172,8 @@ def test_what_stands_in_the_way_of_another_isnt_taken_over() -> None:
     assert ladder.alg.adopt(other, ladder.now, "lan0", S) == ()
     moved = Mapping(UDP, PHONE, Endpoint(N, 7000), "sip")
     assert ladder.alg.adopt(moved, ladder.now, "lan0", S) == ()
-    ladder.alg.restore(other, 100.0, ladder.now)
-    ladder.alg.restore(moved, 100.0, ladder.now)
+    ladder.alg.restore([Restored(other, 100.0)], ladder.now)
+    ladder.alg.restore([Restored(moved, 100.0)], ladder.now)
     assert ladder.mapped == {f"{P}:5060": f"{N}:5060"}
 
 
@@ -180,7 +181,7 @@ def test_what_an_earlier_process_left_ends_when_the_kernel_forgets_it() -> None:
     ladder = Ladder()
     mapping = Mapping(UDP, PHONE, Endpoint(N, 7000), "sip")
     ladder.kernel.run([OpenMapping(mapping, 100.0)])
-    ladder.alg.restore(mapping, 100.0, ladder.now)
+    ladder.alg.restore([Restored(mapping, 100.0)], ladder.now)
     assert ladder.mapped == {f"{P}:5060": f"{N}:7000"}
     assert ladder.alg.private_of(UDP, Endpoint(N, 7000)) == PHONE
     assert ladder.alg.private_of(UDP, Endpoint("198.51.100.1", 7000)) is None
@@ -194,7 +195,7 @@ def test_what_an_earlier_process_left_is_kept_for_a_phone_that_speaks() -> None:
     ladder = Ladder()
     mapping = Mapping(UDP, PHONE, Endpoint(N, 7000), "sip")
     ladder.kernel.run([OpenMapping(mapping, 100.0)])
-    ladder.alg.restore(mapping, 100.0, ladder.now)
+    ladder.alg.restore([Restored(mapping, 100.0)], ladder.now)
     ladder.receive(OPTIONS)
     ladder.wait(3000)
     assert ladder.mapped == {f"{P}:5060": f"{N}:7000"}
@@ -205,7 +206,7 @@ def test_what_an_earlier_process_left_is_kept_where_a_phone_needs_it() -> None:
     ladder = Ladder()
     mapping = Mapping(UDP, PHONE, Endpoint(N, 7000), "sip")
     ladder.kernel.run([OpenMapping(mapping, 100.0)])
-    ladder.alg.restore(mapping, 100.0, ladder.now)
+    ladder.alg.restore([Restored(mapping, 100.0)], ladder.now)
     registers(ladder.phone(P), ladder.server(S.host))
     ladder.wait(1000)
     assert ladder.mapped == {f"{P}:5060": f"{N}:7000"}

@@ -4,6 +4,7 @@ from tests.engine.ladder import Ladder, port_forward
 from tests.engine.scenario import Outgoing, registers
 from tests.engine.wire import request
 
+from sipalg.engine.existing import Restored
 from sipalg.engine.verdict import UDP, CheckFlow, CloseMapping, DismissPeer, Endpoint, Mapping, OpenMapping
 
 P, N = "192.168.33.10", "203.0.113.1"
@@ -70,7 +71,7 @@ def test_a_standing_flow_is_left_out_where_another_mapping_is() -> None:
 def test_a_restored_mapping_takes_its_peers_along() -> None:
     ladder = Ladder()
     mapping = Mapping(UDP, Endpoint("192.168.33.10", 5060), Endpoint("203.0.113.1", 7000), "sip")
-    ladder.alg.restore(mapping, 100.0, 0.0, "lan0", ("203.0.113.50", "203.0.113.51"))
+    ladder.alg.restore([Restored(mapping, 100.0, "lan0", ("203.0.113.50", "203.0.113.51"))], 0.0)
     commands = ladder.alg.handle_timer(101.0)
     assert [command.peer for command in commands if isinstance(command, DismissPeer)] == [
         "203.0.113.50",
@@ -78,6 +79,17 @@ def test_a_restored_mapping_takes_its_peers_along() -> None:
     ]
     assert CloseMapping(mapping) in commands
     assert ladder.alg.mappings.entries == {}
+
+
+def test_restored_mappings_with_the_same_servers_share_one_record_of_them() -> None:
+    ladder = Ladder()
+    phones = [Endpoint("192.168.33.10", port) for port in (5060, 5062, 5064)]
+    mappings = [Mapping(UDP, phone, Endpoint("203.0.113.1", phone.port), "sip") for phone in phones]
+    servers = (("203.0.113.50",), ("203.0.113.50",), ())
+    ladder.alg.restore(map(Restored, mappings, (100.0,) * 3, ("lan0",) * 3, servers), 0.0)
+    first, second, third = ladder.alg.mappings.entries.values()
+    assert first.peers is second.peers == (Endpoint("203.0.113.50", 5060),)
+    assert third.peers == ()
 
 
 def test_a_flow_that_somebody_outside_opened_is_tended_without_letting_them_in_for_good() -> None:

@@ -221,8 +221,11 @@ def test_a_phone_that_took_its_contact_back_leaves_in_32_seconds() -> None:
 def test_one_that_stands_in_the_kernel_isnt_opened_again_and_ends_with_it() -> None:
     table = Table()
     mapping = Mapping(UDP, Endpoint(P, 5060), Endpoint(N, 7000), "sip")
-    table.opened[KEY] = table.mappings.add(table.transaction, mapping, "", 50.0)
+    entry = table.mappings.restore(table.transaction, mapping, "", 50.0)
+    assert entry is not None
+    table.opened[KEY] = entry
     assert table.transaction.commands == []
+    assert table.mappings.restore(table.transaction, mapping, "", 60.0) is None
     assert table.at(49.0) == "none"
     assert table.at(50.0) == "ended"
 

@@ -104,8 +104,8 @@ def test_mappings_with_the_same_servers_share_one_record_of_them() -> None:
     for number in range(1200):
         private = Endpoint(f"10.0.{number >> 8}.{number & 255}", 5060)
         mapping = Mapping(UDP, private, Endpoint("203.0.113.1", 2000 + number), "sip")
-        servers = ("203.0.113.50", "203.0.113.51") if number < 2 else (f"198.51.{number >> 8}.{number & 255}",)
-        ladder.alg.restore(mapping, 100.0, 0.0, "lan0", servers)
+        server = "203.0.113.50" if number < 2 else f"198.51.{number >> 8}.{number & 255}"
+        ladder.alg.adopt(mapping, 0.0, "lan0", Endpoint(server, 5060))
     first, second, *_, last = ladder.alg.mappings.entries.values()
     assert first.peers is second.peers
     assert last.peer_hosts() == ("198.51.4.175",)

@@ -16,6 +16,7 @@ from tests.engine.wire import audio, request, response, sdp
 
 from sipalg.engine import resuming
 from sipalg.engine.dialogs import FIELDS
+from sipalg.engine.existing import Restored
 from sipalg.engine.resuming import PlainRecord
 from sipalg.engine.verdict import UDP, AdmitPeer, CheckFlow, Endpoint, EstablishFlow, OpenMapping
 
@@ -300,7 +301,7 @@ def test_where_a_phone_is_comes_from_the_record_if_that_knows() -> None:
     for known, interface in (("", "lan9"), ("lan0", "lan0")):
         other = Ladder()
         (entry,) = ladder.alg.mappings.entries.values()
-        other.alg.restore(entry.mapping, 100.0, other.now, "lan9")
+        other.alg.restore([Restored(entry.mapping, 100.0, "lan9")], other.now)
         other.alg.resume([record._replace(value=record.value | {"interface": known})], (), other.now)
         assert [entry.in_interface for entry in other.alg.mappings.entries.values()] == [interface]
 

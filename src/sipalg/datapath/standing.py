@@ -41,6 +41,12 @@ class _Ends(Generic[Thing]):
         self._seen[thing] = end
         self._unseen.pop(thing, None)
 
+    def put_all(self, ends: dict[Thing, float]) -> None:
+        """Have many run out, each at its end."""
+        self._seen.update(ends)
+        for thing in ends.keys() & self._unseen.keys():
+            del self._unseen[thing]
+
     def drop(self, thing: Thing) -> None:
         """Forget it; one that isn't there is no error."""
         self._seen.pop(thing, None)
@@ -106,6 +112,12 @@ class Standing:
                     self._peers.drop((mapping, peer))
                 case _:
                     self._mappings.put(command.mapping, now + command.timeout_s)
+
+    def remember(self, mappings: dict[Mapping, float], peers: dict[tuple[Mapping, str], float]) -> None:
+        """Remember what the kernel holds already, each thing for some seconds more."""
+        now = self._clock()
+        self._mappings.put_all({mapping: now + left_s for mapping, left_s in mappings.items()})
+        self._peers.put_all({place: now + left_s for place, left_s in peers.items()})
 
     def forget_ended(self) -> Steps:
         """Forget what has run out by itself; to be called now and then."""

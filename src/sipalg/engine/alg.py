@@ -173,15 +173,11 @@ class Alg:
         existing.disown(self._passage, mapping)
         return self._commit()
 
-    def restore(
-        self, mapping: Mapping, remaining_s: float, now: float, in_interface: str = "", peers: tuple[str, ...] = ()
-    ) -> None:
-        """Take note of a mapping that an earlier process left in the kernel's maps, with its element's time left.
-
-        `peers` are the addresses that the kernel lets in to it.
-        """
+    def restore(self, found: Iterable[existing.Restored], now: float) -> None:
+        """Take note of the mappings that an earlier process left in the kernel's maps."""
         self._begin(now)
-        existing.restore(self._passage, mapping, remaining_s, in_interface, peers)
+        existing.restore(self._passage, found)
+        self.shortcut.change()
         self._commit()
 
     def resume(self, records: Iterable[PlainRecord], standing: Collection[Flow], now: float) -> tuple[Command, ...]:

@@ -6,9 +6,25 @@ address change. From then on a message meets them as it meets any other mapping.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import NamedTuple
+
 from sipalg.engine.passage import Passage
 from sipalg.engine.rows import Entry
 from sipalg.engine.verdict import Endpoint, Mapping
+
+
+class Restored(NamedTuple):
+    """A mapping that an earlier process left in the kernel's maps, with its element's time left.
+
+    `in_interface` is where its phone is, "" if that isn't known yet; `peers` are the addresses that the kernel lets in
+    to it.
+    """
+
+    mapping: Mapping
+    remaining_s: float
+    in_interface: str = ""
+    peers: tuple[str, ...] = ()
 
 
 def adopt(passage: Passage, mapping: Mapping, in_interface: str, remote: Endpoint | None, *, admit: bool) -> None:
@@ -45,15 +61,22 @@ def disown(passage: Passage, mapping: Mapping) -> None:
         end(passage, entry)
 
 
-def restore(passage: Passage, mapping: Mapping, remaining_s: float, in_interface: str, peers: tuple[str, ...]) -> None:
-    """Take note of a mapping that an earlier process left in the kernel's maps, with its element's time left.
+def restore(passage: Passage, found: Iterable[Restored]) -> None:
+    """Take note of the mappings that the kernel has, which stays: their peers are to go when they go.
 
-    `peers` are the addresses that are let in to it there: they are to go when it goes.
+    There may be a hundred thousand, so nothing of it is logged to be undone.
     """
-    table = passage.mappings
-    if (mapping.protocol, mapping.private) not in table.entries and table.key_of(mapping) not in table.by_public:
-        entry = table.add(passage.transaction, mapping, in_interface, remaining_s)
-        passage.peers.restore(passage.transaction, entry, peers)
+    table, transaction, port = passage.mappings, passage.transaction, passage.settings.ports[0]
+    #: One object for equal peers. Nothing but their addresses is known of them.
+    known: dict[tuple[str, ...], tuple[Endpoint, ...]] = {}
+    for mapping, remaining_s, in_interface, hosts in found:
+        entry = table.restore(transaction, mapping, in_interface, remaining_s)
+        if entry is None or not hosts:
+            continue
+        peers = known.get(hosts)
+        if peers is None:
+            peers = known[hosts] = tuple([Endpoint(host, port) for host in hosts])
+        entry.peers = peers
 
 
 def end_all(passage: Passage) -> None:

@@ -153,28 +153,40 @@ class Mappings:
             self.add(transaction, mapping, in_interface)
         return base
 
-    def add(
-        self,
-        transaction: Transaction,
-        mapping: Mapping,
-        in_interface: str,
-        remaining_s: float | None = None,
-    ) -> Entry:
-        """Put a mapping whose public port is known into the tables.
-
-        `remaining_s` is given for one that stands in the kernel already, where nothing is to be opened; if nobody
-        takes hold of it, it ends there and here at the same time.
-        """
+    def add(self, transaction: Transaction, mapping: Mapping, in_interface: str) -> Entry:
+        """Put a mapping whose public port is known into the tables."""
         entry = self._entry(transaction, mapping, in_interface)
         lease_s = self._lease_s(mapping.purpose)
         idle_s = self.settings.sip_timeout_s if mapping.purpose == "sip" else LINGER_S
-        entry.idle_until = transaction.now + (idle_s if remaining_s is None else remaining_s)
-        entry.lease_until = transaction.now + (lease_s if remaining_s is None else remaining_s)
+        entry.idle_until = transaction.now + idle_s
+        entry.lease_until = transaction.now + lease_s
         transaction.keep(entry)
         transaction.put(self.entries, entry.key, entry)
         transaction.put(self.by_public, self.key_of(mapping), entry)
-        if remaining_s is None:
-            transaction.commands.append(new(OpenMapping, (mapping, lease_s)))
+        transaction.commands.append(new(OpenMapping, (mapping, lease_s)))
+        transaction.tell("mapping-opened", private=mapping.private, public=mapping.public, purpose=mapping.purpose)
+        self.rouse(transaction, entry)
+        return entry
+
+    def restore(
+        self, transaction: Transaction, mapping: Mapping, in_interface: str, remaining_s: float
+    ) -> Entry | None:
+        """Put a mapping that stands in the kernel into the tables, for good; None if another one is in its way.
+
+        If nobody takes hold of it, it ends there and here at the same time.
+        """
+        public = self.key_of(mapping)
+        if public in self.by_public or (mapping.protocol, mapping.private) in self.entries:
+            return None
+        host = reference(mapping.private.host)
+        home = self.hosts.get(host)
+        if home is None:
+            home = self.hosts[host] = Home(host)
+        home.mappings += 1
+        entry = Entry(mapping, in_interface, home, self._public_host(mapping))
+        entry.idle_until = entry.lease_until = transaction.now + remaining_s
+        self.entries[entry.key] = self.by_public[public] = entry
+        transaction.note(self.entries, entry.key)
         transaction.tell("mapping-opened", private=mapping.private, public=mapping.public, purpose=mapping.purpose)
         self.rouse(transaction, entry)
         return entry

@@ -49,10 +49,6 @@ class Peers:
         self._set(transaction, entry, tuple([peer for peer in entry.peers if peer.host != host]))
         transaction.commands.append(DismissPeer(entry.mapping, host))
 
-    def restore(self, transaction: Transaction, entry: Entry, hosts: tuple[str, ...]) -> None:
-        """Take note of peers that the kernel lets in already; nothing but their addresses is known of them."""
-        self._set(transaction, entry, tuple([Endpoint(host, self.settings.ports[0]) for host in hosts]))
-
     def correct(self, transaction: Transaction, entry: Entry, remote: Endpoint) -> None:
         """Let a peer in with the port that is known of it, or note that port of one that is let in already."""
         for peer in entry.peers:

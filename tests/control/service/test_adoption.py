@@ -50,7 +50,7 @@ class World:
             driver=SimpleNamespace(run_commands=self.commands.extend),
             conntrack=SimpleNamespace(concerning=self.concerning, delete=lambda _entries: None),
             table=SimpleNamespace(elements=lambda: Elements(tuple(self.kept), ()), read_ahead=lambda: None),
-            standing=SimpleNamespace(install=self.standing.append, note=self.standing.append),
+            standing=SimpleNamespace(install=self.standing.append, remember=lambda *_: None),
             journal=SimpleNamespace(read=self.read),
             inherited=Flows(),
             serve=self.serve,

@@ -8,6 +8,7 @@ from sipalg.control.service.connections import connections
 from sipalg.datapath import ctnetlink, netlink
 from sipalg.datapath.netlink import Message
 from sipalg.engine.alg import Alg
+from sipalg.engine.existing import Restored
 from sipalg.engine.settings import Settings
 from sipalg.engine.verdict import TCP, UDP, Endpoint, Mapping
 
@@ -18,8 +19,8 @@ SETTINGS = Settings(frozenset({"lan0"}), PUBLIC.host, PUBLIC.host)
 
 def alg() -> Alg:
     made = Alg(SETTINGS, lambda *_: False)
-    made.restore(Mapping(UDP, PHONE, PUBLIC, "sip"), 60.0, 0.0, "lan0")
-    made.restore(Mapping(UDP, RTP, PUBLIC_RTP, "media"), 60.0, 0.0, "lan0")
+    made.restore([Restored(Mapping(UDP, PHONE, PUBLIC, "sip"), 60.0, "lan0")], 0.0)
+    made.restore([Restored(Mapping(UDP, RTP, PUBLIC_RTP, "media"), 60.0, "lan0")], 0.0)
     return made
 
 

@@ -12,6 +12,7 @@ from sipalg.datapath.conntrack import FlowState, FlowTakenError
 from sipalg.datapath.netlink import NetlinkError
 from sipalg.engine.alg import Alg
 from sipalg.engine.dialogs import Dialog
+from sipalg.engine.existing import Restored
 from sipalg.engine.settings import Settings
 from sipalg.engine.verdict import UDP, Endpoint, Flow, Mapping
 
@@ -30,7 +31,7 @@ class World:
         self.traffic = False
         self.error: Exception | None = None
         self.alg = Alg(Settings(frozenset({"lan0"}), ROUTER, ROUTER, flow_check_s=48.0), lambda *_: False)
-        self.alg.restore(MAPPING, 3600.0, self.now, "lan0")
+        self.alg.restore([Restored(MAPPING, 3600.0, "lan0")], self.now)
         self.media = InheritedMedia(self.alg, self, lambda: self.now)
 
     def check(self, flow: Flow, timeout_s: float, *, fixed: bool = False) -> FlowState:

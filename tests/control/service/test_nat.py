@@ -8,6 +8,7 @@ from typing import Any
 
 from sipalg.control.service.nat import nat
 from sipalg.engine.alg import Alg
+from sipalg.engine.existing import Restored
 from sipalg.engine.settings import Settings
 from sipalg.engine.verdict import UDP, Endpoint, Mapping
 
@@ -19,9 +20,10 @@ SETTINGS = Settings(frozenset({"lan0"}), PUBLIC.host, PUBLIC.host)
 def rows(settings: Settings, purpose: str = "sip") -> list[dict[str, Any]]:
     alg = Alg(settings, lambda *_: False)
     if purpose == "sip":
-        alg.restore(Mapping(UDP, PHONE, PUBLIC, "sip"), 60.0, 0.0, "lan0", ("198.51.100.9", "198.51.100.10"))
+        peers = ("198.51.100.9", "198.51.100.10")
+        alg.restore([Restored(Mapping(UDP, PHONE, PUBLIC, "sip"), 60.0, "lan0", peers)], 0.0)
     elif purpose == "media":
-        alg.restore(Mapping(UDP, RTP, PUBLIC_RTP, "media"), 60.0, 0.0, "lan0")
+        alg.restore([Restored(Mapping(UDP, RTP, PUBLIC_RTP, "media"), 60.0, "lan0")], 0.0)
     else:
         alg.adopt(Mapping(UDP, PHONE, PUBLIC, "sip", adopted=True), 0.0, "lan0")
     return [row for piece in nat(alg, "wan0") for row in piece]
@@ -55,10 +57,10 @@ def test_who_else_is_let_in() -> None:
 
 def test_without_direct_media_a_calls_media_come_from_its_own_addresses() -> None:
     alg = Alg(replace(SETTINGS, direct_media=False, trusted_peers=(IPv4Network("192.0.2.0/24"),)), lambda *_: False)
-    alg.restore(Mapping(UDP, RTP, PUBLIC_RTP, "media"), 60.0, 0.0, "lan0", ("198.51.100.9",))
+    alg.restore([Restored(Mapping(UDP, RTP, PUBLIC_RTP, "media"), 60.0, "lan0", ("198.51.100.9",))], 0.0)
     _, row = (row for piece in nat(alg, "wan0") for row in piece)
     assert (row["action"], row["src_address"]) == ("dst-nat", "198.51.100.9")
-    alg.restore(Mapping(UDP, PHONE, PUBLIC, "direct"), 60.0, 0.0, "lan0")
+    alg.restore([Restored(Mapping(UDP, PHONE, PUBLIC, "direct"), 60.0, "lan0")], 0.0)
     direct = [row for piece in nat(alg, "wan0") for row in piece if row["comment"] == "direct"]
     assert [row["action"] for row in direct] == ["src-nat"]
 
@@ -66,7 +68,7 @@ def test_without_direct_media_a_calls_media_come_from_its_own_addresses() -> Non
 def test_with_media_filter_media_come_from_anybody_until_the_answer() -> None:
     for peer, shown in (("0.0.0" + ".0", None), ("198.51.100.9", "198.51.100.9")):
         alg = Alg(replace(SETTINGS, media_filter=True), lambda *_: False)
-        alg.restore(Mapping(UDP, RTP, PUBLIC_RTP, "media"), 60.0, 0.0, "lan0", (peer,))
+        alg.restore([Restored(Mapping(UDP, RTP, PUBLIC_RTP, "media"), 60.0, "lan0", (peer,))], 0.0)
         _, row = (row for piece in nat(alg, "wan0") for row in piece)
         assert row.get("src_address") == shown
 

@@ -11,13 +11,16 @@ import pytest
 
 from sipalg.control.service.takeover import (
     InsideNetworks,
+    PublicEnd,
     StandingFlow,
+    admitted,
     closing,
     exempt_networks,
     forwards,
     keepable,
     media_flows,
     peers_of,
+    restored,
     signalling_flows,
     stranded,
 )
@@ -25,6 +28,7 @@ from sipalg.datapath.addresses import Address, Interface
 from sipalg.datapath.admin_rules import AdminRules, Exemption, PortForward
 from sipalg.datapath.ctnetlink import DESTINATION_NAT, SOURCE_NAT, Tracked
 from sipalg.datapath.nft_elements import Elements, StandingMapping, StandingPeer
+from sipalg.engine.existing import Restored
 from sipalg.engine.settings import Ipv6, Settings
 from sipalg.engine.verdict import TCP, UDP, CloseMapping, DismissPeer, Endpoint, Flow, Mapping
 
@@ -134,7 +138,32 @@ def test_what_goes_takes_its_peers_along() -> None:
         DismissPeer(goes, "203.0.113.51"),
         CloseMapping(goes),
     ]
-    assert peers_of(standing)[UDP, stays.public] == ("203.0.113.50",)
+    assert peers_of(standing.peers)[UDP, stays.public] == ("203.0.113.50",)
+
+
+def test_peers_of_what_is_kept_stay_for_as_long_as_they_have() -> None:
+    stays = Mapping(UDP, PHONE, Endpoint(ROUTER, 1024), "sip")
+    peers = [StandingPeer(UDP, Endpoint(ROUTER, port), "203.0.113.50", 60.0) for port in (1024, 1025)]
+    assert admitted(peers, [StandingMapping(stays, 50.0)]) == {(stays, "203.0.113.50"): 60.0}
+
+
+def test_what_is_restored_lives_until_its_element_ends_or_nobody_uses_it() -> None:
+    public = Endpoint(ROUTER, 1024)
+    sip, media = Mapping(UDP, PHONE, public, "sip"), Mapping(UDP, PHONE, public, "media")
+    inside = InsideNetworks(("lan0",), [Interface(2, "lan0", True, 1500)], [Address(2, "192.168.33.1", 24, False, 0)])
+    let_in: dict[PublicEnd, tuple[str, ...]] = {(UDP, public): ("203.0.113.50",)}
+    for mapping, left_s, used, lives_s in (
+        (sip, 900.0, (), 300.0),
+        (sip, 200.0, (), 200.0),
+        (media, 900.0, (), 600.0),
+        (media, 900.0, (PHONE,), 900.0),
+    ):
+        found = restored([StandingMapping(mapping, left_s)], let_in, used, inside, 300.0)
+        assert list(found) == [Restored(mapping, lives_s, "lan0", ("203.0.113.50",))]
+
+
+def unknown(_private: Endpoint, _public: Endpoint) -> bool:
+    return False
 
 
 def flow(**changes: Any) -> Tracked:
@@ -154,7 +183,7 @@ def flow(**changes: Any) -> Tracked:
 
 
 def test_a_standing_flow_to_a_sip_port_is_its_phones_mapping() -> None:
-    (found,) = signalling_flows([flow(timeout_s=77)], ROUTER, PORTS, ())
+    (found,) = signalling_flows([flow(timeout_s=77)], ROUTER, PORTS, (), unknown)
     assert found == StandingFlow(Mapping(UDP, PHONE, Endpoint(ROUTER, 1024), "sip"), SERVER, True, False, 77)
 
 
@@ -169,13 +198,14 @@ def test_flows_of_a_known_mapping_may_be_with_any_port_and_from_outside() -> Non
         status=DESTINATION_NAT,
     )
     mapping = Mapping(UDP, PHONE, public, "sip")
-    found = list(signalling_flows([flow(), to_another, came], ROUTER, PORTS, (), {(PHONE, public)}))
+    entries = [flow(), to_another, came]
+    found = list(signalling_flows(entries, ROUTER, PORTS, (), lambda *ends: ends == (PHONE, public)))
     assert [one[:4] for one in found] == [
         (mapping, SERVER, True, True),
         (mapping, SERVER._replace(port=7000), False, True),
         (mapping, SERVER, False, True),
     ]
-    assert list(signalling_flows([to_another, came], ROUTER, PORTS, ())) == []
+    assert list(signalling_flows([to_another, came], ROUTER, PORTS, (), unknown)) == []
 
 
 @pytest.mark.parametrize(
@@ -193,7 +223,7 @@ def test_flows_of_a_known_mapping_may_be_with_any_port_and_from_outside() -> Non
     ],
 )
 def test_other_flows_are_left_alone(other: Tracked) -> None:
-    assert list(signalling_flows([other], ROUTER, PORTS, (IPv4Network("10.99.0.0/24"),))) == []
+    assert list(signalling_flows([other], ROUTER, PORTS, (IPv4Network("10.99.0.0/24"),), unknown)) == []
 
 
 # Flows of calls, and of an address that is gone

@@ -18,15 +18,13 @@ from sipalg.datapath import addresses
 from sipalg.datapath.ctnetlink import Tracked
 from sipalg.datapath.nft_elements import Elements, StandingMapping
 from sipalg.engine.resuming import PlainRecord
-from sipalg.engine.verdict import UDP, AdmitPeer, Mapping, OpenMapping
+from sipalg.engine.verdict import UDP, Endpoint, Mapping
 
 if TYPE_CHECKING:
     from sipalg.control.service.running import Service
 
 _LOG = logging.getLogger("sipalg")
 
-#: How long a media mapping of an earlier process lives if conntrack has no flow of it.
-_UNUSED_MEDIA_S: Final = 600.0
 #: How often flows that wait to be adopted are, and how many at once: some hundredths of a second's work.
 INTERVAL_S: Final = 0.1
 _AT_ONCE: Final = 50
@@ -62,17 +60,9 @@ class Adoption:
         entries = self._entries([*(one.mapping for one in found.mappings), *service.forwards])
         if not observing:
             self._end_stranded([entry for entry in entries if ":" not in entry.original_source.host], found)
-            by_public = {(one.mapping.protocol, one.mapping.public): one.mapping for one in kept}
-            service.standing.note([OpenMapping(one.mapping, one.timeout_s) for one in kept])
-            service.standing.note(
-                [
-                    AdmitPeer(by_public[peer.protocol, peer.public], peer.peer, peer.timeout_s)
-                    for peer in found.peers
-                    if (peer.protocol, peer.public) in by_public
-                ]
-            )
+            service.standing.remember(dict(kept), takeover.admitted(found.peers, kept))
         self.forwards(service.forwards)
-        self._restore(kept, takeover.peers_of(found), entries, records)
+        self._restore(kept, takeover.peers_of(found.peers), entries, records)
         self._adopt(self._urgent(self._standing_flows(entries)))
 
     def forwards(self, forwards: Iterable[Mapping]) -> None:
@@ -143,11 +133,14 @@ class Adoption:
         if not service.nat_address:
             return []
         settings = service.alg.settings
-        mappings = [entry.mapping for entry in service.alg.mappings.entries.values()]
-        known = {(mapping.private, mapping.public) for mapping in mappings if mapping.purpose == "sip"}
         # Of a removed port, what has a mapping is known; the rest was never translated. Disabled, there is no new one.
         ports = () if settings.disabled else settings.ports
-        return list(takeover.signalling_flows(entries, service.nat_address, ports, settings.exempt, known))
+        return list(takeover.signalling_flows(entries, service.nat_address, ports, settings.exempt, self._signals))
+
+    def _signals(self, private: Endpoint, public: Endpoint) -> bool:
+        """Whether there is a mapping for signalling with these ends."""
+        entry = self._service.alg.mappings.entries.get((UDP, private))
+        return entry is not None and entry.purpose == "sip" and entry.public == public
 
     def _end_stranded(self, entries: Iterable[Tracked], found: Elements) -> None:
         """End the flows of an address that was lost while no process looked."""
@@ -168,17 +161,11 @@ class Adoption:
     ) -> None:
         """Go on with an earlier process's mappings and calls, if they are to, and with the media flows that stand."""
         service = self._service
-        inside = self.inside_networks()
         now = time.monotonic()
         flows = takeover.media_flows(entries, kept)
         used = {flow.private for flow in flows}
-        for mapping, timeout_s in kept:
-            idle_s = service.settings.sip_timeout_s
-            if mapping.purpose == "media":
-                idle_s = timeout_s if mapping.private in used else _UNUSED_MEDIA_S
-            interface = inside.interface_of(mapping.private.host)
-            admitted = peers.get((mapping.protocol, mapping.public), ())
-            service.alg.restore(mapping, min(timeout_s, idle_s), now, interface, admitted)
+        timeout_s = service.settings.sip_timeout_s
+        service.alg.restore(takeover.restored(kept, peers, used, self.inside_networks(), timeout_s), now)
         if service.settings.mode == "enforce":
             if records is not None:
                 service.serve()

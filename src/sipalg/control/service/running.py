@@ -55,6 +55,7 @@ from sipalg.datapath.reply import Replies
 from sipalg.datapath.routes import Routes
 from sipalg.datapath.standing import Standing
 from sipalg.engine.alg import Alg
+from sipalg.engine.transaction import event_of
 from sipalg.engine.verdict import Datagram, Event, Verdict
 
 _LOG = logging.getLogger("sipalg")
@@ -187,7 +188,8 @@ class Service:
         self.table.settings = replace(self.table.settings, relay=self.tcp.rules(self.settings))
         self.adoption.all()
         self._tell_exempt()
-        for event in self.alg.take_events():
+        for told in filter(lambda _: self._has_room(), self.alg.take_told()):
+            event = event_of(told)
             self.tell(event._replace(name="mapping-kept") if event.name == "mapping-opened" else event)
         if self.settings.mode == "enforce":
             self.journal.begin()

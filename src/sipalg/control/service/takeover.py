@@ -8,23 +8,29 @@ what conntrack translates; what contradicts something earlier is left out.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from ipaddress import IPv4Network
 from operator import itemgetter
 from socket import AF_INET6, inet_aton, inet_pton
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, Network, in_networks
 from sipalg.datapath.addresses import Address, Interface
 from sipalg.datapath.admin_rules import AdminRules
 from sipalg.datapath.ctnetlink import DESTINATION_NAT, SOURCE_NAT, Tracked
-from sipalg.datapath.nft_elements import Elements, StandingMapping
+from sipalg.datapath.nft_elements import Elements, StandingMapping, StandingPeer
+from sipalg.engine.existing import Restored
 from sipalg.engine.outside import nat_host
 from sipalg.engine.settings import Settings
 from sipalg.engine.verdict import TCP, UDP, CloseMapping, DismissPeer, Endpoint, Flow, Mapping
 
 #: A protocol and a public address with its port.
 PublicEnd = tuple[int, Endpoint]
+#: A NamedTuple's own constructor costs twice as much.
+new: Final = tuple.__new__
+
+#: How long a media mapping of an earlier process lives if conntrack has no flow of it.
+_UNUSED_MEDIA_S: Final = 600.0
 
 
 class StandingFlow(NamedTuple):
@@ -117,21 +123,59 @@ def keepable(standing: Elements, settings: Settings, adopted: Iterable[Mapping])
 def closing(standing: Elements, kept: Iterable[StandingMapping]) -> list[CloseMapping | DismissPeer]:
     """Return the commands that take the rest out of the maps, with the peers that were let in to it."""
     keep = {one.mapping for one in kept}
-    peers = peers_of(standing)
+    ending = [one.mapping for one in standing.mappings if one.mapping not in keep]
+    peers = peers_of(standing.peers) if ending else {}
     commands: list[CloseMapping | DismissPeer] = []
-    for mapping in [one.mapping for one in standing.mappings if one.mapping not in keep]:
+    for mapping in ending:
         commands += [DismissPeer(mapping, peer) for peer in peers.get((mapping.protocol, mapping.public), ())]
         commands.append(CloseMapping(mapping))
     return commands
 
 
-def peers_of(standing: Elements) -> dict[PublicEnd, tuple[str, ...]]:
+def peers_of(standing: Iterable[StandingPeer]) -> dict[PublicEnd, tuple[str, ...]]:
     """Return the addresses that are let in, by protocol and public end."""
     peers: dict[PublicEnd, tuple[str, ...]] = {}
-    for one in standing.peers:
-        end = (one.protocol, one.public)
-        peers[end] = (*peers.get(end, ()), one.peer)
+    #: Most have one, and all the same.
+    alone: dict[str, tuple[str, ...]] = {}
+    for protocol, public, peer, _ in standing:
+        end = (protocol, public)
+        before = peers.get(end)
+        if before is None:
+            peers[end] = alone.setdefault(peer, (peer,))
+        else:
+            peers[end] = (*before, peer)
     return peers
+
+
+def admitted(standing: Iterable[StandingPeer], kept: Iterable[StandingMapping]) -> dict[tuple[Mapping, str], float]:
+    """Return who is let in to the mappings that are kept, and for how many seconds more."""
+    by_public = {(one.mapping.protocol, one.mapping.public): one.mapping for one in kept}
+    found = {}
+    for protocol, public, peer, left_s in standing:
+        mapping = by_public.get((protocol, public))
+        if mapping is not None:
+            found[mapping, peer] = left_s
+    return found
+
+
+def restored(
+    kept: Iterable[StandingMapping],
+    peers: dict[PublicEnd, tuple[str, ...]],
+    used: Collection[Endpoint],
+    inside: InsideNetworks,
+    sip_timeout_s: float,
+) -> Iterator[Restored]:
+    """Yield what the engine is to take note of, for as long as it lives if nobody takes hold of it.
+
+    `used` are the private ends of media flows that conntrack has: no mapping of theirs ends before its element does.
+    """
+    for mapping, left_s in kept:
+        idle_s = sip_timeout_s
+        if mapping.purpose == "media":
+            idle_s = left_s if mapping.private in used else _UNUSED_MEDIA_S
+        interface = inside.interface_of(mapping.private.host)
+        let_in = peers.get((mapping.protocol, mapping.public), ())
+        yield new(Restored, (mapping, min(left_s, idle_s), interface, let_in))
 
 
 def signalling_flows(
@@ -139,11 +183,11 @@ def signalling_flows(
     nat_address: str,
     ports: Sequence[int],
     exempt: tuple[Network, ...],
-    known: Collection[tuple[Endpoint, Endpoint]] = (),
+    is_known: Callable[[Endpoint, Endpoint], bool],
 ) -> Iterator[StandingFlow]:
     """Yield the translated flows from inside to a SIP port, and those of `known` mappings, as conntrack has them.
 
-    `known` are private and public ends of mappings for signalling: their flows may be with any port, and may have been
+    Mappings for signalling are known by private and public end: their flows may be with any port, and may have been
     opened from outside. Privileged ports are no phone's, and never become a public port of ours. Flows between phones
     by public addresses are left out: they have two mappings.
     """
@@ -156,15 +200,16 @@ def signalling_flows(
         else:
             continue
         chosen = translated == SOURCE_NAT and remote.port in ports
-        is_known = (private, public) in known
+        if entry.protocol != UDP or public.host != nat_address or private.host == nat_address:
+            continue
+        known = is_known(private, public)
         if (
-            entry.protocol == UDP
-            and public.host == nat_address != private.host
-            and (chosen or is_known)
+            (chosen or known)
             and min(private.port, public.port) >= FIRST_UNPRIVILEGED_PORT
             and not in_networks(remote.host, exempt)
         ):
-            yield StandingFlow(Mapping(UDP, private, public, "sip"), remote, chosen, is_known, entry.timeout_s)
+            mapping = new(Mapping, (UDP, private, public, "sip", False))
+            yield new(StandingFlow, (mapping, remote, chosen, known, entry.timeout_s))
 
 
 def media_flows(entries: Iterable[Tracked], kept: Iterable[StandingMapping]) -> list[Flow]:
