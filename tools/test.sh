@@ -17,5 +17,5 @@ wait "$core" || failed=1
 core=
 cat "$log"
 [ "$failed" = 0 ]
-echo "== everything, with $(.venv/bin/sipalg --version), in three processes: those of the lab mostly wait"
-.venv/bin/python -m pytest -n 3 --dist loadgroup
+echo "== everything, with $(.venv/bin/sipalg --version), in four processes: those of the lab mostly wait"
+.venv/bin/python -m pytest -n 4 --dist loadgroup
