@@ -109,22 +109,32 @@ def test_what_is_not_goes_the_other_way(message: Message) -> None:
     assert quick_count(known_phone(), message, 1060.0) == 0
 
 
-def test_times_that_are_to_be_noted_go_the_other_way() -> None:
+def test_what_comes_once_in_a_while_goes_the_shortest_way_too() -> None:
     alg = known_phone()
-    # The answer that comes later than any before teaches something, and one that nobody asked for renews nothing.
+    entry = alg.mappings.entries[UDP, PHONE]
+    # The answer that comes later than any before, and one that nobody asked for, which renews nothing.
     receive(alg, (REGISTER, True), 1200.0)
-    assert quick_count(alg, (OK, False), 1200.0) == 0
+    assert quick_count(alg, (OK, False), 1200.0) == 1
+    assert entry.contacts[0].longest_s == 140.0
     assert quick_count(alg, (OK, False), 1240.0) == 0
     # The mapping's own end is moved once in a tenth of sip-timeout.
-    assert quick_count(alg, (OPTIONS, True), 1400.0) == 0
+    assert quick_count(alg, (OPTIONS, True), 1400.0) == 1
+    assert entry.idle_until == 5000.0
     assert quick_count(alg, (OPTIONS, True), 1401.0) == 1
-    watched = known_phone(watched=True)
-    receive(watched, (REGISTER, True), 1060.0)
-    assert quick_count(watched, (OK, False), 1060.0) == 0, "its record is to be written"
-    for record in watched.records.take_changed():
-        watched.records.value(record)
-    assert quick_count(watched, (OK, False), 1060.0) == 1
-    assert watched.records.take_changed() == []
+    assert entry.idle_until == 5000.0
+
+
+def test_the_record_of_a_contact_that_is_behind_is_to_be_written() -> None:
+    alg = known_phone(watched=True)
+    alg.records.take_changed()
+    receive(alg, (REGISTER, True), 1060.0)
+    assert quick_count(alg, (OK, False), 1060.0) == 1
+    changed = alg.records.take_changed()
+    assert changed == [("contact", alg.mappings.entries[UDP, PHONE].contacts[0].key)]
+    for record in changed:
+        alg.records.value(record)
+    assert quick_count(alg, (OK, False), 1061.0) == 1
+    assert alg.records.take_changed() == []
 
 
 def test_nothing_goes_the_shortest_way_while_the_kernel_is_asked() -> None:

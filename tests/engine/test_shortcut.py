@@ -253,3 +253,21 @@ def test_a_mapping_that_is_restored_under_another_advertised_address_is_not_know
     express.clear()
     ladder.receive(Datagram(OK.replace(b"203.0.113.1", b"198.51.100.9"), SERVER, PHONE, UDP, "wan0"))
     assert not express.known
+
+
+def test_a_mapping_lives_on_with_what_went_the_shortest_way() -> None:
+    ladder, _ = told()
+    registers(ladder)
+    alg = ladder.alg
+    alg.records.take_changed()
+    entry = alg.mappings.entries[KEY]
+    contact = entry.contacts[0]
+    alg._passage.touch(entry, 1060.0)
+    assert (entry.idle_until, alg.records.take_changed()) == (4600.0, [])
+    alg._passage.touch(entry, 1400.0)
+    assert (entry.idle_until, alg.records.take_changed()) == (5000.0, [("mapping", KEY)])
+    alg._passage.transaction.note_row(contact)
+    assert alg.records.take_changed() == [("contact", contact.key)]
+    alg._passage.transaction.noted = None
+    alg._passage.transaction.note_row(contact)
+    assert alg.records.take_changed() == []

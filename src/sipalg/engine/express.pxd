@@ -11,6 +11,8 @@ cdef class Express(Rows):
     cdef dict refused
     cdef dict hosts
     cdef object beat
+    cdef object touch_entry
+    cdef object note
     cdef bint enabled
     cdef bytes public_host
     cdef double quiet_s
@@ -23,7 +25,7 @@ cdef class Express(Rows):
     cdef int look(self, Passing *passing, in_interface) except -2
     cdef bint _outward(self, Passing *passing, Row *row, int kind, char *newline, Marks *marks) except? -1
     cdef bint _inward(self, Passing *passing, Row *row, int kind, char *newline, char *blank, Marks *marks) except? -1
-    cdef bint _is_noted(self) noexcept
+    cdef _touch(self, Row *row, double now)
     cdef bint _leads_outside(self, char *at, char *newline) except? -1
     cdef void _fill(self, Host *host, Passing *passing, char *name, Py_ssize_t size, int port) noexcept
     cdef int _write_public(self, Row *row, char *to) noexcept

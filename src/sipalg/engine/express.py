@@ -3,7 +3,7 @@
 Nearly all that passes a router with phones are refreshed registrations, the 401s and 200s to them, and OPTIONS. Of
 such a message the header is read once, its phone's row is looked up by the packet's address, its addresses are edited,
 and the two times that it moves are written into the engine's own rows. Nothing is decided here that `passage` wouldn't
-decide likewise: whatever isn't as usual (another field, another lifetime, a time that is to be noted) goes that way,
+decide likewise: whatever isn't as usual (another field, another lifetime, a timer that is to be set) goes that way,
 and a phone's row is forgotten as soon as anything of its mapping or its contact changes (`shortcut`). The first on a
 packet's way, where the build has it. Cython compiles it (pure-Python mode); interpreted there is only the other way.
 Sources: RFC 3261 §10 and §11, RFC 3581 §4.
@@ -51,7 +51,7 @@ from cython.cimports.sipalg.engine.express_texts import (
     write_number,
     write_private,
 )
-from cython.cimports.sipalg.engine.express_times import asks, renews
+from cython.cimports.sipalg.engine.express_times import asks, is_recorded, renews
 
 from sipalg.codec.message import CONTACT, FIELD_NAMES, VIA
 from sipalg.engine.policy import COUNTED, MAX_HEADER_LINES, NOTHING_TO_EDIT
@@ -77,13 +77,19 @@ _TARGET = cython.declare(cython.int, 4)
 class Express(Rows):
     """The rows of the phones that are registered, and the counts of what went this way."""
 
-    def __cinit__(self, transaction, leaving: dict, refused: dict, hosts: dict, beat):
-        """The engine's transaction and tables; `beat(key, host, now)` notes a keep-alive."""
+    def __cinit__(self, transaction, leaving: dict, refused: dict, hosts: dict, beat, touch, note):
+        """The engine's transaction and tables, and whom to tell what is beyond two times.
+
+        `beat(key, host, now)` notes a keep-alive, `touch(entry, now)` moves the end of a mapping, which comes once in a
+        tenth of sip-timeout, and `note(contact)` has a contact's record written.
+        """
         self.transaction = transaction
         self.leaving = leaving
         self.refused = refused
         self.hosts = hosts
         self.beat = beat
+        self.touch_entry = touch
+        self.note = note
 
     def configure(self, enabled: bool, inside: frozenset, public_host: bytes, quiet_s: float, timeout_s: float):
         """Begin anew by other settings: `public_host` is what messages name, `quiet_s` how long no touch is noted."""
@@ -144,13 +150,6 @@ class Express(Rows):
         )
 
     @cython.cfunc
-    @cython.exceptval(check=False)
-    def _is_noted(self) -> cython.bint:
-        """Whether somebody keeps records of what changes."""
-        held = cython.cast(cython.pointer(TransactionObject), cython.cast(cython.pointer(PyObject), self.transaction))
-        return held.noted != cython.cast(cython.pointer(PyObject), None)
-
-    @cython.cfunc
     @cython.exceptval(-2, check=False)
     def look(self, passing: cython.pointer(Passing), in_interface) -> cython.int:
         """Follow one message, and find its edits: their number, -1 if it is to go the other way."""
@@ -198,6 +197,8 @@ class Express(Rows):
             done = self._inward(passing, row, kind, newline, blank, cython.address(marks))
         if not done or not sort_edits(passing):
             return -1
+        if outward and row.idle_until < passing.now + self.quiet_s:
+            self._touch(row, passing.now)
         if kind == _OPTIONS:
             server: uint64_t = far >> 16
             held = cython.cast(cython.pointer(ContactObject), row.contact)
@@ -229,7 +230,7 @@ class Express(Rows):
         public = cython.declare(Host)
         address = cython.declare(Address)
         named: cython.bint = False
-        if marks.others or PyDict_Size(self.refused) != 0 or row.idle_until < passing.now + self.quiet_s:
+        if marks.others or PyDict_Size(self.refused) != 0:
             return False
         colon: cython.int = colon_of(passing.private_text, write_private(row.host, row.port, passing.private_text))
         self._fill(cython.address(own), passing, passing.private_text, colon, row.port)
@@ -325,7 +326,18 @@ class Express(Rows):
             return True
         if found != 1 or PyDict_Size(self.leaving) != 0:
             return False
-        return renews(passing, row, marks, lifetime_s, self.timeout_s, self._is_noted())
+        if not renews(passing, row, marks, lifetime_s, self.timeout_s):
+            return False
+        if not is_recorded(row, passing.now):
+            self.note(cython.cast(object, row.contact))
+        return True
+
+    @cython.cfunc
+    def _touch(self, row: cython.pointer(Row), now: cython.double):
+        """Have a mapping live on from now."""
+        entry = cython.cast(object, cython.cast(cython.pointer(ContactObject), row.contact).entry)
+        self.touch_entry(entry, now)
+        row.idle_until = entry.idle_until
 
     @cython.cfunc
     @cython.exceptval(-1)

@@ -18,7 +18,6 @@ cdef extern from "__native_core.h" nogil:
         PyObject *log "_log"
         PyObject *commands "_commands"
         PyObject *events "_events"
-        PyObject *noted "_noted"
 
 cdef extern from * nogil:
     void prefetch "__builtin_prefetch" (const void *place, ...)

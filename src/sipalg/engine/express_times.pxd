@@ -5,5 +5,6 @@ from sipalg.engine.express_texts cimport Passing
 
 cdef bint asks(Passing *passing, Row *row, Marks *marks, long lifetime_s) noexcept
 cdef bint renews(
-    Passing *passing, Row *row, Marks *marks, long lifetime_s, double timeout_s, bint is_noted
+    Passing *passing, Row *row, Marks *marks, long lifetime_s, double timeout_s
 ) noexcept
+cdef bint is_recorded(Row *row, double now) noexcept

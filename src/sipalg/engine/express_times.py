@@ -48,7 +48,6 @@ def renews(
     marks: cython.pointer(Marks),
     lifetime_s: cython.long,
     timeout_s: cython.double,
-    is_noted: cython.bint,
 ) -> cython.bint:
     """Follow a 2xx to REGISTER that grants what it has granted before, as `Contacts.follow_answer` would."""
     home = cython.cast(cython.pointer(HomeObject), row.home)
@@ -62,11 +61,18 @@ def renews(
         return False
     life_s: cython.double = min(_MAX_CONTACT_S, lifetime_s)
     until: cython.double = now + (max(timeout_s, life_s))
-    if until - contact.expires_at > contact.longest_s:
-        return False
     if until < contact.wakes_at or contact.suspect_at < contact.wakes_at:
         return False
-    if is_noted and not 0 <= until - contact.recorded < _RENEWED * (until - now):
-        return False
+    passed_s: cython.double = until - contact.expires_at
+    if contact.longest_s < passed_s <= lifetime_s:
+        contact.longest_s = passed_s
     contact.expires_at = until
     return True
+
+
+@cython.cfunc
+@cython.exceptval(check=False)
+def is_recorded(row: cython.pointer(Row), now: cython.double) -> cython.bint:
+    """Whether a contact's record says nearly what it has become, as `Contact.is_news` does."""
+    contact = cython.cast(cython.pointer(ContactObject), row.contact)
+    return 0 <= contact.expires_at - contact.recorded < _RENEWED * (contact.expires_at - now)

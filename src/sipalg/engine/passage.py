@@ -132,6 +132,12 @@ class Passage:
         self.transaction.now = now
         self.lifetimes.keep_alive(self.transaction, key, host)
 
+    def touch(self, entry: Entry, now: float) -> None:
+        """Follow a message of a phone's that moves nothing but its mapping's end."""
+        self.transaction.now = now
+        self.mappings.touch(self.transaction, entry)
+        self.transaction.settle()
+
     def _serve_to_the_end(self, message: Message, datagram: Datagram) -> list[Change] | str | Refusal:
         """With `disabled`: what a standing mapping or call needs is served, and all else is left to plain NAT.
 

@@ -169,4 +169,6 @@ def _make(passage: Passage) -> Express | None:
         passage.direct.refused,
         passage.mappings.hosts,
         passage.beat,
+        passage.touch,
+        passage.transaction.note_row,
     )

@@ -112,6 +112,11 @@ class Transaction:
         if noted is not None and (found := noted.get(id(table))) is not None:
             self.changed[found.kind, key] = None
 
+    def note_row(self, row: Row) -> None:
+        """Have it known that a row's record is to be written, though nothing of it was logged."""
+        if self.noted is not None:
+            self.changed[row.record()] = None
+
     def wake(self, at: float, subject: Subject) -> None:
         """Have `subject` looked at when the clock passes `at` (monotonic seconds), or sooner if it is set already."""
         self.timers.wake(at, subject)
