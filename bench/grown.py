@@ -1,9 +1,9 @@
 """What a message costs in the live process, with the state of 100 to 60,000 phones: the closed loop of REGISTERs.
 
-Every phone registers through the router first, and then refreshes in turn, so that each message asks for state that
-was last asked for tens of thousands of messages ago: in the process, in the maps and in connection tracking. One
-public address has 64,512 ports of UDP, so that is as far as one protocol goes. `loop.c` compares every message at both
-ends. The whole of a packet's way, measured from outside.
+Every phone registers through the router first. When the process has come to rest (its journal has them all), they
+refresh in turn, so that each message asks for state that was last asked for tens of thousands of messages ago: in the
+process, in the maps and in connection tracking. One public address has 64,512 ports of UDP, so that is as far as one
+protocol goes. `loop.c` compares every message at both ends. The whole of a packet's way, measured from outside.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def measure(phones: int, seconds: float, seed: int = 1) -> Grown:
             words: list[str | Path] = [BUILD / "loop", load, network.phones_namespace, network.server, SERVER, PUBLIC]
             words += [_MODE.expected, str(_WINDOW), str(seconds), "1"]
             with way(_MODE, network, "--media-ports", "1024-65535"):
-                result, used = play(words, network.router, f"{phones} phones")
+                result, used = play(words, network.router, f"{phones} phones", at_rest=True)
     return Grown(phones, result["rate"], Share.of(used, result["round_trips"]), result["checked"])
 
 

@@ -1,9 +1,11 @@
 """Growth: what a message costs, and what state costs, with 100 to 100,000 phones registered and 10,000 calls up.
 
-Phones come with an address each, register once, and refresh in random order: measured is the refresh and its answer
-through the engine, each compared with what has to come out. Memory is the process's own, before and after. The start
-is `Alg.restore` of every mapping and `Alg.resume` of the journal's records, as after a crash; the expiry is all timers
-until nobody is left. The middle of a packet's way, without the kernel.
+Phones come with an address each, register once, spread over some minutes, and refresh in random order: measured is the
+refresh and its answer through the engine, each compared with what has to come out. Whatever the size, every other
+phone speaks TCP, one refresh in six moves its mapping's end, and records are watched, as by the live process's
+journal. Memory is the process's own, before and after. The start is `Alg.restore` of every
+mapping and `Alg.resume` of the journal's records, as after a crash; the expiry is all timers until nobody is left. The
+middle of a packet's way, without the kernel.
 """
 
 from __future__ import annotations
@@ -30,10 +32,12 @@ SERVER: Final = Endpoint("203.0.113.50", 5060)
 #: What the page shows, as PHONES or PHONES:CALLS.
 SIZES: Final = ("100", "1000", "10000", "10000:10000", "100000")
 _AT_ONCE: Final = 16
-#: A public address has 64,512 ports, of UDP and of TCP each: with more phones than this every other one comes by TCP.
-_OF_UDP_ALONE: Final = 60_000
 _MEASURED: Final = 20_000
 _GRANTED_S: Final = 3600
+#: Phones register within a tenth of sip-timeout, after which a message moves the end of a mapping, and then refresh
+#: after this time.
+_REGISTERED_WITHIN_S: Final = 360.0
+_REFRESHED_AFTER_S: Final = 60.0
 
 
 class Growth(NamedTuple):
@@ -61,7 +65,7 @@ class Router:
 
     def __init__(self, count: int, now: float = 1000.0) -> None:
         self.alg = new_engine()
-        self.some_by_tcp = count > _OF_UDP_ALONE
+        self.alg.records.watch()
         self.phones = [Endpoint(f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}", 5060) for i in range(count)]
         self.texts: list[bytes] = []
         self.now = now
@@ -72,8 +76,8 @@ class Router:
         self.commands: list[Command] | None = None
 
     def protocol(self, index: int) -> int:
-        """Return what a phone speaks."""
-        return TCP if self.some_by_tcp and index % 2 else UDP
+        """Return what a phone speaks: a public address has 64,512 ports of UDP, and as many of TCP."""
+        return TCP if index % 2 else UDP
 
     def feed(self, datagram: Datagram) -> bytes:
         """Let the engine have a message and carry its commands out; the message that leaves."""
@@ -138,13 +142,13 @@ _SDP: Final = (
     b"v=0\r\no=- 1 1 IN IP4 %(host)b\r\ns=-\r\nc=IN IP4 %(host)b\r\nt=0 0\r\nm=audio %(media)d RTP/AVP 0 8\r\n"
 )
 _INVITE: Final = (
-    b"INVITE sip:b%(n)d@203.0.113.50 SIP/2.0\r\nVia: SIP/2.0/UDP %(at)b;branch=z9hG4bKi%(n)d;rport\r\n"
+    b"INVITE sip:b%(n)d@203.0.113.50 SIP/2.0\r\nVia: SIP/2.0/%(via)b %(at)b;branch=z9hG4bKi%(n)d;rport\r\n"
     b"Max-Forwards: 70\r\nFrom: <sip:u%(n)d@example.com>;tag=i%(n)d\r\nTo: <sip:b%(n)d@example.com>\r\n"
-    b"Call-ID: i%(n)d@phone\r\nCSeq: 1 INVITE\r\nContact: <sip:u%(n)d@%(at)b>\r\n"
+    b"Call-ID: i%(n)d@phone\r\nCSeq: 1 INVITE\r\nContact: <sip:u%(n)d@%(at)b%(uri)b>\r\n"
     b"Content-Type: application/sdp\r\nContent-Length: %(size)d\r\n\r\n"
 )
 _INVITE_OK: Final = (
-    b"SIP/2.0 200 OK\r\nVia: SIP/2.0/UDP %(at)b;branch=z9hG4bKi%(n)d;rport\r\n"
+    b"SIP/2.0 200 OK\r\nVia: SIP/2.0/%(via)b %(at)b;branch=z9hG4bKi%(n)d;rport\r\n"
     b"From: <sip:u%(n)d@example.com>;tag=i%(n)d\r\nTo: <sip:b%(n)d@example.com>;tag=a%(n)d\r\n"
     b"Call-ID: i%(n)d@phone\r\nCSeq: 1 INVITE\r\nContact: <sip:b@203.0.113.50>\r\n"
     b"Content-Type: application/sdp\r\nContent-Length: %(size)d\r\n\r\n"
@@ -174,11 +178,12 @@ def measure(phones: int, calls: int = 0, seed: int = 1) -> Growth:
     samples: list[float] = []
     checked = 0
     for _ in range(max(1, _MEASURED // phones)):
-        router.now += 60.0
+        router.now += _REFRESHED_AFTER_S
         router.sequence += 1
         for first in range(0, min(phones, _MEASURED), _AT_ONCE):
             some = order[first : first + _AT_ONCE]
             samples.append(_exchange(router, some))
+            _forget_events(router)
             checked += 2 * len(some)
     samples.sort()
     started_s = _restart(router)
@@ -194,6 +199,7 @@ def measure(phones: int, calls: int = 0, seed: int = 1) -> Growth:
 def register_all(router: Router) -> None:
     """Have every phone register."""
     for index in range(len(router.phones)):
+        router.now += _REGISTERED_WITHIN_S / len(router.phones)
         _exchange(router, [index])
         if index % 1000 == 999:
             _forget_events(router)
@@ -226,14 +232,16 @@ def _exchange(router: Router, some: Sequence[int]) -> float:
 def _call(router: Router, index: int) -> None:
     phone = router.phones[index]
     media = 20_000 + index % 1000 * 2
+    protocol = router.protocol(index)
+    spelt = _SPELT[protocol]
     body = _SDP % {b"host": phone.host.encode(), b"media": media}
-    values = {b"at": b"%b:%d" % (phone.host.encode(), phone.port), b"n": index, b"size": len(body)}
-    invite = router.feed(Datagram(_INVITE % values + body, phone, SERVER, UDP, "lan0"))
+    values = {b"at": b"%b:%d" % (phone.host.encode(), phone.port), b"n": index, b"size": len(body), **spelt}
+    invite = router.feed(Datagram(_INVITE % values + body, phone, SERVER, protocol, "lan0"))
     if phone.host.encode() in invite:
         raise WrongOutputError(f"a private address left: {invite!r}")
     answer = _SDP % {b"host": b"203.0.113.50", b"media": 30_000 + index % 1000 * 2}
-    values = {b"at": b"%b:%d" % (PUBLIC.encode(), router.ports[phone]), b"n": index, b"size": len(answer)}
-    router.feed(Datagram(_INVITE_OK % values + answer, SERVER, phone, UDP, "wan0"))
+    values = {b"at": b"%b:%d" % (PUBLIC.encode(), router.ports[phone]), b"n": index, b"size": len(answer), **spelt}
+    router.feed(Datagram(_INVITE_OK % values + answer, SERVER, phone, protocol, "wan0"))
 
 
 def _restart(router: Router) -> float:
@@ -268,7 +276,11 @@ def _expire(router: Router) -> float:
 
 
 def _forget_events(router: Router) -> None:
+    """Take the events and what the journal would write."""
     router.alg.take_events()
+    records = router.alg.records
+    for record in records.take_changed():
+        records.value(record)
 
 
 def _resident_bytes() -> int:

@@ -25,7 +25,7 @@ from bench.figures import LoopResult, Share
 from bench.kamailio import proxy
 from bench.network import GATEWAY, Network, NetworkError
 from bench.phones import PUBLIC, SERVER
-from bench.usage import Usage, usage
+from bench.usage import Usage, rest, usage
 
 Result = TypeVar("Result")
 
@@ -80,16 +80,22 @@ def compile_programs() -> None:
             subprocess.run(["gcc", "-O2", "-Wall", "-Wextra", "-o", program, _HERE / f"{name}.c"], check=True)
 
 
-def play(words: Sequence[str | Path], router: str, what: str) -> tuple[dict[str, Any], Usage]:
+def play(
+    words: Sequence[str | Path], router: str, what: str, *, at_rest: bool = False
+) -> tuple[dict[str, Any], Usage]:
     """Run a generator to its end: what it found, and the CPU time used after the first round, in `router` too.
 
+    `at_rest`: the closed loop's generator waits until the router's programs have hardly anything to do from it.
     Raises LoopError naming `what` where it fails.
     """
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    pipe = subprocess.PIPE
+    with subprocess.Popen(words, stdin=pipe, stdout=pipe, stderr=pipe, text=True) as process:
         assert process.stdout is not None
         process.stdout.readline()  # every phone was there once
+        if at_rest:
+            rest(router)
         before = usage(router)
-        output, errors = process.communicate()
+        output, errors = process.communicate("\n")
         used = usage(router).since(before)
     if process.returncode != 0:
         raise LoopError(f"{what}: {errors.strip() or f'exit code {process.returncode}'}")

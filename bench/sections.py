@@ -69,13 +69,15 @@ _GROWTH_NOTE: Final = (
     "Phones with an address each, registered, through the engine alone: a round trip is a refresh and its 200, in "
     "random order, compared with what has to come out. Each size in a process of its own; bytes are of its resident "
     "memory, contact, peer and remembered texts included. Start: all mappings and the journal's lines taken over by "
-    "a new engine. Expiry: all timers until nothing is left, where no calls stand. Of 100,000 phones every other one "
-    "speaks TCP, for want of ports."
+    "a new engine. Expiry: all timers until nothing is left, where no calls stand. In every size every other phone "
+    "speaks TCP, since 100,000 have not enough ports of UDP; phones register within six minutes, and refresh a minute "
+    "later: one REGISTER in six moves its mapping's end, and what the journal would write is noted."
 )
 _GROWN_NOTE: Final = (
     "The same live, in the closed loop of registrations at window 64: every phone registers through the router, and "
-    "then they refresh in turn, so that process, maps and connection tracking are asked for what has lain longest. "
-    "UDP alone, of which one address has 64,512 ports. Messages are compared at both ends."
+    "when the process has come to rest (its journal has them all) they refresh in turn, so that process, maps and "
+    "connection tracking are asked for what has lain longest. UDP alone, of which one address has 64,512 ports. "
+    "Messages are compared at both ends."
 )
 _LATENCY_NOTE: Final = (
     "Requests are sent when it is time, a thousand phones in turn, whether or not answers come, at half of what "

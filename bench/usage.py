@@ -14,6 +14,8 @@ from typing import Final, NamedTuple
 _TICK_S: Final = 1 / os.sysconf("SC_CLK_TCK")
 _MOMENTS: Final = 5
 _MOMENT_S: Final = 0.3
+#: Up to this share of a processor is rest.
+_RESTING: Final = 0.1
 
 
 class Usage(NamedTuple):
@@ -44,6 +46,16 @@ def usage(namespace: str = "") -> Usage:
     # cpu user nice system idle iowait irq softirq steal (proc(5), /proc/stat)
     times = [int(word) * _TICK_S for word in Path("/proc/stat").read_text().split("\n", 1)[0].split()[1:9]]
     return Usage(user, system, sum(times) - times[3] - times[4] - times[7], times[5] + times[6], time.monotonic())
+
+
+def rest(namespace: str) -> None:
+    """Wait until the programs in a network namespace have hardly anything to do; half a minute at most."""
+    for _ in range(round(30 / _MOMENT_S)):
+        before = usage(namespace)
+        time.sleep(_MOMENT_S)
+        used = usage(namespace).since(before)
+        if used.own_s < _RESTING * used.wall_s:
+            return
 
 
 def others_cores() -> float:

@@ -78,10 +78,10 @@ class Express(Rows):
     """The rows of the phones that are registered, and the counts of what went this way."""
 
     def __cinit__(self, transaction, leaving: dict, refused: dict, hosts: dict, beat, touch, note):
-        """The engine's transaction and tables, and whom to tell what is beyond two times.
+        """The engine's transaction and tables, and whom to tell what is more than two times.
 
-        `beat(key, host, now)` notes a keep-alive, `touch(entry, now)` moves the end of a mapping, which comes once in a
-        tenth of sip-timeout, and `note(contact)` has a contact's record written.
+        `beat(key, host, now)` notes a keep-alive, `touch(entry, now)` moves the end of a mapping, once in a tenth of
+        sip-timeout, and `note(contact)` has a contact's record written.
         """
         self.transaction = transaction
         self.leaving = leaving
