@@ -45,12 +45,22 @@ def full() -> Dialog:
 
 def test_a_dialog_goes_back_to_what_it_was() -> None:
     changed, before = dialog(), dialog().state()
-    assert not changed.is_news(before, 0.0)
+    assert not changed.is_news(before, 0.0, 0)
     changed.go_back(full().state())
     assert changed.state() == full().state()
-    assert changed.is_news(before, 0.0)
+    assert changed.is_news(before, 0.0, 0)
     changed.go_back(before)
     assert changed.state() == before
+
+
+def test_a_dialog_is_news_once_until_the_records_are_taken() -> None:
+    one = dialog()
+    before = one.state()
+    assert not one.is_news(before, 0.0, 7)
+    one.hanging_up = True
+    assert one.is_news(before, 0.0, 7)
+    assert not one.is_news(before, 0.0, 7)
+    assert one.is_news(before, 0.0, 8)
 
 
 def test_a_dialogs_values_have_their_names() -> None:

@@ -56,7 +56,7 @@ def test_a_row_without_anything_that_changes() -> None:
     transaction.keep(row)
     transaction.rollback()
     assert row.state() == ()
-    assert (row.record(), row.is_news((), 0.0)) == (("", None), False)
+    assert (row.record(), row.is_news((), 0.0, 0)) == (("", None), False)
 
 
 @given(st.lists(st.integers(0, 5).map(lambda number: b"call-%d" % number), max_size=30))

@@ -11,10 +11,8 @@ import itertools
 import re
 from typing import Final, NamedTuple
 
+from sipalg.codec.machine import new
 from sipalg.codec.message import Message, value_end
-
-#: A NamedTuple's own constructor costs twice as much.
-new: Final = tuple.__new__
 
 _SDP: Final = re.compile(rb"(?i:application\s*/\s*sdp)(?=[\s;]|\Z)")
 _MULTIPART: Final = re.compile(rb"(?i:multipart)\s*/\s*[^\s;]+")

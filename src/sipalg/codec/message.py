@@ -11,12 +11,9 @@ from __future__ import annotations
 import re
 from typing import Final, NamedTuple
 
-from sipalg.codec.machine import quick, quick_names
+from sipalg.codec.machine import new, quick, quick_names
 from sipalg.codec.memory import SAME, Memory
 from sipalg.codec.uri import UriSpan, parse_one
-
-#: A NamedTuple's own constructor costs twice as much, and a message is made for every packet.
-new: Final = tuple.__new__
 
 # Field kinds. Small integers, since the hot path compares them for every field.
 VIA: Final = 1
@@ -89,6 +86,8 @@ _quick_call_id: Final = quick_names("call_id_of")
 _quick_cseq_method: Final = quick_names("cseq_method")
 _quick_address_of_record: Final = quick_names("address_of_record")
 _quick_expires_s: Final = quick_names("expires_s")
+_quick_session_expires_s: Final = quick_names("session_expires_s")
+_quick_has_no_others: Final = quick_names("has_no_others")
 
 #: Reasons for which a payload isn't taken for a SIP message. The packet passes as it came.
 NOT_SIP: Final = "not-sip"
@@ -233,7 +232,8 @@ BLANKS: Final = b" \t"
 
 def find_field(message: Message, kind: int, after: int = 0) -> tuple[int, int] | None:
     """The span of the first field of a kind behind `after`, from its colon to its value's end; None without one."""
-    match = _FINDERS[kind].search(message.data, max(after, message.head), message.head_end)
+    none = kind > CONTACT and _quick_has_no_others is not None and _quick_has_no_others(message)
+    match = None if none else _FINDERS[kind].search(message.data, max(after, message.head), message.head_end)
     return (match.end(), value_end(message.data, match.end(), message.head_end)) if match else None
 
 
@@ -335,6 +335,12 @@ _URIS: Final = Memory(_read_uri, 8192)
 
 def session_expires_s(message: Message) -> int:
     """Session-Expires in seconds, 0 where there is none (RFC 4028 §4)."""
+    found: int = _quick_session_expires_s(message) if _quick_session_expires_s else UNKNOWN
+    return read_session_expires_s(message) if found == UNKNOWN else max(found, 0)
+
+
+def read_session_expires_s(message: Message) -> int:
+    """What `session_expires_s` does, for any message."""
     match = _SESSION_EXPIRES.search(message.data, message.head, message.head_end)
     return int(match[1]) if match else 0
 
@@ -345,7 +351,7 @@ def expires_s(message: Message) -> int | None:
     return read_expires_s(message) if found == UNKNOWN else None if found < 0 else found
 
 
-#: What `quick_names.expires_s` says where only `read_expires_s` can tell; -1 is none.
+#: What machine code says of a lifetime where only the codec's reader can tell; -1 is none.
 UNKNOWN: Final = -2
 
 

@@ -161,8 +161,14 @@ def _mark(
         value = behind_name(at, end, b"m", 1, 0)
         if value != cython.NULL:
             _contact_at(marks, value - text)
-    elif first == 98 or first == 112 or first == 114 or first == 115:
+    elif first == 98 or first == 112 or first == 114:
         marks.others |= _is_editable(at, end)
+    elif first == 115 or first == 120:
+        value = behind_name(at, end, b"session-expires", 15, 120)
+        if value != cython.NULL:
+            marks.session_expires = marks.session_expires or cython.cast(uint16_t, value - text)
+        else:
+            marks.others |= _is_editable(at, end)
     return True
 
 
@@ -256,6 +262,11 @@ def received_and_rport(data: bytes, start: cython.Py_ssize_t, end: cython.Py_ssi
         _NO_SPAN if received.start == cython.NULL else (received.start - text, received.end - text),
         _NO_SPAN if rport.start == cython.NULL else (rport.start - text, rport.end - text),
     )
+
+
+def made(kind: type, values: tuple):
+    """A NamedTuple of these values, as its own constructor makes it."""
+    return filled(kind, values)
 
 
 def edited(data: bytes, changes: list):

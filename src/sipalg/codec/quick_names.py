@@ -185,6 +185,20 @@ def expires_s(message) -> cython.long:
     return expires_at(text_of(message) + marks.expires) if marks.expires else -1
 
 
+def session_expires_s(message) -> cython.long:
+    """Session-Expires in seconds, as `message.session_expires_s` reads it; as `expires_s`."""
+    marks: cython.pointer(Marks) = marks_of(message)
+    if marks == cython.NULL:
+        return -2
+    return expires_at(text_of(message) + marks.session_expires) if marks.session_expires else -1
+
+
+def has_no_others(message) -> cython.bint:
+    """Whether no field that somebody may edit is there besides Via and Contact; False where that isn't known."""
+    marks: cython.pointer(Marks) = marks_of(message)
+    return marks != cython.NULL and not marks.others
+
+
 @cython.cfunc
 @cython.exceptval(check=False)
 def expires_at(at: cython.p_char) -> cython.long:

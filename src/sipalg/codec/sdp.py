@@ -12,11 +12,8 @@ import re
 from typing import Final, NamedTuple
 
 from sipalg.codec.address import MAX_PORT, SDP_HOSTS, is_reference
-from sipalg.codec.machine import quick_sdp
+from sipalg.codec.machine import new, quick_sdp
 from sipalg.codec.memory import Memory
-
-#: A NamedTuple's own constructor costs twice as much, and a description is many of them.
-new: Final = tuple.__new__
 
 _END: Final = rb"[ \t]*(?=\r?\n|\Z)"
 #: One line that can hold an address: o= (1, 2), c= (3, 4), m= (5 to 8), a=rtcp (9, 10), rtcp-mux (11), candidates

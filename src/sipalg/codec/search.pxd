@@ -27,6 +27,7 @@ cdef struct Marks:
     uint16_t sender
     uint16_t recipient
     uint16_t expires
+    uint16_t session_expires
     # There is another field that somebody may edit; a second Contact; a second one of those that name a dialog.
     uint16_t others
     uint16_t contacts

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Protocol, Self
 
+from sipalg.codec.machine import new
 from sipalg.datapath import ctnetlink, flow_requests
 from sipalg.datapath.ctnetlink import DESTINATION_NAT, FIXED_TIMEOUT, SOURCE_NAT, Tracked, Translated
 from sipalg.datapath.flow_requests import FlowSocket
@@ -319,7 +320,7 @@ class Conntrack:
             if fixed:
                 self._given.pop((protocol, private, remote), None)
             else:
-                self._given[protocol, private, remote] = _Given(public, seconds, now)
+                self._given[protocol, private, remote] = new(_Given, (public, seconds, now))
 
     def delete(self, entries: Sequence[Tracked]) -> None:
         """Delete exactly these entries; one that is gone is no error."""

@@ -19,9 +19,6 @@ from sipalg.datapath import netlink
 from sipalg.datapath.netlink import Message
 from sipalg.engine.verdict import Endpoint
 
-#: A NamedTuple's own constructor costs twice as much.
-new: Final = tuple.__new__
-
 # Status bits of an entry (enum ip_conntrack_status).
 SEEN_REPLY: Final = 0x2
 ASSURED: Final = 0x4

@@ -14,6 +14,7 @@ from collections.abc import Callable, Sequence
 from typing import Final, Protocol
 
 from sipalg.codec.datagram import Address, ends_of
+from sipalg.codec.machine import new
 from sipalg.datapath.executor import KERNEL_ERROR, Failure, Trigger
 from sipalg.datapath.interfaces import Interfaces
 from sipalg.datapath.loop import FaultLog
@@ -318,8 +319,7 @@ class Driver:
             source, destination = self._ends[twelve]
             known = self.interfaces.known
             name = (known.get(in_ifindex) or self.interfaces[in_ifindex]).name
-            # The constructor of a NamedTuple costs twice as much.
-            datagram = tuple.__new__(Datagram, (payload, source, destination, UDP, name))
+            datagram = new(Datagram, (payload, source, destination, UDP, name))
             verdict = self._alg.receive_datagram(datagram, now)
             if verdict.commands:
                 verdict = self._run(verdict, datagram, now)
@@ -367,7 +367,7 @@ class Driver:
             # The relay's own connection, untranslated, and its answers, which the relay writes itself.
             commands = [command for command in commands if not isinstance(command, Reply)]
         elif datagram.in_interface in self._inside and any(isinstance(command, OpenMapping) for command in commands):
-            trigger = Trigger(datagram.protocol, datagram.source, datagram.destination)
+            trigger = new(Trigger, (datagram.protocol, datagram.source, datagram.destination))
         try:
             return self._runner.run(commands, trigger)
         except Exception as error:

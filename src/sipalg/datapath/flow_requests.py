@@ -11,14 +11,11 @@ from collections.abc import Callable, Sequence
 from socket import inet_aton
 from typing import Final
 
-from sipalg.codec.machine import machine_code
+from sipalg.codec.machine import machine_code, new
 from sipalg.datapath import ctnetlink, netlink
 from sipalg.datapath.ctnetlink import ASSURED, CONFIRMED, FIXED_TIMEOUT, SEEN_REPLY, encode_tuple
 from sipalg.datapath.netlink import Message, NetlinkError, NetlinkSocket
 from sipalg.engine.verdict import TCP, UDP, Endpoint, Flow
-
-#: A NamedTuple's own constructor costs twice as much.
-new: Final = tuple.__new__
 
 _SUBSYSTEM: Final = 1
 _NEW: Final = 0

@@ -14,14 +14,12 @@ from collections.abc import Collection, Iterator, Sequence
 from operator import itemgetter
 from typing import Final, NamedTuple
 
+from sipalg.codec.machine import new
 from sipalg.datapath import netlink, nft_codec, nft_family
 from sipalg.engine.verdict import Endpoint, Mapping, Purpose
 
 #: Key, value (b"" in a set) and remaining seconds, infinity where it stays.
 Listed = tuple[bytes, bytes, float]
-
-#: A NamedTuple's own constructor costs twice as much.
-new: Final = tuple.__new__
 
 _HEADER: Final = struct.Struct("=HH")
 _KIND_MASK: Final = 0x3FFF

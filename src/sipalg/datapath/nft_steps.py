@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final, NamedTuple
 
+from sipalg.codec.machine import new
 from sipalg.datapath import netlink, nft_codec, nft_family
 from sipalg.datapath.netlink import Message
 from sipalg.datapath.nft_codec import ElementFrame
@@ -27,9 +28,6 @@ from sipalg.datapath.nft_rules import (
 from sipalg.engine.verdict import AdmitPeer, CloseMapping, DismissPeer, OpenMapping, RefreshMapping
 
 MapCommand = OpenMapping | RefreshMapping | CloseMapping | AdmitPeer | DismissPeer
-
-#: A NamedTuple's own constructor costs twice as much.
-new: Final = tuple.__new__
 
 _NEW: Final = nft_codec.NF_TABLES << 8 | nft_codec.NEW_ELEMENT
 #: An element that is added only to be deleted in the same transaction, so that deleting never misses it.

@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable
 from typing import Final
 
 from sipalg.codec.changes import edited, replaced
+from sipalg.codec.machine import new
 from sipalg.codec.message import KEEP_ALIVE, Message, parse
 from sipalg.engine import changing, existing
 from sipalg.engine.direct_media import Refusal
@@ -54,8 +55,6 @@ from sipalg.engine.verdict import (
 )
 from sipalg.engine.waking import look_after
 
-#: A NamedTuple's own constructor costs twice as much, and a verdict is made for every packet.
-new: Final = tuple.__new__
 #: How many times the kernel may refuse before a message passes as it came: another port, and flows left out.
 _ATTEMPTS: Final = 4
 #: Events that nobody fetches are forgotten beyond this number.
@@ -309,7 +308,7 @@ class Alg:
         """The transaction's commands, which now wait for a report under a new token."""
         self._token += 1
         commands = tuple(self._transaction.commands)
-        self._pending = Pending(self._token, datagram, commands, attempt)
+        self._pending = new(Pending, (self._token, datagram, commands, attempt))
         return commands
 
     def _pass(self, datagram: Datagram, reason: str) -> Verdict:

@@ -8,8 +8,7 @@ Sources: RFC 3261 §12–§15, RFC 3264, RFC 3262 §5 (PRACK), RFC 3311 (UPDATE)
 
 from __future__ import annotations
 
-from typing import Final
-
+from sipalg.codec.machine import new
 from sipalg.codec.message import Identity
 from sipalg.engine import forks, policy
 from sipalg.engine.dialogs import (
@@ -33,9 +32,6 @@ from sipalg.engine.policy import EARLY_S, LINGER_S, MEDIA_ADDRESS_REFUSED
 from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import CheckFlow, EndFlow, EstablishFlow, Flow
-
-#: A NamedTuple's own constructor costs twice as much, and these are made for every call.
-new: Final = tuple.__new__
 
 
 class Calls:

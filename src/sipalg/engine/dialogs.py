@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final, NamedTuple
 
+from sipalg.codec.machine import new
 from sipalg.engine.media import Ends
 from sipalg.engine.policy import EARLY_S, LINGER_S, MAX_SOURCES
 from sipalg.engine.rows import MappingKey
 from sipalg.engine.transaction import Row
 from sipalg.engine.verdict import UDP, Flow
-
-#: A NamedTuple's own constructor costs twice as much.
-new: Final = tuple.__new__
 
 #: Inside host, Call-ID, the inside's tag and the outside's; a tag is b"" while its side hasn't answered.
 DialogKey = tuple[str, bytes, bytes, bytes]
@@ -69,6 +67,7 @@ class Dialog(Row):
         "key",
         "keys",
         "local",
+        "noted_in",
         "offer",
         "peer",
         "remote",
@@ -101,6 +100,8 @@ class Dialog(Row):
         self.asked: Offer | None = None
         self.asked_inside = False
         self.forks_until = 0.0
+        #: The turn of the records in which its own was last said to be news.
+        self.noted_in = -1
 
     def state(self) -> tuple[Any, ...]:
         """What a message may change: the values of `FIELDS` in order, and the key."""
@@ -121,9 +122,12 @@ class Dialog(Row):
         """Kind and key of its record."""
         return ("dialog", self.key)
 
-    def is_news(self, before: tuple[Any, ...], _now: float, /) -> bool:
-        """Whether anything has changed."""
-        return before != self.state()
+    def is_news(self, before: tuple[Any, ...], _now: float, turn: int, /) -> bool:
+        """Whether anything has changed; another key is noted with its table."""
+        if self.noted_in == turn or before == self.state():
+            return False
+        self.noted_in = turn
+        return True
 
     def values(self) -> dict[str, Any]:
         """Its values by their names."""

@@ -9,14 +9,12 @@ Source: RFC 3261 §12.1, §13.2.2.4, §16.7.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
+from sipalg.codec.machine import new
 from sipalg.engine.dialogs import Dialog, DialogKey, Offer, Step, more_sources, offer_of
 from sipalg.engine.media import keys_of
 from sipalg.engine.rows import MappingKey
-
-#: A NamedTuple's own constructor costs twice as much.
-new: Final = tuple.__new__
 
 
 def asked_by(beside: Sequence[Dialog], step: Step, key: DialogKey) -> list[Dialog]:

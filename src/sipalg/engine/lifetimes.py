@@ -14,6 +14,7 @@ from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Final, Literal, NamedTuple, TypeVar
 
+from sipalg.codec.machine import new
 from sipalg.engine.contacts import Contacts
 from sipalg.engine.mappings import Mappings
 from sipalg.engine.peers import Peers
@@ -31,9 +32,6 @@ from sipalg.engine.verdict import UDP
 
 Key = TypeVar("Key")
 Value = TypeVar("Value")
-
-#: A NamedTuple's own constructor costs twice as much.
-new: Final = tuple.__new__
 
 #: What the longest silence comes from.
 Cause = Literal["registration", "keep-alive", "session-timer", ""]

@@ -9,9 +9,10 @@ Sources: RFC 4787 §4 (REQ-1 endpoint-independent mapping, REQ-4 port parity, §
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from typing import Final, Literal
+from typing import Literal
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, MAX_PORT, is_reference, literal, reference
+from sipalg.codec.machine import new
 from sipalg.codec.memory import SAME
 from sipalg.engine import outside
 from sipalg.engine.policy import LINGER_S, MAX_MAPPINGS, MAX_MAPPINGS_PER_HOST, MEDIA_LEASE_S
@@ -26,9 +27,6 @@ from sipalg.engine.verdict import (
     Purpose,
     RefreshMapping,
 )
-
-#: A NamedTuple's own constructor costs twice as much, and a media port is looked up in every description.
-new: Final = tuple.__new__
 
 #: A mapping is found by its protocol and public address, too. Of IPv4 there is only one of those: protocol and port
 #: in one number. Of IPv6 the address is in the key.

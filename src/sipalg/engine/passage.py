@@ -51,8 +51,6 @@ from sipalg.engine.settings import Settings
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import UDP, Change, Datagram, Endpoint
 
-#: A NamedTuple's own constructor costs twice as much.
-new: Final = tuple.__new__
 #: A header line has at least a name, a colon and its end: shorter headers needn't be counted.
 _LONG_HEADER_BYTES: Final = 3 * MAX_HEADER_LINES
 _METHODS_OF_CALLS: Final = CALL_METHODS | {b"CANCEL"}
@@ -261,13 +259,13 @@ class Passage:
             self.peers.tend(transaction, entry, destination)
         ends: Ends | None = None
         if sdp and (recipient is None or recipient.in_interface != in_interface):
-            place = (transaction, self.mappings, message, sdp, own, advertised, in_interface)
-            body = bodies.outward(*place, self.direct.nobody)
+            mappings, others = self.mappings, self.direct.nobody
+            body = bodies.outward(transaction, mappings, message, sdp, own, advertised, in_interface, others)
             if body == SDP_OF_ANOTHER:
                 judgement = self.direct.judge(message, datagram)
                 if not isinstance(judgement, Others):
                     return judgement
-                body = bodies.outward(*place, judgement)
+                body = bodies.outward(transaction, mappings, message, sdp, own, advertised, in_interface, judgement)
             if isinstance(body, str):
                 return body
             edits += body.edits
@@ -307,8 +305,8 @@ class Passage:
         if sdp:
             if _has_empty_parameter(message):
                 return EMPTY_PARAMETER
-            place = (self.mappings, message, sdp, recipient.public_host, recipient.in_interface)
-            body = bodies.inward(*place, self.direct.is_inside_lately, transaction.now)
+            host, in_interface, is_inside = recipient.public_host, recipient.in_interface, self.direct.is_inside_lately
+            body = bodies.inward(self.mappings, message, sdp, host, in_interface, is_inside, transaction.now)
             edits += body.edits
             ends = body.ends
         method = message.method or _answered(message)

@@ -55,6 +55,7 @@ class Records:
         self.watch()
         transaction = self._passage.transaction
         changed, transaction.changed = transaction.changed, {}
+        transaction.turn += 1
         return list(changed)
 
     def all(self) -> list[RecordKey]:

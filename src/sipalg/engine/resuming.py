@@ -13,6 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, MAX_PORT, is_literal
+from sipalg.codec.machine import new
 from sipalg.engine.dialogs import Dialog, DialogKey, Offer
 from sipalg.engine.media import Ends, MediaEnd
 from sipalg.engine.outside import nat_host
@@ -22,8 +23,6 @@ from sipalg.engine.rows import Entry, MappingKey
 from sipalg.engine.verdict import TCP, UDP, Endpoint, Flow, Mapping, Purpose
 
 _PURPOSES: Final[dict[str, Purpose]] = {"sip": "sip", "media": "media", "direct": "direct"}
-#: A NamedTuple's own constructor costs twice as much.
-new: Final = tuple.__new__
 #: What reading a value of another form than expected raises.
 _UNREADABLE: Final = (AttributeError, IndexError, KeyError, OverflowError, TypeError, ValueError)
 

@@ -34,9 +34,6 @@ from sipalg.engine.rows import Entry, MappingKey
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import TCP, UDP, Change, Datagram, Endpoint
 
-#: A NamedTuple's own constructor costs twice as much, and edits are made for every packet.
-new: Final = tuple.__new__
-
 _REQUEST_URI: Final = "request-uri"
 _NO_FIELDS: Final[list[tuple[int, tuple[Place, ...]]]] = []
 #: An IPv6 address with a zone, which no header field may have (RFC 3261 §25.1, RFC 4007 §11.2).

@@ -22,6 +22,7 @@ from sipalg.codec.address import (
     is_unspecified,
     literal,
 )
+from sipalg.codec.machine import new
 from sipalg.codec.memory import Memory
 from sipalg.codec.sdp import LINE_MALFORMED, NO_DESCRIPTION, Address, Description, Media, parse
 from sipalg.engine import outside, rewrite_ice
@@ -40,9 +41,6 @@ from sipalg.engine.policy import (
 )
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import UDP, Change, Endpoint, Purpose
-
-#: A NamedTuple's own constructor costs twice as much, and edits and ends are made for every description.
-new: Final = tuple.__new__
 
 
 class Body(NamedTuple):
@@ -74,7 +72,7 @@ def outward(
     `own` is the sender's address, `others` tells which other inside hosts' ports it may name. What is sent as it came
     (`own` is `advertised`) gets its ports and its ends, and no edits.
     """
-    description = parse(data, *span)
+    description = parse(data, span[0], span[1])
     if isinstance(description, str):
         return _UNTOUCHED if description == NO_DESCRIPTION else description
     if not description.candidates or own == advertised:
@@ -180,7 +178,7 @@ def inward(
 
     Nothing is opened towards an address that `is_inside` at `now`, whether it has a mapping or not, nor towards ours.
     """
-    description = parse(data, *span)
+    description = parse(data, span[0], span[1])
     if isinstance(description, str) or len(description.media) > MAX_MEDIA_SECTIONS:
         return _UNTOUCHED
     ends: list[MediaEnd] = []

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any, Final
 
+from sipalg.codec.machine import new
 from sipalg.engine.policy import LINGER_S
 from sipalg.engine.transaction import Row
 from sipalg.engine.verdict import Endpoint, Mapping, Purpose
@@ -19,9 +20,6 @@ MappingKey = tuple[int, Endpoint]
 #: An address of record, as the messages write it, at a registrar's address, for a phone's address.
 Line = tuple[str, bytes, str]
 ContactKey = tuple[MappingKey, bytes, str]
-
-#: A NamedTuple's own constructor costs twice as much.
-new: Final = tuple.__new__
 
 _NEVER: Final = -math.inf
 #: A contact's record follows its renewals when they have moved its end by this part of what it has left.
@@ -171,11 +169,15 @@ class Entry(Row):
         same = self.purpose == purpose and self.peers is peers and self.parting == parting
         return same and bool(self.in_interface == in_interface)
 
+    def ended_at(self, before: tuple[Any, ...]) -> bool:
+        """Whether it ended, unless somebody held it, when it ends now."""
+        return bool(before[3][0] == self.idle_until)
+
     def record(self) -> tuple[str, Any]:
         """Kind and key of its record."""
         return ("mapping", self.key)
 
-    def is_news(self, before: tuple[Any, ...], _now: float, /) -> bool:
+    def is_news(self, before: tuple[Any, ...], _now: float, _turn: int, /) -> bool:
         """Whether anything has changed that its record says; an end that moves, only where it passes another step."""
         purpose, in_interface, _, (idle_until, lease_until), parting, _, peers = before
         if idle_until != self.idle_until and idle_until // _BEHIND_S != self.idle_until // _BEHIND_S:
@@ -223,7 +225,7 @@ class Contact(Row):
         """Kind and key of its record."""
         return ("contact", self.key)
 
-    def is_news(self, _before: tuple[Any, ...], now: float, /) -> bool:
+    def is_news(self, _before: tuple[Any, ...], now: float, _turn: int, /) -> bool:
         """Whether it is new, has ended, or ends much later than its record says.
 
         Phones renew their registrations all the time; a record that is a little behind lets a contact end a little

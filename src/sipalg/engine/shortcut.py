@@ -8,7 +8,6 @@ the interpreted build there is no machine code, and all of this stays unused.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Protocol
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT
@@ -120,17 +119,21 @@ class Shortcut:
             return False
         return registrar.host in entry.peer_hosts() and not passage.is_exempt(registrar.host)
 
-    def forget(self, log: Sequence[Written]) -> None:
+    def forget(self, log: list[Written]) -> None:
         """Forget the phones that a transaction has changed something of."""
         express = self.express
         if express is None:
             return
         for place, key, before in log:
             if isinstance(place, Entry):
-                if place.is_as_it_was(before):
-                    express.touch(*place.key, place.idle_until)
-                else:
-                    express.forget(*place.key)
+                # No other mapping is ever told to it.
+                if place.purpose != "sip":
+                    continue
+                protocol, private = place.key
+                if not place.is_as_it_was(before):
+                    express.forget(protocol, private)
+                elif not place.ended_at(before):
+                    express.touch(protocol, private, place.idle_until)
             elif isinstance(place, Contact):
                 # Its times are read where they are.
                 if not place.stands:

@@ -36,8 +36,11 @@ class Row(Timed):
         """Kind and key of the record that it is kept by."""
         return ("", None)
 
-    def is_news(self, _before: tuple[Any, ...], _now: float, /) -> bool:
-        """Whether its record has to be written again, given its state before a change; False if it has none."""
+    def is_news(self, _before: tuple[Any, ...], _now: float, _turn: int, /) -> bool:
+        """Whether its record has to be written again, given its state before a change; False if it has none.
+
+        Nor has it to be said again where it was said in this `Transaction.turn` already.
+        """
         return False
 
 
@@ -75,7 +78,7 @@ class Noted(NamedTuple):
 class Transaction:
     """The undo log, the commands and the events of the message that is being handled; reused for the next one."""
 
-    __slots__ = ("changed", "commands", "events", "log", "noted", "now", "timers")
+    __slots__ = ("changed", "commands", "events", "log", "noted", "now", "timers", "turn")
 
     def __init__(self) -> None:
         #: What was changed since the last commit, with `events` and `commands`.
@@ -85,6 +88,8 @@ class Transaction:
         #: What of them, and of rows, commits have changed since somebody took it: kind and key of the record, each
         #: once, in order.
         self.changed: dict[tuple[Any, Any], None] = {}
+        #: How often `changed` was taken.
+        self.turn = 0
         #: The time of the message or timer that is being handled, monotonic seconds.
         self.now = 0.0
         self.commands: list[Command] = []
@@ -140,18 +145,18 @@ class Transaction:
 
     def settle(self) -> None:
         """Keep what was changed so far, whatever comes; commands and events go on."""
-        noted = self.noted
+        noted, changed, now, turn = self.noted, self.changed, self.now, self.turn
         if noted is not None:
             for place, key, before in self.log:
                 if isinstance(place, Row):
-                    if place.is_news(before, self.now):
-                        self.changed[place.record()] = None
+                    if place.is_news(before, now, turn):
+                        changed[place.record()] = None
                     continue
                 found = noted.get(id(place))
                 if found is None:
                     continue
                 kind, by_first_part = found
-                self.changed[kind, key[0] if by_first_part else key] = None
+                changed[kind, key[0] if by_first_part else key] = None
         self.log.clear()
 
     def mark(self) -> tuple[int, int, int]:
