@@ -41,7 +41,8 @@ def compare(data: bytes) -> None:
     assert method in (None, message.read_cseq_method(framed))
     assert record in (None, message.read_address_of_record(framed))
     assert seconds == message.UNKNOWN or (None if seconds == -1 else seconds) == message.read_expires_s(framed)
-    assert session_s == message.UNKNOWN or (0 if session_s == -1 else session_s) == message.read_session_expires_s(framed)
+    known_s = 0 if session_s == -1 else session_s
+    assert session_s == message.UNKNOWN or known_s == message.read_session_expires_s(framed)
     unmarked = framed._replace(marks=b"")
     others = range(message.ROUTE, message.REFERRED_BY + 1)
     assert not none or not any(message.find_field(unmarked, kind) for kind in others)
