@@ -61,6 +61,7 @@ CYTHON: Final = (
     "sipalg.codec.quick_names",
     "sipalg.codec.quick_sdp",
     "sipalg.datapath.batch",
+    "sipalg.datapath.sender",
     "sipalg.datapath.quick_flows",
     "sipalg.engine.express",
     "sipalg.engine.express_rows",

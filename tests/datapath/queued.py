@@ -17,8 +17,8 @@ NUMBER = 77
 ACCEPT, DROP = (verdict_prefix(NUMBER, decision=decision) for decision in (1, 0))
 
 
-def batch_at(fd: int, drop: bytes = DROP) -> Machine:
-    batch: Machine = import_module("sipalg.datapath.batch").Batch(fd, NUMBER, ACCEPT, drop)
+def batch_at(fd: int, drop: bytes = DROP, *, beside: bool = False) -> Machine:
+    batch: Machine = import_module("sipalg.datapath.batch").Batch(fd, NUMBER, ACCEPT, drop, beside)
     return batch
 
 

@@ -1,5 +1,6 @@
 # What datapath/express_batch.py calls of datapath/batch.py: its buffers, and steps over a packet's bytes.
 from libc.stdint cimport uint32_t, uint64_t
+from sipalg.datapath.sender cimport Sender
 from sipalg.datapath.sockets cimport iovec, mmsghdr
 
 cdef class Batch:
@@ -7,17 +8,16 @@ cdef class Batch:
     cdef unsigned char *place
     cdef iovec *vectors
     cdef mmsghdr *heads
-    cdef unsigned char *out
-    cdef int out_bytes
-    cdef int count
-    # Where each verdict begins, and where the last one ends.
-    cdef int begins[33]
+    cdef Sender sender
+    # Whether it may send beside, and whether it is to, since the last packets came with others behind them.
+    cdef bint beside
+    cdef bint backlog
     cdef int first
     cdef bytes accept_prefix
     cdef bytes drop_prefix
-    # Packets received, verdicts that the kernel refused, and each queue's last id, as far as it came last.
+    # Packets received, answers that refuse a verdict, and each queue's last id, as far as it came last.
     cdef readonly long received
-    cdef readonly long refused
+    cdef long refusals
     cdef readonly dict last_ids
     cdef int take(self, int limit) noexcept
     cdef unsigned char *message(self, int i) noexcept

@@ -1,4 +1,4 @@
-"""The packet queue's bytes in machine code: many packets by one `recvmmsg`, their verdicts by one `send`.
+"""The packet queue's bytes in machine code: many packets by one `recvmmsg`, their verdicts in parcels.
 
 What `nfqueue` and `codec.datagram` do for a packet, for those packets that are most: IPv4 without options and a whole
 UDP datagram in it, as the forward hook hands it over. All others go through these two, so what they say holds for all.
@@ -13,15 +13,8 @@ from cython.cimports.libc.stdint import uint8_t, uint16_t, uint32_t, uint64_t
 from cython.cimports.libc.stdlib import calloc, free, malloc
 from cython.cimports.libc.string import memcpy, memset
 from cython.cimports.sipalg.datapath.batch import Queued
-from cython.cimports.sipalg.datapath.sockets import (
-    MSG_DONTWAIT,
-    htonl,
-    iovec,
-    mmsghdr,
-    ntohl,
-    recvmmsg,
-    send,
-)
+from cython.cimports.sipalg.datapath.sender import Parcel, Sender
+from cython.cimports.sipalg.datapath.sockets import MSG_DONTWAIT, htonl, iovec, mmsghdr, ntohl, recvmmsg
 
 from sipalg.codec import datagram
 from sipalg.datapath import nfqueue
@@ -31,10 +24,8 @@ _MOST = cython.declare(cython.int, 32)
 #: One received message: 64 KiB of packet and its attributes. No round number, since the places in the processor's
 #: cache that messages may lie in repeat every 4 KiB, and all of their beginnings would share one.
 _SLOT_BYTES = cython.declare(cython.int, 0x122C0)
-#: What one `send` carries at most, so that the buffer of a process without privileges holds it.
+#: What one `send` carries, so that the buffer of a process without privileges holds it; `sender` has more room.
 _SEND_BYTES = cython.declare(cython.int, 1 << 17)
-#: A verdict and the largest packet.
-_LARGEST_BYTES = cython.declare(cython.int, 0x10100)
 
 _PACKET = cython.declare(cython.int, 3 << 8)
 _ERROR = cython.declare(cython.int, 2)
@@ -59,12 +50,20 @@ _MORE_OR_OFFSET = cython.declare(cython.int, 0x3FFF)
 
 @cython.cclass
 class Batch:
-    """The two buffers of a queue: what was received, and the verdicts that wait for `flush`."""
+    """The buffers of a queue: what was received, and the verdicts that wait for `flush`."""
 
-    def __cinit__(self, fd: cython.int, first: cython.int, accept_prefix: bytes, drop_prefix: bytes):
+    def __cinit__(
+        self,
+        fd: cython.int,
+        first: cython.int,
+        accept_prefix: bytes,
+        drop_prefix: bytes,
+        beside: cython.bint = False,
+    ):
         """`fd` is the bound socket, `first` the first queue's number.
 
-        The prefixes are the two verdicts' bytes up to the packet's id, with any queue's number.
+        The prefixes are the two verdicts' bytes up to the packet's id, with any queue's number. With `beside`
+        another thread sends verdicts while more packets wait, until `finish`.
         """
         i: cython.int
         self.fd = fd
@@ -77,8 +76,9 @@ class Batch:
         self.place = cython.cast(cython.p_uchar, malloc(_MOST * _SLOT_BYTES))
         self.vectors = cython.cast(cython.pointer(iovec), calloc(_MOST, cython.sizeof(iovec)))
         self.heads = cython.cast(cython.pointer(mmsghdr), calloc(_MOST, cython.sizeof(mmsghdr)))
-        self.out = cython.cast(cython.p_uchar, malloc(_SEND_BYTES + _LARGEST_BYTES))
-        if not self.place or not self.vectors or not self.heads or not self.out:
+        self.beside = beside
+        self.sender = Sender(fd)
+        if not self.place or not self.vectors or not self.heads:
             raise MemoryError
         for i in range(_MOST):
             self.vectors[i].iov_base = self.place + i * _SLOT_BYTES
@@ -90,7 +90,6 @@ class Batch:
         free(self.place)
         free(self.vectors)
         free(self.heads)
-        free(self.out)
 
     def receive(self, limit: cython.int) -> list:
         """Take up to `limit` waiting packets, at most 32, without blocking: what `nfqueue.parse_packet` makes."""
@@ -109,7 +108,9 @@ class Batch:
     @cython.exceptval(check=False)
     def take(self, limit: cython.int) -> cython.int:
         """Receive up to `limit` messages, at most 32; how many came."""
-        return recvmmsg(self.fd, self.heads, min(limit, _MOST), MSG_DONTWAIT, cython.NULL)
+        taken: cython.int = recvmmsg(self.fd, self.heads, min(limit, _MOST), MSG_DONTWAIT, cython.NULL)
+        self.backlog = self.beside and taken == _MOST  # then most likely others wait
+        return taken
 
     @cython.cfunc
     @cython.exceptval(check=False)
@@ -136,7 +137,7 @@ class Batch:
         if packet is not None:
             self.received += 1
         elif size >= 20 and _u16(at + 4) == _ERROR:
-            self.refused += 1
+            self.refusals += 1
         return packet
 
     def verdict_accept(self, packet_id: uint64_t):
@@ -211,29 +212,33 @@ class Batch:
     @cython.exceptval(check=False)
     def _reserve(self, size: cython.int) -> cython.p_uchar:
         """Make room for one more verdict."""
-        if self.count == _MOST or self.out_bytes + size > _SEND_BYTES:
+        parcel: cython.pointer(Parcel) = self.sender.parcel
+        if parcel.count == _MOST or parcel.size + size > _SEND_BYTES:
             self._flush()
-        at: cython.p_uchar = self.out + self.out_bytes
-        self.out_bytes += size
-        self.count += 1
-        self.begins[self.count] = self.out_bytes
-        return at
+        return self.sender.reserve(size)
 
     def flush(self):
-        """Send all pending verdicts at once. Never raises: where a batch doesn't get through, each goes alone."""
-        if self.count:
+        """Send all pending verdicts. Never raises: where a batch doesn't get through, each goes alone."""
+        if self.sender.parcel.count:
             self._flush()
 
     @cython.cfunc
     @cython.exceptval(check=False)
     def _flush(self) -> cython.void:
-        i: cython.int
-        if self.count and send(self.fd, self.out, self.out_bytes, 0) < 0:
-            for i in range(self.count):
-                if send(self.fd, self.out + self.begins[i], self.begins[i + 1] - self.begins[i], 0) < 0:
-                    self.refused += 1
-        self.count = 0
-        self.out_bytes = 0
+        if self.backlog or not self.sender.idle():
+            self.sender.send_beside()
+        else:
+            self.sender.send_here()
+
+    def finish(self):
+        """Send all verdicts, and return when they are in the kernel; the thread has ended then."""
+        self.flush()
+        self.sender.finish()
+
+    @property
+    def refused(self) -> int:
+        """Verdicts that the kernel refused, as far as that is known."""
+        return self.refusals + self.sender.refused()
 
     def split_udp(self, packet: bytes):
         """Return what `codec.datagram.split_udp` does."""

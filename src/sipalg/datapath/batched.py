@@ -7,6 +7,7 @@
 
 from __future__ import annotations
 
+import os
 from importlib import import_module
 from typing import Protocol
 
@@ -30,6 +31,9 @@ class Machine(Queue, Protocol):
     def last_ids(self) -> dict[int, int]:
         """By queue, the last one of the packets that were received together."""
 
+    def finish(self) -> None:
+        """Send all verdicts, and return when they are in the kernel."""
+
 
 class BatchedQueue(PacketQueue):
     """Bound queue numbers whose packets come and go by machine code; bound and closed as any."""
@@ -40,7 +44,9 @@ class BatchedQueue(PacketQueue):
         super().__init__(number, max_length, fail_open, queues)
         batch = import_module("sipalg.datapath.express_batch").ExpressBatch
         accept, drop = verdict_prefix(number), verdict_prefix(number, decision=DROP)
-        self.way: Machine = batch(self.fileno(), number, accept, drop)
+        # Another thread is worth its wakings where there is another processor for it.
+        beside = len(os.sched_getaffinity(0)) > 1
+        self.way: Machine = batch(self.fileno(), number, accept, drop, beside)
 
     @property
     def received(self) -> int:
@@ -54,7 +60,7 @@ class BatchedQueue(PacketQueue):
 
     def close(self, *, let_go: bool = True) -> None:
         """Give back the queue; the packets in it pass as they are, or are dropped with it without `let_go`."""
-        self.way.flush()
+        self.way.finish()
         self._last_ids.update(self.way.last_ids)
         super().close(let_go=let_go)
 
