@@ -1,7 +1,9 @@
 """Both builds under any sequence of messages: they read the same of each, and decide the same.
 
-An input is a script as for the engine. This process plays it in its own build, asks a second process that runs
-the other one, and compares what they say, word for word. Where there is no compiled build, only the first one plays.
+An input is a script as for the engine, or, where its first byte is above 127, one of refreshes: of these the compiled
+build follows many by its shortest way, which the interpreted one hasn't. This process plays it in its own build, asks
+a second process that runs the other one, and compares what they say, word for word. Where there is no compiled build,
+only the first one plays.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from fuzz import refreshes
 from fuzz.engine import LONG_S, Script, steps
 from sipalg import builds
 from sipalg.codec import fields, headers, message
@@ -83,6 +86,8 @@ def check_builds(data: bytes) -> None:
 
 def said(data: bytes) -> str:
     """Return all that this build says of a script, a line for each."""
+    if data[:1] >= b"\x80":
+        return refreshes.said(data)
     script = Script(direct_media=len(data) % 2 == 0)
     lines = []
     for step in steps(data):

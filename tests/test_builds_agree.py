@@ -33,6 +33,12 @@ def test_both_builds_say_the_same_of_fields_that_are_there_twice(data: bytes) ->
     check_builds(data)
 
 
+@given(st.binary(min_size=20, max_size=100))
+@settings(max_examples=60)
+def test_both_builds_say_the_same_of_refreshes(script: bytes) -> None:
+    check_builds(b"\xff" + script)
+
+
 def test_of_torn_messages_too() -> None:
     for data in torn()[::5]:
         check_builds(data)

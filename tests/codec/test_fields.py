@@ -219,3 +219,7 @@ def test_fields_are_those_that_reading_line_by_line_finds(fields: list[bytes], t
             last = begin + span.end
             written = data[begin + span.start : begin + span.end]
             assert written == (b"%b:%d" % (span.host, span.port) if span.with_port else span.host)
+
+
+def test_no_text_is_in_no_field() -> None:
+    assert fields_with(frame(b"Contact: <sip:a@192.168.33.10>"), b"") == []

@@ -2,10 +2,10 @@ from __future__ import annotations
 
 from tests.engine.ladder import Ladder, port_forward
 from tests.engine.scenario import Outgoing, registers
-from tests.engine.wire import request
+from tests.engine.wire import request, response
 
 from sipalg.engine.existing import Restored
-from sipalg.engine.verdict import UDP, CheckFlow, CloseMapping, DismissPeer, Endpoint, Mapping, OpenMapping
+from sipalg.engine.verdict import UDP, CheckFlow, CloseMapping, Datagram, DismissPeer, Endpoint, Mapping, OpenMapping
 
 P, N = "192.168.33.10", "203.0.113.1"
 PHONE, S = Endpoint(P, 5060), Endpoint("203.0.113.50", 5060)
@@ -97,3 +97,18 @@ def test_a_flow_that_somebody_outside_opened_is_tended_without_letting_them_in_f
     mapping = Mapping(UDP, Endpoint("192.168.33.10", 5060), Endpoint("203.0.113.1", 5060), "sip")
     ladder.run(ladder.alg.adopt(mapping, ladder.now, "lan0", Endpoint("203.0.113.50", 7000), admit=False))
     assert [type(command) for command in ladder.commands] == [OpenMapping, CheckFlow]
+
+
+def test_a_mapping_of_an_address_that_was_lost_is_left_out() -> None:
+    ladder = Ladder()
+    phone, server = ladder.phone(P), ladder.server(S.host)
+    standing = Mapping(UDP, PHONE, Endpoint(N, 5060), "sip")
+    for address in ("", "203.0.113.2"):
+        ladder.moves_to(address)
+        assert ladder.alg.adopt(standing, ladder.now, "lan0", S) == ()
+        assert ladder.alg.adopt(port_forward(5060, PHONE), ladder.now) == ()
+        assert ladder.mapped == {}
+        ladder.receive(Datagram(response(200, "OPTIONS", via=f"{N}:5060"), S, PHONE, UDP, "wan0"))
+        assert ladder.reason == ("no-mapping" if address else "no-public-address")
+    registers(phone, server)
+    ladder.finish()

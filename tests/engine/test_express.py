@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import random
 from typing import Any
 
 import pytest
+from fuzz.refreshes import Play, check_ways
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from tests.engine.refreshes import (
@@ -177,3 +179,35 @@ def test_both_ways_say_the_same(
         assert said_of(quick, now) == said_of(full, now)
     assert quick.handle_timer(1e7) == full.handle_timer(1e7)
     assert said_of(quick, 1e7) == said_of(full, 1e7)
+
+
+@settings(max_examples=150)
+@given(st.binary(min_size=20, max_size=200))
+def test_whatever_befalls_a_phone_both_ways_say_the_same(script: bytes) -> None:
+    check_ways(script)
+
+
+class Forgetful:
+    """Machine code that isn't told what to forget."""
+
+    def __init__(self, express: Any) -> None:
+        self.express = express
+
+    def __getattr__(self, name: str) -> Any:
+        return (lambda *_: None) if name == "forget" else getattr(self.express, name)
+
+
+class Misled(Play):
+    """A script whose engine has the shortest way, and doesn't tell it who is to be forgotten."""
+
+    def engine(self, values: Settings) -> Alg:
+        alg = super().engine(values)
+        alg.shortcut.express = Forgetful(alg.shortcut.express)
+        return alg
+
+
+def test_who_is_not_forgotten_is_found_out() -> None:
+    draw = random.Random(5)
+    scripts = [draw.randbytes(300) for _ in range(40)]
+    pairs = [(Misled(data, quickly=True).steps(), Play(data, quickly=False).steps()) for data in scripts]
+    assert sum(any(one != other for one, other in zip(*pair, strict=True)) for pair in pairs) > 10

@@ -49,7 +49,8 @@ def read_fields_with(message: Message, text: bytes) -> list[tuple[int, tuple[Pla
     head, head_end = message.head, message.head_end
     found: list[tuple[int, tuple[Place, ...]]] = []
     via_due = True
-    at = data.find(text, head, head_end)
+    # No text is everywhere.
+    at = data.find(text, head, head_end) if text else -1
     while at >= 0:
         newline = data.rfind(b"\n", head, at)
         end = data.find(b"\n", at, head_end)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import NamedTuple
 
+from sipalg.engine import outside
 from sipalg.engine.passage import Passage
 from sipalg.engine.rows import Entry
 from sipalg.engine.verdict import Endpoint, Mapping
@@ -33,6 +34,8 @@ def adopt(passage: Passage, mapping: Mapping, in_interface: str, remote: Endpoin
     A port forward (`mapping.adopted`) is the administrator's word: our own mappings of its private address or public
     port make way. A standing flow's mapping is left out if another one stands in its way.
     """
+    if not _is_here(passage, mapping):
+        return
     transaction = passage.transaction
     table = passage.mappings
     key = (mapping.protocol, mapping.private)
@@ -103,3 +106,8 @@ def end(passage: Passage, entry: Entry) -> None:
         passage.calls.end(passage.transaction, dialog)
     passage.mappings.drop(passage.transaction, entry)
     passage.forget(entry)
+
+
+def _is_here(passage: Passage, mapping: Mapping) -> bool:
+    """Whether a mapping has its host's public address; who found it may have looked before that was lost."""
+    return mapping.public.host == outside.nat_host(passage.settings, mapping.private.host)

@@ -81,3 +81,12 @@ class Settings:
     disabled: bool = False
     #: How IPv6 leaves; None: it isn't served.
     ipv6: Ipv6 | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse an address that is translated to and never named; ValueError."""
+        for family, outside in (("", self), ("ipv6.", self.ipv6)):
+            if outside is not None and outside.nat_address and not outside.advertised_address:
+                raise ValueError(
+                    f"{family}advertised_address: is empty while {family}nat_address is {outside.nat_address}; "
+                    "give the address that messages are to name, the same if there is no other NAT"
+                )
