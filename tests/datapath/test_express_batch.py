@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any
@@ -107,6 +107,47 @@ def test_both_ways_send_the_same_verdicts(script: list[Message], mtu_bytes: int)
         assert quick.alg.snapshot(quick.now) == full.alg.snapshot(full.now)
 
 
+#: Packets as they come seldom, made of one as it comes mostly: options, fragments, no checksum, bytes that nobody
+#: counts, lengths that aren't so, another protocol, the last bytes left out by the queue.
+SHAPES: tuple[Callable[[bytes], bytes], ...] = (
+    lambda packet: packet,
+    lambda packet: b"\x46" + packet[1:20] + b"\1\1\1\0" + packet[20:],
+    lambda packet: b"\x46" + packet[1:2] + (len(packet) + 4).to_bytes(2) + packet[4:20] + b"\1\1\1\0" + packet[20:],
+    lambda packet: packet[:6] + b"\x20\0" + packet[8:],
+    lambda packet: packet[:6] + b"\0\x09" + packet[8:],
+    lambda packet: packet[:6] + b"\0\0" + packet[8:],
+    lambda packet: packet[:26] + b"\0\0" + packet[28:],
+    lambda packet: packet + b"padding",
+    lambda packet: packet[:24] + (len(packet) - 24).to_bytes(2) + packet[26:],
+    lambda packet: packet[:24] + (len(packet) - 16).to_bytes(2) + packet[26:],
+    lambda packet: packet[:2] + (len(packet) - 2).to_bytes(2) + packet[4:],
+    lambda packet: packet[:9] + b"\x06" + packet[10:],
+    lambda packet: packet[:-40],
+    lambda packet: packet[:30],
+    lambda packet: packet[:12],
+)
+
+
+@settings(max_examples=40)
+@given(st.lists(st.tuples(refreshes(), st.sampled_from(SHAPES)), min_size=1, max_size=30))
+def test_packets_of_any_shape_have_the_same_verdicts(script: list[tuple[Message, Callable[[bytes], bytes]]]) -> None:
+    usual = [queued(number, message) for number, message in enumerate([(REGISTER, True), (OK, False)] * 2)]
+    packets = []
+    for number, (message, shape) in enumerate(script):
+        whole = queued(number, message)
+        shaped = packet_message(number, shape(whole[52 : 48 + int.from_bytes(whole[48:50], "little")]))
+        packets.append(shaped[:20] + whole[20:48] + shaped[48:])
+    with router("batch") as full, router("express_batch") as quick:
+        for some in (usual, packets, usual):
+            for one in (full, quick):
+                one.now += 1.0
+            expected, got = (one.passes(some, len(some)) for one in (full, quick))
+            assert without_number(got) == without_number(expected)
+        assert dict(quick.driver.packets) == dict(full.driver.packets)
+        assert dict(quick.driver.not_asked) == dict(full.driver.not_asked)
+        assert quick.alg.snapshot(quick.now) == full.alg.snapshot(full.now)
+
+
 def without_number(verdicts: list[bytes]) -> list[bytes]:
     """Verdicts without what fragments are put together by, where a packet got a new one: any will do."""
     return [verdict[:40] + verdict[48:] if verdict[42:44] == b"\0\0" else verdict for verdict in verdicts]
@@ -153,6 +194,29 @@ def test_where_something_fails_all_that_came_with_it_has_its_verdict() -> None:
         assert ids == [0, 1, 2]
         assert replaced(one) - before == 3
         assert one.driver.log.total == 1
+
+
+class FailsFor(dict[int, Interface]):
+    """Interfaces, of which one can't be looked up."""
+
+    def get(self, ifindex: int, default: Any = None) -> Any:
+        if ifindex == 99:
+            raise RuntimeError("gone")
+        return super().get(ifindex, default)
+
+
+def test_an_interface_that_fails_leaves_no_other_ones_name_behind() -> None:
+    with router("express_batch") as one:
+        for _ in range(2):
+            one.passes([queued(1, (REGISTER, True)), queued(2, (OK, False))], 2)
+            one.now += 1.0
+        one.driver.interfaces.known = FailsFor(one.driver.interfaces.known)
+        packets = [queued(number, (REGISTER, True)) for number in range(3)]
+        packets[1] = packets[1][:36] + OUTSIDE.to_bytes(4) + packets[1][40:44] + (99).to_bytes(4) + packets[1][48:]
+        before = dict(one.alg.methods)
+        one.passes(packets, 3)
+        assert one.driver.log.total == 1
+        assert one.alg.methods == before, "both others went the shortest way"
 
 
 def test_who_listens_hears_of_every_message() -> None:

@@ -96,6 +96,16 @@ def test_a_phone_is_known_from_the_answer_of_its_registrar_on() -> None:
     assert express.known == {KEY: (5060, "lan0", SERVER, (b"c1", b"sip:b@example.org"), 1000.0 + 3600.0)}
 
 
+def test_a_phone_that_registers_without_a_call_id_is_not_known() -> None:
+    ladder, express = told()
+    for message in (REGISTER, OK):
+        text = message.replace(b"Call-ID: c1\r\n", b"").replace(b"To: <sip:b@example.org>", b"To: <>")
+        ends = (PHONE, SERVER, UDP, "lan0") if message is REGISTER else (SERVER, PHONE, UDP, "wan0")
+        ladder.receive(Datagram(text, *ends))
+    assert [contact.line[1] for contact in ladder.alg.contacts.all()] == [b""]
+    assert not express.known
+
+
 def test_it_stays_known_when_only_times_change() -> None:
     ladder, express = told()
     registers(ladder)

@@ -99,6 +99,8 @@ class ExpressBatch(Batch):
         if end < 0 or end > _LONGEST_BYTES or not express.is_free():
             return -1
         if queued.in_interface != self.in_number or queued.out_interface != self.out_number:
+            # What fails half way isn't taken for known.
+            self.in_number = 0
             interface = interfaces.known.get(queued.in_interface) or interfaces[queued.in_interface]
             self.in_name = interface.name
             interface = interfaces.known.get(queued.out_interface) or interfaces[queued.out_interface]

@@ -99,7 +99,9 @@ class Shortcut:
         if contact is None or self.express is None or self._passage.transaction.commands:
             return
         entry, (_, aor, host) = contact.entry, contact.line
-        if contact.stands and host == registrar.host and self._is_usual(entry, registrar):
+        # Without a Call-ID and an address of record nothing would tell a line from one that can't be read.
+        usual = contact.stands and host == registrar.host and entry.home.asked_id
+        if usual and self._is_usual(entry, registrar):
             protocol, private = entry.key
             names = (entry.home.asked_id, aor)
             place = (protocol, private, entry.public_port, entry.in_interface, registrar)
