@@ -48,6 +48,7 @@ FILES: Final = (
             "nft_codec",
             "nft_steps",
             "nft_family",
+            "standing",
         )
     ),
     # What the state of a hundred thousand phones goes through at start.

@@ -47,6 +47,12 @@ def compare(data: bytes) -> None:
         assert machine("received_and_rport")(data, start, end) in (None, expected)
 
 
+@given(st.lists(st.sampled_from([b";", b"\r\n", b"a"])).map(b"".join), st.integers(0, 9), st.integers(0, 9))
+def test_two_semicolons_are_found(data: bytes, start: int, end: int) -> None:
+    start, end = min(start, len(data)), min(end, len(data))
+    assert machine("is_doubled")(data, start, end) == (data.find(b";;", start, end) >= 0)
+
+
 @given(texts())
 @settings(max_examples=600)
 def test_messages_of_all_kinds(data: bytes) -> None:

@@ -52,7 +52,10 @@ def sdp_parts(message: Message) -> list[Part]:
     if message.body >= message.body_end or not content_type or message.encoded:
         return []
     data = message.data
-    if _SDP.match(data, content_type, message.head_end):
+    # As nearly all write it; the pattern costs some 2,000 instructions.
+    if data[content_type : content_type + 16] == b"application/sdp\r" or _SDP.match(
+        data, content_type, message.head_end
+    ):
         return [new(Part, (message.body, message.body_end, (), False))]
     found: list[Part] = []
     if _MULTIPART.match(data, content_type, message.head_end):

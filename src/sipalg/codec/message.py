@@ -81,6 +81,7 @@ _SESSION_EXPIRES: Final = re.compile(rb"\n(?:[Ss](?i:ession-expires)|[Xx])[ \t]*
 
 # Machine code that is asked first, None in the interpreted build.
 _quick_frame: Final = quick("frame")
+_quick_is_doubled: Final = quick("is_doubled")
 _quick_identity: Final = quick_names("identity")
 _quick_call_id: Final = quick_names("call_id_of")
 _quick_cseq_method: Final = quick_names("cseq_method")
@@ -359,6 +360,12 @@ def read_expires_s(message: Message) -> int | None:
     """What `expires_s` does, for any message."""
     match = _EXPIRES.search(message.data, message.head, message.head_end)
     return int(match[1]) if match else None
+
+
+def has_doubled_semicolon(message: Message) -> bool:
+    """Whether two semicolons stand side by side anywhere in the header."""
+    data, start, end = message.data, message.head, message.head_end
+    return bool(_quick_is_doubled(data, start, end) if _quick_is_doubled else data.find(b";;", start, end) >= 0)
 
 
 def has_star(message: Message) -> bool:

@@ -264,6 +264,22 @@ def received_and_rport(data: bytes, start: cython.Py_ssize_t, end: cython.Py_ssi
     )
 
 
+def is_doubled(data: bytes, start: cython.Py_ssize_t, end: cython.Py_ssize_t) -> cython.bint:
+    """Whether two semicolons stand side by side there."""
+    text: cython.p_char = PyBytes_AS_STRING(data)
+    if not 0 <= start <= end <= PyBytes_GET_SIZE(data):
+        return False
+    at: cython.p_char = text + start
+    limit: cython.p_char = text + end
+    while True:
+        at = cython.cast(cython.p_char, memchr(at, 59, limit - at))
+        if at == cython.NULL or at + 1 == limit:
+            return False
+        at += 1
+        if at[0] == 59:
+            return True
+
+
 def made(kind: type, values: tuple):
     """A NamedTuple of these values, as its own constructor makes it."""
     return filled(kind, values)

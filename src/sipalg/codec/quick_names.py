@@ -43,10 +43,10 @@ def _text(span: cython.pointer(Span)) -> bytes:
 @cython.cfunc
 @cython.exceptval(check=False)
 def _line_end(at: cython.p_char) -> cython.p_char:
-    """Where a value ends: at the first CR or LF."""
-    while at[0] != 13 and at[0] != 10:
-        at += 1
-    return at
+    """Where a value ends: at the first CR or LF. Every line has its end."""
+    newline: cython.p_char = cython.cast(cython.p_char, memchr(at, 10, 65536))
+    end: cython.p_char = cython.cast(cython.p_char, memchr(at, 13, newline - at))
+    return newline if end == cython.NULL else end
 
 
 def identity(message, kind: type):

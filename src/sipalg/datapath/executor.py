@@ -146,7 +146,7 @@ class Executor:
             if isinstance(command, EstablishFlow):
                 if not begun:
                     failure = self._run_flow(index, command)
-            elif isinstance(command, CheckFlow | EndFlow):
+            elif isinstance(command, (CheckFlow, EndFlow)):
                 failure = self._run_flow(index, command)
             elif isinstance(command, Reply):
                 failure = self._send(index, command)
@@ -245,6 +245,8 @@ class Executor:
         """Make all flows that are to begin in one go; False where each is to be tried by itself, in order."""
         groups: dict[tuple[float, bool], list[Flow]] = {}
         ended: set[Flow] = set()
+        if EstablishFlow not in map(type, commands):
+            return True
         for command in commands:
             if isinstance(command, EstablishFlow):
                 flow, timeout_s, fixed = command

@@ -58,7 +58,8 @@ class FlowSocket(NetlinkSocket):
 
 def whole_seconds(timeout_s: float) -> int:
     """Round to what the kernel takes: whole seconds, at least one, at most 2³¹ − 1."""
-    return min(max(round(timeout_s), 1), 0x7FFFFFFF)
+    # What rounds halves to even costs six times as much in machine code.
+    return 1 if timeout_s < 1.0 else min(int(timeout_s + 0.5), 0x7FFFFFFF)
 
 
 def create(flow: Flow, timeout_s: float, fixed: bool) -> Message:
@@ -70,7 +71,8 @@ def create(flow: Flow, timeout_s: float, fixed: bool) -> Message:
     protocol, private, public, _ = flow
     body: bytes | None = None
     if protocol != TCP and ":" not in private.host:
-        body = patched(_FORMS[fixed, public != private], flow, whole_seconds(timeout_s))
+        forms = _FIXED_FORMS if fixed else _FORMS
+        body = patched(forms[public != private], flow, whole_seconds(timeout_s))
     if body is None:
         return spelled_out(flow, timeout_s, fixed)
     return new(Message, (_SUBSYSTEM << 8 | _NEW, _CREATE_FLAGS, body, 0))
@@ -118,12 +120,11 @@ def _delete_spelled_out(flow: Flow) -> Message:
 
 
 _SOME: Final = Flow(UDP, Endpoint("1.1.1.1", 1), Endpoint("1.1.1.1", 1), Endpoint("1.1.1.1", 1))
-#: The bodies of IPv4's requests: to make a flow, by `fixed` and by whether it has NAT, and to delete one.
-_FORMS: Final = {
-    (fixed, has_nat): spelled_out(_SOME._replace(public=Endpoint("1.1.1.1", 1 + has_nat)), 1.0, fixed).body
+#: The bodies of IPv4's requests: to make a flow without NAT and with it, with and without `fixed`; and to delete one.
+_FORMS, _FIXED_FORMS = (
+    [spelled_out(_SOME._replace(public=Endpoint("1.1.1.1", port)), 1.0, fixed).body for port in (1, 2)]
     for fixed in (False, True)
-    for has_nat in (False, True)
-}
+)
 _DELETE_FORM: Final = _delete_spelled_out(_SOME).body
 # Where, from the beginning of such a body on, the original tuple's values are, the timeout, and NAT's hosts and ports.
 # The reply tuple lies this much behind the original.

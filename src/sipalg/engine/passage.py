@@ -12,7 +12,7 @@ from typing import Final
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, in_networks, is_reference, reference
 from sipalg.codec.body import sdp_parts
 from sipalg.codec.fields import fields_with
-from sipalg.codec.message import Message, cseq_method, identify, session_expires_s
+from sipalg.codec.message import Message, cseq_method, has_doubled_semicolon, identify, session_expires_s
 from sipalg.codec.plain_edits import edits_of_sender
 from sipalg.engine import bodies, outside
 from sipalg.engine.calls import Calls
@@ -370,7 +370,7 @@ def _has_empty_parameter(message: Message) -> bool:
 
     Of messages with a description only: those open ways for media (RFC 4475 §3.1.2.1).
     """
-    return message.data.find(b";;", message.head, message.head_end) >= 0 and bool(fields_with(message, b";;"))
+    return has_doubled_semicolon(message) and bool(fields_with(message, b";;"))
 
 
 def _answered(message: Message) -> bytes:

@@ -155,23 +155,24 @@ class Entry(Row):
 
     def state(self) -> tuple[Any, ...]:
         """What a message may change."""
-        times = (self.idle_until, self.lease_until)
-        return (self.purpose, self.in_interface, self.uses, times, self.parting, self.contacts, self.peers)
+        return (
+            self.purpose, self.in_interface, self.uses, self.idle_until, self.lease_until, self.parting,
+            self.contacts, self.peers,
+        )  # fmt: skip
 
     def go_back(self, state: tuple[Any, ...]) -> None:
         """Be as it was."""
-        self.purpose, self.in_interface, self.uses, times, self.parting, self.contacts, self.peers = state
-        self.idle_until, self.lease_until = times
+        self.purpose, self.in_interface, self.uses, self.idle_until, self.lease_until, *others = state
+        self.parting, self.contacts, self.peers = others
 
     def is_as_it_was(self, before: tuple[Any, ...]) -> bool:
         """Whether nothing but times, contacts and holders has changed."""
-        purpose, in_interface, _, _, parting, _, peers = before
-        same = self.purpose == purpose and self.peers is peers and self.parting == parting
-        return same and bool(self.in_interface == in_interface)
+        same = self.purpose == before[0] and self.peers is before[7] and self.parting == before[5]
+        return same and bool(self.in_interface == before[1])
 
     def ended_at(self, before: tuple[Any, ...]) -> bool:
         """Whether it ended, unless somebody held it, when it ends now."""
-        return bool(before[3][0] == self.idle_until)
+        return bool(before[3] == self.idle_until)
 
     def record(self) -> tuple[str, Any]:
         """Kind and key of its record."""
@@ -179,12 +180,12 @@ class Entry(Row):
 
     def is_news(self, before: tuple[Any, ...], _now: float, _turn: int, /) -> bool:
         """Whether anything has changed that its record says; an end that moves, only where it passes another step."""
-        purpose, in_interface, _, (idle_until, lease_until), parting, _, peers = before
+        idle_until: float = before[3]
         if idle_until != self.idle_until and idle_until // _BEHIND_S != self.idle_until // _BEHIND_S:
             return True
-        if lease_until != self.lease_until or parting != self.parting or peers != self.peers:
+        if before[4] != self.lease_until or before[5] != self.parting or before[7] != self.peers:
             return True
-        return bool(in_interface != self.in_interface or purpose != self.purpose)
+        return bool(before[1] != self.in_interface or before[0] != self.purpose)
 
 
 class Contact(Row):

@@ -104,8 +104,10 @@ class Transaction:
     def remove(self, table: dict[Key, Value], key: Key) -> None:
         """Delete `table[key]`, if it is there, and remember what was."""
         # An empty table needn't be asked for a key that is long to hash.
-        if table and key in table:
-            self.log.append((table, key, table.pop(key)))
+        before = table.get(key, _ABSENT) if table else _ABSENT
+        if before is not _ABSENT:
+            self.log.append((table, key, before))
+            del table[key]
 
     def keep(self, row: Row) -> None:
         """Remember a row as it is: it is about to be changed."""
