@@ -158,7 +158,7 @@ class Entry(Row):
         return (
             self.purpose, self.in_interface, self.uses, self.idle_until, self.lease_until, self.parting,
             self.contacts, self.peers,
-        )  # fmt: skip
+        )
 
     def go_back(self, state: tuple[Any, ...]) -> None:
         """Be as it was."""
