@@ -166,11 +166,24 @@ class Contacts:
         else:
             transaction.wake(until, ("leaving", asked))
 
-    def resume(self, transaction: Transaction, line: Line, entry: Entry, until: float, granted_s: int) -> None:
-        """Go on with a contact that an earlier process knew until its time is over; `granted_s` is 0 if not known."""
-        contact = self._enter(transaction, line, entry, until)
+    def resume(
+        self, transaction: Transaction, aor: bytes, registrar: str, entry: Entry, until: float, granted_s: int
+    ) -> None:
+        """Go on, for good, with a contact that an earlier process knew; `granted_s` is 0 if not known.
+
+        `until` is to be in the future. There must be no such contact yet.
+        """
+        line = (entry.key[1].host, aor, sys.intern(registrar))
+        others = self.lines.get(line, ())
+        contact = Contact(entry, line, until)
+        contact.stands = True
+        alone = (contact,)
+        self.lines[line] = (*others, contact) if others else alone
+        entry.contacts = (*entry.contacts, contact) if entry.contacts else alone
+        self._mappings.take_hold(transaction, entry)
         if granted_s > 0:
-            self._learn(transaction, contact, granted_s, 0.0)
+            contact.granted_s = granted_s
+            self._suspect(transaction, contact)
         self._wake(transaction, contact)
 
     def retime(self, transaction: Transaction) -> None:
@@ -266,11 +279,15 @@ class Contacts:
         if contact.granted_s != lifetime_s:
             contact.granted_s = lifetime_s
             contact.longest_s = 0.0
-            if lifetime_s >= self.settings.sip_timeout_s:
-                suspect_at = transaction.now + patience_s(self.settings.sip_timeout_s)
-                contact.suspect_at = min(suspect_at, contact.suspect_at)
+            self._suspect(transaction, contact)
         elif passed_s <= lifetime_s:
             contact.longest_s = passed_s
+
+    def _suspect(self, transaction: Transaction, contact: Contact) -> None:
+        """Have a contact's flow looked at whose lifetime is longer than the flow's may be silent."""
+        timeout_s = self.settings.sip_timeout_s
+        if contact.granted_s >= timeout_s:
+            contact.suspect_at = min(transaction.now + patience_s(timeout_s), contact.suspect_at)
 
     def _end(self, transaction: Transaction, contact: Contact, *, parting: bool) -> None:
         """End a contact; its mapping is parting if the phone took its last contact back."""

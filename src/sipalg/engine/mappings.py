@@ -214,10 +214,14 @@ class Mappings:
         entry = self.entries.get(key)
         if entry is not None:
             transaction.keep(entry)
-            entry.uses += 1
-            if entry.uses == 1 and entry.idle_until >= entry.lease_until:
-                # One that an earlier process left may be about to run out in the kernel, before its timer is due.
-                self.rouse(transaction, entry)
+            self.take_hold(transaction, entry)
+
+    def take_hold(self, transaction: Transaction, entry: Entry) -> None:
+        """Add a holder for good, or behind a `keep`."""
+        entry.uses += 1
+        if entry.uses == 1 and entry.idle_until >= entry.lease_until:
+            # One that an earlier process left may be about to run out in the kernel, before its timer is due.
+            self.rouse(transaction, entry)
 
     def release(self, transaction: Transaction, key: MappingKey, *, parting: bool = False) -> None:
         """Take a holder away; `parting` says that the phone itself took its last contact back.

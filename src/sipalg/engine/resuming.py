@@ -7,8 +7,6 @@ contradicts what is there, is left out and counted.
 
 from __future__ import annotations
 
-import math
-from collections import Counter
 from collections.abc import Collection, Iterable, Sequence
 from typing import Any, Final, NamedTuple
 
@@ -46,8 +44,10 @@ def resume(passage: Passage, records: Iterable[PlainRecord], standing: Collectio
     for record in records:
         by_kind.get(record.kind, []).append(record)
     resuming = _Resuming(passage, standing, by_kind["contact"], by_kind["dialog"])
-    count: Counter[str] = Counter()
+    counts = dict.fromkeys(KINDS, 0)
+    left_out = 0
     for kind in KINDS:
+        count = 0
         for record in by_kind[kind]:
             try:
                 if kind == "mapping":
@@ -63,17 +63,26 @@ def resume(passage: Passage, records: Iterable[PlainRecord], standing: Collectio
                     taken = True
             except _UNREADABLE:
                 taken = False
-            count[kind if taken else "left_out"] += 1
+            if taken:
+                count += 1
+            else:
+                left_out += 1
             # Nothing of it is undone, and what 100,000 phones were before would take as much as what they are.
-            passage.transaction.settle()
+            if passage.transaction.log:
+                passage.transaction.settle()
+        counts[kind] = count
     if by_kind["mapping"]:
         passage.transaction.tell(
-            "state-resumed", contacts=count["contact"], calls=count["dialog"], left_out=count["left_out"]
+            "state-resumed", contacts=counts["contact"], calls=counts["dialog"], left_out=left_out
         )
 
 
 class _Resuming:
-    """One resumption: `_resumed` are the mappings that records and tables agree on."""
+    """One resumption: `_resumed` are the mappings that records and tables agree on.
+
+    What the usual record of a phone changes isn't logged, since nothing is undone: mappings in the table already, and
+    contacts.
+    """
 
     def __init__(
         self,
@@ -86,7 +95,7 @@ class _Resuming:
         self._transaction = passage.transaction
         self._now = passage.transaction.now
         self._standing = frozenset(standing)
-        self._resumed: set[MappingKey] = set()
+        self._resumed: set[Entry] = set()
         #: By how much later each dialog's flows are looked at than those of the one before: not all at once.
         self._apart_s = passage.settings.flow_check_s / max(1, len(dialogs))
         self._contacts = contacts
@@ -121,7 +130,7 @@ class _Resuming:
     def mapping(self, record: PlainRecord) -> bool:
         """Agree on a mapping that the kernel has kept, or open it again if somebody needs it."""
         passage, transaction, table = self._passage, self._transaction, self._passage.mappings
-        value = record.value
+        value: Any = record.value
         host, port = value["public"]
         purpose, adopted = _PURPOSES[value["purpose"]], bool(value["adopted"])
         idle_until, lease_until = _number(value["idle_until"]), _number(value["lease_until"])
@@ -138,27 +147,25 @@ class _Resuming:
             if adopted or not (wanted and free):
                 return False
             entry = table.add(transaction, mapping, interface)
-        elif (entry.public, entry.purpose, entry.adopted) != ((host, port), purpose, adopted):
+        elif (entry.public_port, entry.nat_host, entry.purpose, entry.adopted) != (port, host, purpose, adopted):
             return False
         else:
-            key = entry.key
-            transaction.keep(entry)
             entry.in_interface = interface or entry.in_interface
             entry.lease_until = lease_until
-        self._resumed.add(key)
+        self._resumed.add(entry)
         entry.idle_until = idle_until
         entry.parting = entry.parting or bool(parting)
         table.rouse(transaction, entry)
         for kind in bare:
-            transaction.put(passage.headers.bare, (key, kind), True)
+            transaction.put(passage.headers.bare, (entry.key, kind), True)
         for remote in peers:
             # The kernel knows peers by their address only.
             passage.peers.correct(transaction, entry, remote)
-        flows = tuple(Flow(*key, entry.public, remote) for remote in remotes)
-        if flows:
-            transaction.put(passage.peers.flows, key, flows)
+        if remotes:
+            key, public = entry.key, entry.public
+            transaction.put(passage.peers.flows, key, tuple([Flow(*key, public, remote) for remote in remotes]))
             for remote in refused:
-                passage.calls.refused_flows[Flow(*key, entry.public, remote)] = True
+                passage.calls.refused_flows[Flow(*key, public, remote)] = True
             transaction.wake(self._now, ("peers", key))
         return True
 
@@ -166,6 +173,10 @@ class _Resuming:
         """The entry of a mapping's key in one row, where there is one: what equals its key is as good as that."""
         protocol, host, port = key
         return self._passage.mappings.entries.get((protocol, new(Endpoint, (host, port))))
+
+    def _is_resumed(self, key: MappingKey) -> bool:
+        entry = self._passage.mappings.entries.get(key)
+        return entry is not None and entry in self._resumed
 
     def _peer(self, plain: Any) -> Endpoint:
         host, port = plain
@@ -176,14 +187,13 @@ class _Resuming:
 
     def contact(self, record: PlainRecord) -> bool:
         """Go on with a contact whose mapping is what it was."""
-        *key, aor, registrar = record.key
-        entry = self._standing_entry(key)
+        protocol, host, port, aor, registrar = record.key
+        entry = self._passage.mappings.entries.get((protocol, new(Endpoint, (host, port))))
         until = _number(record.value["until"])
-        if entry is None or entry.key not in self._resumed or until <= self._now:
+        if entry is None or until <= self._now or entry not in self._resumed:
             return False
-        line = (entry.key[1].host, _bytes(aor), str(registrar))
         granted_s = int(_number(record.value.get("granted_s", 0)))
-        self._passage.contacts.resume(self._transaction, line, entry, until, granted_s)
+        self._passage.contacts.resume(self._transaction, _bytes(aor), str(registrar), entry, until, granted_s)
         return True
 
     def removal(self, record: PlainRecord) -> bool:
@@ -207,7 +217,7 @@ class _Resuming:
         dialog = _dialog(key, record.value)
         refused = tuple(_flow(one) for one in record.value["refused"])
         first, *others = dialog.keys
-        if first not in self._resumed or dialog.expires_at <= self._now:
+        if not self._is_resumed(first) or dialog.expires_at <= self._now:
             return False
         flows, retiring = self._true(dialog.flows), self._true(dialog.retiring)
         wake_at = self._now + self._apart_s * len(self._passage.calls.dialogs)
@@ -218,7 +228,7 @@ class _Resuming:
             wake_at = self._now
             if not dialog.session_s and not self._standing.intersection(asked):
                 expires_at = min(expires_at, self._now + 2.0 * self._passage.settings.flow_check_s)
-        keys = (first, *(other for other in others if other in self._resumed))
+        keys = (first, *(other for other in others if self._is_resumed(other)))
         dialog.flows, dialog.retiring, dialog.keys, dialog.expires_at = flows, retiring, keys, expires_at
         self._passage.calls.refused_flows.update(dict.fromkeys(self._true(refused), True))
         self._passage.calls.resume(self._transaction, dialog, wake_at)
@@ -230,7 +240,7 @@ class _Resuming:
         return tuple(
             flow
             for flow in flows
-            if (flow.protocol, flow.private) in self._resumed
+            if self._is_resumed((flow.protocol, flow.private))
             and entries[flow.protocol, flow.private].public == flow.public
         )
 
@@ -302,7 +312,8 @@ def _protocol(plain: Any) -> int:
 def _number(plain: Any) -> float:
     """A time; JSON's NaN and Infinity are none."""
     value = float(plain)
-    if not math.isfinite(value):
+    # Of those alone this isn't nothing.
+    if value - value != 0.0:
         raise ValueError
     return value
 
