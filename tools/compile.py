@@ -49,6 +49,7 @@ FILES: Final = (
             "nft_steps",
             "nft_family",
             "standing",
+            "nft_frames",
         )
     ),
     # What the state of a hundred thousand phones goes through at start.
@@ -63,6 +64,7 @@ CYTHON: Final = (
     "sipalg.codec.quick_sdp",
     "sipalg.datapath.batch",
     "sipalg.datapath.sender",
+    "sipalg.datapath.dumps",
     "sipalg.datapath.quick_flows",
     "sipalg.engine.express",
     "sipalg.engine.express_rows",

@@ -3,7 +3,6 @@ from __future__ import annotations
 import errno
 import socket
 import struct
-from collections import deque
 from collections.abc import Callable
 
 import pytest
@@ -18,26 +17,37 @@ Answer = tuple[int, Message]
 
 
 class FakeKernel:
-    """Stands where the socket was: `answer` sees each (sequence, message) sent and says what comes back."""
+    """Stands where the socket was: `answer` sees each (sequence, message) sent and says what comes back.
+
+    It has a socket, since machine code receives from its descriptor.
+    """
 
     def __init__(self, answer: Callable[[int, Message], list[Answer]]) -> None:
         self.sent: list[Answer] = []
-        self.waiting: deque[bytes] = deque()
+        self.received = 0
         self._answer = answer
+        self.far, self._near = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        self._near.setblocking(False)
 
     def send(self, data: bytes) -> int:
         for sequence, message in decode(data):
             self.sent.append((sequence, message))
-            self.waiting.extend(encode(reply, number) for number, reply in self._answer(sequence, message))
+            for number, reply in self._answer(sequence, message):
+                self.far.send(encode(reply, number))
         return len(data)
 
-    def recv(self, _size: int, _flags: int = 0) -> bytes:
-        if not self.waiting:
-            raise BlockingIOError
-        return self.waiting.popleft()
+    def recv(self, size: int, flags: int = 0, /) -> bytes:
+        self.received += 1
+        return self._near.recv(size, flags)
+
+    def fileno(self) -> int:
+        return self._near.fileno()
 
     def close(self) -> None:
-        self.waiting.clear()
+        self.far.close()
+        self._near.close()
+
+    __del__ = close
 
 
 def connected(answer: Callable[[int, Message], list[Answer]]) -> tuple[NetlinkSocket, FakeKernel]:
@@ -172,7 +182,7 @@ def test_a_dump_in_pieces_is_read_as_it_is_asked_for() -> None:
     pieces = made.pieces(DUMP)
     assert kernel.sent == []
     assert [message.body for message in next(pieces)] == [b"1"]
-    assert len(kernel.waiting) == 3
+    assert kernel.received == 1
     assert [[message.body for message in piece] for piece in pieces] == [[], [b"2"], []]
     assert kernel.sent[0][1].flags == netlink.REQUEST | netlink.DUMP
 
@@ -232,8 +242,8 @@ def test_a_failing_transaction_tells_the_first_message_that_failed(fails: tuple[
 
 def test_notifications_are_taken_without_blocking() -> None:
     made, kernel = connected(lambda _n, _m: [])
-    kernel.waiting.append(encode(Message(1, 0, b"a"), 0) + encode(Message(2, 0, b"b"), 0))
-    kernel.waiting.append(encode(Message(3, 0, b"c"), 0))
+    kernel.far.send(encode(Message(1, 0, b"a"), 0) + encode(Message(2, 0, b"b"), 0))
+    kernel.far.send(encode(Message(3, 0, b"c"), 0))
     assert [message.kind for message in made.receive()] == [1, 2, 3]
     assert made.receive() == []
 
@@ -241,7 +251,7 @@ def test_notifications_are_taken_without_blocking() -> None:
 def test_lost_notifications_raise() -> None:
     made, kernel = connected(lambda _n, _m: [])
 
-    def overrun(_size: int, _flags: int = 0) -> bytes:
+    def overrun(_size: int, _flags: int = 0, /) -> bytes:
         raise OSError(errno.ENOBUFS, "lost")
 
     kernel.recv = overrun  # type: ignore[method-assign]

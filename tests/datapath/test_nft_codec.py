@@ -1,11 +1,8 @@
 from __future__ import annotations
 
-import math
 import struct
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from sipalg.datapath import netlink, nft_codec
 from sipalg.datapath.netlink import CREATE, DUMP, Message
@@ -78,24 +75,6 @@ def test_elements() -> None:
     assert (full[2], full[4]) == (netlink.attribute(1, b"data"), struct.pack("!Q", 1500))
     assert parts(nft_codec.element(b"key!", timeout_s=0.0001))[4] == struct.pack("!Q", 1)
     assert parts(nft_codec.element(b"key!", end=True))[3] == b"\0\0\0\1"
-
-
-@given(st.binary(min_size=12, max_size=12), st.binary(min_size=8, max_size=8), st.integers(1, 10**6))
-def test_a_frame_gives_the_same_bytes_as_building_from_attributes(key: bytes, data: bytes, seconds: int) -> None:
-    for name, value in (("snat_map", data), ("set", b"")):
-        frame = nft_codec.ElementFrame("sipalg", name, 12, len(value))
-        slow = nft_codec.elements(
-            nft_codec.NEW_ELEMENT, 0, "sipalg", name, [nft_codec.element(key, value or None, seconds)]
-        )
-        assert frame.body(key, value, seconds) == slow.body
-
-
-@pytest.mark.parametrize(
-    ("seconds", "milliseconds"), [(-5.0, 1), (0.0, 1), (0.0004, 1), (2.0, 2000), (math.inf, 10**12)]
-)
-def test_a_mapping_that_is_about_to_end_does_not_live_for_good(seconds: float, milliseconds: int) -> None:
-    body = nft_codec.ElementFrame("t", "s", 4).body(b"key!", b"", seconds)
-    assert body[-8:] == struct.pack("!Q", milliseconds)
 
 
 def test_objects() -> None:

@@ -11,13 +11,15 @@ from sipalg.datapath.nft_elements import Listed, read, read_each
 
 
 def element(one: Listed, more: bytes = b"") -> bytes:
-    key, data, left_s = one
+    key, data, left_s, user_data = one
     parts = netlink.nested(nft_codec.ELEMENT_KEY, netlink.attribute(nft_codec.DATA_VALUE, key))
     if data:
         parts += netlink.nested(nft_codec.ELEMENT_DATA, netlink.attribute(nft_codec.DATA_VALUE, data))
     if left_s < math.inf:
         parts += netlink.attribute(4, (7200_000).to_bytes(8, "big"))
         parts += netlink.attribute(nft_codec.ELEMENT_EXPIRATION, round(left_s * 1000).to_bytes(8, "big"))
+    if user_data:
+        parts += netlink.attribute(nft_codec.ELEMENT_USER_DATA, user_data)
     return netlink.nested(1, parts + more)
 
 
@@ -25,8 +27,13 @@ def texts(size: int) -> st.SearchStrategy[bytes]:
     return st.binary(min_size=size, max_size=size)
 
 
-ELEMENTS = st.tuples(texts(12), st.sampled_from((b"", b"\x0a\x00\x00\x01\x13\xc4\x00\x00")), st.integers(0, 7200))
-ALIKE = st.lists(st.tuples(texts(12), texts(8), st.integers(0, 7200).map(float)), max_size=20)
+ELEMENTS = st.tuples(
+    texts(12),
+    st.sampled_from((b"", b"\x0a\x00\x00\x01\x13\xc4\x00\x00")),
+    st.integers(0, 7200),
+    st.sampled_from((b"", b"S\2\0\0")),
+)
+ALIKE = st.lists(st.tuples(texts(12), texts(8), st.integers(0, 7200).map(float), texts(4)), max_size=20)
 
 
 @given(ALIKE)
@@ -42,10 +49,11 @@ def test_elements_of_all_kinds(elements: list[Listed]) -> None:
 @pytest.mark.parametrize(
     "elements",
     [
-        [(b"key4", b"", math.inf)],
-        [(b"key4", b"", 5.0), (b"key4", b"", math.inf)],
-        [(b"key", b"", 5.0), (b"longer-key", b"data", 5.0)],
-        [(b"odd", b"odd", 5.0), (b"ODD", b"ODD", 6.0)],
+        [(b"key4", b"", math.inf, b"")],
+        [(b"key4", b"", 5.0, b""), (b"key4", b"", math.inf, b"")],
+        [(b"key4", b"", 5.0, b""), (b"key4", b"", 5.0, b"user")],
+        [(b"key", b"", 5.0, b""), (b"longer-key", b"data", 5.0, b"")],
+        [(b"odd", b"odd", 5.0, b"odd"), (b"ODD", b"ODD", 6.0, b"ODD")],
     ],
 )
 def test_elements_of_other_forms(elements: list[Listed]) -> None:
@@ -53,9 +61,9 @@ def test_elements_of_other_forms(elements: list[Listed]) -> None:
 
 
 def test_one_of_the_same_size_with_other_attributes() -> None:
-    first = element((b"key4", b"", 5.0), netlink.attribute(9, b"1234"))
-    second = element((b"key4", b"", 6.0), netlink.attribute(10, b"1234"))
-    assert read(first + second) == [(b"key4", b"", 5.0), (b"key4", b"", 6.0)]
+    first = element((b"key4", b"", 5.0, b""), netlink.attribute(9, b"1234"))
+    second = element((b"key4", b"", 6.0, b""), netlink.attribute(10, b"1234"))
+    assert read(first + second) == [(b"key4", b"", 5.0, b""), (b"key4", b"", 6.0, b"")]
 
 
 @given(st.binary(max_size=80), ALIKE)

@@ -8,6 +8,7 @@ from sipalg.datapath.nft_steps import (
     CLOSE,
     OPEN,
     RENEW,
+    REPLACE,
     ElementWriter,
     MapCommand,
     Step,
@@ -55,6 +56,7 @@ def test_a_mapping_is_an_element_of_each_set_that_its_purpose_needs(
     ends = {SNAT_MAP: PUBLIC, DNAT_MAP: PHONE, MEDIA_MAP: PHONE}
     for step in steps:
         end = ends.get(step.set_name)
+        assert step.user_data == (nft_family.KINDS[mapping[3:]] if step.set_name == SNAT_MAP else b"")
         assert step.data == (b"" if end is None else nft_family.end(nft_family.address(end.host), end.port))
 
 
@@ -84,6 +86,7 @@ def test_addresses_of_two_families_or_none_are_no_element(command: MapCommand) -
         (OPEN, False, "+"),
         (RENEW, True, "="),
         (RENEW, False, "=-="),
+        (REPLACE, True, "=-="),
         (CLOSE, True, "=-"),
         (CLOSE, False, "=-"),
     ],
@@ -99,15 +102,19 @@ def test_how_an_element_is_opened_renewed_and_closed(kind: str, renews: bool, wo
         for message in messages:
             deletes = message.kind & 0xFF == nft_codec.DELETE_ELEMENT
             told += "-" if deletes else "+" if message.flags & netlink.EXCLUSIVE else "="
-            member = nft_codec.element(step.key) if deletes else nft_codec.element(step.key, step.data, 30.0)
+            whole = nft_codec.element(step.key, step.data, 30.0, user_data=step.user_data)
+            member = nft_codec.element(step.key) if deletes else whole
             family = nft_family.family_of(host)
-            whole = nft_codec.elements(message.kind & 0xFF, message.flags, "sipalg", step.set_name, [member])
-            assert message == family.message(whole)
+            made = nft_codec.elements(message.kind & 0xFF, message.flags, "sipalg", step.set_name, [member])
+            assert message == family.message(made)
         assert told == words
 
 
 def test_what_could_not_be_opened_is_renewed_and_what_isnt_ours_stays() -> None:
     open_, renew, close = (Step(0, SNAT_MAP, OUT, b"", 9.0, kind, 4) for kind in (OPEN, RENEW, CLOSE))
+    replaced = open_._replace(user_data=b"user")
+    assert without_what_stands([replaced], {0}) == [replaced._replace(kind=REPLACE)]
+    assert without_what_stands([replaced._replace(kind=REPLACE)], {0}) is None
     assert without_what_stands([open_, close], {0}) == [open_._replace(kind=RENEW), close]
     assert without_what_stands([open_, close], {1}) == [open_._replace(kind=RENEW)]
     assert without_what_stands([open_, renew], {1}) is None

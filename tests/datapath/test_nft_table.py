@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 
 import pytest
 
-from sipalg.datapath import netlink, nft_codec, nft_table
+from sipalg.datapath import netlink, nft_codec, nft_family, nft_table
 from sipalg.datapath.netlink import Message, NetlinkError
 from sipalg.datapath.nft_elements import Elements, StandingMapping, StandingPeer
 from sipalg.datapath.nft_family import IPV6
@@ -23,6 +23,7 @@ from sipalg.engine.verdict import (
     Endpoint,
     Mapping,
     OpenMapping,
+    Purpose,
     RefreshMapping,
 )
 
@@ -167,7 +168,7 @@ def test_what_stands_already_is_renewed_instead_of_opened(table: NftTable, kerne
     kernel.answer = failing("+media_map", code=errno.EEXIST)
     table.apply([OpenMapping(MEDIA, 9)])
     assert kernel.words(0) == ["+snat_map", "+media_map"]
-    assert kernel.words(1) == ["=snat_map", "=media_map"]
+    assert kernel.words(1) == ["=snat_map", "-snat_map", "=snat_map", "=media_map"]
 
 
 def test_what_stands_with_another_value_fails_with_its_command(table: NftTable, kernel: FakeKernel) -> None:
@@ -299,11 +300,13 @@ def test_existence_is_asked_of_the_kernel(
         table.exists()
 
 
-def stand(key: bytes, data: bytes | None = None, left_ms: int | None = None) -> bytes:
+def stand(key: bytes, data: bytes | None = None, left_ms: int | None = None, user_data: bytes = b"") -> bytes:
     """Build an element as the kernel lists it."""
     element = nft_codec.element(key, data)[4:]
     if left_ms is not None:
         element += netlink.u64(nft_codec.ELEMENT_EXPIRATION, left_ms)
+    if user_data:
+        element += netlink.attribute(nft_codec.ELEMENT_USER_DATA, user_data)
     return netlink.nested(1, element)
 
 
@@ -329,6 +332,34 @@ def test_mappings_and_peers_are_read_back(table: NftTable, kernel: FakeKernel) -
         (StandingMapping(SIP, 2.5), StandingMapping(MEDIA._replace(adopted=True), math.inf)),
         (StandingPeer(UDP, SIP.public, "192.0.2.1", 1.0),),
     )
+
+
+@pytest.mark.parametrize("purpose", ["sip", "media", "direct"])
+@pytest.mark.parametrize("adopted", [False, True])
+def test_what_a_mapping_is_for_stands_with_it(
+    table: NftTable, kernel: FakeKernel, purpose: Purpose, adopted: bool
+) -> None:
+    mapping = SIP._replace(purpose=purpose, adopted=adopted)
+    table.apply([OpenMapping(mapping, 1.5)])
+    (message,) = (one for one in kernel.transactions[0] if word(one) == "+snat_map")
+    kernel.found = {nft_codec.GET_TABLE: [nft_codec.new_table("sipalg", 0)], "snat_map": [message]}
+    assert [one.mapping for one in table.elements().mappings] == [mapping]
+
+
+def test_where_one_mapping_does_not_say_what_it_is_for_the_other_sets_are_read(
+    table: NftTable, kernel: FakeKernel
+) -> None:
+    out, end = b"\x11\0\0\0\xc0\xa8\x14\x09\x13\xc4\0\0", b"\xcb\0\x71\x01\x04\0\0\0"
+    rtp_out, rtp_end = b"\x11\0\0\0\xc0\xa8\x14\x09\x23\x28\0\0", b"\xcb\0\x71\x01\x4a\x58\0\0"
+    kernel.found = {
+        nft_codec.GET_TABLE: [nft_codec.new_table("sipalg", 0)],
+        "snat_map": listing(
+            "snat_map", stand(out, end, 2500), stand(rtp_out, rtp_end, 2500, nft_family.KINDS["media", False])
+        ),
+        "dnat_map": listing("dnat_map", stand(b"\x11\0\0\0" + end, out[4:], 2500)),
+        "sip_private": listing("sip_private", stand(out)),
+    }
+    assert table.elements().mappings == (StandingMapping(SIP, 2.5), StandingMapping(MEDIA, 2.5))
 
 
 def test_a_mapping_for_direct_media_is_known_by_its_set(

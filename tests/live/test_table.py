@@ -121,6 +121,15 @@ def test_mappings_and_peers_are_read_back_as_they_were_opened(any_table: NftTabl
     assert peer.timeout_s == pytest.approx(50, abs=5)
 
 
+def test_what_stands_and_is_opened_for_something_else_says_so(net: Topology, any_table: NftTable) -> None:
+    for mapping in (SIP, SIP._replace(adopted=True), SIP._replace(purpose="direct")):
+        any_table.apply([OpenMapping(mapping, 100)])
+        any_table.apply([RefreshMapping(mapping, 200)])
+        assert standing(any_table) == {mapping: pytest.approx(200, abs=5)}
+    listed = net.run("router", "nft", "list", "map", "ip", "sipalg", "snat_map")
+    assert f"udp . {PHONE.host} . {PHONE.port}" in listed
+
+
 def test_another_value_fails_with_its_command_and_changes_nothing(any_table: NftTable) -> None:
     any_table.apply([OpenMapping(SIP, 100)])
     thief = SIP._replace(private=Endpoint(ADDRESS["phone2"], 5060))

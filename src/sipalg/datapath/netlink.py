@@ -15,6 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
+from sipalg.codec.machine import machine_code
 from sipalg.datapath.netlink_error import NetlinkError as NetlinkError
 
 NETLINK_ROUTE: Final = 0
@@ -64,6 +65,8 @@ _BUFFER_BYTES: Final = 1 << 22
 #: A limit, not an allocation: a transaction is one datagram, and one of ten thousand mappings takes megabytes.
 _SEND_BYTES: Final = 1 << 26
 _DUMP_ATTEMPTS: Final = 10
+_received: Final = machine_code("sipalg.datapath.dumps", "received")
+new: Final = tuple.__new__  # A NamedTuple's own constructor costs twice as much.
 
 
 class Message(NamedTuple):
@@ -163,7 +166,7 @@ def decode(data: bytes) -> Iterator[tuple[int, Message]]:
         length, kind, flags, sequence, port = _HEADER.unpack_from(data, offset)
         if length < 16 or offset + length > end:
             return
-        yield sequence, Message(kind, flags, data[offset + 16 : offset + length], port)
+        yield sequence, new(Message, (kind, flags, data[offset + 16 : offset + length], port))
         offset += (length + 3) & ~3
 
 
@@ -276,7 +279,9 @@ class NetlinkSocket:
         answers: list[Message] = []
         interrupted = False
         while True:
-            for answered, answer in decode(self._socket.recv(_RECEIVE_BYTES)):
+            whole = _received if dump else None
+            data = self._socket.recv(_RECEIVE_BYTES) if whole is None else whole(self._socket.fileno(), sequence)
+            for answered, answer in decode(data):
                 if answered != sequence:
                     continue
                 interrupted = interrupted or bool(dump and answer.flags & DUMP_INTERRUPTED)

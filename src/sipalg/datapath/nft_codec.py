@@ -38,6 +38,7 @@ ELEMENT_DATA: Final = 2
 ELEMENT_FLAGS: Final = 3
 ELEMENT_TIMEOUT: Final = 4
 ELEMENT_EXPIRATION: Final = 5
+ELEMENT_USER_DATA: Final = 6
 DATA_VALUE: Final = 1
 _DATA_VERDICT: Final = 2
 _INTERVAL_END: Final = 1
@@ -56,7 +57,11 @@ OBJECT_TYPE: Final = 3
 OBJECT_DATA: Final = 4
 
 #: The data types that `nft list` shows keys by; concatenations take six bits each.
-IPV4_ADDRESS, IPV6_ADDRESS, PROTOCOL, PORT, INTERFACE_NAME = 7, 8, 12, 13, 41
+IPV4_ADDRESS: Final = 7
+IPV6_ADDRESS: Final = 8
+PROTOCOL: Final = 12
+PORT: Final = 13
+INTERFACE_NAME: Final = 41
 
 # Registers of 32 bits, from NFT_REG32_00 on; NFT_REG_VERDICT is 0.
 _REGISTER: Final = 8
@@ -159,49 +164,33 @@ def flush_set(table: str, name: str) -> Message:
     return message(DELETE_ELEMENT, 0, text(1, table), text(2, name))
 
 
-def _milliseconds(timeout_s: float) -> bytes:
+def milliseconds(timeout_s: float) -> bytes:
     """Return a timeout as the kernel takes it: at least 1 ms, since 0 would be for good, and at most 30 years."""
     return int(min(max(timeout_s, 0.001), _LONGEST_S) * 1000).to_bytes(8, "big")
 
 
-def element(key: bytes, data: bytes | None = None, timeout_s: float = 0.0, *, end: bool = False) -> bytes:
-    """Make one element of an elements message; `end` marks the first key after an interval, 0 s lives for good."""
+def element(
+    key: bytes, data: bytes | None = None, timeout_s: float = 0.0, *, end: bool = False, user_data: bytes = b""
+) -> bytes:
+    """Make one element of an elements message; `end` marks the first key after an interval, 0 s lives for good.
+
+    `user_data` is kept by the kernel and given back, as types, lengths and values of a byte each but the last.
+    """
     parts = nested(ELEMENT_KEY, attribute(DATA_VALUE, key))
     if data is not None:
         parts += nested(ELEMENT_DATA, attribute(DATA_VALUE, data))
     if timeout_s > 0:
-        parts += attribute(ELEMENT_TIMEOUT, _milliseconds(timeout_s))
+        parts += attribute(ELEMENT_TIMEOUT, milliseconds(timeout_s))
     if end:
         parts += u32(ELEMENT_FLAGS, _INTERVAL_END)
+    if user_data:
+        parts += attribute(ELEMENT_USER_DATA, user_data)
     return nested(_LIST_ELEMENT, parts)
 
 
 def elements(kind: int, flags: int, table: str, name: str, members: Sequence[bytes]) -> Message:
     """Make a message that adds (NEW_ELEMENT) or deletes (DELETE_ELEMENT) elements of a set."""
     return message(kind, flags, text(1, table), text(2, name), nested(LIST_ELEMENTS, *members))
-
-
-class ElementFrame:
-    """All of a message about one element with a timeout but key, value and time, made once for each set.
-
-    Mappings are renewed on the packet path, where building each message from its attributes costs more than the
-    kernel's work on it. Key and value (0: a set has none) must be of these sizes, multiples of four.
-    """
-
-    def __init__(
-        self, table: str, name: str, key_bytes: int, data_bytes: int = 0, family: int = IPV4
-    ) -> None:
-        data = bytes(data_bytes) if data_bytes else None
-        body = elements(NEW_ELEMENT, 0, table, name, [element(bytes(key_bytes), data, 1.0)]).body
-        # The time's attribute is the last 12 bytes, 4 of them its header; before a value stand two headers.
-        after_key = len(body) - 12 - (data_bytes + 8 if data_bytes else 0)
-        self._before_key = bytes((family,)) + body[1 : after_key - key_bytes]
-        self._before_data = body[after_key : len(body) - 12 - data_bytes]
-        self._before_time = body[-12:-8]
-
-    def body(self, key: bytes, data: bytes, timeout_s: float) -> bytes:
-        """Return the message's body."""
-        return self._before_key + key + self._before_data + data + self._before_time + _milliseconds(timeout_s)
 
 
 def get_elements(table: str, name: str) -> Message:
@@ -300,7 +289,7 @@ def note_in(name: str, timeout_s: float, *, renew: bool = False) -> bytes:
     The rule ends here where the set is full.
     """
     operation = u32(3, int(renew))
-    return _expression("dynset", text(1, name), operation, u32(4, _REGISTER), attribute(6, _milliseconds(timeout_s)))
+    return _expression("dynset", text(1, name), operation, u32(4, _REGISTER), attribute(6, milliseconds(timeout_s)))
 
 
 def forget_in(name: str) -> bytes:

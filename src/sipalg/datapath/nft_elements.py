@@ -18,11 +18,12 @@ from sipalg.codec.machine import new
 from sipalg.datapath import netlink, nft_codec, nft_family
 from sipalg.engine.verdict import Endpoint, Mapping, Purpose
 
-#: Key, value (b"" in a set) and remaining seconds, infinity where it stays.
-Listed = tuple[bytes, bytes, float]
+#: Key, value (b"" in a set), remaining seconds, infinity where it stays, and user data (b"" if there is none).
+Listed = tuple[bytes, bytes, float, bytes]
 
 _HEADER: Final = struct.Struct("=HH")
 _KIND_MASK: Final = 0x3FFF
+_KINDS: Final = {user_data: kind for kind, user_data in nft_family.KINDS.items()}
 _NESTS: Final = (nft_codec.ELEMENT_KEY, nft_codec.ELEMENT_DATA)
 
 
@@ -49,25 +50,41 @@ class Elements(NamedTuple):
     peers: tuple[StandingPeer, ...]
 
 
-def mappings_of(
-    snat: Sequence[Listed], let_in: Collection[bytes], signalling: Collection[bytes], direct: Collection[bytes]
-) -> list[StandingMapping]:
-    """Return the mappings that the source NAT's map holds; the others are the keys of the sets that tell their kind.
+def say_their_kind(snat: Sequence[Listed]) -> bool:
+    """Tell whether each element of the source NAT's map says what it is for; those of earlier versions don't."""
+    return all(user_data in _KINDS for _, _, _, user_data in snat)
 
-    An adopted one has no element that lets anybody in: that is its port forward's part.
+
+def mappings_of(
+    snat: Sequence[Listed],
+    let_in: Collection[bytes] = (),
+    signalling: Collection[bytes] = (),
+    direct: Collection[bytes] = (),
+) -> list[StandingMapping]:
+    """Return the mappings that the source NAT's map holds.
+
+    What doesn't say what it is for is told by the keys of other sets. There an adopted one has no element that lets
+    anybody in: that is its port forward's part.
     """
     found = []
-    for key, data, timeout_s in snat:
+    #: All have the same public address, or few.
+    publics: dict[bytes, str] = {}
+    for key, data, timeout_s, user_data in snat:
         source, leaves_as = nft_family.read_key(key), nft_family.read_end(data)
         if source is None or leaves_as is None:
             continue
         protocol, private_host, private_port = source
         public_host, public_port = leaves_as
-        purpose: Purpose = "sip" if key in signalling else "direct" if key in direct else "media"
-        adopted = key not in direct and nft_family.key(protocol, public_host, public_port) not in let_in
+        kind = _KINDS.get(user_data)
+        if kind is None:
+            purpose: Purpose = "sip" if key in signalling else "direct" if key in direct else "media"
+            adopted = key not in direct and nft_family.key(protocol, public_host, public_port) not in let_in
+            kind = (purpose, adopted)
+        text = publics.get(public_host)
+        if text is None:
+            text = publics[public_host] = nft_family.text(public_host)
         private = new(Endpoint, (nft_family.text(private_host), private_port))
-        public = new(Endpoint, (nft_family.text(public_host), public_port))
-        mapping = new(Mapping, (protocol, private, public, purpose, adopted))
+        mapping = new(Mapping, (protocol, private, new(Endpoint, (text, public_port)), *kind))
         found.append(new(StandingMapping, (mapping, timeout_s)))
     return found
 
@@ -75,13 +92,16 @@ def mappings_of(
 def peers_of(listed: Sequence[Listed], address_bytes: int) -> list[StandingPeer]:
     """Return the peers of a set of protocol . address . port . address."""
     found = []
-    for key, _, timeout_s in listed:
+    #: Phones have few servers, and the router few addresses.
+    texts: dict[bytes, str] = {}
+    for key, _, timeout_s, _ in listed:
         there = len(key) - address_bytes
         end = nft_family.read_key(key[:there]) if there > 0 else None
         if end is not None:
             protocol, host, port = end
-            public = new(Endpoint, (nft_family.text(host), port))
-            found.append(new(StandingPeer, (protocol, public, nft_family.text(key[there:]), timeout_s)))
+            public, peer = [texts.get(packed) or nft_family.text(packed) for packed in (host, key[there:])]
+            texts[host], texts[key[there:]] = public, peer
+            found.append(new(StandingPeer, (protocol, new(Endpoint, (public, port)), peer, timeout_s)))
     return found
 
 
@@ -98,7 +118,8 @@ def read_each(members: bytes) -> Iterator[Listed]:
         key = netlink.attributes(parts.get(nft_codec.ELEMENT_KEY, b"")).get(nft_codec.DATA_VALUE, b"")
         data = netlink.attributes(parts.get(nft_codec.ELEMENT_DATA, b"")).get(nft_codec.DATA_VALUE, b"")
         left = parts.get(nft_codec.ELEMENT_EXPIRATION)
-        yield key, data, math.inf if left is None else netlink.number(left) / 1000
+        left_s = math.inf if left is None else netlink.number(left) / 1000
+        yield key, data, left_s, parts.get(nft_codec.ELEMENT_USER_DATA, b"")
 
 
 def _read_alike(members: bytes) -> list[Listed] | None:
@@ -109,7 +130,9 @@ def _read_alike(members: bytes) -> list[Listed] | None:
     if size < _HEADER.size or size % 4 or len(members) % size:
         return None
     heads, places, layout = _layout(members[:size])
-    key, data, left = (places.get(kind) for kind in (*_NESTS, nft_codec.ELEMENT_EXPIRATION))
+    key, data, left, user = (
+        places.get(kind) for kind in (*_NESTS, nft_codec.ELEMENT_EXPIRATION, nft_codec.ELEMENT_USER_DATA)
+    )
     if key is None or left is None or layout.size != size:
         return None
     heads_of = itemgetter(*heads)
@@ -118,9 +141,15 @@ def _read_alike(members: bytes) -> list[Listed] | None:
     if any(heads_of(row) != first for row in rows):
         return None
     number = int.from_bytes
-    if data is None:
-        return [(row[key], b"", number(row[left], "big") / 1000) for row in rows]
-    return [(row[key], row[data], number(row[left], "big") / 1000) for row in rows]
+    return [
+        (
+            row[key],
+            b"" if data is None else row[data],
+            number(row[left], "big") / 1000,
+            b"" if user is None else row[user],
+        )
+        for row in rows
+    ]
 
 
 def _layout(member: bytes) -> tuple[list[int], dict[int, int], struct.Struct]:

@@ -116,6 +116,19 @@ class Family(NamedTuple):
 IPV4: Final = Family(nft.IPV4, nft.IPV4_ADDRESS, 4, 12, 16)
 IPV6: Final = Family(nft.IPV6, nft.IPV6_ADDRESS, 16, 8, 24)
 
+_OF_SIPALG: Final = 0x53
+#: User data of a mapping's element in the source NAT's map, by what it is for and whether it is a port forward's: so
+#: that no other set has to be read to know that. A type of ours, which nft passes over, a length and two bytes.
+KINDS: Final[dict[tuple[str, bool], bytes]] = {
+    ("sip", False): bytes((_OF_SIPALG, 2, 0, 0)),
+    ("sip", True): bytes((_OF_SIPALG, 2, 0, 1)),
+    ("media", False): bytes((_OF_SIPALG, 2, 1, 0)),
+    ("media", True): bytes((_OF_SIPALG, 2, 1, 1)),
+    ("direct", False): bytes((_OF_SIPALG, 2, 2, 0)),
+    ("direct", True): bytes((_OF_SIPALG, 2, 2, 1)),
+}
+KIND_BYTES: Final = 4
+
 _KEYS: Final = {4: struct.Struct("!B3x4sH2x"), 16: struct.Struct("!B3x16sH2x")}
 _ENDS: Final = {4: struct.Struct("!4sH2x"), 16: struct.Struct("!16sH2x")}
 #: The sizes of a key, which tell the family.

@@ -17,9 +17,10 @@ from typing import Final, Literal, NamedTuple
 from sipalg.codec.address import Network
 from sipalg.datapath import nft_codec as nft
 from sipalg.datapath.netlink import Message
-from sipalg.datapath.nft_family import IPV4, IPV6, Family, interval
+from sipalg.datapath.nft_family import IPV4, IPV6, KIND_BYTES, Family, interval
 from sipalg.datapath.nft_features import IPSEC_IN, IPSEC_OUT, Features
 from sipalg.datapath.nft_forward import FLOWING_MEDIA, is_one_of
+from sipalg.datapath.nft_frames import ElementFrame
 from sipalg.datapath.reply import MARK
 from sipalg.engine.verdict import TCP, UDP
 
@@ -97,13 +98,14 @@ def _sets(family: Family) -> tuple[_Set, ...]:
     )
 
 
-def frames(table: str, family: Family = IPV4) -> dict[str, nft.ElementFrame]:
+def frames(table: str, family: Family = IPV4) -> dict[str, ElementFrame]:
     """Return, for each set of mappings or peers, what its elements' messages are made with."""
-    return {
-        name: nft.ElementFrame(table, name, key[1], data[1] if data else 0, family.number)
-        for name, flags, key, data in _sets(family)
-        if flags & nft.TIMEOUT and name != SERVED
-    }
+    found = {}
+    for name, flags, key, data in _sets(family):
+        if flags & nft.TIMEOUT and name != SERVED:
+            user_bytes = KIND_BYTES if name == SNAT_MAP else 0
+            found[name] = ElementFrame(table, name, key[1], data[1] if data else 0, family.number, user_bytes)
+    return found
 
 
 Ipv6Table = Literal["no", "as-it-is", "translated"]

@@ -13,8 +13,8 @@ from typing import Final, NamedTuple
 from sipalg.codec.machine import new
 from sipalg.datapath import netlink, nft_codec, nft_family
 from sipalg.datapath.netlink import Message
-from sipalg.datapath.nft_codec import ElementFrame
 from sipalg.datapath.nft_family import IPV4, IPV6
+from sipalg.datapath.nft_frames import ElementFrame
 from sipalg.datapath.nft_rules import (
     DIRECT_MEDIA,
     DNAT_MAP,
@@ -33,16 +33,17 @@ _NEW: Final = nft_codec.NF_TABLES << 8 | nft_codec.NEW_ELEMENT
 #: An element that is added only to be deleted in the same transaction, so that deleting never misses it.
 _MOMENT_S: Final = 1.0
 
-#: New, or there with the same value; the same, and its time begins anew; gone or absent.
+#: New, or there with the same value; the same, and its time begins anew; the same, but new; gone or absent.
 OPEN: Final = "open"
 RENEW: Final = "renew"
+REPLACE: Final = "replace"
 CLOSE: Final = "close"
 
 
 class Step(NamedTuple):
-    """One element of one set, opened, renewed or closed (`kind`), for the command at place `command`.
+    """One element of one set, opened, renewed, replaced or closed (`kind`), for the command at place `command`.
 
-    `address_bytes` tells its family.
+    `address_bytes` tells its family; `user_data` is what a mapping is for.
     """
 
     command: int
@@ -52,6 +53,7 @@ class Step(NamedTuple):
     timeout_s: float
     kind: str
     address_bytes: int
+    user_data: bytes = b""
 
 
 class ElementWriter:
@@ -66,8 +68,8 @@ class ElementWriter:
 
     def messages(self, step: Step) -> list[Message]:
         """Return the messages of one step."""
-        _, name, key, data, timeout_s, kind, address_bytes = step
-        body = self._frames[address_bytes][name].body(key, data, timeout_s)
+        _, name, key, data, timeout_s, kind, address_bytes, user_data = step
+        body = self._frames[address_bytes][name].body(key, data, timeout_s, user_data)
         if kind == OPEN:
             return [new(Message, (_NEW, netlink.CREATE | netlink.EXCLUSIVE, body, 0))]
         add = new(Message, (_NEW, netlink.CREATE, body, 0))
@@ -100,30 +102,32 @@ def steps_of(index: int, command: MapCommand) -> list[Step]:
     private_host = _of_size(private.host, size)
     outward = nft_family.key(protocol, private_host, private.port)
     there, back = nft_family.end(public_host, public.port), nft_family.end(private_host, private.port)
-    steps = [new(Step, (index, SNAT_MAP, outward, there, timeout_s, kind, size))]
+    kept = nft_family.KINDS[purpose, adopted]
+    steps = [new(Step, (index, SNAT_MAP, outward, there, timeout_s, kind, size, kept))]
     if purpose == "direct":
-        steps.append(new(Step, (index, DIRECT_MEDIA, outward, b"", timeout_s, kind, size)))
+        steps.append(new(Step, (index, DIRECT_MEDIA, outward, b"", timeout_s, kind, size, b"")))
     elif not adopted:
         name = DNAT_MAP if purpose == "sip" else MEDIA_MAP
-        steps.append(new(Step, (index, name, inward, back, timeout_s, kind, size)))
+        steps.append(new(Step, (index, name, inward, back, timeout_s, kind, size, b"")))
         if purpose == "sip":
-            steps.append(new(Step, (index, SIP_PUBLIC, inward, b"", timeout_s, kind, size)))
+            steps.append(new(Step, (index, SIP_PUBLIC, inward, b"", timeout_s, kind, size, b"")))
     if purpose == "sip":
-        steps.append(new(Step, (index, SIP_PRIVATE, outward, b"", timeout_s, kind, size)))
+        steps.append(new(Step, (index, SIP_PRIVATE, outward, b"", timeout_s, kind, size, b"")))
     return steps
 
 
 def without_what_stands(steps: Sequence[Step], failed: set[int]) -> list[Step] | None:
     """Return what to try instead: to renew what could not be opened anew, and to leave what isn't ours to close.
 
-    None when there is nothing left to try: something other than an opening or a closing failed.
+    A mapping that stands is replaced, since renewing it would leave it what it was for. None when there is nothing
+    left to try: something other than an opening or a closing failed.
     """
-    if not failed or any(number < 0 or steps[number].kind == RENEW for number in failed):
+    if not failed or any(number < 0 or steps[number].kind in (RENEW, REPLACE) for number in failed):
         return None
     again = []
     for number, step in enumerate(steps):
         if step.kind == OPEN:
-            again.append(step._replace(kind=RENEW))
+            again.append(step._replace(kind=REPLACE if step.user_data else RENEW))
         elif number not in failed:
             again.append(step)
     return again

@@ -35,8 +35,8 @@ _OTHER_LAYOUT: Final = frozenset({errno.EEXIST, errno.EBUSY, errno.EINVAL, errno
 #: Timeout policies that may be left from other settings: when one is deleted, the kernel drops what waits in the
 #: namespace's queues (nft_ct_timeout_obj_destroy calls nf_queue_nf_hook_drop), and what it gave to flows falls back.
 _MOST_STALE_POLICIES: Final = 16
-#: The sets that have an element a phone.
-_LARGE_SETS: Final = (SNAT_MAP, DNAT_MAP, SIP_PRIVATE, SIP_PEERS)
+#: The sets with an element a phone that are read.
+_LARGE_SETS: Final = (SNAT_MAP, SIP_PEERS)
 
 
 class NftTable:
@@ -158,9 +158,12 @@ class NftTable:
 
     def _elements(self, family: Family) -> Elements:
         snat = self._dump(family, SNAT_MAP)
-        let_in = {key for name in (DNAT_MAP, MEDIA_MAP) for key, _, _ in self._dump(family, name)}
-        signalling = {key for key, _, _ in self._dump(family, SIP_PRIVATE)}
-        mappings = nft_elements.mappings_of(snat, let_in, signalling, self._direct_media(family))
+        if nft_elements.say_their_kind(snat):
+            mappings = nft_elements.mappings_of(snat)
+        else:
+            let_in = {one[0] for name in (DNAT_MAP, MEDIA_MAP) for one in self._dump(family, name)}
+            signalling = {one[0] for one in self._dump(family, SIP_PRIVATE)}
+            mappings = nft_elements.mappings_of(snat, let_in, signalling, self._direct_media(family))
         peers = nft_elements.peers_of(self._dump(family, SIP_PEERS), family.address_bytes)
         return Elements(tuple(mappings), tuple(peers))
 
@@ -255,7 +258,7 @@ class NftTable:
     def _direct_media(self, family: Family) -> set[bytes]:
         """Return the keys of the mappings for direct media; a table of an earlier version has none."""
         try:
-            return {key for key, _, _ in self._dump(family, DIRECT_MEDIA)}
+            return {one[0] for one in self._dump(family, DIRECT_MEDIA)}
         except NetlinkError as error:
             if error.errno == errno.ENOENT:
                 return set()
