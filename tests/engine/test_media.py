@@ -49,6 +49,12 @@ def test_two_lines_on_one_port_are_one_flow() -> None:
     assert flows_between(mapped(10000), local, remote, ()) == (flow(10000, 30000),)
 
 
+def test_rtcp_on_rtps_own_port_is_one_flow() -> None:
+    ours, theirs = Endpoint(P, 10000), Endpoint(M, 30000)
+    local, remote = ((MediaEnd(one, one, mux=False, on_hold=False),) for one in (ours, theirs))
+    assert flows_between(mapped(10000), local, remote, ()) == (flow(10000, 30000),)
+
+
 def test_a_line_on_hold_keeps_its_own_flows() -> None:
     before = (flow(10000, 30000), flow(10001, 30001), flow(10004, 30004))
     mappings = mapped(10000, 10001, 10004)

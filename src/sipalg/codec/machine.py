@@ -1,7 +1,8 @@
 """Machine code for some of the codec's readers, where the build has it: `quick`'s functions, or none.
 
 Beside the codec's own functions on a packet's way: these ask the function here first, which answers for messages
-written as nearly all are, and read the message themselves where it says None, or isn't there.
+written as nearly all are, and read the message themselves where it says None, or isn't there. `new` makes all records
+of the packet path, by machine code where there is any.
 """
 
 from __future__ import annotations

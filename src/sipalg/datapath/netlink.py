@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from types import TracebackType
 from typing import Final, NamedTuple, Self
 
-from sipalg.codec.machine import machine_code
+from sipalg.codec.machine import machine_code, new
 from sipalg.datapath.netlink_error import NetlinkError as NetlinkError
 
 NETLINK_ROUTE: Final = 0
@@ -66,7 +66,6 @@ _BUFFER_BYTES: Final = 1 << 22
 _SEND_BYTES: Final = 1 << 26
 _DUMP_ATTEMPTS: Final = 10
 _received: Final = machine_code("sipalg.datapath.dumps", "received")
-new: Final = tuple.__new__  # A NamedTuple's own constructor costs twice as much.
 
 
 class Message(NamedTuple):

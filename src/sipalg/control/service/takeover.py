@@ -15,6 +15,7 @@ from socket import AF_INET6, inet_aton, inet_pton
 from typing import Final, NamedTuple
 
 from sipalg.codec.address import FIRST_UNPRIVILEGED_PORT, Network, in_networks
+from sipalg.codec.machine import new
 from sipalg.datapath.addresses import Address, Interface
 from sipalg.datapath.admin_rules import AdminRules
 from sipalg.datapath.ctnetlink import DESTINATION_NAT, SOURCE_NAT, Tracked
@@ -26,8 +27,6 @@ from sipalg.engine.verdict import TCP, UDP, CloseMapping, DismissPeer, Endpoint,
 
 #: A protocol and a public address with its port.
 PublicEnd = tuple[int, Endpoint]
-#: A NamedTuple's own constructor costs twice as much.
-new: Final = tuple.__new__
 
 #: How long a media mapping of an earlier process lives if conntrack has no flow of it.
 _UNUSED_MEDIA_S: Final = 600.0
