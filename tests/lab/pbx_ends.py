@@ -20,7 +20,7 @@ def address(host: int) -> str:
 
 
 class End(asyncio.DatagramProtocol):
-    """A UDP socket whose packets are waited for one by one, each for two seconds at most."""
+    """A UDP socket whose packets are waited for one by one, each for half a minute at most."""
 
     def __init__(self) -> None:
         self.came: asyncio.Queue[tuple[bytes, Endpoint]] = asyncio.Queue()

@@ -31,9 +31,12 @@ class World:
         self.pbx = Pbx(settings, self.said.append)
 
     async def open(self) -> None:
-        """Take all ports."""
-        await self.pbx.open()
+        """Take all ports, the ends' first, and answer what the PBX asks at its start: it would ask again amid a call."""
         self.phone, self.provider = await End.open(10), await End.open(50)
+        await self.pbx.open()
+        asked = await self.provider.message("OPTIONS")
+        self.provider.send(PBX, response(asked, 200, "far").encode())
+        await self.heard("provider: 200")
 
     def close(self) -> None:
         """Give them back."""
