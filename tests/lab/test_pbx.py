@@ -31,7 +31,7 @@ class World:
         self.pbx = Pbx(settings, self.said.append)
 
     async def open(self) -> None:
-        """Take all ports, the ends' first, and answer what the PBX asks at its start: it would ask again amid a call."""
+        """Take all ports, the ends' first; answer what the PBX asks at its start, lest it ask again in a call."""
         self.phone, self.provider = await End.open(10), await End.open(50)
         await self.pbx.open()
         asked = await self.provider.message("OPTIONS")
