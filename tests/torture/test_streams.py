@@ -41,7 +41,7 @@ def framed() -> list[bytes]:
 @pytest.mark.parametrize("size_bytes", [1, 2, 7, 100, 1448, 1 << 20])
 def test_messages_come_out_whole_however_the_stream_is_cut(size_bytes: int) -> None:
     messages = framed()
-    assert len(messages) >= 30
+    assert len(messages) >= 25, "those of the project itself, and more where the public ones are beside the checkout"
     stream = b"\r\n\r\n".join(messages)
     framer = Framer()
     found: list[bytes] = []

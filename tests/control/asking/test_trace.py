@@ -174,16 +174,17 @@ def test_a_signal_ends_it_well_with_whole_files(
         listener.listen()
         target = tmp_path / "both.pcapng"
 
+        # The signal is for the thread that reads; taken in by another one, it wouldn't wake that.
+        reader = threading.get_ident()
+
         def serve() -> None:
-            # The signal is for the thread that waits; taken in here, it wouldn't wake that one.
-            signal.pthread_sigmask(signal.SIG_BLOCK, [number])
             connection, _ = listener.accept()
             with connection:
                 connection.recv(999)
                 connection.sendall(b'{"version": 1, "ok": true}\n' + json.dumps(line()).encode() + b"\n")
                 while not target.exists() or len(read_blocks(io.BytesIO(target.read_bytes()))) < 2:
                     pass
-                os.kill(os.getpid(), number)
+                signal.pthread_kill(reader, number)
                 connection.recv(999)
 
         thread = threading.Thread(target=serve)
