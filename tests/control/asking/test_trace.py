@@ -164,6 +164,15 @@ def test_it_ends_after_so_many(alg: Callable[..., Path], capsys: pytest.CaptureF
     assert capsys.readouterr().err == "sipalg: 2 messages\n"
 
 
+@pytest.fixture
+def interruptible() -> Iterator[None]:
+    """Ctrl-C ends this process, which a shell's background jobs ignore."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("interruptible")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_it_well_with_whole_files(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], number: signal.Signals
