@@ -3,9 +3,10 @@
 Phones come with an address each, register once, spread over some minutes, and refresh in random order: measured is the
 refresh and its answer through the engine, each compared with what has to come out. Whatever the size, every other
 phone speaks TCP, one refresh in six moves its mapping's end, and records are watched, as by the live process's
-journal. Memory is the process's own, before and after. The start is `Alg.restore` of every
-mapping and `Alg.resume` of the journal's records, as after a crash; the expiry is all timers until nobody is left. The
-middle of a packet's way, without the kernel.
+journal. Memory is the process's own, before and after; a message's address is made anew each time, as the driver makes
+it, so that what the engine keeps of it counts, and what this program knows of a phone was there before. The start is
+`Alg.restore` of every mapping and `Alg.resume` of the journal's records, as after a crash; the expiry is all timers
+until nobody is left. The middle of a packet's way, without the kernel.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ import json
 import subprocess
 import sys
 import time
+from array import array
 from collections.abc import Sequence
+from ipaddress import IPv4Address
 from pathlib import Path
 from random import Random
 from typing import Final, NamedTuple
 
+from sipalg.control.service.memory import keep_large_apart
 from sipalg.engine.alg import Alg
 from sipalg.engine.existing import Restored
 from sipalg.engine.records import plain_key
@@ -31,6 +35,9 @@ PUBLIC: Final = "203.0.113.1"
 SERVER: Final = Endpoint("203.0.113.50", 5060)
 #: What the page shows, as PHONES or PHONES:CALLS.
 SIZES: Final = ("100", "1000", "10000", "10000:10000", "100000")
+#: The phones' port, and the first one's address.
+_PORT: Final = 5060
+_FIRST_HOST: Final = int(IPv4Address("10.0.0.0"))
 _AT_ONCE: Final = 16
 _MEASURED: Final = 20_000
 _GRANTED_S: Final = 3600
@@ -66,14 +73,17 @@ class Router:
     def __init__(self, count: int, now: float = 1000.0) -> None:
         self.alg = new_engine()
         self.alg.records.watch()
-        self.phones = [Endpoint(f"10.{i >> 16}.{i >> 8 & 255}.{i & 255}", 5060) for i in range(count)]
-        self.texts: list[bytes] = []
+        self.count = count
         self.now = now
         self.sequence = 1
-        self.ports: dict[Endpoint, int] = {}
-        self.media_mappings = 0
+        #: Each phone's public port; 0 for one without a mapping.
+        self.ports = array("H", bytes(2 * count))
         #: The commands so far, where somebody wants them.
         self.commands: list[Command] | None = None
+
+    def phone(self, index: int) -> Endpoint:
+        """Return a phone's address, made anew."""
+        return Endpoint(str(IPv4Address(_FIRST_HOST + index)), _PORT)
 
     def protocol(self, index: int) -> int:
         """Return what a phone speaks: a public address has 64,512 ports of UDP, and as many of TCP."""
@@ -95,23 +105,24 @@ class Router:
             self.commands += commands
         for command in commands:
             if isinstance(command, OpenMapping):
-                self.ports[command.mapping.private] = command.mapping.public.port
-                self.media_mappings += command.mapping.purpose == "media"
+                private = command.mapping.private
+                if private.port == _PORT:
+                    self.ports[int(IPv4Address(private.host)) - _FIRST_HOST] = command.mapping.public.port
 
     def register(self, index: int) -> tuple[Datagram, bytes]:
         """Return a phone's REGISTER and what has to leave (with a mapping: else b"")."""
-        phone = self.phones[index]
+        phone = self.phone(index)
         protocol = self.protocol(index)
         values: dict[bytes, object] = {b"n": index, b"s": self.sequence, **_SPELT[protocol]}
         text = _REGISTER % (values | {b"at": b"%b:%d" % (phone.host.encode(), phone.port)})
-        port = self.ports.get(phone)
-        expected = b"" if port is None else _REGISTER % (values | {b"at": b"%b:%d" % (PUBLIC.encode(), port)})
+        port = self.ports[index]
+        expected = b"" if not port else _REGISTER % (values | {b"at": b"%b:%d" % (PUBLIC.encode(), port)})
         return Datagram(text, phone, SERVER, protocol, "lan0"), expected
 
     def answer(self, index: int) -> tuple[Datagram, bytes]:
         """Return the registrar's 200, and what has to reach the phone."""
-        phone = self.phones[index]
-        port = self.ports[phone]
+        phone = self.phone(index)
+        port = self.ports[index]
         protocol = self.protocol(index)
         spelt = _SPELT[protocol]
         public = {b"at": b"%b:%d" % (PUBLIC.encode(), port), b"host": PUBLIC.encode(), b"port": port,
@@ -161,6 +172,8 @@ class WrongOutputError(Exception):
 
 def measure(phones: int, calls: int = 0, seed: int = 1) -> Growth:
     """Measure one size. Raises WrongOutputError."""
+    # As `sipalg run` does at its start.
+    keep_large_apart()
     gc.collect()
     router = Router(phones)
     before = _resident_bytes()
@@ -198,8 +211,8 @@ def measure(phones: int, calls: int = 0, seed: int = 1) -> Growth:
 
 def register_all(router: Router) -> None:
     """Have every phone register."""
-    for index in range(len(router.phones)):
-        router.now += _REGISTERED_WITHIN_S / len(router.phones)
+    for index in range(router.count):
+        router.now += _REGISTERED_WITHIN_S / router.count
         _exchange(router, [index])
         if index % 1000 == 999:
             _forget_events(router)
@@ -230,7 +243,7 @@ def _exchange(router: Router, some: Sequence[int]) -> float:
 
 
 def _call(router: Router, index: int) -> None:
-    phone = router.phones[index]
+    phone = router.phone(index)
     media = 20_000 + index % 1000 * 2
     protocol = router.protocol(index)
     spelt = _SPELT[protocol]
@@ -240,7 +253,7 @@ def _call(router: Router, index: int) -> None:
     if phone.host.encode() in invite:
         raise WrongOutputError(f"a private address left: {invite!r}")
     answer = _SDP % {b"host": b"203.0.113.50", b"media": 30_000 + index % 1000 * 2}
-    values = {b"at": b"%b:%d" % (PUBLIC.encode(), router.ports[phone]), b"n": index, b"size": len(answer), **spelt}
+    values = {b"at": b"%b:%d" % (PUBLIC.encode(), router.ports[index]), b"n": index, b"size": len(answer), **spelt}
     router.feed(Datagram(_INVITE_OK % values + answer, SERVER, phone, protocol, "wan0"))
 
 
@@ -265,14 +278,13 @@ def _restart(router: Router) -> float:
 
 def _expire(router: Router) -> float:
     """µs a mapping, contact or call for all timers until nothing is left."""
-    count = len(router.ports)
     end = router.now + 4 * _GRANTED_S
     alg = router.alg
     begin = time.thread_time_ns()
     while (due := alg.next_timer()) is not None and due <= end:
         alg.handle_timer(due)
         alg.take_events()
-    return (time.thread_time_ns() - begin) / 1000 / count
+    return (time.thread_time_ns() - begin) / 1000 / router.count
 
 
 def _forget_events(router: Router) -> None:

@@ -74,7 +74,7 @@ class Rows:
         aor: bytes = names[1]
         row: cython.pointer(Row) = self.find(protocol, cython.cast(uint32_t, host), port)
         if row == cython.NULL:
-            if 2 * self.count >= self.mask:
+            if 8 * (self.count + 1) > 7 * (self.mask + 1):
                 self._make_room(2 * (self.mask + 1))
             self.count += 1
             row = self._free_place(protocol, cython.cast(uint32_t, host), port)
@@ -175,7 +175,7 @@ class Rows:
 
     @cython.cfunc
     def _make_room(self, size: uint64_t):
-        """Have room for `size` rows, a power of two, half of it used."""
+        """Have room for `size` places, a power of two."""
         before: cython.pointer(Row) = self.rows
         had: uint64_t = self.mask + 1 if before != cython.NULL else 0
         i: uint64_t

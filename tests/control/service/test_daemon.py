@@ -87,6 +87,20 @@ def test_what_is_refused_is_one_line(
     assert refusal == f"sipalg: {said}"
 
 
+def test_large_blocks_lie_apart_before_there_is_anything(monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+
+    def refuse(*_given: object) -> None:
+        happened.append("service")
+        raise NetlinkError(errno.EPERM)
+
+    monkeypatch.setattr(PREFLIGHT, finding())
+    monkeypatch.setattr(daemon, "keep_large_apart", lambda: happened.append("apart"))
+    monkeypatch.setattr("sipalg.control.service.daemon.Service", refuse)
+    assert daemon.main(arguments()) == 2
+    assert happened == ["apart", "service"]
+
+
 def test_what_should_never_happen_is_one_line_too(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -20,6 +20,7 @@ from typing import Final
 
 from sipalg.control.service import parts
 from sipalg.control.service.log import LineHandler, is_journal
+from sipalg.control.service.memory import keep_large_apart
 from sipalg.control.service.running import Service
 from sipalg.control.settings import options as run_options
 from sipalg.control.settings.file import SettingsError
@@ -52,6 +53,7 @@ def main(args: argparse.Namespace) -> int:
     if errors:
         return _refuse(errors)
     warnings = [finding.text for finding in findings if finding.severity == "warning"]
+    keep_large_apart()
     handler = _set_up_log()
     log = FaultLog()
     try:
