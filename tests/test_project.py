@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tomllib
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -110,7 +112,7 @@ def test_layers_are_kept() -> None:
 )
 def test_every_dependency_is_locked_with_hashes(lock: str, groups: tuple[str, ...]) -> None:
     entries = re.split(r"\n(?=[a-z])", (ROOT / lock).read_text())[1:]
-    locked = {entry.partition("==")[0] for entry in entries}
+    locked = {re.split(r"==|\[", entry)[0] for entry in entries}
     wanted = [*PROJECT["project"]["dependencies"]] if "dev" in groups else []
     for group in groups:
         wanted += PROJECT["dependency-groups"][group]
@@ -118,6 +120,23 @@ def test_every_dependency_is_locked_with_hashes(lock: str, groups: tuple[str, ..
         wanted += PROJECT["build-system"]["requires"]
     assert {re.split(r"[<>=~! ;\[]", requirement)[0] for requirement in wanted} <= locked
     assert [entry.splitlines()[0] for entry in entries if "--hash=sha256:" not in entry] == []
+
+
+def test_what_is_asked_for_with_an_extra_is_locked_with_it() -> None:
+    """Else pip asks for the newest version of that, and refuses it for having no hash, once the lock's is older."""
+    lock = (ROOT / "requirements.lock").read_text()
+    names = re.findall(r"^([a-z0-9.-]+)((?:\[[a-z0-9,]+\])?)==", lock, re.MULTILINE)
+    locked = {name + extra for name, extra in names}
+    asked = set()
+    for name, _ in names:
+        # Those of other systems aren't installed here.
+        with contextlib.suppress(metadata.PackageNotFoundError):
+            for requirement in metadata.requires(name) or ():
+                found = re.match(r"[A-Za-z0-9._-]+\[[a-z0-9,]+\]", requirement)
+                if found and "extra ==" not in requirement:
+                    asked.add(found[0])
+    assert asked
+    assert asked <= locked
 
 
 def test_every_decision_is_listed() -> None:
