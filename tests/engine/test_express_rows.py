@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -49,6 +50,29 @@ def test_many_come_and_go() -> None:
         rows.touch(*key, 2000.0)
         known.discard(key)
         assert len(rows) == len(known)
+
+
+def huge_areas() -> int:
+    """How many areas of this process's memory are to have huge pages, as the kernel says."""
+    flags = [line.split() for line in Path("/proc/self/smaps").read_text().splitlines() if line[:8] == "VmFlags:"]
+    return sum("hg" in words for words in flags)
+
+
+@pytest.mark.skipif(
+    not Path("/sys/kernel/mm/transparent_hugepage").is_dir(), reason="the kernel has no transparent huge pages"
+)
+def test_a_large_table_is_to_have_huge_pages() -> None:
+    rows, before = new_rows(), huge_areas()
+    ends = [Endpoint(f"10.{number >> 16}.{number >> 8 & 255}.{number & 255}", 5060) for number in range(15_000)]
+    for end in ends[:14_000]:
+        assert teach(rows, UDP, end)
+    assert huge_areas() == before
+    for end in ends[14_000:]:
+        assert teach(rows, UDP, end)
+    assert huge_areas() == before + 1
+    for end in ends:
+        rows.forget(UDP, end)
+    assert len(rows) == 0
 
 
 def test_what_has_no_room_or_is_no_ipv4_address_is_not_known() -> None:

@@ -19,6 +19,10 @@ cdef extern from "__native_core.h" nogil:
         PyObject *commands "_commands"
         PyObject *events "_events"
 
+cdef extern from "<sys/mman.h>" nogil:
+    int MADV_HUGEPAGE
+    int madvise(void *place, size_t size, int advice)
+
 cdef extern from * nogil:
     void prefetch "__builtin_prefetch" (const void *place, ...)
 

@@ -14,12 +14,22 @@ from cython.cimports.libc.stdlib import free
 from cython.cimports.libc.string import memcpy, memset
 from cython.cimports.posix.stdlib import posix_memalign
 from cython.cimports.sipalg.codec.search import is_digit
-from cython.cimports.sipalg.engine.express_rows import ContactObject, HomeObject, Row, prefetch
+from cython.cimports.sipalg.engine.express_rows import (
+    MADV_HUGEPAGE,
+    ContactObject,
+    HomeObject,
+    Row,
+    madvise,
+    prefetch,
+)
 from cython.cimports.sipalg.engine.express_texts import line_of
 
 _MOST_INTERFACES = cython.declare(cython.int, 16)
 _MOST_REGISTRARS = cython.declare(cython.int, 256)
 _FIRST_ROWS = cython.declare(cython.int, 64)
+# From 32,768 places on, the table has pages of its own of this size: one place in it is then found without a walk through
+# the page tables, which is most of what a look-up costs there.
+_HUGE_PAGE_BYTES = cython.declare(cython.int, 1 << 21)
 
 
 @cython.cclass
@@ -180,8 +190,12 @@ class Rows:
         had: uint64_t = self.mask + 1 if before != cython.NULL else 0
         i: uint64_t
         place: cython.p_void = cython.NULL
-        if posix_memalign(cython.address(place), 64, size * cython.sizeof(Row)) != 0:
+        large: cython.bint = size * cython.sizeof(Row) >= _HUGE_PAGE_BYTES
+        if posix_memalign(cython.address(place), _HUGE_PAGE_BYTES if large else 64, size * cython.sizeof(Row)) != 0:
             raise MemoryError
+        if large:
+            # Where the kernel has none, small pages are as right.
+            madvise(place, size * cython.sizeof(Row), MADV_HUGEPAGE)
         memset(place, 0, size * cython.sizeof(Row))
         self.rows = cython.cast(cython.pointer(Row), place)
         self.mask = size - 1
