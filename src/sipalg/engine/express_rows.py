@@ -84,7 +84,8 @@ class Rows:
         aor: bytes = names[1]
         row: cython.pointer(Row) = self.find(protocol, cython.cast(uint32_t, host), port)
         if row == cython.NULL:
-            if 8 * (self.count + 1) > 7 * (self.mask + 1):
+            # Fuller, and looking for one that isn't there would read dozens of places.
+            if 5 * (self.count + 1) > 4 * (self.mask + 1):
                 self._make_room(2 * (self.mask + 1))
             self.count += 1
             row = self._free_place(protocol, cython.cast(uint32_t, host), port)
