@@ -27,8 +27,8 @@ from cython.cimports.sipalg.engine.express_texts import line_of
 _MOST_INTERFACES = cython.declare(cython.int, 16)
 _MOST_REGISTRARS = cython.declare(cython.int, 256)
 _FIRST_ROWS = cython.declare(cython.int, 64)
-# From 32,768 places on, the table has pages of its own of this size: one place in it is then found without a walk through
-# the page tables, which is most of what a look-up costs there.
+# From 32,768 places on, the table has pages of its own of this size: one place in it is then found without a walk
+# through the page tables, which is most of what a look-up costs there.
 _HUGE_PAGE_BYTES = cython.declare(cython.int, 1 << 21)
 
 
