@@ -10,10 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from sipalg.codec.body import Part, Span
+from sipalg.codec.machine import new
 from sipalg.codec.message import Message
 from sipalg.engine import rewrite_sdp
 from sipalg.engine.direct_media import Others
 from sipalg.engine.mappings import Mappings
+from sipalg.engine.plain_bodies import in_pieces
 from sipalg.engine.rewrite_sdp import Body
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import Change
@@ -36,7 +38,11 @@ def outward(
     data = message.data
     start, end, lengths, is_early = parts[0]
     if len(parts) == 1 and not lengths and not is_early:
-        body = rewrite_sdp.outward(transaction, mappings, data, (start, end), own, advertised, in_interface, others)
+        span = (start, end)
+        plain = in_pieces(transaction, mappings, data, span, own, advertised, in_interface) if in_pieces else None
+        if plain:
+            return _with_length(message, new(Body, plain))
+        body = rewrite_sdp.outward(transaction, mappings, data, span, own, advertised, in_interface, others)
         return body if isinstance(body, str) else _with_length(message, body)
     bodies: list[Body] = []
     for start, end, _, _ in parts:
