@@ -20,7 +20,7 @@ from sipalg.codec.sdp import read as read_whole
 #: Where a c= line has its address, by offsets that count from its piece's first byte.
 Place = tuple[int, int]
 #: A piece behind an m= line's port: whether it has RTCP with RTP (`a=rtcp-mux`), where its own c= has the address
-#: (None where the session's holds), RTCP's port (0: not said) and where it stands, and where an address of RTCP's does.
+#: (None where the session's holds), RTCP's port (0: not said), where that stands, and where an address of RTCP's does.
 Section = tuple[bool, Place | None, int, Place, Place | None]
 #: A section with its port and where that stands, and the offset that the piece's places count from.
 Found = tuple[int, int, int, int, Section]

@@ -18,6 +18,7 @@ from sipalg.engine.policy import MAX_MEDIA_SECTIONS
 from sipalg.engine.transaction import Transaction
 from sipalg.engine.verdict import UDP, Change, Endpoint
 
+
 def edits_of(
     transaction: Transaction,
     mappings: Mappings,
